@@ -1,0 +1,1 @@
+"""SIP, SDP and RTP sessions for Twisted."""

@@ -1,0 +1,111 @@
+"""Every error of the library in one tree.
+
+``status`` is the SIP status a request that caused the error is answered with, or None where
+no answer is due.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from sessioncore.vocabulary import EndReason
+
+__all__ = [
+    "CallFailed",
+    "CallOver",
+    "ConfigurationError",
+    "MediaFileError",
+    "NegotiationError",
+    "NoPortsError",
+    "OneWayByAgreement",
+    "RtpParseError",
+    "SdpParseError",
+    "SessionCoreError",
+    "SipParseError",
+    "TooManyCalls",
+    "UnexpectedInput",
+]
+
+
+class SessionCoreError(Exception):
+    """Root of the tree."""
+
+    status: int | None = None
+
+
+class SipParseError(SessionCoreError):
+    """Bytes that are no SIP message, or a header value that RFC 3261 does not allow."""
+
+    def __init__(self, text: str, status: int = 400) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class SdpParseError(SessionCoreError):
+    """Bytes that are no RFC 8866 session description."""
+
+    status: int | None = 400
+
+
+class NegotiationError(SessionCoreError):
+    """An offer or answer we cannot agree to; ``reasons`` says why, format by format."""
+
+    status: int | None = 488
+
+    def __init__(self, text: str, reasons: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.reasons = reasons
+
+
+class RtpParseError(SessionCoreError):
+    """Bytes that are no RTP or RTCP packet."""
+
+
+class ConfigurationError(SessionCoreError):
+    """An option, URI or setting that cannot be used; the text says what to do instead."""
+
+
+class MediaFileError(ConfigurationError):
+    """A WAV file that is missing, broken or of a kind we do not read."""
+
+
+class NoPortsError(SessionCoreError):
+    """All RTP ports of the configured range are taken."""
+
+    status: int | None = 503
+
+
+class TooManyCalls(SessionCoreError):
+    """The limit on concurrent calls is reached."""
+
+    status: int | None = 503
+
+
+class UnexpectedInput(SessionCoreError):
+    """A machine was given an input its table rules out; names table, state and input."""
+
+    def __init__(self, table: str, state: object, given: object) -> None:
+        super().__init__(f"{table}: {type(given).__name__} in state {state} is not in the table")
+        self.table = table
+        self.state = state
+        self.given = given
+
+
+class CallFailed(SessionCoreError):
+    """A call ended before what was waited for; ``reason`` is its `EndReason`."""
+
+    kind: ClassVar[str] = "call failed"
+
+    def __init__(self, reason: EndReason) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+        self.status = reason.status
+
+
+class CallOver(SessionCoreError):
+    """Something was asked of a call that is already over, or too late in it."""
+
+
+class OneWayByAgreement(SessionCoreError):
+    """Audio both ways was waited for, but the two sides agreed on one direction or none."""

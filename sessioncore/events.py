@@ -1,0 +1,182 @@
+"""Every event an embedder, the command line, a log or a test can see.
+
+All are frozen and in the past tense.  ``session`` is our own id of the leg, ``at`` is in
+monotonic nanoseconds, ``media_state`` is the state in the moment of the event.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from sessioncore.vocabulary import Address, EndReason, MediaState, NegotiatedMedia, SessionRole
+
+__all__ = [
+    "AckReceived",
+    "AckSent",
+    "CallAccepted",
+    "CallAnswered",
+    "CallEnded",
+    "CallFailed",
+    "CallHeld",
+    "CallInitiated",
+    "CallResumed",
+    "CallRinging",
+    "DialogEstablished",
+    "DigitReceived",
+    "EarlyMediaStarted",
+    "Event",
+    "IncomingCall",
+    "MediaActive",
+    "MediaFlowEstablished",
+    "MediaNegotiated",
+    "MediaPathProblem",
+    "MediaStalled",
+    "OutgoingCallPrepared",
+    "TransferRequested",
+]
+
+
+@frozen
+class Event:
+    """What all events carry."""
+
+    session: str
+    call_id: str
+    role: SessionRole
+    media_state: MediaState
+    at: int
+
+    @property
+    def name(self) -> str:
+        """The event's name as the event line and the JSON lines print it."""
+        return type(self).__name__
+
+
+@frozen
+class OutgoingCallPrepared(Event):
+    """UAC: the call exists, its receive row is open, nothing has been sent."""
+
+    remote_uri: str
+
+
+@frozen
+class CallInitiated(Event):
+    """UAC: the INVITE was written."""
+
+    remote_uri: str
+
+
+@frozen
+class IncomingCall(Event):
+    """UAS: an INVITE that nothing speaks against arrived."""
+
+    remote_uri: str
+    local_uri: str
+
+
+@frozen
+class CallRinging(Event):
+    """UAS: a 180 was written; UAC: a 180 (or 183 without SDP) was read."""
+
+    status: int
+
+
+@frozen
+class EarlyMediaStarted(Event):
+    """A description in a reliable-enough provisional agreed on media before the answer."""
+
+
+@frozen
+class CallAccepted(Event):
+    """UAS: the application decided to answer."""
+
+
+@frozen
+class CallAnswered(Event):
+    """The first 200 OK was written (UAS) or read (UAC).  Once per call."""
+
+
+@frozen
+class MediaNegotiated(Event):
+    """The second description of an offer/answer exchange was sent or received."""
+
+    media: NegotiatedMedia
+
+
+@frozen
+class MediaFlowEstablished(Event):
+    """`establish_media_flow` has run: open for receiving, sending as agreed."""
+
+    local: Address
+    remote: Address | None
+
+
+@frozen
+class AckSent(Event):
+    """UAC: the ACK of the 200 OK was written."""
+
+
+@frozen
+class AckReceived(Event):
+    """UAS: the ACK of the 200 OK was read."""
+
+
+@frozen
+class DialogEstablished(Event):
+    """The dialog is confirmed: UAC with the ACK it wrote, UAS with the ACK it read."""
+
+
+@frozen
+class MediaActive(Event):
+    """Media was seen in each direction the agreement allows."""
+
+
+@frozen
+class MediaStalled(Event):
+    """Nothing was heard for 5 s where receiving is allowed."""
+
+
+@frozen
+class MediaPathProblem(Event):
+    """What the network did to our media, by name, e.g. the peer's port is closed."""
+
+    text: str
+
+
+@frozen
+class CallHeld(Event):
+    """The peer stopped listening to us (sendonly, inactive or 0.0.0.0)."""
+
+
+@frozen
+class CallResumed(Event):
+    """The peer listens again."""
+
+
+@frozen
+class DigitReceived(Event):
+    """One key (0-9, *, #, A-D) by RFC 4733; ``duration`` in ms.  Once per key press."""
+
+    digit: str
+    duration: int
+
+
+@frozen
+class TransferRequested(Event):
+    """The peer sent a REFER; it is never followed by itself."""
+
+    target: str
+
+
+@frozen
+class CallEnded(Event):
+    """The last event of a call that had been answered."""
+
+    reason: EndReason
+
+
+@frozen
+class CallFailed(Event):
+    """The last event of a call that had not been answered."""
+
+    reason: EndReason

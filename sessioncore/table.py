@@ -1,0 +1,203 @@
+"""State machines as tables: rows in, a dict of cells out, one `Machine.feed` for all of them.
+
+A table names its states (an Enum), its inputs (small classes) and a row for **every** cell.
+A row goes to a next state and may run an action; an action returns effects and may not raise.
+Cells that cannot happen are declared with `impossible`, and hitting one raises
+`UnexpectedInput`; cells that do not matter are declared with `ignore`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from typing import Any, ClassVar, NamedTuple, TypeAlias
+
+from sessioncore.errors import UnexpectedInput
+
+__all__ = ["Action", "Machine", "Row", "Table", "ignore", "impossible", "on"]
+
+Action: TypeAlias = "Callable[[Any, Any], Iterable[object]]"
+"""Called with the machine and the input; returns the effects to perform."""
+
+Trace: TypeAlias = "Callable[[Machine, Enum, object, Enum], None]"
+"""Called after each step with the machine, the old state, the input and the new state."""
+
+
+class Row(NamedTuple):
+    """One cell: in ``state``, given ``given``, run ``action`` and go to ``goes_to``."""
+
+    state: Enum
+    given: type
+    goes_to: Enum | None
+    action: Action | None
+    note: str
+
+
+def _each(states: Enum | Iterable[Enum]) -> Iterable[Enum]:
+    return (states,) if isinstance(states, Enum) else tuple(states)
+
+
+def on(
+    states: Enum | Iterable[Enum],
+    given: type,
+    goes_to: Enum | None = None,
+    action: Action | None = None,
+    note: str = "",
+) -> Iterator[Row]:
+    """Rows for one input in one or more states; ``goes_to`` None stays where it is."""
+    for state in _each(states):
+        yield Row(state, given, state if goes_to is None else goes_to, action, note)
+
+
+def ignore(states: Enum | Iterable[Enum], *given: type, because: str) -> Iterator[Row]:
+    """Rows for inputs that change nothing; ``because`` says why that is right."""
+    for kind in given:
+        for state in _each(states):
+            yield Row(state, kind, state, None, because)
+
+
+def impossible(states: Enum | Iterable[Enum], *given: type, because: str) -> Iterator[Row]:
+    """Rows for inputs that cannot occur; feeding one raises `UnexpectedInput`."""
+    for kind in given:
+        for state in _each(states):
+            yield Row(state, kind, None, None, because)
+
+
+class Table:
+    """A machine's whole behaviour.  Building it checks that every cell is answered once."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        states: type[Enum],
+        inputs: Iterable[type],
+        initial: Enum,
+        final: Iterable[Enum],
+        rows: Iterable[Iterable[Row]],
+    ) -> None:
+        self.name = name
+        self.states = tuple(states)
+        self.inputs = tuple(inputs)
+        self.initial = initial
+        self.final = frozenset(final)
+        self.rows = tuple(row for group in rows for row in group)
+        self.cells: dict[tuple[Enum, type], tuple[Enum, Action | None]] = {}
+        answered: set[tuple[Enum, type]] = set()
+        for row in self.rows:
+            cell = (row.state, row.given)
+            if cell in answered:
+                raise ValueError(f"{name}: two rows for {row.given.__name__} in {row.state}")
+            if row.given not in self.inputs:
+                raise ValueError(f"{name}: {row.given.__name__} is not among the inputs")
+            answered.add(cell)
+            if row.goes_to is not None:
+                self.cells[cell] = (row.goes_to, row.action)
+        missing = [
+            f"{given.__name__} in {state}"
+            for state in self.states
+            for given in self.inputs
+            if (state, given) not in answered
+        ]
+        if missing:
+            raise ValueError(f"{name}: no row for " + ", ".join(missing))
+
+    def reachable(self) -> set[Enum]:
+        """The states that some sequence of inputs reaches from the initial one."""
+        found = {self.initial}
+        frontier = [self.initial]
+        while frontier:
+            state = frontier.pop()
+            for (source, _), (target, _action) in self.cells.items():
+                if source is state and target not in found:
+                    found.add(target)
+                    frontier.append(target)
+        return found
+
+    def dead_ends(self) -> set[Enum]:
+        """The non-final states with no way out."""
+        leaves = {
+            source for (source, _), (target, _a) in self.cells.items() if target is not source
+        }
+        return {state for state in self.states if state not in self.final} - leaves
+
+    def diagram(self) -> str:
+        """The table as a Graphviz ``digraph``: states, and an arrow per pair of states."""
+        arrows: dict[tuple[Enum, Enum], list[str]] = {}
+        for row in self.rows:
+            if row.goes_to is not None and (row.goes_to is not row.state or row.action is not None):
+                arrows.setdefault((row.state, row.goes_to), []).append(row.given.__name__)
+        lines = [f'digraph "{self.name}" {{', "  rankdir=LR;"]
+        for state in self.states:
+            shape = "doublecircle" if state in self.final else "box"
+            lines.append(f'  "{state}" [shape={shape}];')
+        for (source, target), names in arrows.items():
+            label = "\\n".join(dict.fromkeys(names))
+            lines.append(f'  "{source}" -> "{target}" [label="{label}"];')
+        return "\n".join([*lines, "}"])
+
+
+class Machine:
+    """Something that walks a `Table`.
+
+    Subclasses set ``table`` and implement `perform`.  An input fed while another is being
+    worked on waits for its turn; when performing an effect raises, the inputs that wait are
+    still worked on and the first error is raised afterwards.
+    """
+
+    __slots__ = ("_busy", "_waiting", "state", "trace")
+    table: ClassVar[Table]
+    state: Any
+
+    def __init__(self, trace: Trace | None = None) -> None:
+        self.state = self.table.initial
+        self.trace = trace
+        self._busy = False
+        self._waiting: deque[object] | None = None
+
+    def perform(self, effect: Any) -> None:
+        """Carry out one effect that an action returned."""
+        raise NotImplementedError
+
+    def feed(self, given: object) -> None:
+        """Give the machine one input; raises `UnexpectedInput` where the table says so."""
+        if self._busy:
+            if self._waiting is None:
+                self._waiting = deque()
+            self._waiting.append(given)
+            return
+        self._busy = True
+        try:
+            self._step(given)
+        finally:
+            try:
+                if self._waiting:
+                    self._work_off()
+            finally:
+                self._busy = False
+
+    def _work_off(self) -> None:
+        first: BaseException | None = None
+        waiting = self._waiting
+        while waiting:
+            try:
+                self._step(waiting.popleft())
+            except Exception as error:
+                first = first or error
+        if first is not None:
+            raise first
+
+    def _step(self, given: object) -> None:
+        old = self.state
+        try:
+            new, action = self.table.cells[old, given.__class__]
+        except KeyError:
+            raise UnexpectedInput(self.table.name, old, given) from None
+        # The action sees the old state; effects are performed in the new one.
+        effects = () if action is None else action(self, given)
+        self.state = new
+        if self.trace is not None:
+            self.trace(self, old, given, new)
+        for effect in effects:
+            self.perform(effect)

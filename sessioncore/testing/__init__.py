@@ -1,0 +1,1 @@
+"""In-memory network, fake clock, message builders and tone detection for tests."""

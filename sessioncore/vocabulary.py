@@ -1,0 +1,200 @@
+"""The words every part of the house shares: roles, states, directions, codecs, reasons.
+
+Plain values only.  Nothing here acts, so ``sip``, ``sdp``, ``rtp`` and ``media`` can share
+these without knowing one another.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+from typing import Final, TypeAlias
+
+from attrs import field, frozen
+
+__all__ = [
+    "CODECS",
+    "COMFORT_NOISE",
+    "L16",
+    "MILLISECOND",
+    "PCMA",
+    "PCMU",
+    "SECOND",
+    "TELEPHONE_EVENT",
+    "Address",
+    "Codec",
+    "Direction",
+    "EndReason",
+    "EndedBy",
+    "MediaState",
+    "NegotiatedMedia",
+    "SessionRole",
+    "StreamAgreement",
+]
+
+Address: TypeAlias = tuple[str, int]
+"""An IP address literal (no brackets, no host name) and a port."""
+
+MILLISECOND: Final = 1_000_000
+"""One millisecond in the integer nanoseconds that every ``now`` is given in."""
+SECOND: Final = 1_000_000_000
+"""One second in the integer nanoseconds that every ``now`` is given in."""
+
+
+class SessionRole(Enum):
+    """Who sent the INVITE.  Known from the first event to the last and never changed."""
+
+    UAC = "UAC"
+    UAS = "UAS"
+
+    __hash__ = object.__hash__
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class MediaState(Enum):
+    """How far the audio of a session is; the same machine for both roles."""
+
+    IDLE = "Idle"
+    NEGOTIATING = "Negotiating"
+    READY = "Ready"
+    ESTABLISHED = "Established"
+    ACTIVE = "Active"
+
+    __hash__ = object.__hash__
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Direction(IntEnum):
+    """RFC 3264 section 5.1 direction as this side sees it; bit 1 sends, bit 2 receives."""
+
+    INACTIVE = 0
+    SENDONLY = 1
+    RECVONLY = 2
+    SENDRECV = 3
+
+    @property
+    def sends(self) -> bool:
+        """Whether this side may send."""
+        return bool(self & 1)
+
+    @property
+    def receives(self) -> bool:
+        """Whether this side may receive."""
+        return bool(self & 2)
+
+    @property
+    def mirrored(self) -> Direction:
+        """The same agreement as the other side sees it."""
+        return Direction((self & 1) << 1 | (self & 2) >> 1)
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+@frozen
+class Codec:
+    """An RTP payload format: RFC 3551 encoding name, clock rate in Hz, channels.
+
+    ``payload_type`` is the static type of RFC 3551 table 4, or the dynamic one we propose.
+    """
+
+    name: str
+    payload_type: int
+    clock_rate: int = 8000
+    channels: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.clock_rate}"
+
+
+PCMU: Final = Codec("PCMU", 0)
+PCMA: Final = Codec("PCMA", 8)
+L16: Final = Codec("L16", 96)
+COMFORT_NOISE: Final = Codec("CN", 13)
+TELEPHONE_EVENT: Final = Codec("telephone-event", 101)
+CODECS: Final = {codec.name: codec for codec in (PCMU, PCMA, L16)}
+"""The audio codecs by RFC 3551 encoding name."""
+
+
+@frozen
+class StreamAgreement:
+    """What one m-line agreed on (RFC 3264), as this side sees it.
+
+    ``send_*`` payload types are what the peer asked to be sent, ``receive_*`` what we asked
+    for; RFC 3264 section 5.1 lets them differ.  ``remote`` is where the peer wants RTP; None
+    where it named no usable address (port 0, ``0.0.0.0``).  ``ptime`` is in ms.
+    """
+
+    codec: Codec
+    send_payload_type: int
+    receive_payload_type: int
+    local: Address
+    remote: Address | None
+    remote_rtcp: Address | None
+    direction: Direction
+    ptime: int = 20
+    send_dtmf_payload_type: int | None = None
+    receive_dtmf_payload_type: int | None = None
+    send_comfort_noise_payload_type: int | None = None
+    receive_comfort_noise_payload_type: int | None = None
+    other_receive_payload_types: tuple[tuple[int, Codec], ...] = ()
+    """Further formats the peer may switch to without asking (RFC 3264 section 6.1)."""
+    index: int = 0
+    """Which m-line of the description this is, from 0."""
+
+
+@frozen
+class NegotiatedMedia:
+    """The result of one offer/answer exchange; today one audio stream carries the call."""
+
+    streams: tuple[StreamAgreement, ...]
+
+    @property
+    def audio(self) -> StreamAgreement:
+        """The audio stream that carries the call."""
+        return self.streams[0]
+
+    def __str__(self) -> str:
+        audio = self.audio
+        remote = "nowhere" if audio.remote is None else f"{audio.remote[0]}:{audio.remote[1]}"
+        return (
+            f"{audio.codec} {audio.direction} {audio.local[0]}:{audio.local[1]} <-> {remote}"
+            f" ptime {audio.ptime} ms"
+        )
+
+
+class EndedBy(Enum):
+    """Who or what ended a call."""
+
+    LOCAL = "local"
+    REMOTE = "remote"
+    NETWORK = "network"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+
+    __hash__ = object.__hash__
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@frozen
+class EndReason:
+    """Why a call ended: who ended it, the SIP status, the Q.850 cause, and words for people.
+
+    ``status`` is the final status that ended an unanswered call, or None after a BYE;
+    ``cause`` the Q.850 cause value (RFC 3326, RFC 4497 table) where one applies.
+    """
+
+    by: EndedBy
+    text: str
+    status: int | None = None
+    cause: int | None = field(default=None)
+
+    def __str__(self) -> str:
+        status = "" if self.status is None else f" {self.status}"
+        cause = "" if self.cause is None else f" (Q.850 {self.cause})"
+        return f"{self.by}{status}: {self.text}{cause}"

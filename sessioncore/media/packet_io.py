@@ -1,0 +1,109 @@
+"""What the media plane asks of the network: leased port pairs, rounds of packets, sending.
+
+``sessioncore.net`` implements it over its own epoll and over plain ``IReactorUDP``; tests
+over lists.  Nothing here calls back: the plane asks, once per tick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from sessioncore.vocabulary import Address
+
+__all__ = ["PACKET_WIDTH", "Failure", "PacketIO", "PortLease", "Round", "Stray"]
+
+PACKET_WIDTH = 1472
+"""Octets of the largest UDP payload in an Ethernet frame; longer RTP is refused."""
+
+Handle: TypeAlias = Any
+"""What an io uses to send for a latched lease: a file descriptor, or an object of its own."""
+
+
+class Round(NamedTuple):
+    """At most one packet of each latched lease: rows are unique within a round.
+
+    ``rows`` int64[n], ``packets`` uint8[n, PACKET_WIDTH], ``lengths`` int64[n] in octets.
+    The arrays are valid until the next call.
+    """
+
+    rows: npt.NDArray[np.int64]
+    packets: npt.NDArray[np.uint8]
+    lengths: npt.NDArray[np.int64]
+
+
+class Stray(NamedTuple):
+    """A datagram to look at one by one: RTP before the latch, and all RTCP."""
+
+    lease: PortLease
+    is_rtcp: bool
+    data: bytes
+    source: Address
+
+
+class Failure(NamedTuple):
+    """The kernel's answer to a packet we sent: ``refused`` is ICMP port unreachable."""
+
+    row: int
+    refused: bool
+    text: str
+
+
+class PortLease(Protocol):
+    """An RTP port (even) and the RTCP port above it, lent to one row."""
+
+    row: int
+    local: Address
+    local_rtcp: Address
+    handle: Handle
+    """For `PacketIO.send`, while latched."""
+
+    def latch(self, address: Address) -> bool:
+        """Take RTP from this address only and send to it; False where it cannot be reached.
+
+        What had been queued before is still delivered by `PacketIO.strays`.
+        """
+
+    def unlatch(self) -> None:
+        """Take RTP from anyone again, one by one as `Stray`."""
+
+    def send_to(self, data: bytes | memoryview, address: Address) -> None:
+        """Send one RTP packet of an unlatched lease; raises OSError when it cannot leave."""
+
+    def send_rtcp(self, data: bytes, address: Address) -> None:
+        """Send one RTCP packet; raises OSError when it cannot leave."""
+
+    def kernel_drops(self) -> int:
+        """Datagrams dropped because the receive buffer was full, where that is known."""
+
+    def release(self, now: int) -> None:
+        """Give the ports back; they rest before they are lent again."""
+
+
+class PacketIO(Protocol):
+    """A supply of port pairs, and the packets of all of them at once."""
+
+    @property
+    def ports_free(self) -> int:
+        """Port pairs that could be leased now, resting ones not counted."""
+
+    def lease(self, local_ip: str, row: int, now: int) -> PortLease:
+        """Lend a port pair on ``local_ip``; raises `NoPortsError`."""
+
+    def receive(self) -> Round | None:
+        """The next round from the latched leases; None when nothing is left to read now."""
+
+    def strays(self) -> list[Stray]:
+        """What arrived for unlatched leases and for RTCP ports since the last call."""
+
+    def send(self, handles: Sequence[Handle], packets: Sequence[memoryview]) -> Sequence[int]:
+        """Send one packet for each handle; returns the positions that failed, in order."""
+
+    def failures(self) -> list[Failure]:
+        """What went wrong since the last call: errors of sending and ICMP messages."""
+
+    def close(self) -> None:
+        """Close every socket."""

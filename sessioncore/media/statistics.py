@@ -1,0 +1,113 @@
+"""What a stream tells about itself: `MediaEvent`, `StreamStatistics`, `PlaneStatistics`."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from attrs import define, frozen
+
+from sessioncore.vocabulary import Address
+
+__all__ = ["MediaEvent", "PlaneStatistics", "StreamStatistics"]
+
+
+class MediaEvent(Enum):
+    """What `MediaPlane` reports about a stream; rare, never per packet.
+
+    The detail that comes with it: LATCHED the `Address`; DIGIT a tuple (digit, duration in
+    ms); REFUSED a text that names the peer's address; None with all others.
+    """
+
+    FIRST_SENT = "first packet sent"
+    """Once per agreement: a packet of ours was handed to the kernel."""
+    FIRST_RECEIVED = "first packet received"
+    """Once per agreement: a valid packet of a negotiated type came from the latched source."""
+    LATCHED = "latched"
+    """From now on packets of this one address are taken, and ours go there."""
+    STALLED = "stalled"
+    """5 s without RTP, comfort noise or RTCP where receiving is allowed."""
+    RESUMED = "resumed"
+    """The first packet after STALLED."""
+    DIGIT = "digit"
+    """A key was pressed (RFC 4733); once per press."""
+    REFUSED = "refused"
+    """ICMP says that nobody listens where we send; at most once in 5 s."""
+
+    __hash__ = object.__hash__
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@frozen
+class StreamStatistics:
+    """One stream's counters.  Times are monotonic ns, jitter and round trip are in ms.
+
+    ``octets`` count RTP payload (RFC 3550 section 6.4.1).  ``jitter_ms`` and the losses are
+    None until media was measured.
+    """
+
+    packets_sent: int
+    octets_sent: int
+    packets_received: int
+    octets_received: int
+    expected: int
+    """Packets the peer must have sent, by sequence number (RFC 3550 appendix A.3)."""
+    lost: int
+    """Expected minus received; never below 0 here."""
+    duplicates: int
+    late: int
+    """Arrived after their turn to be played."""
+    overflow: int
+    """Arrived further ahead than the ring reaches."""
+    inserted: int
+    """20 ms frames of silence played because nothing had come in time."""
+    dropped: int
+    """20 ms frames skipped to follow a faster clock or to shorten a delay."""
+    invalid: int
+    """Datagrams that are no RTP of version 2, or too long."""
+    unexpected_payload_type: int
+    strangers: int
+    """Packets of addresses that may not be heard: never played, never answered."""
+    send_errors: int
+    refused: int
+    """ICMP port unreachable, seen as ECONNREFUSED."""
+    kernel_drops: int
+    """Datagrams the kernel threw away because the receive buffer was full (Linux)."""
+    collisions: int
+    """Packets that carried our own SSRC (RFC 3550 section 8.2)."""
+    jitter_ms: float | None
+    round_trip_ms: float | None
+    remote_lost: int | None
+    """Cumulative number of packets lost that the peer reports about us."""
+    remote_jitter_ms: float | None
+    remote: Address | None
+    """Where we send to: the latched address, else the one of the agreement."""
+    latched: bool
+    transmitting: bool
+    stalled: bool
+    first_sent_at: int | None
+    first_received_at: int | None
+    peer_said_bye: bool
+    """An RTCP BYE came; it never ends a call."""
+
+    @property
+    def loss(self) -> float | None:
+        """Lost packets as a fraction of the expected ones, or None before any."""
+        return self.lost / self.expected if self.expected else None
+
+
+@define(eq=False)
+class PlaneStatistics:
+    """Counters of the whole plane.  How late ticks came is the clockwork's to tell."""
+
+    ticks: int = 0
+    phases: int = 0
+    missed_phases: int = 0
+    """Phases that came so late that their 20 ms were skipped."""
+    caught_up_phases: int = 0
+    """Phases played late, together with a later one."""
+    packets_received: int = 0
+    packets_sent: int = 0
+    strays: int = 0
+    callback_errors: int = 0

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any, Generic, TypeVar
 
 __all__ = ["Deadline", "Deadlines", "Fifo"]
 
 Key = TypeVar("Key")
 _NEVER = 1 << 62
+_SWEEP = 1024
 
 
 class Deadline:
@@ -32,9 +33,6 @@ class Deadline:
         """Make sure the callback is never called."""
         self.callback = None
         self.argument = None
-
-    def __lt__(self, other: Deadline) -> bool:
-        return self.when < other.when
 
 
 class Fifo(Generic[Key]):
@@ -80,7 +78,10 @@ class Deadlines:
     """Every timer of one process.  ``wake_at`` is told whenever an earlier one is armed."""
 
     def __init__(self, wake_at: Callable[[int], None] | None = None) -> None:
-        self._heap: list[Deadline] = []
+        # Ordered by time, then by the order of arming; compared in C.
+        self._heap: list[tuple[int, int, Deadline]] = []
+        self._serial = 0
+        self._sweep_at = _SWEEP
         self._fifos: list[Fifo[Any]] = []
         self._wake_at = wake_at
         self._armed = _NEVER
@@ -102,46 +103,77 @@ class Deadlines:
     def at(self, when: int, callback: Callable[[Any, int], None], argument: Any = None) -> Deadline:
         """Call ``callback(argument, now)`` once ``when`` (ns) has come."""
         deadline = Deadline(when, callback, argument)
-        heappush(self._heap, deadline)
+        self._serial += 1
+        heappush(self._heap, (when, self._serial, deadline))
+        if len(self._heap) > self._sweep_at:
+            self._sweep()
         if when < self._armed:
             self._arm(when)
         return deadline
 
+    def _sweep(self) -> None:
+        """Drop cancelled deadlines, so that long ones cancelled early do not pile up."""
+        self._heap[:] = [entry for entry in self._heap if entry[2].callback is not None]
+        heapify(self._heap)
+        self._sweep_at = max(_SWEEP, 2 * len(self._heap))
+
     def next(self) -> int | None:
         """When the earliest deadline falls due, or None."""
         heap = self._heap
-        while heap and heap[0].callback is None:
+        while heap and heap[0][2].callback is None:
             heappop(heap)
-        when = heap[0].when if heap else _NEVER
+        when = heap[0][0] if heap else _NEVER
         for fifo in self._fifos:
             when = min(when, fifo.next)
         return None if when == _NEVER else when
 
-    def run(self, now: int) -> None:
-        """Call back everything due at ``now``; an error in one does not lose the others."""
-        first: Exception | None = None
+    def run(self, now: int, failed: Callable[[Exception], None] | None = None) -> None:
+        """Call back everything that was armed before and is due at ``now``.
+
+        What a callback arms for ``now`` or earlier waits for the next run, so that a callback
+        that arms itself again cannot hold the process up.  An error in one callback does not
+        lose the others: ``failed`` is told of each, or else the first is raised at the end.
+        """
+        errors: list[Exception] = []
+        failed = failed or errors.append
+        try:
+            self._run_heap(now, failed)
+            for fifo in self._fifos:
+                while fifo.next <= now:
+                    try:
+                        fifo.run(now)
+                    except Exception as error:
+                        failed(error)
+        finally:
+            self._armed = _NEVER
+            when = self.next()
+            if when is not None:
+                self._arm(when)
+        if errors:
+            raise errors[0]
+
+    def _run_heap(self, now: int, failed: Callable[[Exception], None]) -> None:
         heap = self._heap
-        while heap and heap[0].when <= now:
-            deadline = heappop(heap)
-            callback, argument = deadline.callback, deadline.argument
-            if callback is not None:
+        last = self._serial
+        armed_meanwhile = []
+        try:
+            while heap and heap[0][0] <= now:
+                entry = heappop(heap)
+                deadline = entry[2]
+                callback, argument = deadline.callback, deadline.argument
+                if callback is None:
+                    continue
+                if entry[1] > last:
+                    armed_meanwhile.append(entry)
+                    continue
                 deadline.cancel()
                 try:
                     callback(argument, now)
                 except Exception as error:
-                    first = first or error
-        for fifo in self._fifos:
-            while fifo.next <= now:
-                try:
-                    fifo.run(now)
-                except Exception as error:
-                    first = first or error
-        self._armed = _NEVER
-        when = self.next()
-        if when is not None:
-            self._arm(when)
-        if first is not None:
-            raise first
+                    failed(error)
+        finally:
+            for entry in armed_meanwhile:
+                heappush(heap, entry)
 
     def _arm(self, when: int) -> None:
         if when < self._armed:

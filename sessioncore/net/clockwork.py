@@ -1,0 +1,291 @@
+"""The one clock source: drives the media ticks and every SIP deadline of one process.
+
+On Linux it is a timerfd read by the reactor, monotonic by itself and precise to some 100 µs;
+elsewhere, and under a fake clock, it is ``callLater`` with exact integer nanoseconds.
+Nothing is armed while nothing is due.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.base import ReactorBase
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IReadDescriptor
+from twisted.logger import Logger
+from zope.interface import Attribute, Interface, implementer
+
+from sessioncore.deadlines import Deadlines
+from sessioncore.net import timerfd
+from sessioncore.net.faults import FaultLog
+from sessioncore.net.lateness import Lateness
+from sessioncore.vocabulary import MILLISECOND, SECOND
+
+__all__ = [
+    "Clockwork",
+    "IClockwork",
+    "ReactorClockwork",
+    "TimerfdClockwork",
+    "clockwork_for",
+]
+
+_NEVER: Final = 1 << 62
+_ROUNDING: Final = 1_000
+"""A float clock near 1e9 s resolves 0.12 µs; within this a call that comes early is due."""
+
+
+class IClockwork(Interface):
+    """Monotonic time in integer nanoseconds, a periodic tick, and deadlines."""
+
+    deadlines: Deadlines = Attribute("Timers; usable before `start`, they run after it.")
+    lateness: Lateness = Attribute("How late ticks came, as a histogram.")
+    ticks: int = Attribute("Ticks that were run, caught up ones included.")
+    caught_up: int = Attribute("Ticks that were run late in the turn of a later one.")
+    missed: int = Attribute("Ticks that were skipped because they were too many to catch up.")
+    faults: FaultLog = Attribute("Errors raised by the tick or by deadlines.")
+
+    def now() -> int:
+        """Monotonic nanoseconds; the same clock for media and SIP."""
+
+    def set_tick(callback: Callable[[int], None] | None, period: int = 5 * MILLISECOND) -> None:
+        """Call ``callback(now)`` every ``period`` ns from one period on; None stops it."""
+
+    def start() -> None:
+        """Begin to run what is due; does nothing when running."""
+
+    def stop() -> None:
+        """Run nothing any more and let the reactor go; `start` may follow."""
+
+
+class Clockwork:
+    """What the two kinds share: what is due when, and the rule for late ticks.
+
+    A tick that is due is run with the time it runs at.  Where several are due, at most
+    ``catch_up`` of them are run back to back besides the first (so each media phase keeps its
+    turn); the rest are skipped and counted in ``missed``.  Ticks stay on their grid.
+    """
+
+    def __init__(self, *, catch_up: int = 4) -> None:
+        self.deadlines = Deadlines()
+        self.lateness = Lateness()
+        self.ticks = 0
+        self.caught_up = 0
+        self.missed = 0
+        self.faults = FaultLog(Logger(namespace="sessioncore.net.clockwork"))
+        self.running = False
+        self._catch_up = catch_up
+        self._tick: Callable[[int], None] | None = None
+        self._period = 5 * MILLISECOND
+        self._tick_at = _NEVER
+        self._deadline_at = _NEVER
+        self._armed = _NEVER
+        self._firing = False
+        self.deadlines.on_earlier(self._deadline_armed)
+
+    def now(self) -> int:
+        """Monotonic nanoseconds."""
+        raise NotImplementedError
+
+    def set_tick(
+        self, callback: Callable[[int], None] | None, period: int = 5 * MILLISECOND
+    ) -> None:
+        """Call ``callback(now)`` every ``period`` ns from one period on; None stops it."""
+        if period <= 0:
+            raise ValueError(f"a tick needs a positive period in ns, not {period}")
+        self._tick = callback
+        self._period = period
+        self._tick_at = _NEVER if callback is None else self.now() + period
+        self._rearm()
+
+    def start(self) -> None:
+        """Begin to run what is due; does nothing when running."""
+        if self.running:
+            return
+        self._open()
+        self.running = True
+        if self._tick is not None:
+            self._tick_at = self.now() + self._period
+        self._rearm()
+
+    def stop(self) -> None:
+        """Run nothing any more and let the reactor go; does nothing when stopped."""
+        if self.running:
+            self.running = False
+            self._armed = _NEVER
+            self._close()
+
+    def _open(self) -> None:
+        """Take what is needed from the reactor."""
+
+    def _close(self) -> None:
+        """Give it back."""
+
+    def _arm(self, when: int | None) -> None:
+        """Call `_fire` once at ``when`` and not before; None: not at all."""
+        raise NotImplementedError
+
+    def _deadline_armed(self, when: int) -> None:
+        if when < self._deadline_at:
+            self._deadline_at = when
+            if when < self._armed:
+                self._rearm()
+
+    def _rearm(self) -> None:
+        """Arm for what is due next, unless `_fire` is about to do so."""
+        if self._firing or not self.running:
+            return
+        when = min(self._tick_at, self._deadline_at)
+        if when != self._armed:
+            self._armed = when
+            self._arm(None if when == _NEVER else when)
+
+    def _fire(self, now: int) -> None:
+        """Run what is due at ``now`` and arm for what comes next."""
+        self._armed = _NEVER
+        self._firing = True
+        try:
+            # The tick goes first: a burst of deadlines must not make audio late.
+            if self._tick_at <= now:
+                self._run_ticks(now)
+            if self._deadline_at <= now and self.running:
+                self._deadline_at = _NEVER
+                self.deadlines.run(now, self._deadline_failed)
+        finally:
+            self._firing = False
+            self._rearm()
+
+    def _run_ticks(self, now: int) -> None:
+        period = self._period
+        first = self._tick_at
+        behind = (now - first) // period
+        caught_up = min(behind, self._catch_up)
+        after = self._tick_at = first + (behind + 1) * period
+        self.missed += behind - caught_up
+        # The newest of the due ticks are the ones that run.
+        due = after - (caught_up + 1) * period
+        self.lateness.record(now - first)
+        for turn in range(caught_up + 1):
+            tick = self._tick
+            if tick is None or not self.running or self._tick_at != after:
+                return  # the tick before stopped or restarted the ticking
+            if turn:
+                now = self.now()
+                self.caught_up += 1
+                self.lateness.record(now - due)
+            self.ticks += 1
+            due += period
+            try:
+                tick(now)
+            except Exception as error:
+                self.faults.caught("the tick failed", error)
+
+    def _deadline_failed(self, error: Exception) -> None:
+        self.faults.caught("a deadline failed", error)
+
+
+@implementer(IClockwork, IReadDescriptor)
+class TimerfdClockwork(Clockwork):
+    """A timerfd on the reactor, which has to provide `IReactorFDSet`."""
+
+    def __init__(self, reactor: Any, *, catch_up: int = 4) -> None:
+        super().__init__(catch_up=catch_up)
+        self._reactor = reactor
+        self._descriptor = -1
+
+    def now(self) -> int:
+        """CLOCK_MONOTONIC, the clock the timerfd runs on."""
+        return time.monotonic_ns()
+
+    def _open(self) -> None:
+        self._descriptor = timerfd.create()
+        self._reactor.addReader(self)
+
+    def _close(self) -> None:
+        self._reactor.removeReader(self)
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
+
+    def _arm(self, when: int | None) -> None:
+        timerfd.set_absolute(self._descriptor, 0 if when is None else max(when, 1))
+
+    def fileno(self) -> int:
+        """The descriptor, -1 when stopped (`IFileDescriptor`)."""
+        return self._descriptor
+
+    def doRead(self) -> None:
+        """Called by the reactor when the timer expired; never raises."""
+        if not self.running:
+            return
+        self._fire(time.monotonic_ns())
+        if self._armed == _NEVER and self._descriptor >= 0:
+            # Disarming is what clears the expiry.
+            timerfd.set_absolute(self._descriptor, 0)
+
+    def connectionLost(self, reason: object) -> None:
+        """The reactor is going away (`IFileDescriptor`)."""
+        self.stop()
+
+    def logPrefix(self) -> str:
+        """How log lines name this reader (`ILoggingContext`)."""
+        return "sessioncore.clockwork"
+
+
+@implementer(IClockwork)
+class ReactorClockwork(Clockwork):
+    """``callLater`` of any `IReactorTime`: exact under `Clock`, coarse on a real reactor.
+
+    With `Clock`, let time pass in steps no longer than the tick period, as
+    `sessioncore.testing.network.FakeNetwork.advance` does; one long step is a late tick.
+    """
+
+    def __init__(
+        self, clock: Any, *, now: Callable[[], int] | None = None, catch_up: int = 4
+    ) -> None:
+        super().__init__(catch_up=catch_up)
+        self._clock: IReactorTime = clock
+        self._read = self._read_clock if now is None else now
+        self._floor = 0
+        self._call: IDelayedCall | None = None
+
+    def _read_clock(self) -> int:
+        return round(self._clock.seconds() * SECOND)
+
+    def now(self) -> int:
+        """The clock in whole nanoseconds; never runs backwards."""
+        self._floor = max(self._floor, self._read())
+        return self._floor
+
+    def _close(self) -> None:
+        self._arm(None)
+
+    def _arm(self, when: int | None) -> None:
+        call, self._call = self._call, None
+        if call is not None and call.active():
+            call.cancel()
+        if when is not None:
+            # 0.4 ns early: sums of floats must not make the call miss the step it is due in.
+            delay = (when - self.now() - 0.4) / SECOND
+            self._call = self._clock.callLater(max(0.0, delay), self._called, when)
+
+    def _called(self, when: int) -> None:
+        self._call = None
+        now = self.now()
+        if when - now > _ROUNDING:
+            # A wall clock was set forward: it is not yet time.
+            self._arm(when)
+            return
+        self._floor = max(now, when)
+        self._fire(self._floor)
+
+
+def clockwork_for(reactor: Any, *, catch_up: int = 4) -> TimerfdClockwork | ReactorClockwork:
+    """The best clockwork that ``reactor`` can drive; call its ``start``."""
+    if not isinstance(reactor, ReactorBase):
+        # A fake clock or an in-memory host: its time is the only time.
+        return ReactorClockwork(reactor, catch_up=catch_up)
+    if timerfd.available() and IReactorFDSet.providedBy(reactor):
+        return TimerfdClockwork(reactor, catch_up=catch_up)
+    # The reactor's own clock is wall time; ours must not be.
+    return ReactorClockwork(reactor, now=time.monotonic_ns, catch_up=catch_up)

@@ -1,0 +1,259 @@
+"""SIP over UDP: one bound socket, its receiving protocol and the `UdpFlow` it sends through."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from twisted.internet.error import CannotListenError, MessageLengthError
+from twisted.internet.interfaces import IListeningPort, IReactorSocket
+from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import Logger
+
+from sessioncore.net.addresses import (
+    Listen,
+    LocalAddresses,
+    host_port,
+    is_ipv6,
+    is_literal,
+    is_wildcard,
+    local_address_for,
+    parse_host_port,
+    unmapped,
+)
+from sessioncore.net.clockwork import IClockwork
+from sessioncore.net.faults import FaultLog
+from sessioncore.vocabulary import Address
+
+__all__ = ["Receive", "SipUdpProtocol", "UdpFlow", "listen_sip_udp"]
+
+Receive = Callable[[bytes, Address, "UdpFlow", int], None]
+"""Called with each datagram: data, source address, the flow it came by, monotonic ns."""
+
+MAX_DATAGRAM: Final = 65535
+RECEIVE_BUFFER: Final = 4 * 1024 * 1024
+MAX_THROUGHPUT: Final = 8192
+"""Bytes read per reactor turn; Twisted's 256 KB would delay the media tick by 30-70 ms."""
+
+_SO_RCVBUFFORCE: Final = 33
+_FULL: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM})
+_MOST_KNOWN: Final = 4096
+_log = Logger(namespace="sessioncore.net.sip_udp")
+
+
+class UdpFlow:
+    """Where SIP bytes leave: one bound UDP socket (the ``Flow`` of `sessioncore.sip`).
+
+    ``local`` is what the socket is bound to, so its host may be a wildcard; `sent_by` never
+    is.  ``dropped`` counts datagrams that the kernel had no room for, ``failed`` the others
+    that could not be sent.
+    """
+
+    __slots__ = ("_addresses", "_advertise", "_known", "_sendto", "dropped", "failed", "local")
+
+    reliable: Final = False
+    transport: Final = b"UDP"
+
+    def __init__(
+        self,
+        local: Address,
+        sendto: Callable[[bytes, Address], object],
+        addresses: LocalAddresses,
+        advertise: str | None = None,
+    ) -> None:
+        self.local = local
+        self.dropped = 0
+        self.failed = 0
+        self._sendto = sendto
+        self._addresses = addresses
+        self._advertise = None if advertise is None else parse_host_port(advertise)
+        self._known: set[str] = set()
+
+    def send(self, data: bytes, address: Address) -> None:
+        """Send one datagram to an IP literal, without blocking.
+
+        A full send buffer is a lost datagram, which SIP repairs by itself; it is counted in
+        ``dropped``.  Raises `OSError` for everything else (no route, too long, no literal).
+        """
+        host = address[0]
+        if host not in self._known:
+            self._check(host)
+        try:
+            self._sendto(data, address)
+        except OSError as error:
+            if error.errno in _FULL:
+                self.dropped += 1
+            elif error.errno != errno.ECONNREFUSED:  # an ICMP about some earlier datagram
+                self.failed += 1
+                raise
+        except MessageLengthError as error:
+            self.failed += 1
+            raise OSError(errno.EMSGSIZE, f"{len(data)} bytes are too long for UDP") from error
+
+    def _check(self, host: str) -> None:
+        """Refuse names: the socket call would look them up and block the reactor."""
+        if not is_literal(host):
+            self.failed += 1
+            raise OSError(errno.EINVAL, f"{host!r} is no IP address")
+        if is_ipv6(host) != is_ipv6(self.local[0]):
+            self.failed += 1
+            raise OSError(
+                errno.EAFNOSUPPORT, f"{host} cannot be reached from {host_port(*self.local)}"
+            )
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known.add(host)
+
+    def sent_by(self, peer: str) -> bytes:
+        """What to put into Via and Contact for ``peer``: ``b"192.0.2.1:5060"``.
+
+        The advertised address, or the bound one, or for a wildcard the one the peer sees.
+        Never a wildcard, never raises.
+        """
+        return host_port(*self.address_for(peer)).encode("ascii")
+
+    def address_for(self, peer: str) -> Address:
+        """The address and port that `sent_by` prints."""
+        host, port = self.local
+        if self._advertise is not None:
+            return self._advertise[0], self._advertise[1] or port
+        if is_wildcard(host):
+            try:
+                host = self._addresses.towards(peer)
+            except OSError:
+                host = "::1" if is_ipv6(host) else "127.0.0.1"
+        return host, port
+
+
+class SipUdpProtocol(DatagramProtocol):
+    """Stamps each datagram with the time and hands it on; one that fails is counted.
+
+    ``flow`` sends through the same socket; it exists once the protocol is listening.
+    """
+
+    def __init__(
+        self,
+        receive: Receive,
+        clockwork: IClockwork,
+        *,
+        reactor: object = None,
+        advertise: str | None = None,
+    ) -> None:
+        self.received = 0
+        self.faults = FaultLog(_log)
+        self.listening = False
+        self._receive = receive
+        self._now = clockwork.now
+        self._advertise = advertise
+        if advertise is not None:
+            parse_host_port(advertise)  # raises now, not in startProtocol
+        self._addresses = LocalAddresses(
+            clockwork.now, lambda peer: local_address_for(peer, reactor)
+        )
+        self._flow: UdpFlow | None = None
+
+    @property
+    def flow(self) -> UdpFlow:
+        """Where answers to what came in here leave; raises `RuntimeError` before listening."""
+        if self._flow is None:
+            raise RuntimeError("the SIP socket is not open yet")
+        return self._flow
+
+    @property
+    def errors(self) -> int:
+        """How many datagrams made the receiver raise."""
+        return self.faults.count
+
+    def send(self, data: bytes, address: Address) -> None:
+        """`UdpFlow.send`."""
+        self.flow.send(data, address)
+
+    def startProtocol(self) -> None:
+        """Called by Twisted when the socket is bound."""
+        transport: Any = self.transport
+        host = transport.getHost()
+        # Port.write checks and re-checks the address text; the socket itself costs a third.
+        handle = getattr(transport, "getHandle", None)
+        sendto = transport.write if handle is None else handle().sendto
+        self.listening = True
+        self._flow = UdpFlow((host.host, host.port), sendto, self._addresses, self._advertise)
+
+    def stopProtocol(self) -> None:
+        """Called by Twisted when the socket was closed."""
+        self.listening = False
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        """Called by Twisted with each datagram; never raises."""
+        self.received += 1
+        try:
+            host, port = addr[0], addr[1]
+            if host.startswith("::"):
+                host = unmapped(host)
+            self._receive(datagram, (host, port), self.flow, self._now())
+        except Exception as error:
+            self.faults.caught("receiving a SIP datagram failed", error)
+
+
+def listen_sip_udp(
+    reactor: Any,
+    listen: Listen,
+    receive: Receive,
+    clockwork: IClockwork,
+    *,
+    advertise: str | None = None,
+) -> tuple[SipUdpProtocol, IListeningPort]:
+    """Bind a SIP socket.  Raises `CannotListenError`.
+
+    ``advertise`` is ``host`` or ``host:port`` for Via and Contact in place of our own.
+    """
+    protocol = SipUdpProtocol(receive, clockwork, reactor=reactor, advertise=advertise)
+    if listen.interface == "::" and IReactorSocket.providedBy(reactor):
+        port = _listen_ipv6_only(reactor, listen, protocol)
+    else:
+        port = reactor.listenUDP(
+            listen.port, protocol, interface=listen.interface, maxPacketSize=MAX_DATAGRAM
+        )
+    port.maxThroughput = MAX_THROUGHPUT
+    _enlarge_receive_buffer(port)
+    return protocol, port
+
+
+def _listen_ipv6_only(reactor: Any, listen: Listen, protocol: SipUdpProtocol) -> Any:
+    """Bind ``::`` without also taking IPv4: that is another socket with another flow."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as bound:
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.setblocking(False)
+        try:
+            bound.bind((listen.interface, listen.port))
+        except OSError as error:
+            raise CannotListenError(  # type: ignore[no-untyped-call]
+                listen.interface, listen.port, error
+            ) from error
+        # The reactor duplicates the descriptor.
+        return reactor.adoptDatagramPort(
+            bound.fileno(), socket.AF_INET6, protocol, maxPacketSize=MAX_DATAGRAM
+        )
+
+
+def _enlarge_receive_buffer(port: Any) -> None:
+    """Ask for room for a burst of calls; say so where the kernel gives less."""
+    handle = getattr(port, "getHandle", None)
+    if handle is None:
+        return
+    opened: socket.socket = handle()
+    with suppress(OSError):
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+    with suppress(OSError):
+        # Past rmem_max, for those who may.
+        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+    given = opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # Linux doubles it
+    if given < RECEIVE_BUFFER:
+        _log.warn(
+            "the kernel gives the SIP socket {given} of {wanted} bytes to receive in: bursts of"
+            " calls may be lost; set sysctl net.core.rmem_max={wanted}",
+            given=given,
+            wanted=RECEIVE_BUFFER,
+        )

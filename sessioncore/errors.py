@@ -6,7 +6,7 @@ no answer is due.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from sessioncore.vocabulary import EndReason
@@ -35,7 +35,13 @@ class SessionCoreError(Exception):
 
 
 class SipParseError(SessionCoreError):
-    """Bytes that are no SIP message, or a header value that RFC 3261 does not allow."""
+    """Bytes that are no SIP message, or a header value that RFC 3261 does not allow.
+
+    ``request`` is the `sessioncore.sip.message.Request` that can still be answered, as far as
+    it could be read, or None.
+    """
+
+    request: Any = None
 
     def __init__(self, text: str, status: int = 400) -> None:
         super().__init__(text)

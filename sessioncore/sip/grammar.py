@@ -1,0 +1,146 @@
+"""RFC 3261 section 25 as byte patterns: the only place that says which bytes SIP allows.
+
+Strings here are pieces of patterns, ``re.Pattern`` objects are whole productions; names are the
+RFC's.  All run in linear time: every repetition is possessive or cannot overlap what follows.
+``LWS`` never contains a line break, because values are unfolded before they meet a pattern.
+
+More is accepted than the RFC writes in four places, each because phones send it: ``_`` in
+host names, ``#`` in the user part, ``:::`` in IPv6 (RFC 5118 section 4.10) and IPv6 addresses
+without brackets in parameters (RFC 5118 section 4.5).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = [
+    "CONTENT_TYPE",
+    "CSEQ",
+    "DATE",
+    "DISPLAY_ADDRESS",
+    "END_OF_HEADERS",
+    "FOLD",
+    "FOREIGN_URI",
+    "LINE_END",
+    "LIST_ITEM",
+    "MAX_HEADER_LINES",
+    "MAX_LINE",
+    "MAX_LIST_ITEMS",
+    "MAX_MESSAGE",
+    "NAME_ADDR",
+    "NUMBER",
+    "PARAM",
+    "PARAMS",
+    "PLAIN_ADDR",
+    "PLAIN_TAG",
+    "REQUEST_LINE",
+    "SENT_PROTOCOL",
+    "SIP_URI",
+    "SLOPPY_REQUEST_LINE",
+    "STATUS_LINE",
+    "TOKEN",
+    "VIA",
+]
+
+MAX_MESSAGE: Final = 65_535
+"""Octets in a message; more does not fit into a datagram."""
+MAX_HEADER_LINES: Final = 256
+"""Header fields in a message, counted after unfolding."""
+MAX_LINE: Final = 16_384
+"""Octets in one unfolded header field."""
+MAX_LIST_ITEMS: Final = 256
+"""Values in one comma separated header field."""
+
+# 25.1 basic rules.  HCOLON, SEMI, EQUAL, ... are their character between two LWS.
+_LWS = rb"[ \t]*+"
+_TOKEN = rb"[A-Za-z0-9\-.!%*_+`'~]++"
+_QUOTED = rb'"(?>[^"\\\x00-\x08\x0a-\x1f\x7f]++|\\[^\r\n\x80-\xff])*+"'
+_ESCAPED = rb"%[0-9A-Fa-f]{2}"
+_NUMBER = rb"0*([0-9]{1,10})"
+
+# 25.1 host.  Labels are not checked one by one: whether a name exists is the resolver's say.
+_HOSTNAME = rb"[A-Za-z0-9_][A-Za-z0-9_.\-]*+"
+_IPV6 = rb"\[[0-9A-Fa-f:.]{2,63}\]"
+_HOST = rb"(?:" + _HOSTNAME + rb"|" + _IPV6 + rb")"
+
+# 25.1 generic-param: gen-value is token / host / quoted-string; ":" and "[]" are host's.
+_VALUE = rb"(?:[A-Za-z0-9\-.!%*_+`'~:\[\]]++|" + _QUOTED + rb")"
+_PARAM = _LWS + rb";" + _LWS + _TOKEN + rb"(?>" + _LWS + rb"=" + _LWS + _VALUE + rb")?+"
+_PARAMS = rb"(?>" + _PARAM + rb")*+"
+
+TOKEN: Final = re.compile(_TOKEN)
+NUMBER: Final = re.compile(_NUMBER)
+"""1*DIGIT that fits into ten digits; group 1 has no needless leading zeros."""
+PARAM: Final = re.compile(
+    _LWS + rb";" + _LWS + rb"(" + _TOKEN + rb")(?:" + _LWS + rb"=" + _LWS + rb"(" + _VALUE + rb"))?"
+)
+PARAMS: Final = re.compile(_PARAMS + _LWS)
+PLAIN_TAG: Final = re.compile(rb";tag=(" + _TOKEN + rb")")
+"""The parameters of nearly every From and To."""
+
+# 25.1 SIP-URI and SIPS-URI, absoluteURI.
+_USER = rb"(?>[A-Za-z0-9\-_.!~*'()&=+$,;?/#]|" + _ESCAPED + rb")++"
+_PASSWORD = rb"(?>[A-Za-z0-9\-_.!~*'()&=+$,]|" + _ESCAPED + rb")*+"
+_URI_PARAM = rb"(?>[A-Za-z0-9\-_.!~*'()\[\]/:&+$]|" + _ESCAPED + rb")++"
+_URI_HEADERS = rb"(?>[A-Za-z0-9\-_.!~*'()\[\]/?:+$&=]|" + _ESCAPED + rb")++"
+
+SIP_URI: Final = re.compile(
+    rb"([Ss][Ii][Pp][Ss]?):"
+    rb"(?:(" + _USER + rb")(?::(" + _PASSWORD + rb"))?@)?"
+    rb"(" + _HOST + rb")"
+    rb"(?::([0-9]{1,5}))?"
+    rb"((?>;" + _URI_PARAM + rb"(?:=" + _URI_PARAM + rb")?)*+)"
+    rb"(?:\?(" + _URI_HEADERS + rb"))?"
+)
+"""Groups: scheme, user, password, host, port, parameters with their ";", headers."""
+FOREIGN_URI: Final = re.compile(
+    rb"([A-Za-z][A-Za-z0-9+.\-]*+):(?>[A-Za-z0-9\-_.!~*'();/?:@&=+$,\[\]]|" + _ESCAPED + rb")++"
+)
+"""absoluteURI of any scheme; group 1 is the scheme."""
+
+# 25.1 From, To, Contact, Route, Record-Route: name-addr / addr-spec with header parameters.
+_DISPLAY = rb"(?:(" + _QUOTED + rb")|([A-Za-z0-9\-.!%*_+`'~ \t]*+))"
+DISPLAY_ADDRESS: Final = re.compile(_LWS + _DISPLAY + _LWS + rb"<([^<>\x00-\x20]++)>")
+"""name-addr alone.  Groups: quoted display name, token display name, URI."""
+NAME_ADDR: Final = re.compile(DISPLAY_ADDRESS.pattern + rb"(" + _PARAMS + rb")" + _LWS)
+"""name-addr with parameters.  Groups: as `DISPLAY_ADDRESS`, then the parameters."""
+PLAIN_ADDR: Final = re.compile(_LWS + rb"([A-Za-z][^<>;,?\"\x00-\x20]*+)(" + _PARAMS + rb")" + _LWS)
+"""addr-spec, where ";" starts header parameters and "," and "?" are forbidden (section 20)."""
+
+# 25.1 Via.  sent-protocol is three tokens, so that another version can still be answered 505.
+_SLASH = _LWS + rb"/" + _LWS
+SENT_PROTOCOL: Final = re.compile(
+    _LWS + _TOKEN + _SLASH + _TOKEN + _SLASH + rb"(" + _TOKEN + rb")[ \t]++"
+    rb"(" + _HOST + rb")(?:" + _LWS + rb":" + _LWS + rb"([0-9]{1,5}))?" + _LWS
+)
+"""sent-protocol LWS sent-by.  Groups: transport, host, port."""
+VIA: Final = re.compile(SENT_PROTOCOL.pattern + rb"(" + _PARAMS + rb")" + _LWS)
+"""One via-parm.  Groups: as `SENT_PROTOCOL`, then the parameters."""
+
+# 25.1 single values.
+CSEQ: Final = re.compile(_NUMBER + rb"[ \t]++(" + _TOKEN + rb")")
+CONTENT_TYPE: Final = re.compile(
+    rb"(" + _TOKEN + rb")" + _SLASH + rb"(" + _TOKEN + rb")" + _LWS + rb"(?:;.*)?", re.DOTALL
+)
+DATE: Final = re.compile(
+    rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), ([0-9]{2}) "
+    rb"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) ([0-9]{4}) "
+    rb"([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT"
+)
+"""rfc1123-date; SIP-date knows no time zone but GMT."""
+
+# 7.3.1: a comma separates values unless it stands in quotes or in angle brackets.
+LIST_ITEM: Final = re.compile(rb'(?>[^,"<]++|' + _QUOTED + rb"|<[^<>]*+>)*+")
+
+# 7.1, 7.2 start lines; 7.3.1 line folding; 7.5 framing (a lone LF ends a line, too).
+_VERSION = rb"([Ss][Ii][Pp]/[0-9]+\.[0-9]+)"
+REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([^\x00-\x20\x7f]++) " + _VERSION)
+SLOPPY_REQUEST_LINE: Final = re.compile(
+    rb"(" + _TOKEN + rb")[ \t]++(.*[^ \t])[ \t]++" + _VERSION + _LWS, re.DOTALL
+)
+"""What can still be told to be a request, so that it can be refused instead of ignored."""
+STATUS_LINE: Final = re.compile(_VERSION + rb" ([1-6][0-9]{2})(?: (.*))?", re.DOTALL)
+FOLD: Final = re.compile(rb"\r?\n[ \t]++")
+LINE_END: Final = re.compile(rb"\r?\n")
+END_OF_HEADERS: Final = re.compile(rb"\r?\n\r?\n")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sessioncore.vocabulary import EndReason
 
 __all__ = [
+    "AnswerRefused",
     "CallFailed",
     "CallOver",
     "ConfigurationError",
@@ -55,13 +56,33 @@ class SdpParseError(SessionCoreError):
 
 
 class NegotiationError(SessionCoreError):
-    """An offer or answer we cannot agree to; ``reasons`` says why, format by format."""
+    """An offer or answer we cannot agree to; ``reasons`` says why, format by format.
+
+    ``warn_code`` is the code of RFC 3261 section 20.43 that fits best (304: media type,
+    305: format, 301: address, 399: anything else).
+    """
 
     status: int | None = 488
 
-    def __init__(self, text: str, reasons: tuple[str, ...] = ()) -> None:
+    def __init__(self, text: str, reasons: tuple[str, ...] = (), warn_code: int = 399) -> None:
         super().__init__(text)
         self.reasons = reasons
+        self.warn_code = warn_code
+
+    @property
+    def warning(self) -> str:
+        """The reasons as the quoted text of a Warning header: ASCII, at most 160 characters."""
+        text = "; ".join(self.reasons) or str(self)
+        safe = "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in text)
+        return safe if len(safe) <= 160 else safe[:157] + "..."
+
+
+class AnswerRefused(NegotiationError):
+    """An answer that breaks RFC 3264 or shares nothing with our offer; it cannot be refused
+    in SIP any more, so the call ends by BYE.
+    """
+
+    status: int | None = None
 
 
 class RtpParseError(SessionCoreError):

@@ -1,0 +1,420 @@
+"""RFC 8866 session descriptions: bytes in, typed values out, every byte kept.
+
+`parse_description` either returns a `Description` or raises `SdpParseError`.  A description
+is immutable, its ``bytes()`` are what was parsed, byte for byte, unknown lines included.
+More liberal than the RFC where the field demands it: LF line ends, a missing last line end,
+trailing blank lines, lines out of order and unknown type letters are read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from sessioncore.errors import SdpParseError
+from sessioncore.vocabulary import Direction
+
+__all__ = [
+    "MAX_BODY",
+    "MAX_FORMATS",
+    "MAX_LINES",
+    "MAX_LINE_LENGTH",
+    "MAX_MEDIA",
+    "Attribute",
+    "Connection",
+    "Description",
+    "MediaDescription",
+    "MediaLines",
+    "Origin",
+    "RtcpAttribute",
+    "RtpMap",
+    "parse_description",
+]
+
+MAX_BODY: Final = 65_535
+MAX_LINES: Final = 1_000
+MAX_LINE_LENGTH: Final = 4_096
+MAX_MEDIA: Final = 32
+MAX_FORMATS: Final = 64
+# Media sections up to this many bytes are worth remembering (see `_media_lines`).
+_REMEMBERED: Final = 1_024
+
+_TOKEN = rb"[!#-'*+\-.0-9A-Z^-~]+"
+_MEDIA_LINE = re.compile(
+    rb"(%b) ([0-9]{1,5})(?:/([0-9]{1,5}))? (%b(?:/%b)*)((?: +[!-~]+)*) *" % (_TOKEN, _TOKEN, _TOKEN)
+)
+_TIME = re.compile(rb"[0-9]{1,20} [0-9]{1,20} *")
+_CONNECTION = re.compile(rb"([!-~]+) ([!-~]+) ([!-.0-~]+)((?:/[0-9]{1,5}){0,2}) *")
+_RTPMAP = re.compile(rb"([0-9]{1,3}) +(%b)/([0-9]{1,6})(?:/([0-9]{1,3}))? *" % _TOKEN)
+_RTCP = re.compile(rb"([0-9]{1,5})(?: ([!-~]+ [!-~]+ [!-~]+))? *")
+_MILLISECONDS = re.compile(rb"([0-9]{1,4})(?:\.[0-9]{1,6})? *")
+_READ_ALREADY: Final = (b"o=", b"s=")
+_DIRECTIONS: Final = {
+    b"sendrecv": Direction.SENDRECV,
+    b"sendonly": Direction.SENDONLY,
+    b"recvonly": Direction.RECVONLY,
+    b"inactive": Direction.INACTIVE,
+}
+
+Attribute = tuple[bytes, bytes | None]
+"""An ``a=`` line: name, and the value after the colon or None."""
+
+
+class Origin(NamedTuple):
+    """The ``o=`` line (RFC 8866 section 5.2)."""
+
+    username: bytes
+    session_id: int
+    version: int
+    nettype: bytes
+    addrtype: bytes
+    address: bytes
+
+
+class Connection(NamedTuple):
+    """A ``c=`` line (RFC 8866 section 5.7); ``suffix`` is ``/ttl/count`` of multicast."""
+
+    nettype: bytes
+    addrtype: bytes
+    address: bytes
+    suffix: bytes = b""
+
+
+class RtpMap(NamedTuple):
+    """An ``a=rtpmap`` line (RFC 8866 section 6.6): clock rate in Hz."""
+
+    name: bytes
+    clock_rate: int
+    channels: int
+
+    def __str__(self) -> str:
+        channels = "" if self.channels == 1 else f"/{self.channels}"
+        return f"{self.name.decode('ascii')}/{self.clock_rate}{channels}"
+
+
+class RtcpAttribute(NamedTuple):
+    """An ``a=rtcp`` line (RFC 3605)."""
+
+    port: int
+    connection: Connection | None
+
+
+class MediaLines:
+    """What stands below one ``m=`` line; shared by all descriptions that say the same.
+
+    ``direction``, ``ptime`` and ``maxptime`` (ms) are None where the section says nothing.
+    """
+
+    __slots__ = (
+        "attributes",
+        "connections",
+        "direction",
+        "fmtp",
+        "lines",
+        "maxptime",
+        "ptime",
+        "remembered",
+        "rtcp",
+        "rtpmap",
+    )
+
+    def __init__(self, text: bytes) -> None:
+        self.lines: tuple[bytes, ...] = tuple(text.split(b"\r\n")) if text else ()
+        self.remembered = len(text) <= _REMEMBERED
+        self.connections: tuple[Connection, ...] = ()
+        attributes: list[Attribute] = []
+        for line in self.lines:
+            kind = line[:2]
+            if kind == b"a=":
+                attributes.append(_attribute(line))
+            elif kind == b"c=":
+                self.connections += (_connection(line[2:]),)
+            else:
+                _check_other(line, _NOT_IN_MEDIA)
+        self.attributes = tuple(attributes)
+        self.rtpmap: Mapping[bytes, RtpMap] = _rtpmaps(attributes)
+        self.fmtp: Mapping[bytes, bytes] = _fmtps(attributes)
+        self.direction = _direction(attributes)
+        self.ptime = _milliseconds(attributes, b"ptime")
+        self.maxptime = _milliseconds(attributes, b"maxptime")
+        self.rtcp = _rtcp(attributes)
+
+
+class MediaDescription:
+    """One ``m=`` line and what stands below it.
+
+    ``connection`` and ``direction`` are the section's own or else the session's;
+    ``direction`` is as the author of the description sees it.
+    """
+
+    __slots__ = (
+        "below",
+        "connection",
+        "direction",
+        "formats",
+        "formats_text",
+        "kind",
+        "line",
+        "port",
+        "port_count",
+        "protocol",
+    )
+
+    def __init__(
+        self, text: bytes, connection: Connection | None, direction: Direction | None
+    ) -> None:
+        line, _, rest = text.partition(b"\r\n")
+        match = _MEDIA_LINE.fullmatch(line)
+        if match is None:
+            raise SdpParseError(f"no m= line of RFC 8866: {_shown(line)}")
+        self.line = line
+        self.kind: bytes
+        self.protocol: bytes
+        self.formats_text: bytes
+        self.kind, port, count, self.protocol, self.formats_text = match.groups()
+        self.port = int(port)
+        self.port_count = 1 if count is None else int(count)
+        self.formats = tuple(self.formats_text.split())
+        self.below = _media_lines(rest) if len(rest) <= _REMEMBERED else MediaLines(rest)
+        own = self.below.connections
+        self.connection = own[0] if own else connection
+        self.direction: Direction = _first(self.below.direction, direction, Direction.SENDRECV)
+        self._check()
+
+    def _check(self) -> None:
+        if self.port > 65_535:
+            raise SdpParseError(f"port {self.port} in an m= line")
+        if self.port_count < 1:
+            raise SdpParseError("an m= line with no ports")
+        if len(self.formats) > MAX_FORMATS:
+            raise SdpParseError(f"more than {MAX_FORMATS} formats in an m= line")
+        # A refused stream needs neither: its address and formats are never used.
+        if self.port:
+            if not self.formats:
+                raise SdpParseError("an m= line without formats")
+            if self.connection is None:
+                raise SdpParseError("no c= line for an m= line")
+
+    @property
+    def lines(self) -> tuple[bytes, ...]:
+        """All lines of the section, the ``m=`` line first."""
+        return (b"m=" + self.line, *self.below.lines)
+
+    @property
+    def attributes(self) -> tuple[Attribute, ...]:
+        """The ``a=`` lines in order."""
+        return self.below.attributes
+
+    @property
+    def ptime(self) -> int | None:
+        """Packet length in ms the author would like to receive."""
+        return self.below.ptime
+
+    @property
+    def maxptime(self) -> int | None:
+        """Longest packet in ms the author can receive."""
+        return self.below.maxptime
+
+    @property
+    def rtcp(self) -> RtcpAttribute | None:
+        """Where RTCP goes if not to the next port (RFC 3605)."""
+        return self.below.rtcp
+
+    def rtpmap(self) -> Mapping[bytes, RtpMap]:
+        """Format → encoding; malformed ``a=rtpmap`` lines are left out."""
+        return self.below.rtpmap
+
+    def fmtp(self) -> Mapping[bytes, bytes]:
+        """Format → format parameters."""
+        return self.below.fmtp
+
+
+class Description:
+    """A session description; ``bytes()`` gives back exactly what was parsed."""
+
+    __slots__ = ("_raw", "connection", "lines", "media", "name", "origin", "origin_line")
+
+    def __init__(self, raw: bytes, head: bytes, sections: list[bytes]) -> None:
+        self._raw = raw
+        self.lines = tuple(head.split(b"\r\n"))
+        self.origin_line = self._one(b"o=")
+        self.origin = _origin(self.origin_line)
+        self.name = self._one(b"s=")
+        self.connection: Connection | None = None
+        self._read_lines()
+        direction = _direction(self.attributes) if b"\r\na=" in head else None
+        self.media = tuple(
+            [MediaDescription(text, self.connection, direction) for text in sections]
+        )
+
+    def _one(self, kind: bytes) -> bytes:
+        found = [line for line in self.lines if line[:2] == kind]
+        if len(found) != 1:
+            raise SdpParseError(f"{len(found)} {kind.decode()} lines instead of one")
+        return found[0][2:]
+
+    def _read_lines(self) -> None:
+        if self.lines[0] != b"v=0":
+            raise SdpParseError("a description must begin with v=0")
+        timed = False
+        for line in self.lines[1:]:
+            kind = line[:2]
+            if kind == b"c=":
+                if self.connection is not None:
+                    raise SdpParseError("two c= lines for the session")
+                self.connection = _connection(line[2:])
+            elif kind == b"t=":
+                timed = True
+                if line != b"t=0 0" and _TIME.fullmatch(line, 2) is None:
+                    raise SdpParseError(f"no t= line of RFC 8866: {_shown(line)}")
+            elif kind == b"a=":
+                _attribute(line)
+            elif kind not in _READ_ALREADY:
+                _check_other(line, b"v")
+        if not timed:
+            raise SdpParseError("no t= line")
+
+    @property
+    def attributes(self) -> tuple[Attribute, ...]:
+        """The session's own ``a=`` lines in order."""
+        return tuple([_attribute(line) for line in self.lines if line[:2] == b"a="])
+
+    @property
+    def times(self) -> tuple[bytes, ...]:
+        """The values of the ``t=`` lines."""
+        return tuple([line[2:] for line in self.lines if line[:2] == b"t="])
+
+    def __bytes__(self) -> bytes:
+        return self._raw
+
+    def __repr__(self) -> str:
+        return f"<Description o={_shown(self.origin_line)} of {len(self.media)} m-lines>"
+
+
+def parse_description(body: bytes) -> Description:
+    """Read a session description; raises `SdpParseError`, and nothing else."""
+    if len(body) > MAX_BODY:
+        raise SdpParseError(f"a description of more than {MAX_BODY} bytes")
+    text = _with_crlf(body)
+    count = text.count(b"\n")
+    if count >= MAX_LINES:
+        raise SdpParseError(f"a description of more than {MAX_LINES} lines")
+    if text.count(b"\r\n") != count or text.count(b"\r") != count or b"\0" in text:
+        raise SdpParseError("a carriage return or NUL inside a line")
+    text = text.rstrip(b"\r\n")
+    if len(text) > MAX_LINE_LENGTH and max(map(len, text.split(b"\r\n"))) > MAX_LINE_LENGTH:
+        raise SdpParseError(f"a line of more than {MAX_LINE_LENGTH} bytes")
+    head, *sections = text.split(b"\r\nm=")
+    if len(sections) > MAX_MEDIA:
+        raise SdpParseError(f"more than {MAX_MEDIA} m= lines")
+    return Description(body, head, sections)
+
+
+def _with_crlf(body: bytes) -> bytes:
+    if body.count(b"\r\n") == body.count(b"\n"):
+        return body
+    # RFC 8866 section 5: parsers should also accept lines that end in LF alone.
+    return body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+_media_lines = lru_cache(maxsize=512)(MediaLines)
+"""What stands below an m= line is mostly the same from call to call; remember the short ones."""
+
+
+def _first(own: Direction | None, session: Direction | None, default: Direction) -> Direction:
+    # INACTIVE is 0, so this cannot be an `or`.
+    if own is not None:
+        return own
+    return default if session is None else session
+
+
+def _shown(line: bytes) -> str:
+    return repr(line[:60])[1:]
+
+
+# A v=, o= or s= line below an m= line: two descriptions glued together.
+_NOT_IN_MEDIA: Final = b"vos"
+
+
+def _check_other(line: bytes, forbidden: bytes) -> None:
+    """A line we only preserve: one letter, an equals sign, anything."""
+    if line[1:2] != b"=" or not line[:1].isalpha():
+        raise SdpParseError(f"not a line of a description: {_shown(line)}")
+    if line[:1] in forbidden:
+        raise SdpParseError(f"a line in the wrong place: {_shown(line)}")
+
+
+def _origin(value: bytes) -> Origin:
+    parts = value.rsplit(b" ", 5)  # from the right: user names with spaces are in the field
+    if len(parts) != 6 or not all(parts):
+        raise SdpParseError(f"no o= line of RFC 8866: {_shown(value)}")
+    username, session_id, version, nettype, addrtype, address = parts
+    # isdigit() of bytes knows ASCII digits only; 40 digits are plenty for a 64-bit number.
+    if not (session_id.isdigit() and version.isdigit() and len(session_id + version) <= 80):
+        raise SdpParseError(f"o= line without numbers: {_shown(value)}")
+    return Origin(username, int(session_id), int(version), nettype, addrtype, address)
+
+
+@lru_cache(maxsize=1_024)
+def _remembered_connection(value: bytes) -> Connection:
+    match = _CONNECTION.fullmatch(value)
+    if match is None:
+        raise SdpParseError(f"no c= line of RFC 8866: {_shown(value)}")
+    return Connection(*match.groups())
+
+
+def _connection(value: bytes) -> Connection:
+    if len(value) > 300:  # a host name has at most 253 bytes
+        raise SdpParseError(f"no c= line of RFC 8866: {_shown(value)}")
+    return _remembered_connection(value)
+
+
+def _attribute(line: bytes) -> Attribute:
+    name, colon, value = line[2:].partition(b":")
+    if not name:
+        raise SdpParseError("an a= line without a name")
+    return name, value if colon else None
+
+
+def _rtpmaps(attributes: list[Attribute]) -> dict[bytes, RtpMap]:
+    # Malformed ones are left out: RFC 4475's own bodies say "a=rtpmap:31 LPC".
+    found: dict[bytes, RtpMap] = {}
+    for name, value in attributes:
+        if name == b"rtpmap" and value is not None and (match := _RTPMAP.fullmatch(value)):
+            number, encoding, rate, channels = match.groups()
+            found.setdefault(number, RtpMap(encoding, int(rate), int(channels or 1)))
+    return found
+
+
+def _fmtps(attributes: list[Attribute]) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    for name, value in attributes:
+        if name == b"fmtp" and value is not None:
+            number, _, parameters = value.partition(b" ")
+            found.setdefault(number, parameters.strip())
+    return found
+
+
+def _direction(attributes: list[Attribute] | tuple[Attribute, ...]) -> Direction | None:
+    for name, _ in attributes:
+        if name in _DIRECTIONS:
+            return _DIRECTIONS[name]
+    return None
+
+
+def _milliseconds(attributes: list[Attribute], wanted: bytes) -> int | None:
+    for name, value in attributes:
+        if name == wanted and value is not None and (match := _MILLISECONDS.fullmatch(value)):
+            return int(match[1]) or None
+    return None
+
+
+def _rtcp(attributes: list[Attribute]) -> RtcpAttribute | None:
+    for name, value in attributes:
+        if name == b"rtcp" and value is not None and (match := _RTCP.fullmatch(value)):
+            port, where = int(match[1]), match[2]
+            if 0 < port <= 65_535:
+                return RtcpAttribute(port, None if where is None else _connection(where))
+    return None

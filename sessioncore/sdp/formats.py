@@ -1,0 +1,256 @@
+"""Which RTP payload formats two sides share, and the lines that say so.
+
+Payload type numbers belong to a direction (RFC 3264 section 5.1): a `Shared` format carries
+the number the peer wants to be sent and the number we said we receive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from attrs import field, frozen
+
+from sessioncore.errors import ConfigurationError
+from sessioncore.sdp.description import MediaDescription, MediaLines, RtpMap
+from sessioncore.sdp.targets import Refusal
+from sessioncore.vocabulary import CODECS, COMFORT_NOISE, TELEPHONE_EVENT, Codec
+
+__all__ = [
+    "FormatMatch",
+    "MediaPolicy",
+    "Proposal",
+    "Shared",
+    "accept_formats",
+    "choose_ptime",
+    "format_lines",
+    "propose",
+]
+
+_STATIC: Final = {
+    # RFC 3551 tables 4 and 5.
+    number.encode(): RtpMap(name, rate, channels)
+    for number, name, rate, channels in (
+        ("0", b"PCMU", 8000, 1),
+        ("3", b"GSM", 8000, 1),
+        ("4", b"G723", 8000, 1),
+        ("5", b"DVI4", 8000, 1),
+        ("6", b"DVI4", 16000, 1),
+        ("7", b"LPC", 8000, 1),
+        ("8", b"PCMA", 8000, 1),
+        ("9", b"G722", 8000, 1),
+        ("10", b"L16", 44100, 2),
+        ("11", b"L16", 44100, 1),
+        ("12", b"QCELP", 8000, 1),
+        ("13", b"CN", 8000, 1),
+        ("14", b"MPA", 90000, 1),
+        ("15", b"G728", 8000, 1),
+        ("16", b"DVI4", 11025, 1),
+        ("17", b"DVI4", 22050, 1),
+        ("18", b"G729", 8000, 1),
+        ("25", b"CelB", 90000, 1),
+        ("26", b"JPEG", 90000, 1),
+        ("28", b"nv", 90000, 1),
+        ("31", b"H261", 90000, 1),
+        ("32", b"MPV", 90000, 1),
+        ("33", b"MP2T", 90000, 1),
+        ("34", b"H263", 90000, 1),
+    )
+}
+
+
+def _not_empty(_: object, __: object, value: tuple[Codec, ...]) -> None:
+    if not value:
+        raise ConfigurationError("a media policy needs at least one codec")
+
+
+def _sendable(_: object, __: object, value: int) -> None:
+    if not 0 < value <= 200:
+        raise ConfigurationError(f"a packet length of {value} ms: use 1 to 200, mostly 20")
+
+
+@frozen(cache_hash=True)
+class MediaPolicy:
+    """What we are willing to agree to: audio codecs in order of preference, and the rest.
+
+    ``ptime`` is the packet length in ms that we ask for; ``sendable_ptimes`` are the lengths
+    we can send, of which the peer's wish picks one.  In an answer the offer's order of codecs
+    decides (RFC 3264 section 6.1), in an offer ours.
+    """
+
+    codecs: tuple[Codec, ...] = field(
+        default=tuple(CODECS.values()), converter=tuple, validator=_not_empty
+    )
+    ptime: int = field(default=20, validator=_sendable)
+    dtmf: bool = True
+    comfort_noise: bool = True
+    sendable_ptimes: tuple[int, ...] = (20,)
+
+    @property
+    def names(self) -> str:
+        """The codecs for people."""
+        return ", ".join(map(str, self.codecs))
+
+
+@frozen(cache_hash=True)
+class Proposal:
+    """The formats of our own m-line with the payload types we want to be sent."""
+
+    audio: tuple[tuple[Codec, int], ...]
+    dtmf: int | None
+    comfort_noise: int | None
+
+
+class Shared(NamedTuple):
+    """One format both sides have: what the peer wants to be sent, what we receive."""
+
+    codec: Codec
+    send: int
+    receive: int
+
+
+class FormatMatch(NamedTuple):
+    """What the formats of the peer's m-line have in common with ours."""
+
+    audio: tuple[Shared, ...]
+    dtmf: Shared | None
+    comfort_noise: Shared | None
+    refusals: tuple[Refusal, ...]
+
+
+@lru_cache(maxsize=256)
+def propose(policy: MediaPolicy, numbers: tuple[tuple[str, int], ...] = ()) -> Proposal:
+    """The formats to offer; ``numbers`` are the payload types this stream already uses.
+
+    RFC 3264 section 8.3.2: a number must not change its meaning within a session.
+    """
+    wanted = list(policy.codecs)
+    if policy.comfort_noise:
+        wanted.append(COMFORT_NOISE)
+    if policy.dtmf:
+        wanted.append(TELEPHONE_EVENT)
+    known = dict(numbers)
+    used = set(known.values())
+    for codec in wanted:
+        if codec.name not in known:
+            free = (number for number in _candidates(codec) if number not in used)
+            known[codec.name] = next(free)
+            used.add(known[codec.name])
+    return Proposal(
+        tuple((codec, known[codec.name]) for codec in policy.codecs),
+        known[TELEPHONE_EVENT.name] if policy.dtmf else None,
+        known[COMFORT_NOISE.name] if policy.comfort_noise else None,
+    )
+
+
+def _candidates(codec: Codec) -> Iterator[int]:
+    yield codec.payload_type
+    yield from range(96, 128)
+    yield from range(35, 64)  # RFC 3551 section 6: unassigned, for when the dynamic are used up
+
+
+@lru_cache(maxsize=512)
+def format_lines(proposal: Proposal, ptime: int) -> tuple[bytes, bytes]:
+    """The format list of the m-line, and the lines below it up to ``a=ptime``."""
+    formats = [(codec, number) for codec, number in proposal.audio]
+    if proposal.comfort_noise is not None:
+        formats.append((COMFORT_NOISE, proposal.comfort_noise))
+    if proposal.dtmf is not None:
+        formats.append((TELEPHONE_EVENT, proposal.dtmf))
+    lines = []
+    for codec, number in formats:
+        channels = "" if codec.channels == 1 else f"/{codec.channels}"
+        lines.append(f"a=rtpmap:{number} {codec}{channels}\r\n")
+        if codec is TELEPHONE_EVENT:
+            lines.append(f"a=fmtp:{number} 0-15\r\n")
+    lines.append(f"a=ptime:{ptime}\r\n")
+    return " ".join(str(n) for _, n in formats).encode(), "".join(lines).encode()
+
+
+def accept_formats(proposal: Proposal, media: MediaDescription, *, is_answer: bool) -> FormatMatch:
+    """Match the peer's formats with ours, in the peer's order.
+
+    The receive number is the peer's own in an offer (our answer will use it), ours in an
+    answer (the peer follows our offer).
+    """
+    if media.below.remembered and len(media.formats_text) <= 256:
+        return _remembered_match(proposal, media.formats, media.below, is_answer)
+    return _match(proposal, media.formats, media.below, is_answer)
+
+
+def _match(
+    proposal: Proposal, formats: tuple[bytes, ...], below: MediaLines, is_answer: bool
+) -> FormatMatch:
+    audio: list[Shared] = []
+    refusals: list[Refusal] = []
+    special: dict[Codec, Shared] = {}
+    ours = _by_encoding(proposal)
+    for text in dict.fromkeys(formats):
+        found = _encoding(text, below, proposal if is_answer else None)
+        if isinstance(found, Refusal):
+            refusals.append(found)
+            continue
+        mine = ours.get((found.name.upper(), found.clock_rate, found.channels))
+        if mine is None:
+            refusals.append(Refusal(305, f"PT {text.decode()} {found}: not supported"))
+            continue
+        codec, number = mine
+        shared = Shared(codec, int(text), number if is_answer else int(text))
+        if codec is TELEPHONE_EVENT or codec is COMFORT_NOISE:
+            special.setdefault(codec, shared)
+        elif all(other.codec is not codec for other in audio):
+            audio.append(shared)
+    if not audio and not refusals:
+        refusals.append(Refusal(305, "no audio codec among the formats"))
+    return FormatMatch(
+        tuple(audio), special.get(TELEPHONE_EVENT), special.get(COMFORT_NOISE), tuple(refusals)
+    )
+
+
+_remembered_match = lru_cache(maxsize=512)(_match)
+"""Most calls bring the same formats; `MediaLines` are themselves shared and hash by identity."""
+
+
+def _by_encoding(proposal: Proposal) -> dict[tuple[bytes, int, int], tuple[Codec, int]]:
+    formats = list(proposal.audio)
+    if proposal.dtmf is not None:
+        formats.append((TELEPHONE_EVENT, proposal.dtmf))
+    if proposal.comfort_noise is not None:
+        formats.append((COMFORT_NOISE, proposal.comfort_noise))
+    return {
+        (codec.name.upper().encode(), codec.clock_rate, codec.channels): (codec, number)
+        for codec, number in formats
+    }
+
+
+def _encoding(text: bytes, below: MediaLines, offered: Proposal | None) -> RtpMap | Refusal:
+    """What a format stands for; an answer without rtpmap means the number as we offered it."""
+    if not text.isdigit() or len(text) > 3 or int(text) > 127:
+        return Refusal(305, f"format {_shown(text)}: no RTP payload type")
+    found = below.rtpmap.get(text) or _STATIC.get(text)
+    if found is not None:
+        if len(found.name) > 32:
+            return Refusal(305, f"PT {text.decode()}: an encoding name of over 32 characters")
+        return found
+    if offered is not None:
+        for codec, number in _by_encoding(offered).values():
+            if number == int(text):
+                return RtpMap(codec.name.encode(), codec.clock_rate, codec.channels)
+    return Refusal(305, f"PT {text.decode()}: no rtpmap")
+
+
+def _shown(text: bytes) -> str:
+    return "".join(c if c.isalnum() else "?" for c in text[:16].decode("ascii", "replace"))
+
+
+def choose_ptime(policy: MediaPolicy, wish: int | None, longest: int | None) -> int | None:
+    """The packet length in ms to send, or None where the peer cannot take any of ours.
+
+    ``wish`` is the peer's ``a=ptime``, ``longest`` its ``a=maxptime``.
+    """
+    possible = [p for p in policy.sendable_ptimes if longest is None or p <= longest]
+    if not possible:
+        return None
+    wanted = policy.ptime if wish is None else wish
+    return min(possible, key=lambda ptime: (abs(ptime - wanted), ptime))

@@ -20,7 +20,6 @@ __all__ = [
     "DATE",
     "DISPLAY_ADDRESS",
     "END_OF_HEADERS",
-    "FOLD",
     "FOREIGN_URI",
     "LINE_END",
     "LIST_ITEM",
@@ -33,6 +32,7 @@ __all__ = [
     "PARAM",
     "PARAMS",
     "PLAIN_ADDR",
+    "PLAIN_BRANCH",
     "PLAIN_TAG",
     "REQUEST_LINE",
     "SENT_PROTOCOL",
@@ -78,6 +78,8 @@ PARAM: Final = re.compile(
 PARAMS: Final = re.compile(_PARAMS + _LWS)
 PLAIN_TAG: Final = re.compile(rb";tag=(" + _TOKEN + rb")")
 """The parameters of nearly every From and To."""
+PLAIN_BRANCH: Final = re.compile(rb";branch=(" + _TOKEN + rb")(;rport)?")
+"""The parameters of nearly every Via that no proxy has seen."""
 
 # 25.1 SIP-URI and SIPS-URI, absoluteURI.
 _USER = rb"(?>[A-Za-z0-9\-_.!~*'()&=+$,;?/#]|" + _ESCAPED + rb")++"
@@ -141,6 +143,5 @@ SLOPPY_REQUEST_LINE: Final = re.compile(
 )
 """What can still be told to be a request, so that it can be refused instead of ignored."""
 STATUS_LINE: Final = re.compile(_VERSION + rb" ([1-6][0-9]{2})(?: (.*))?", re.DOTALL)
-FOLD: Final = re.compile(rb"\r?\n[ \t]++")
 LINE_END: Final = re.compile(rb"\r?\n")
 END_OF_HEADERS: Final = re.compile(rb"\r?\n\r?\n")

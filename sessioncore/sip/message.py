@@ -8,9 +8,9 @@ broken but an answer can still be built, the error carries what was read as ``er
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Final, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sessioncore.errors import SipParseError
 from sessioncore.sip import grammar
@@ -21,6 +21,7 @@ from sessioncore.sip.values import (
     Uri,
     Via,
     parse_any_uri,
+    parse_contact,
     parse_cseq,
     parse_name_addr,
     parse_number,
@@ -39,31 +40,30 @@ __all__ = [
     "required_faults",
 ]
 
-Headers = list[tuple[bytes, bytes]]
-Value = TypeVar("Value")
+_Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 
-class _Lazy(Generic[Value]):
-    """A typed value: read when first asked for, then an ordinary attribute.
+if TYPE_CHECKING:
+    from functools import cached_property as _lazy
+else:
 
-    ``functools.cached_property`` takes a lock per reading before Python 3.12.
-    """
+    class _lazy:
+        """A typed value: read when first asked for, then an ordinary attribute.
 
-    def __init__(self, read: Callable[[Any], Value]) -> None:
-        self._read = read
-        self._name = read.__name__
-        self.__doc__ = read.__doc__
+        ``functools.cached_property`` takes a lock per reading before Python 3.12.
+        """
 
-    @overload
-    def __get__(self, message: None, owner: type) -> _Lazy[Value]: ...
-    @overload
-    def __get__(self, message: Message, owner: type) -> Value: ...
-    def __get__(self, message: Message | None, owner: type) -> Value | _Lazy[Value]:
-        if message is None:
-            return self
-        value = self._read(message)
-        setattr(message, self._name, value)
-        return value
+        def __init__(self, read):
+            self._read = read
+            self._name = read.__name__
+            self.__doc__ = read.__doc__
+
+        def __get__(self, message, owner):
+            if message is None:
+                return self
+            value = self._read(message)
+            setattr(message, self._name, value)
+            return value
 
 
 class Message:
@@ -74,19 +74,12 @@ class Message:
     typed properties raise `SipParseError` (400) where the header field is missing or broken.
     """
 
-    def __init__(
-        self,
-        headers: Headers,
-        firsts: dict[bytes, bytes],
-        repeated: dict[bytes, list[bytes]],
-        body: bytes,
-        raw: bytes,
-    ) -> None:
-        self.headers = headers
+    def __init__(self, body: bytes, raw: bytes) -> None:
+        self.headers: _Headers = []
         self.body = body
         self.raw = raw
-        self._firsts = firsts
-        self._repeated = repeated
+        self._firsts: dict[bytes, bytes] = {}
+        self._repeated: dict[bytes, list[bytes]] = {}
 
     def first(self, name: bytes) -> bytes | None:
         """The raw value of the first header field of that name, or None."""
@@ -114,43 +107,43 @@ class Message:
             raise SipParseError(f"{name.decode()} is missing") from None
 
     def _addresses(self, name: bytes) -> list[NameAddr]:
-        found = [parse_name_addr(item) for field in self.all(name) for item in split_list(field)]
+        found = [parse_contact(item) for field in self.all(name) for item in split_list(field)]
         if len(found) > grammar.MAX_LIST_ITEMS:
             raise SipParseError(f"too many values of {name.decode()}")
         return found
 
-    @_Lazy
+    @_lazy
     def via(self) -> Via:
         """The topmost Via."""
         value = self._required(b"Via")
         return parse_via(split_list(value)[0] if b"," in value else value)
 
-    @_Lazy
+    @_lazy
     def via_count(self) -> int:
         """How many Via values the message has."""
         return sum(len(split_list(field)) for field in self.all(b"Via"))
 
-    @_Lazy
+    @_lazy
     def from_(self) -> NameAddr:
         """The From header field."""
         return parse_name_addr(self._required(b"From"))
 
-    @_Lazy
+    @_lazy
     def to(self) -> NameAddr:
         """The To header field."""
         return parse_name_addr(self._required(b"To"))
 
-    @_Lazy
+    @_lazy
     def from_tag(self) -> bytes | None:
         """The tag of From, None where it has none."""
         return self.from_.params.get(b"tag")
 
-    @_Lazy
+    @_lazy
     def to_tag(self) -> bytes | None:
         """The tag of To, None where it has none."""
         return self.to.params.get(b"tag")
 
-    @_Lazy
+    @_lazy
     def call_id(self) -> bytes:
         """The Call-ID as received; it is compared byte by byte (RFC 3261 section 20.8)."""
         value = self._required(b"Call-ID")
@@ -158,12 +151,12 @@ class Message:
             raise SipParseError("no Call-ID")
         return value
 
-    @_Lazy
+    @_lazy
     def cseq(self) -> CSeq:
         """The CSeq: number and method."""
         return parse_cseq(self._required(b"CSeq"))
 
-    @_Lazy
+    @_lazy
     def contacts(self) -> list[NameAddr]:
         """All Contact values; ``Contact: *`` is one whose URI is a `RawUri` of no scheme."""
         return self._addresses(b"Contact")
@@ -174,12 +167,12 @@ class Message:
         contacts = self.contacts
         return contacts[0] if contacts else None
 
-    @_Lazy
+    @_lazy
     def routes(self) -> list[NameAddr]:
         """All Route values, in order."""
         return self._addresses(b"Route")
 
-    @_Lazy
+    @_lazy
     def record_routes(self) -> list[NameAddr]:
         """All Record-Route values, in order."""
         return self._addresses(b"Record-Route")
@@ -188,22 +181,22 @@ class Message:
         value = self._firsts.get(name)
         return None if value is None else parse_number(value, largest)
 
-    @_Lazy
+    @_lazy
     def content_length(self) -> int | None:
         """Content-Length in octets, None where it is not there."""
         return self._number(b"Content-Length")
 
-    @_Lazy
+    @_lazy
     def max_forwards(self) -> int | None:
         """Max-Forwards, 0 to 255 (RFC 3261 section 20.22), None where it is not there."""
         return self._number(b"Max-Forwards", 255)
 
-    @_Lazy
+    @_lazy
     def expires(self) -> int | None:
         """Expires in seconds, None where it is not there."""
         return self._number(b"Expires")
 
-    @_Lazy
+    @_lazy
     def content_type(self) -> bytes | None:
         """Content-Type as lower-case ``type/subtype`` without parameters."""
         value = self._firsts.get(b"Content-Type")
@@ -214,7 +207,7 @@ class Message:
             raise SipParseError("no Content-Type")
         return b"%b/%b" % (match[1].lower(), match[2].lower())
 
-    @_Lazy
+    @_lazy
     def date(self) -> datetime | None:
         """Date (RFC 3261 section 20.17), None where it is not there."""
         value = self._firsts.get(b"Date")
@@ -244,24 +237,28 @@ _MONTHS: Final = b"JanFebMarAprMayJunJulAugSepOctNovDec"
 class Request(Message):
     """A request: ``method`` and ``uri`` as received (methods are case-sensitive)."""
 
-    method: bytes
-    uri: bytes
-    version: bytes
+    def __init__(self, method: bytes, uri: bytes, version: bytes, body: bytes, raw: bytes) -> None:
+        super().__init__(body, raw)
+        self.method = method
+        self.uri = uri
+        self.version = version
 
-    @_Lazy
+    @_lazy
     def request_uri(self) -> Uri:
         """The Request-URI; 400 where it is none, 416 where its scheme is not SIP's."""
         return parse_uri(self.uri)
 
     def __repr__(self) -> str:
-        return f"<Request {self.method.decode('ascii', 'replace')}>"
+        return f"<Request {self.method.decode()}>"
 
 
 class Response(Message):
     """A response: ``status`` 100 to 699 and ``reason`` as received."""
 
-    status: int
-    reason: bytes
+    def __init__(self, status: int, reason: bytes, body: bytes, raw: bytes) -> None:
+        super().__init__(body, raw)
+        self.status = status
+        self.reason = reason
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
@@ -276,39 +273,16 @@ def parse_message(data: bytes) -> Request | Response:
     """
     if len(data) > grammar.MAX_MESSAGE:
         raise SipParseError("message above 65,535 bytes", 513)
-    start = data if data[:1] not in _LINE_BREAKS else data.lstrip(b"\r\n")
-    lines, body, fault = _cut(start)
-    headers: Headers = []
-    firsts: dict[bytes, bytes] = {}
-    repeated: dict[bytes, list[bytes]] = {}
-    message: Request | Response
-    first_line = lines[0]
-    status = 400
-    match = grammar.REQUEST_LINE.fullmatch(first_line)
-    if match is not None:
-        request = message = Request(headers, firsts, repeated, body, data)
-        request.method, request.uri, request.version = match.groups()
-        if request.version != b"SIP/2.0" and request.version.upper() != b"SIP/2.0":
-            fault = "SIP version is not 2.0"
-            status = 505
-    elif (match := grammar.STATUS_LINE.fullmatch(first_line)) is not None:
-        response = message = Response(headers, firsts, repeated, body, data)
-        response.status = int(match[2])
-        response.reason = match[3] or b""
-        if match[1].upper() != b"SIP/2.0":
-            fault = "SIP version is not 2.0"
-    elif (match := grammar.SLOPPY_REQUEST_LINE.fullmatch(first_line)) is not None:
-        request = message = Request(headers, firsts, repeated, body, data)
-        request.method, request.uri, request.version = match.groups()
-        fault = "broken request line"
-    else:
-        raise SipParseError("neither request line nor status line")
-    fault = _read_headers(lines, headers, firsts, repeated) or fault
-    length = firsts.get(b"Content-Length")
-    if length is not None:
-        fault = _frame(message, length) or fault
+    # 7.5: line breaks before the start line are ignored.
+    lines, body, fault = _cut(data if data[:1] not in _LINE_BREAKS else data.lstrip(b"\r\n"))
+    message, start_fault = _read_start(lines.pop(0), body, data)
+    # What can be read is read even after a fault, for the answer.
+    fault = _read_headers(lines, message) or fault
+    if b"Content-Length" in message._firsts:
+        fault = _frame(message) or fault
+    fault = start_fault or fault
     if fault is not None:
-        error = SipParseError(fault, status)
+        error = SipParseError(fault, 505 if fault is _VERSION else 400)
         if isinstance(message, Request):
             error.request = message
         raise error
@@ -316,51 +290,62 @@ def parse_message(data: bytes) -> Request | Response:
 
 
 _LINE_BREAKS: Final = (b"\r", b"\n")
+_SPACE: Final = (b" ", b"\t")
+_VERSION: Final = "SIP version is not 2.0"
 
 
 def _cut(data: bytes) -> tuple[list[bytes], bytes, str | None]:
-    """Unfolded lines of the head, the body, and a fault or None."""
+    """Lines of the head, the body, and a fault or None."""
     end = data.find(b"\r\n\r\n")
     if end >= 0:
         head = data[:end]
         lines = head.split(b"\r\n")
-        breaks = len(lines) - 1
-        if (
-            head.count(b"\n") == breaks == head.count(b"\r")
-            and b"\n " not in head
-            and b"\n\t" not in head
-        ):
+        if head.count(b"\n") == len(lines) - 1 == head.count(b"\r"):
             return lines, data[end + 4 :], None
     match = grammar.END_OF_HEADERS.search(data)
     if match is None:
         head, body, fault = data, b"", "no empty line after the header fields"
     else:
         head, body, fault = data[: match.start()], data[match.end() :], None
-    lines = grammar.LINE_END.split(grammar.FOLD.sub(b" ", head))
-    if b"\r" in b"".join(lines):
-        lines = [line.replace(b"\r", b" ") for line in lines]
+    if b"\r" in head.replace(b"\r\n", b""):
+        head = head.replace(b"\r\n", b"\n").replace(b"\r", b" ")
         fault = "carriage return inside a line"
-    if match is None and lines[-1] == b"" and len(lines) > 1:
-        lines.pop()
-    return lines, body, fault
+    return grammar.LINE_END.split(head.rstrip(b"\r\n")), body, fault
 
 
-def _read_headers(
-    lines: list[bytes],
-    headers: Headers,
-    firsts: dict[bytes, bytes],
-    repeated: dict[bytes, list[bytes]],
-) -> str | None:
-    """Fill the three from all lines but the first; skips what is broken and returns the fault."""
+def _read_start(line: bytes, body: bytes, raw: bytes) -> tuple[Request | Response, str | None]:
+    """The message without its header fields, and a fault or None (7.1, 7.2)."""
+    match = grammar.REQUEST_LINE.fullmatch(line)
     fault = None
-    if len(lines) > grammar.MAX_HEADER_LINES + 1:
-        del lines[grammar.MAX_HEADER_LINES + 1 :]
-        fault = "more than 256 header fields"
-    del lines[0]
+    if match is None:
+        response = grammar.STATUS_LINE.fullmatch(line)
+        if response is not None:
+            fault = None if response[1].upper() == b"SIP/2.0" else _VERSION
+            return Response(int(response[2]), response[3] or b"", body, raw), fault
+        fault = "broken request line"
+        match = grammar.SLOPPY_REQUEST_LINE.fullmatch(line)
+        if match is None:
+            raise SipParseError("neither request line nor status line")
+    method, uri, version = match.groups()
+    if version != b"SIP/2.0" and version.upper() != b"SIP/2.0":
+        fault = _VERSION
+    return Request(method, uri, version, body, raw), fault
+
+
+def _read_headers(lines: list[bytes], message: Message) -> str | None:
+    """Fill in the header fields; skips what is broken and returns a fault or None."""
+    fault = None
+    if len(lines) > grammar.MAX_HEADER_LINES:
+        del lines[grammar.MAX_HEADER_LINES :]
+        fault = "more than 256 header lines"
+    headers = message.headers
+    firsts = message._firsts
     for line in lines:
         name, colon, value = line.partition(b":")
         key = CANONICAL.get(name)
         if key is None:
+            if line[:1] in _SPACE:
+                return _read_folded(lines, message) or fault
             name = name.rstrip(b" \t")
             key = header_key(name)
             if not colon or grammar.TOKEN.fullmatch(name) is None:
@@ -370,29 +355,47 @@ def _read_headers(
                 name = key
         else:
             name = key
-        if len(line) > grammar.MAX_LINE:
-            fault = "a header field above 16,384 bytes"
-            continue
-        value = value.strip(b" \t")
+        value = value.strip()
         headers.append((name, value))
         if key in firsts:
-            repeated.setdefault(key, [firsts[key]]).append(value)
+            message._repeated.setdefault(key, [firsts[key]]).append(value)
         else:
             firsts[key] = value
+    if len(message.raw) > grammar.MAX_LINE and max(map(len, lines)) > grammar.MAX_LINE:
+        fault = "a header line above 16,384 bytes"
     return fault
 
 
-def _frame(message: Message, value: bytes) -> str | None:
-    """Cut the body to Content-Length; returns the fault or None."""
+def _read_folded(lines: list[bytes], message: Message) -> str | None:
+    """Start again with continuations joined to their line by one space (7.3.1)."""
+    message.headers.clear()
+    message._firsts.clear()
+    message._repeated.clear()
+    if lines[0][:1] in _SPACE:
+        return "a continuation of the start line"
+    fields: list[list[bytes]] = []
+    for line in lines:
+        if line[:1] in _SPACE:
+            fields[-1].append(line.strip(b" \t"))
+        else:
+            fields.append([line])
+    return _read_headers([b" ".join(parts) for parts in fields], message)
+
+
+def _frame(message: Message) -> str | None:
+    """Cut the body to Content-Length; returns a fault or None."""
     if b"Content-Length" in message._repeated:
         return "more than one Content-Length"
+    value = message._firsts[b"Content-Length"]
     try:
-        length = parse_number(value)
+        message.content_length = length = parse_number(value)
     except SipParseError as error:
         return f"Content-Length: {error}"
-    if length > len(message.body):
+    body = message.body
+    if length < len(body):
+        message.body = body[:length]
+    elif length > len(body):
         return "shorter than Content-Length says"
-    message.body = message.body[:length]
     return None
 
 
@@ -402,18 +405,29 @@ _ONCE: Final = (b"From", b"To", b"Call-ID", b"CSeq", b"Max-Forwards", b"Content-
 def required_faults(message: Message) -> str | None:
     """What makes a message unusable beyond framing, or None (RFC 3261 8.1.1, RFC 4475).
 
-    Reads what every message needs: Via, From, To, Call-ID, CSeq, Contact, and for requests the
-    Request-URI, Max-Forwards and the CSeq method.  Each may be there once only (Contact apart).
-    A URI scheme that is not ours is no fault.
+    Reads what every message needs: Via, From, To, Call-ID, CSeq, Contact where there is one,
+    and for requests the Request-URI, Max-Forwards and the CSeq method.  All but Via and Contact
+    may be there once only.  A URI scheme that is not ours is no fault.
     """
+    if message._repeated:
+        for name in _ONCE:
+            if name in message._repeated:
+                return f"more than one {name.decode()}"
+    firsts = message._firsts
     try:
-        if message._repeated:
-            for name in _ONCE:
-                if name in message._repeated:
-                    return f"more than one {name.decode()}"
-        via, cseq, _ = message.via, message.cseq, (message.from_, message.to, message.call_id)
-        _ = message.contacts if b"Contact" in message._firsts else ()
+        via = message.via
+        # Set at once what the properties would set one by one.
+        message.from_ = from_ = parse_name_addr(firsts[b"From"])
+        message.to = to = parse_name_addr(firsts[b"To"])
+        message.from_tag = from_.params.get(b"tag")
+        message.to_tag = to.params.get(b"tag")
+        message.cseq = cseq = parse_cseq(firsts[b"CSeq"])
+        _ = message.call_id
+        if b"Contact" in firsts:
+            _ = message.contacts
         return _request_fault(message, via, cseq) if isinstance(message, Request) else None
+    except KeyError as error:
+        return f"{error.args[0].decode()} is missing"
     except SipParseError as error:
         return str(error)
 

@@ -1,8 +1,9 @@
-"""Typed header values of RFC 3261: URIs, name-addr, Via, CSeq.  Bytes in, frozen values out.
+"""Typed header values of RFC 3261: URIs, name-addr, Via, CSeq.
 
 Every reader either returns a value or raises `SipParseError` (400, or 416 for a URI scheme
 that is not ours).  What repeats from message to message (URIs, the part of Via before the
-parameters) is remembered in bounded caches, so values are shared and never changed.
+parameters) is remembered in bounded caches, so values are shared and
+must never be changed (attrs' ``frozen`` would guard that, at a microsecond per value).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from attrs import define, field, frozen
+from attrs import define
 
 from sessioncore.errors import SipParseError
 from sessioncore.sip import grammar
@@ -29,6 +30,7 @@ __all__ = [
     "Uri",
     "Via",
     "parse_any_uri",
+    "parse_contact",
     "parse_cseq",
     "parse_name_addr",
     "parse_number",
@@ -50,7 +52,7 @@ _CACHEABLE: Final = 256
 _CACHED: Final = 2048
 
 
-@frozen
+@define
 class Uri:
     """A SIP or SIPS URI (RFC 3261 section 19.1).
 
@@ -65,7 +67,7 @@ class Uri:
     password: bytes | None
     host: bytes
     port: int | None
-    params: Params = field(hash=False)
+    params: Params
     headers: bytes
 
     @property
@@ -85,7 +87,7 @@ class Uri:
         return self.raw.decode("utf-8", "replace")
 
 
-@frozen
+@define
 class RawUri:
     """A URI of a scheme we do not read into (``tel:``, ``http:``, ...), or Contact's ``*``."""
 
@@ -317,6 +319,19 @@ def parse_name_addr(value: bytes) -> NameAddr:
     return NameAddr(display, parse_any_uri(raw), params)
 
 
+_remembered_contact = lru_cache(_CACHED)(parse_name_addr)
+
+
+def parse_contact(value: bytes) -> NameAddr:
+    """As `parse_name_addr`, for header fields whose values repeat (Contact, Route, ...).
+
+    ``*`` (RFC 3261 section 10.2.2) is read as a `RawUri` without scheme.
+    """
+    if value == b"*":
+        return NameAddr(b"", RawUri(value, b""), _NO_PARAMS)
+    return _remembered_contact(value) if len(value) <= _CACHEABLE else parse_name_addr(value)
+
+
 def _read_sent_by(data: bytes) -> tuple[bytes, bytes, int | None]:
     match = grammar.SENT_PROTOCOL.fullmatch(data)
     if match is None:
@@ -329,11 +344,17 @@ _remembered_sent_by = lru_cache(_CACHED)(_read_sent_by)
 
 def parse_via(value: bytes) -> Via:
     """Read one Via value (RFC 3261 section 20.42)."""
-    head, semicolon, rest = value.partition(b";")
+    head, semicolon, _ = value.partition(b";")
     read = _remembered_sent_by if len(head) <= _CACHEABLE else _read_sent_by
     transport, host, port = read(head)
     if not semicolon:
         return Via(value.strip(), transport, host, port, _NO_PARAMS)
+    plain = grammar.PLAIN_BRANCH.fullmatch(value, len(head))
+    if plain is not None:
+        params: dict[bytes, bytes | None] = {b"branch": plain[1]}
+        if plain[2] is not None:
+            params[b"rport"] = None
+        return Via(value, transport, host, port, params)
     rest = value[len(head) :]
     if grammar.PARAMS.fullmatch(rest) is None:
         raise SipParseError(f"no Via: {_shown(value)}")
@@ -342,10 +363,17 @@ def parse_via(value: bytes) -> Via:
 
 def parse_cseq(value: bytes) -> CSeq:
     """Read a CSeq value; the number fits into 32 bits (RFC 3261 section 20.16)."""
+    return _remembered_cseq(value) if len(value) <= _CACHEABLE else _read_cseq(value)
+
+
+def _read_cseq(value: bytes) -> CSeq:
     match = grammar.CSEQ.fullmatch(value)
     if match is None or (number := int(match[1])) > 0xFFFFFFFF:
         raise SipParseError(f"no CSeq: {_shown(value)}")
     return CSeq(number, match[2])
+
+
+_remembered_cseq = lru_cache(_CACHED)(_read_cseq)
 
 
 def parse_number(value: bytes, largest: int = 0xFFFFFFFF) -> int:

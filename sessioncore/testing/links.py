@@ -1,0 +1,69 @@
+"""What a network does to datagrams: delay, jitter, loss, duplication, reordering."""
+
+from __future__ import annotations
+
+from random import Random
+
+from attrs import define, field, frozen
+from attrs.validators import and_, ge, le
+
+from sessioncore.vocabulary import SECOND, Address
+
+__all__ = ["Datagram", "Link"]
+
+_probability = and_(ge(0.0), le(1.0))
+
+
+@frozen
+class Link:
+    """The way from one host to another; times in seconds, the rest probabilities from 0 to 1.
+
+    Each datagram takes ``delay`` plus a uniform part of ``jitter``, which lets it overtake
+    others; ``reorder`` of them are held back by ``hold`` more; ``duplicate`` of them come twice.
+    """
+
+    delay: float = field(default=0.001, validator=ge(0.0))
+    jitter: float = field(default=0.0, validator=ge(0.0))
+    loss: float = field(default=0.0, validator=_probability)
+    duplicate: float = field(default=0.0, validator=_probability)
+    reorder: float = field(default=0.0, validator=_probability)
+    hold: float = field(default=0.03, validator=ge(0.0))
+
+    def delays(self, random: Random) -> list[int]:
+        """When the copies of one datagram arrive, in ns from now; empty when it is lost."""
+        if random.random() < self.loss:
+            return []
+        copies = 2 if random.random() < self.duplicate else 1
+        return [self._delay(random) for _ in range(copies)]
+
+    def _delay(self, random: Random) -> int:
+        seconds = self.delay + self.jitter * random.random()
+        if random.random() < self.reorder:
+            seconds += self.hold
+        return round(seconds * SECOND)
+
+
+@define(eq=False)
+class Datagram:
+    """One captured datagram.
+
+    ``source`` is the sender's own address, ``seen_source`` what the receiver sees (a NAT may
+    stand between); ``sent_at`` in ns; ``fate`` is ``"on its way"``, ``"delivered"``, or why it
+    was not: ``"lost"``, ``"no such host"``, ``"port closed"``, ``"filtered"``.
+    """
+
+    sent_at: int
+    source: Address
+    destination: Address
+    data: bytes
+    seen_source: Address
+    fate: str = "on its way"
+    deliveries: int = 0
+
+    def __str__(self) -> str:
+        start = self.data[:40].split(b"\r\n")[0]
+        return (
+            f"{self.sent_at / SECOND:.6f} {self.source[0]}:{self.source[1]} ->"
+            f" {self.destination[0]}:{self.destination[1]} {len(self.data)} bytes"
+            f" {start!r} {self.fate}"
+        )

@@ -36,7 +36,8 @@ def _ulaw_expand() -> Samples:
     exponent = (code >> 4) & 7
     step = 4 << (exponent + 1)
     magnitude = (0x80 << exponent) + step * (code & 15) + step // 2 - 4 * 33
-    return np.where(np.arange(256) < 0x80, -magnitude, magnitude).astype(np.int16)
+    signed: Ints = np.where(np.arange(256) < 0x80, -magnitude, magnitude)
+    return signed.astype(np.int16)
 
 
 def _alaw_expand() -> Samples:
@@ -44,7 +45,8 @@ def _alaw_expand() -> Samples:
     exponent = code >> 4
     mantissa = (code & 15) + np.where(exponent > 0, 16, 0)
     magnitude = ((mantissa << 4) + 8) << np.maximum(exponent - 1, 0)
-    return np.where(np.arange(256) > 0x7F, magnitude, -magnitude).astype(np.int16)
+    signed: Ints = np.where(np.arange(256) > 0x7F, magnitude, -magnitude)
+    return signed.astype(np.int16)
 
 
 def _all_samples() -> Ints:
@@ -54,14 +56,15 @@ def _all_samples() -> Ints:
 
 def _counts_of_bits(magnitude: Ints, bits: range) -> Ints:
     """How many of the ``bits`` each magnitude reaches: its segment."""
-    return np.sum([magnitude >> bit > 0 for bit in bits], axis=0, dtype=np.int64)
+    count: Ints = np.sum([magnitude >> bit > 0 for bit in bits], axis=0, dtype=np.int64)
+    return count
 
 
 def _ulaw_compress() -> Codes:
     sample = _all_samples()
     magnitude = np.minimum((np.where(sample < 0, ~sample, sample) >> 2) + 33, 0x1FFF)
     segment = 1 + _counts_of_bits(magnitude, range(6, 13))
-    code = (8 - segment) << 4 | 15 - (magnitude >> segment & 15)
+    code: Ints = (8 - segment) << 4 | 15 - (magnitude >> segment & 15)
     code |= np.where(sample >= 0, 0x80, 0)
     return code.astype(np.uint8)
 
@@ -71,7 +74,7 @@ def _alaw_compress() -> Codes:
     magnitude = np.where(sample < 0, ~sample, sample) >> 4
     shift = _counts_of_bits(magnitude, range(5, 11))
     curved = (magnitude >> shift) - 16 + ((shift + 1) << 4)
-    code = np.where(magnitude > 15, curved, magnitude)
+    code: Ints = np.where(magnitude > 15, curved, magnitude)
     code |= np.where(sample >= 0, 0x80, 0)
     return (code ^ 0x55).astype(np.uint8)
 

@@ -1,0 +1,288 @@
+"""Recordings: a buffer of one second each, and one thread that writes them to disk.
+
+The thread is the only one of the project; it sees full buffers and files, never a call.  The
+tick never waits for it: where the disk cannot follow, audio is dropped, counted and told of.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import Future
+from os import PathLike, fspath
+from os.path import abspath
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from sessioncore.errors import CallOver, ConfigurationError, MediaFileError
+from sessioncore.media.source_kinds import RATE, grown
+from sessioncore.media.wave import WavWriter
+
+__all__ = ["Recorder", "Recording"]
+
+Samples: TypeAlias = npt.NDArray[np.int16]
+Ints: TypeAlias = npt.NDArray[np.int64]
+
+_GROUPS: Final = 50
+"""Recordings that start together are written in this many groups, one frame apart."""
+
+
+class Recording:
+    """One file in the making.
+
+    ``written`` counts samples per channel that are in the file, ``dropped`` those the disk
+    was too slow for and ``unwritten`` those it refused; ``error`` says why the file ended
+    early.  ``finished`` is done, with this recording, once the file is closed; it is called
+    back from the writer's thread, so under a reactor go through ``callFromThread``.
+    """
+
+    def __init__(self, path: str, channels: int, slot: int, owner: Any) -> None:
+        self.path = path
+        self.owner = owner
+        self.channels = channels
+        self.slot = slot
+        self.written = 0
+        self.dropped = 0
+        self.unwritten = 0
+        self.error: MediaFileError | None = None
+        self.finished: Future[Recording] = _future()
+
+
+def _future() -> Future[Any]:
+    future: Future[Any] = Future()
+    # A future that runs cannot be cancelled: its result would have nowhere to go.
+    future.set_running_or_notify_cancel()
+    return future
+
+
+_Problems: TypeAlias = deque[tuple[Recording, MediaFileError]]
+
+
+class _Queue:
+    """What waits for the writer: a bounded number of blocks, and whatever must not be lost."""
+
+    def __init__(self, max_blocks: int) -> None:
+        self._items: deque[tuple[Recording | None, Samples | None]] = deque()
+        self._max_blocks = max_blocks
+        self._changed = threading.Condition()
+
+    def offer(self, recording: Recording, block: Samples) -> bool:
+        """Put in a block, if there is room."""
+        with self._changed:
+            if len(self._items) >= self._max_blocks:
+                return False
+            self._items.append((recording, block))
+            self._changed.notify()
+            return True
+
+    def put(self, recording: Recording | None, block: Samples | None = None) -> None:
+        """Put in what opens (a block) or ends (None) a recording; None ends them all."""
+        with self._changed:
+            self._items.append((recording, block))
+            self._changed.notify()
+
+    def take(self) -> tuple[Recording | None, Samples | None]:
+        """The next item, waiting for it."""
+        with self._changed:
+            while not self._items:
+                self._changed.wait()
+            return self._items.popleft()
+
+
+class _Writer:
+    """The thread's side: files."""
+
+    def __init__(self, queue: _Queue, problems: _Problems, closed: Future[None]) -> None:
+        self._queue = queue
+        self._problems = problems
+        self._closed = closed
+        self._files: dict[Recording, WavWriter] = {}
+
+    def run(self) -> None:
+        """Work until the recorder is closed."""
+        while True:
+            recording, block = self._queue.take()
+            if recording is None:
+                self._closed.set_result(None)
+                return
+            if block is None:
+                self._end(recording)
+            elif recording.error is None:
+                self._write(recording, block)
+            else:
+                recording.unwritten += len(block)
+
+    def _write(self, recording: Recording, block: Samples) -> None:
+        try:
+            file = self._files.get(recording)
+            if file is None:
+                file = WavWriter(recording.path, RATE, recording.channels)
+                self._files[recording] = file
+            file.write(block)
+            recording.written += len(block)
+        except Exception as error:
+            recording.unwritten += len(block)
+            self._fail(recording, error)
+
+    def _end(self, recording: Recording) -> None:
+        file = self._files.pop(recording, None)
+        try:
+            if file is not None:
+                file.close()
+        except Exception as error:
+            self._fail(recording, error)
+        recording.finished.set_result(recording)
+
+    def _fail(self, recording: Recording, error: Exception) -> None:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        recording.error = MediaFileError(
+            f"{recording.path}: recording ended, the file cannot be written ({reason})"
+        )
+        self._problems.append((recording, recording.error))
+
+
+class _Buffers:
+    """A second of audio for each recording of one number of channels."""
+
+    def __init__(self, channels: int) -> None:
+        shape = (16, RATE) if channels == 1 else (16, RATE, channels)
+        self._samples: Samples = np.zeros(shape, np.int16)
+        self._fill = np.zeros(16, np.int64)
+        self._limit = np.zeros(16, np.int64)
+        self._free: list[int] = []
+        self._used = 0
+
+    def lease(self, first_limit: int) -> int:
+        """A slot; it is due for the first time at ``first_limit`` samples."""
+        if self._free:
+            slot = self._free.pop()
+        else:
+            slot, self._used = self._used, self._used + 1
+        self._samples = grown(self._samples, slot)
+        self._fill = grown(self._fill, slot)
+        self._limit = grown(self._limit, slot)
+        self._fill[slot] = 0
+        self._limit[slot] = first_limit
+        return slot
+
+    def append(self, slots: Ints, frames: Samples) -> Ints:
+        """Add a frame to each slot; returns the slots with no room for another."""
+        width = frames.shape[1]
+        fill = self._fill[slots]
+        at = fill[:, None] + np.arange(width)
+        self._samples[slots[:, None], at] = frames
+        fill += width
+        self._fill[slots] = fill
+        full: Ints = slots[fill + width > self._limit[slots]]
+        return full
+
+    def empty(self, slot: int) -> Samples:
+        """What the slot holds, as a copy; the slot is empty after it."""
+        block = self._samples[slot, : self._fill[slot]].copy()
+        self._fill[slot] = 0
+        self._limit[slot] = RATE
+        return block
+
+    def give(self, slot: int) -> None:
+        """The slot is free."""
+        self._free.append(slot)
+
+
+class Recorder:
+    """All recordings of a process; ``max_blocks`` of up to a second each may wait for the disk.
+
+    Call it from one thread.
+    """
+
+    def __init__(self, max_blocks: int = 4096) -> None:
+        self._queue = _Queue(max_blocks)
+        self._problems: _Problems = deque()
+        self._closed: Future[None] = _future()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._buffers = {1: _Buffers(1), 2: _Buffers(2)}
+        self._open: dict[tuple[int, int], Recording] = {}
+        self._paths: set[str] = set()
+        self._started = 0
+        self.dropped = 0
+        """Samples dropped because the disk did not follow, of all recordings."""
+
+    def start(
+        self, path: str | PathLike[str], channels: int = 1, owner: object = None
+    ) -> Recording:
+        """Begin a WAV file, 16-bit at 8000 Hz, in place of what is at ``path``.
+
+        ``owner`` is the caller's own, kept as `Recording.owner`.
+        A path that cannot be written shows in `problems`, not here: opening is the thread's.
+        Raises `ConfigurationError` if that path is being recorded to already, `CallOver`
+        after `close`.
+        """
+        where = abspath(fspath(path))
+        if self._closing:
+            raise CallOver(f"{where}: the recorder is closed")
+        if where in self._paths:
+            raise ConfigurationError(f"{where}: another recording is writing to it")
+        if self._thread is None:
+            writer = _Writer(self._queue, self._problems, self._closed)
+            self._thread = threading.Thread(
+                target=writer.run, name="sessioncore recorder", daemon=True
+            )
+            self._thread.start()
+        self._started += 1
+        slot = self._buffers[channels].lease(RATE // _GROUPS * (1 + self._started % _GROUPS))
+        recording = Recording(where, channels, slot, owner)
+        self._open[channels, slot] = recording
+        self._paths.add(where)
+        self._queue.put(recording, np.zeros(0, np.int16))
+        return recording
+
+    def append(self, slots: Ints, frames: Samples) -> None:
+        """A frame for each of some recordings of the same number of channels.
+
+        ``slots`` are unique `Recording.slot` numbers; ``frames`` int16[n, samples] for one
+        channel, int16[n, samples, 2] for two.
+        """
+        channels = 1 if frames.ndim == 2 else frames.shape[2]
+        for slot in self._buffers[channels].append(slots, frames).tolist():
+            self._flush(self._open[channels, slot])
+
+    def stop(self, recording: Recording) -> None:
+        """Write what is buffered and close the file; ``recording.finished`` tells when."""
+        if self._open.pop((recording.channels, recording.slot), None) is not recording:
+            raise CallOver(f"{recording.path}: this recording was stopped before")
+        self._flush(recording)
+        self._buffers[recording.channels].give(recording.slot)
+        self._paths.discard(recording.path)
+        self._queue.put(recording)
+
+    def problems(self) -> list[tuple[Recording, MediaFileError]]:
+        """What went wrong since this was last asked; a recording with an ``error`` is over."""
+        told = []
+        while self._problems:
+            told.append(self._problems.popleft())
+        return told
+
+    def close(self) -> Future[None]:
+        """Stop all recordings; the result is done once everything is on disk.
+
+        Does not block.  It is called back from the writer's thread.
+        """
+        if not self._closing:
+            self._closing = True
+            for recording in list(self._open.values()):
+                self.stop(recording)
+            self._queue.put(None)
+            if self._thread is None:
+                self._closed.set_result(None)
+        return self._closed
+
+    def _flush(self, recording: Recording) -> None:
+        block = self._buffers[recording.channels].empty(recording.slot)
+        if len(block) and not self._queue.offer(recording, block):
+            self.dropped += len(block)
+            if not recording.dropped:
+                text = f"{recording.path}: the disk is too slow, parts of the recording are lost"
+                self._problems.append((recording, MediaFileError(text)))
+            recording.dropped += len(block)

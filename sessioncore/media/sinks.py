@@ -1,0 +1,174 @@
+"""Where what a call hears goes: the kinds of sink, and the bank that serves all rows at once.
+
+All audio is int16 at 8000 Hz.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from attrs import field, frozen
+
+from sessioncore.errors import ConfigurationError
+from sessioncore.media.interfaces import IMediaSink
+from sessioncore.media.recorder import Recorder, Recording
+from sessioncore.media.source_kinds import grown
+
+__all__ = ["Deliver", "Discard", "Record", "Sink", "SinkBank", "SinkReport"]
+
+Samples: TypeAlias = npt.NDArray[np.int16]
+Ints: TypeAlias = npt.NDArray[np.int64]
+
+
+@frozen
+class Discard:
+    """Nobody listens."""
+
+
+@frozen
+class Record:
+    """A WAV file at ``path``: mono is what is heard; stereo has heard left and sent right."""
+
+    path: Path = field(converter=Path)
+    stereo: bool = False
+
+
+@frozen
+class Deliver:
+    """``callback`` is called with each frame heard, an int16 array that is its own to keep."""
+
+    callback: Callable[[Samples], object]
+
+
+Sink: TypeAlias = Discard | Record | Deliver | Any
+"""One of the above, or an object that provides `IMediaSink`."""
+
+
+@frozen(eq=False)
+class SinkReport:
+    """What went wrong with a sink; ``detached`` says whether it was taken off the row.
+
+    A recording's trouble may be told after its row was given to another sink: go by ``sink``
+    and ``recording``, not by the row alone.
+    """
+
+    row: int
+    sink: object
+    error: Exception
+    detached: bool
+    recording: Recording | None = None
+
+
+class _Kind(IntEnum):
+    DISCARD = 0
+    MONO = 1
+    STEREO = 2
+    CALL = 3
+
+
+class SinkBank:
+    """Serves the sinks of all rows; rows without one are discarded.
+
+    ``recorder`` may be shared with other banks; `close` closes it.
+    """
+
+    def __init__(self, recorder: Recorder | None = None) -> None:
+        self.recorder = Recorder() if recorder is None else recorder
+        self._kind = np.zeros(64, np.int64)
+        self._slot = np.zeros(64, np.int64)
+        self._recording: dict[int, Recording] = {}
+        self._call: dict[int, tuple[Callable[[Samples], object], Sink]] = {}
+        self._reports: list[SinkReport] = []
+        self.failures = 0
+        """Application objects taken off because they raised."""
+
+    def attach(self, row: int, sink: Sink) -> Recording | None:
+        """Give ``row`` to ``sink`` instead of the one it had; a `Record` gives its recording."""
+        self.detach(row)
+        self._kind = grown(self._kind, row)
+        self._slot = grown(self._slot, row)
+        match sink:
+            case Discard():
+                return None
+            case Record():
+                return self._start_recording(row, sink)
+            case Deliver():
+                self._call[row] = (sink.callback, sink)
+            case _ if IMediaSink.providedBy(sink):
+                self._call[row] = (sink.write, sink)
+            case _:
+                raise ConfigurationError(f"{sink!r} is no sink: it does not provide IMediaSink")
+        self._kind[row] = _Kind.CALL
+        return None
+
+    def detach(self, row: int) -> Recording | None:
+        """Let ``row`` be discarded; a recording is stopped and returned, to wait for its end."""
+        if row < len(self._kind):
+            self._kind[row] = _Kind.DISCARD
+        self._call.pop(row, None)
+        recording = self._recording.pop(row, None)
+        if recording is not None:
+            self.recorder.stop(recording)
+        return recording
+
+    def consume(self, rows: Ints, heard: Samples, sent: Samples, now: int) -> None:
+        """Hand on one frame per row (int16[n, samples <= 960], both alike); rows are unique.
+
+        Sinks that fail are detached and told of in `reports`.
+        """
+        if not len(rows):
+            return
+        self._kind = grown(self._kind, int(rows.max()))
+        kinds = self._kind[rows]
+        if not kinds.any():
+            return
+        for number in np.flatnonzero(np.bincount(kinds)).tolist():
+            at = np.flatnonzero(kinds == number)
+            if number == _Kind.MONO:
+                self.recorder.append(self._slot[rows[at]], heard[at])
+            elif number == _Kind.STEREO:
+                both = np.stack([heard[at], sent[at]], axis=2)
+                self.recorder.append(self._slot[rows[at]], both)
+            elif number == _Kind.CALL:
+                self._deliver(rows[at].tolist(), heard[at])
+
+    def reports(self) -> list[SinkReport]:
+        """What went wrong since this was last asked."""
+        told, self._reports = self._reports, []
+        for recording, error in self.recorder.problems():
+            row, sink = recording.owner
+            over = recording.error is not None and self._recording.get(row) is recording
+            if over:
+                self.detach(row)
+            told.append(SinkReport(row, sink, error, over, recording))
+        return told
+
+    def _start_recording(self, row: int, sink: Record) -> Recording:
+        recording = self.recorder.start(sink.path, 2 if sink.stereo else 1, (row, sink))
+        self._recording[row] = recording
+        self._slot[row] = recording.slot
+        self._kind[row] = _Kind.STEREO if sink.stereo else _Kind.MONO
+        return recording
+
+    def _deliver(self, rows: list[int], heard: Samples) -> None:
+        for row, samples in zip(rows, heard, strict=True):
+            # A callback before this one may have detached the row.
+            callback, sink = self._call.get(row, _NOBODY)
+            try:
+                callback(samples)
+            except Exception as error:
+                self.failures += 1
+                self._reports.append(SinkReport(row, sink, error, detached=True))
+                self.detach(row)
+
+
+def _ignore(samples: Samples) -> None:
+    """Nobody is there any more."""
+
+
+_NOBODY: Final[tuple[Callable[[Samples], object], Sink]] = (_ignore, Discard())

@@ -1,0 +1,313 @@
+"""How each kind of source makes its frames: all rows of the kind in a fixed number of calls.
+
+A kind keeps its own columns, indexed by row, and knows nothing of the other kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+
+from sessioncore.media.samples import MAX_FRAME, SamplePool
+
+__all__ = [
+    "RATE",
+    "Applications",
+    "Clips",
+    "Echoes",
+    "Kind",
+    "Rings",
+    "Silences",
+    "SourceReport",
+    "Tones",
+    "grown",
+]
+
+RATE: Final = 8000
+"""Samples per second of all audio in the media plane."""
+
+Samples: TypeAlias = npt.NDArray[np.int16]
+Ints: TypeAlias = npt.NDArray[np.int64]
+Dtype = TypeVar("Dtype", bound=np.generic)
+
+
+@frozen(eq=False)
+class SourceReport:
+    """A source that ended (``error`` None) or was taken off because it failed."""
+
+    row: int
+    source: object
+    error: Exception | None
+
+
+class Kind(Protocol):
+    """One kind of source."""
+
+    def detach(self, row: int) -> None:
+        """Forget the row."""
+
+    def render(self, rows: Ints, heard: Samples, out: Samples) -> list[SourceReport]:
+        """Fill ``out``, a frame per row; says which rows are done with."""
+
+
+def grown(column: npt.NDArray[Dtype], row: int) -> npt.NDArray[Dtype]:
+    """The column, long enough to hold ``row``; new entries are zero."""
+    if row < len(column):
+        return column
+    longer = np.zeros((max(row + 1, 2 * len(column)), *column.shape[1:]), column.dtype)
+    longer[: len(column)] = column
+    return longer
+
+
+class Silences:
+    """Rows that say nothing."""
+
+    def detach(self, row: int) -> None:
+        """Nothing to forget."""
+
+    def render(self, rows: Ints, heard: Samples, out: Samples) -> list[SourceReport]:
+        """Zeros."""
+        out[:] = 0
+        return []
+
+
+class Clips:
+    """Rows that play stored sounds, once or in a loop."""
+
+    def __init__(self, pool: SamplePool) -> None:
+        self._pool = pool
+        self._playing: dict[int, tuple[Hashable, object]] = {}
+        self._slab = np.zeros(64, np.int64)
+        self._start = np.zeros(64, np.int64)
+        self._length = np.zeros(64, np.int64)
+        self._position = np.zeros(64, np.int64)
+        self._loop = np.zeros(64, np.bool_)
+
+    def attach(
+        self, row: int, source: object, key: Hashable, make: Callable[[], Samples], loop: bool
+    ) -> None:
+        """Play the sound of ``key`` from its beginning."""
+        sound = self._pool.lease(key, make, loop=loop)
+        self._slab = grown(self._slab, row)
+        self._start = grown(self._start, row)
+        self._length = grown(self._length, row)
+        self._position = grown(self._position, row)
+        self._loop = grown(self._loop, row)
+        self._slab[row] = sound.slab
+        self._start[row] = sound.start
+        self._length[row] = sound.length
+        self._position[row] = 0
+        self._loop[row] = loop
+        self._playing[row] = (key, source)
+
+    def detach(self, row: int) -> None:
+        """Give the sound back."""
+        self._pool.release(self._playing.pop(row)[0])
+
+    def render(self, rows: Ints, heard: Samples, out: Samples) -> list[SourceReport]:
+        """The next samples; a clip that ends within the frame is filled up with silence."""
+        position = self._position[rows]
+        self._pool.gather(self._slab[rows], self._start[rows] + position, out)
+        position += out.shape[1]
+        length = self._length[rows]
+        past = position >= length
+        if not past.any():
+            self._position[rows] = position
+            return []
+        loop = self._loop[rows]
+        # A clip that has ended stands on its end, where only the silence after it is.
+        self._position[rows] = np.where(past, np.where(loop, position % length, length), position)
+        ended = rows[past & ~loop].tolist()
+        return [SourceReport(row, self._playing[row][1], None) for row in ended]
+
+
+class Tones:
+    """Rows of one or two sines of any frequency; the phase runs on from frame to frame.
+
+    Phases are uint32, in 1/2^32 of a turn: they wrap by themselves, in exact arithmetic.
+    """
+
+    _BITS: Final = 14
+
+    def __init__(self) -> None:
+        turns = np.arange(1 << self._BITS) / (1 << self._BITS)
+        self._sine = np.sin(2 * np.pi * turns).astype(np.float32)
+        self._phase = np.zeros((64, 2), np.uint32)
+        self._step = np.zeros((64, 2), np.uint32)
+        self._amplitude = np.zeros((64, 2), np.float32)
+        self._count = np.arange(MAX_FRAME, dtype=np.uint32)
+
+    def attach(self, row: int, frequencies: Sequence[float], amplitude: float) -> None:
+        """Sines of these frequencies in Hz, each of this amplitude in samples."""
+        self._phase = grown(self._phase, row)
+        self._step = grown(self._step, row)
+        self._amplitude = grown(self._amplitude, row)
+        self._phase[row] = 0
+        self._step[row] = 0
+        self._amplitude[row] = 0
+        for index, frequency in enumerate(frequencies):
+            self._step[row, index] = round(frequency / RATE * (1 << 32))
+            self._amplitude[row, index] = amplitude
+
+    def detach(self, row: int) -> None:
+        """Nothing to forget."""
+
+    def render(self, rows: Ints, heard: Samples, out: Samples) -> list[SourceReport]:
+        """The next samples."""
+        width = out.shape[1]
+        total = self._one_sine(rows, 0, width)
+        if self._amplitude[rows, 1].any():
+            total += self._one_sine(rows, 1, width)
+        np.rint(total, out=total)
+        np.copyto(out, total, casting="unsafe")
+        self._phase[rows] += self._step[rows] * np.uint32(width)
+        return []
+
+    def _one_sine(self, rows: Ints, which: int, width: int) -> npt.NDArray[np.float32]:
+        turn = self._step[rows, which][:, None] * self._count[:width]
+        turn += self._phase[rows, which][:, None]
+        wave: npt.NDArray[np.float32] = self._sine[turn >> np.uint32(32 - self._BITS)]
+        wave *= self._amplitude[rows, which][:, None]
+        return wave
+
+
+class Echoes:
+    """Rows that send back what they hear, louder or softer."""
+
+    def __init__(self) -> None:
+        self._gain = np.zeros(64, np.float32)
+
+    def attach(self, row: int, gain: float) -> None:
+        """Multiply what is heard by ``gain``."""
+        self._gain = grown(self._gain, row)
+        self._gain[row] = gain
+
+    def detach(self, row: int) -> None:
+        """Nothing to forget."""
+
+    def render(self, rows: Ints, heard: Samples, out: Samples) -> list[SourceReport]:
+        """What was heard, clipped where the gain is too much."""
+        gain = self._gain[rows]
+        if (gain == 1).all():
+            out[:] = heard
+            return []
+        louder = heard * gain[:, None]
+        np.rint(louder, out=louder)
+        np.clip(louder, -32768, 32767, out=louder)
+        np.copyto(out, louder, casting="unsafe")
+        return []
+
+
+class Rings:
+    """Rows that play what an application pushed: a ring of one second each."""
+
+    SIZE: Final = RATE
+
+    def __init__(self) -> None:
+        self._slot_of_row = np.zeros(64, np.int64)
+        self._free: list[int] = []
+        self._used = 0
+        self._ring = np.zeros((16, self.SIZE), np.int16)
+        self._written = np.zeros(16, np.int64)
+        self._read = np.zeros(16, np.int64)
+        self._missed = np.zeros(16, np.int64)
+        self._detach: dict[int, Callable[[], None]] = {}
+
+    def attach(self, row: int, detached: Callable[[], None]) -> int:
+        """Give the row a ring; returns its slot.  ``detached`` is called before it is taken."""
+        if self._free:
+            slot = self._free.pop()
+        else:
+            slot, self._used = self._used, self._used + 1
+        self._ring = grown(self._ring, slot)
+        self._written = grown(self._written, slot)
+        self._read = grown(self._read, slot)
+        self._missed = grown(self._missed, slot)
+        self._written[slot] = self._read[slot] = self._missed[slot] = 0
+        self._slot_of_row = grown(self._slot_of_row, row)
+        self._slot_of_row[row] = slot
+        self._detach[row] = detached
+        return slot
+
+    def detach(self, row: int) -> None:
+        """Take the ring back."""
+        self._detach.pop(row)()
+        self._free.append(int(self._slot_of_row[row]))
+
+    def write(self, slot: int, samples: Samples) -> int:
+        """Append what there is room for; returns how many samples that was."""
+        count = min(len(samples), self.SIZE - self.buffered(slot))
+        at = int(self._written[slot]) % self.SIZE
+        first = min(count, self.SIZE - at)
+        self._ring[slot, at : at + first] = samples[:first]
+        self._ring[slot, : count - first] = samples[first:count]
+        self._written[slot] += count
+        return count
+
+    def buffered(self, slot: int) -> int:
+        """Samples that wait to be played."""
+        return int(self._written[slot] - self._read[slot])
+
+    def missed(self, slot: int) -> int:
+        """Samples of silence played for want of something written."""
+        return int(self._missed[slot])
+
+    def render(self, rows: Ints, heard: Samples, out: Samples) -> list[SourceReport]:
+        """What was written; silence where it does not suffice."""
+        slots = self._slot_of_row[rows]
+        count = np.arange(out.shape[1])
+        read, written = self._read[slots], self._written[slots]
+        have = np.minimum(written - read, out.shape[1])
+        out[:] = self._ring[slots[:, None], (read[:, None] + count) % self.SIZE]
+        if (have < out.shape[1]).any():
+            out[count >= have[:, None]] = 0
+            # Waiting for the first sample is no underflow.
+            self._missed[slots] += np.where(written > 0, out.shape[1] - have, 0)
+        self._read[slots] = read + have
+        return []
+
+
+class Applications:
+    """Rows whose frames an application's object supplies: the one kind that costs per row."""
+
+    def __init__(self) -> None:
+        self._source: dict[int, Any] = {}
+
+    def attach(self, row: int, source: Any) -> None:
+        """Ask ``source`` for frames."""
+        self._source[row] = source
+
+    def detach(self, row: int) -> None:
+        """Ask it no more."""
+        del self._source[row]
+
+    def render(self, rows: Ints, heard: Samples, out: Samples) -> list[SourceReport]:
+        """What the objects give; one that raises or ends gives silence from here on."""
+        out[:] = 0
+        done = []
+        width = out.shape[1]
+        for index, row in enumerate(rows.tolist()):
+            source = self._source[row]
+            try:
+                samples = source.read(width)
+                if samples is None:
+                    done.append(SourceReport(row, source, None))
+                    continue
+                out[index, : len(samples)] = _checked(samples, width)
+            except Exception as error:
+                out[index] = 0
+                done.append(SourceReport(row, source, error))
+        return done
+
+
+def _checked(samples: Any, width: int) -> Samples:
+    """What an application returned, if it is what it should be."""
+    if not isinstance(samples, np.ndarray) or samples.dtype != np.int16 or samples.ndim != 1:
+        raise TypeError("IMediaSource.read must return a one-dimensional int16 array or None")
+    if len(samples) > width:
+        raise ValueError(f"IMediaSource.read({width}) returned {len(samples)} samples")
+    return samples

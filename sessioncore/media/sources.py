@@ -1,0 +1,283 @@
+"""What a call sends: the kinds of source, and the bank that plays all rows at once.
+
+All audio is int16 at 8000 Hz.  Levels are in dBov: 0 dBov is the power of a full-scale square
+wave, so a sine can have -3.01 at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import gcd, isfinite
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from attrs import field, frozen
+
+from sessioncore.errors import ConfigurationError
+from sessioncore.media.interfaces import IMediaSource
+from sessioncore.media.resample import resample
+from sessioncore.media.samples import SamplePool
+from sessioncore.media.source_kinds import (
+    RATE,
+    Applications,
+    Clips,
+    Echoes,
+    Kind,
+    Rings,
+    Silences,
+    SourceReport,
+    Tones,
+    grown,
+)
+from sessioncore.media.wave import read_wav
+
+__all__ = [
+    "RATE",
+    "Clip",
+    "Echo",
+    "Frames",
+    "Silence",
+    "Source",
+    "SourceBank",
+    "SourceReport",
+    "Tone",
+]
+
+Samples: TypeAlias = npt.NDArray[np.int16]
+Ints: TypeAlias = npt.NDArray[np.int64]
+
+
+@frozen
+class Silence:
+    """Digital silence: packets flow, with nothing in them."""
+
+
+def _frequencies(given: float | Iterable[float]) -> tuple[float, ...]:
+    return tuple(given) if isinstance(given, Iterable) else (given,)
+
+
+@frozen
+class Tone:
+    """One or two sines: ``frequencies`` in Hz below 4000, ``level`` in dBov each.
+
+    Raises `ConfigurationError` where the sines together would clip.
+    """
+
+    frequencies: tuple[float, ...] = field(default=(440.0,), converter=_frequencies)
+    level: float = -16.0
+
+    def __attrs_post_init__(self) -> None:
+        if len(self.frequencies) not in (1, 2):
+            raise ConfigurationError("a tone has one or two frequencies")
+        if not all(0 < frequency < RATE / 2 for frequency in self.frequencies):
+            raise ConfigurationError(f"a tone's frequencies lie between 0 and {RATE // 2} Hz")
+        if not self.amplitude * len(self.frequencies) <= 32767:
+            raise ConfigurationError(f"a tone of {self.level} dBov clips; -16 is usual")
+
+    @property
+    def amplitude(self) -> float:
+        """Peak of each sine, in samples."""
+        return float(10 ** (self.level / 20) * 32767 * 2**0.5)
+
+
+def _int16(samples: npt.ArrayLike) -> Samples:
+    array = np.asarray(samples)
+    if array.dtype != np.int16 or array.ndim != 1:
+        raise ConfigurationError("samples must be a one-dimensional array of int16 at 8000 Hz")
+    return array
+
+
+@frozen(eq=False)
+class Clip:
+    """Stored audio, played once or in a loop.  Many calls share one clip at no further cost.
+
+    ``samples``: int16 at 8000 Hz, at least one; do not change them while the clip is in use.
+    """
+
+    samples: Samples = field(converter=_int16, repr=False)
+    loop: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if not len(self.samples):
+            raise ConfigurationError("a clip needs at least one sample")
+
+    @classmethod
+    def from_file(cls, path: str | Path, loop: bool = False) -> Clip:
+        """The clip of a WAV file, mixed to mono at 8000 Hz; `MediaFileError` if unreadable.
+
+        Reads the file and converts it at once: do it before the calls, not in their midst.
+        """
+        audio = read_wav(path)
+        return cls(resample(audio.mono, audio.rate, RATE), loop)
+
+
+@frozen
+class Echo:
+    """What the call hears, sent back, ``gain_db`` louder; clipped where that is too much."""
+
+    gain_db: float = 0.0
+
+    def __attrs_post_init__(self) -> None:
+        if not (isfinite(self.gain_db) and abs(self.gain_db) <= 60):
+            raise ConfigurationError("an echo's gain lies between -60 and 60 dB")
+
+    @property
+    def gain(self) -> float:
+        """The factor."""
+        return float(10 ** (self.gain_db / 20))
+
+
+class Frames:
+    """Audio that the application pushes; at most one second waits.
+
+    Where too little was written in time the call hears silence, which is counted; nothing
+    makes up for it.  One `Frames` feeds one call.  Call it from the reactor's thread only.
+    """
+
+    def __init__(self) -> None:
+        self._rings: Rings | None = None
+        self._slot = 0
+        self._early: Samples = np.zeros(0, np.int16)
+        self._missed = 0
+
+    def write(self, samples: npt.ArrayLike) -> int:
+        """Append int16 samples at 8000 Hz; returns how many fitted, the rest is yours to keep."""
+        array = _int16(samples)
+        if self._rings is not None:
+            return self._rings.write(self._slot, array)
+        count = min(len(array), Rings.SIZE - len(self._early))
+        self._early = np.concatenate([self._early, array[:count]])
+        return count
+
+    @property
+    def buffered(self) -> int:
+        """Samples that wait to be sent."""
+        return len(self._early) if self._rings is None else self._rings.buffered(self._slot)
+
+    @property
+    def missed(self) -> int:
+        """Samples of silence sent since the first write because nothing was there."""
+        now = 0 if self._rings is None else self._rings.missed(self._slot)
+        return self._missed + now
+
+    def bind(self, rings: Rings, row: int) -> None:
+        """For the bank: from here on the ring of ``row`` holds what is written."""
+        if self._rings is not None:
+            raise ConfigurationError("one Frames feeds one call; make another for this one")
+        self._slot = rings.attach(row, self._unbind)
+        self._rings = rings
+        rings.write(self._slot, self._early)
+        self._early = np.zeros(0, np.int16)
+
+    def _unbind(self) -> None:
+        self._missed, self._rings = self.missed, None
+
+
+Source: TypeAlias = Silence | Tone | Clip | Echo | Frames | Any
+"""One of the above, or an object that provides `IMediaSource`."""
+
+
+class SourceBank:
+    """Plays the sources of all rows; rows without one are silent."""
+
+    def __init__(self) -> None:
+        self._clips = Clips(SamplePool())
+        self._tones = Tones()
+        self._echoes = Echoes()
+        self._rings = Rings()
+        self._applications = Applications()
+        self._kinds: tuple[Kind, ...] = (
+            Silences(),
+            self._clips,
+            self._tones,
+            self._echoes,
+            self._rings,
+            self._applications,
+        )
+        self._kind = np.zeros(64, np.int64)
+        self._reports: list[SourceReport] = []
+        self.failures = 0
+        """Application objects taken off because they raised."""
+
+    def attach(self, row: int, source: Source) -> None:
+        """Let ``row`` play ``source`` from its beginning, instead of what it played."""
+        self.detach(row)
+        self._kind = grown(self._kind, row)
+        self._kind[row] = self._kinds.index(self._begin(row, source))
+
+    def detach(self, row: int) -> None:
+        """Let ``row`` be silent."""
+        if row < len(self._kind) and self._kind[row]:
+            kind, self._kind[row] = self._kinds[self._kind[row]], 0
+            kind.detach(row)
+
+    def render(self, rows: Ints, heard: Samples, out: Samples, now: int) -> None:
+        """Fill ``out`` (int16[n, samples <= 960]) with the next frame of each of ``rows``.
+
+        ``heard`` (same shape) is what these rows hear in this moment.  Rows are unique.
+        Sources that end or fail are detached and told of in `reports`.
+        """
+        if not len(rows):
+            return
+        self._kind = grown(self._kind, int(rows.max()))
+        kinds = self._kind[rows]
+        first = int(kinds[0])
+        if (kinds == first).all():
+            self._finish(self._kinds[first].render(rows, heard, out))
+            return
+        for number in np.flatnonzero(np.bincount(kinds)).tolist():
+            at = np.flatnonzero(kinds == number)
+            frames = np.empty((len(at), out.shape[1]), np.int16)
+            self._finish(self._kinds[number].render(rows[at], heard[at], frames))
+            out[at] = frames
+
+    def reports(self) -> list[SourceReport]:
+        """What ended or failed since this was last asked."""
+        told, self._reports = self._reports, []
+        return told
+
+    def _begin(self, row: int, source: Source) -> Kind:
+        match source:
+            case Silence():
+                return self._kinds[0]
+            case Tone():
+                return self._begin_tone(row, source)
+            case Clip():
+                key = (id(source.samples), source.loop)
+                self._clips.attach(row, source, key, lambda: source.samples, source.loop)
+                return self._clips
+            case Echo():
+                self._echoes.attach(row, source.gain)
+                return self._echoes
+            case Frames():
+                source.bind(self._rings, row)
+                return self._rings
+        if not IMediaSource.providedBy(source):
+            raise ConfigurationError(f"{source!r} is no source: it does not provide IMediaSource")
+        self._applications.attach(row, source)
+        return self._applications
+
+    def _begin_tone(self, row: int, tone: Tone) -> Kind:
+        if any(frequency % 1 for frequency in tone.frequencies):
+            self._tones.attach(row, tone.frequencies, tone.amplitude)
+            return self._tones
+        # Whole Hz repeat after a second at most: a stored loop, eight times faster.
+        self._clips.attach(row, tone, tone, lambda: _period(tone), True)
+        return self._clips
+
+    def _finish(self, done: list[SourceReport]) -> None:
+        for report in done:
+            self.detach(report.row)
+            self.failures += report.error is not None
+        self._reports += done
+
+
+def _period(tone: Tone) -> Samples:
+    """The shortest stretch of a tone of whole Hz that can be repeated."""
+    size = RATE // gcd(RATE, *(int(frequency) for frequency in tone.frequencies))
+    turns = np.outer(tone.frequencies, np.arange(size)) / RATE
+    wave = tone.amplitude * np.sin(2 * np.pi * turns).sum(axis=0)
+    samples: Samples = np.rint(wave).astype(np.int16)
+    return samples

@@ -1,0 +1,192 @@
+"""WAV files: read what telephony uses, write so that a kill leaves a readable file.
+
+The standard library's module refuses A-law, mu-law and WAVE_FORMAT_EXTENSIBLE.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+
+from sessioncore.errors import MediaFileError
+from sessioncore.rtp.g711 import decode_alaw, decode_ulaw
+
+__all__ = ["WavAudio", "WavWriter", "parse_wav", "read_wav", "write_wav"]
+
+Samples: TypeAlias = npt.NDArray[np.int16]
+
+_PCM, _ALAW, _ULAW, _EXTENSIBLE = 1, 6, 7, 0xFFFE
+_NAMES: Final = {2: "MS ADPCM", 3: "floating point", 17: "IMA ADPCM", 49: "GSM 06.10", 85: "MP3"}
+_ADVICE: Final = "convert it, e.g. ffmpeg -i FILE -ac 1 -ar 8000 -c:a pcm_s16le NEW.wav"
+_MAX_FILE: Final = 1 << 30
+_HEADER_SIZE: Final = 44
+_MAX_DATA: Final = 0xFFFF_FFFF - _HEADER_SIZE
+
+
+@frozen(eq=False)
+class WavAudio:
+    """What a WAV file holds: ``samples`` int16[n, channels] at ``rate`` Hz."""
+
+    samples: Samples
+    rate: int
+
+    @property
+    def mono(self) -> Samples:
+        """One channel: the mean of all."""
+        if self.samples.shape[1] == 1:
+            return self.samples[:, 0]
+        mixed: Samples = np.rint(self.samples.mean(axis=1)).astype(np.int16)
+        return mixed
+
+
+@frozen
+class _Format:
+    tag: int
+    channels: int
+    rate: int
+    bits: int
+
+
+def read_wav(path: str | Path) -> WavAudio:
+    """Read 8- or 16-bit PCM, A-law or mu-law, any rate, any number of channels.
+
+    A file that was cut off is read as far as it goes.  Raises `MediaFileError`, whose text
+    says what to do, if the file is missing, empty, no WAV file or of another format.
+    """
+    try:
+        if os.path.getsize(path) > _MAX_FILE:
+            raise MediaFileError(f"{path}: larger than 1 GiB; cut it into pieces")
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise MediaFileError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    try:
+        return parse_wav(data)
+    except MediaFileError as error:
+        raise MediaFileError(f"{path}: {error}") from None
+
+
+def parse_wav(data: bytes) -> WavAudio:
+    """`read_wav` for octets that are in memory already."""
+    if not data:
+        raise MediaFileError(f"the file is empty; record it anew or {_ADVICE}")
+    if data[:4] in (b"RIFX", b"RF64"):
+        raise MediaFileError(f"WAV variant {data[:4].decode()} is not read; {_ADVICE}")
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        raise MediaFileError(f"not a WAV file; {_ADVICE}")
+    kind: _Format | None = None
+    for name, chunk in _chunks(data):
+        if name == b"fmt ":
+            kind = _parse_format(chunk)
+        elif name == b"data":
+            if kind is None:
+                raise MediaFileError(f"the WAV file's data has no format before it; {_ADVICE}")
+            return WavAudio(_decode(kind, chunk), kind.rate)
+    raise MediaFileError(f"the WAV file is cut off before its audio; record it anew or {_ADVICE}")
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Name and content; what the file is too short for is left out."""
+    view = memoryview(data)
+    at = 12
+    while at + 8 <= len(data):
+        (size,) = struct.unpack_from("<I", data, at + 4)
+        yield data[at : at + 4], view[at + 8 : at + 8 + size]
+        at += 8 + size + size % 2
+
+
+def _parse_format(chunk: memoryview) -> _Format:
+    if len(chunk) < 16:
+        raise MediaFileError(f"the WAV file's format chunk is cut off; {_ADVICE}")
+    tag, channels, rate, _, align, bits = struct.unpack_from("<HHIIHH", chunk)
+    if tag == _EXTENSIBLE and len(chunk) >= 26:
+        # The first two octets of the sub-format GUID are the plain tag.
+        (tag,) = struct.unpack_from("<H", chunk, 24)
+    known = (tag == _PCM and bits in (8, 16)) or (tag in (_ALAW, _ULAW) and bits == 8)
+    if not known:
+        name = f"{bits}-bit PCM" if tag == _PCM else _NAMES.get(tag, f"format {tag}")
+        raise MediaFileError(
+            f"WAV audio in {name} is not read, only 8- and 16-bit PCM, A-law and mu-law; {_ADVICE}"
+        )
+    if not channels or not rate or align != channels * bits // 8:
+        raise MediaFileError(f"the WAV file's format contradicts itself; {_ADVICE}")
+    return _Format(tag, channels, rate, bits)
+
+
+def _decode(kind: _Format, chunk: memoryview) -> Samples:
+    align = kind.channels * kind.bits // 8
+    octets = np.frombuffer(chunk[: len(chunk) - len(chunk) % align], np.uint8)
+    if not len(octets):
+        raise MediaFileError(f"the WAV file holds no audio; record it anew or {_ADVICE}")
+    if kind.tag == _ALAW:
+        samples = decode_alaw(octets)
+    elif kind.tag == _ULAW:
+        samples = decode_ulaw(octets)
+    elif kind.bits == 16:
+        samples = octets.view("<i2").astype(np.int16)
+    else:
+        samples = (octets.astype(np.int16) - 128) << 8
+    return samples.reshape(-1, kind.channels)
+
+
+class WavWriter:
+    """A 16-bit PCM file that can be read at any moment of its making.
+
+    Each write puts down the audio first and the sizes in the header after it, so that a
+    process killed between the two loses that one write.  Raises OSError.
+    """
+
+    def __init__(self, path: str | Path, rate: int = 8000, channels: int = 1) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        self._rate = rate
+        self._channels = channels
+        self._size = 0
+        try:
+            self._write_header()
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, samples: Samples) -> None:
+        """Append int16 samples; those of several channels interleaved."""
+        octets = np.ascontiguousarray(samples, "<i2").tobytes()
+        if self._size + len(octets) > _MAX_DATA:
+            raise OSError("a WAV file ends at 4 GiB")
+        self._write_at(octets, _HEADER_SIZE + self._size)
+        self._size += len(octets)
+        self._write_header()
+
+    def close(self) -> None:
+        """Close the file; once is enough, more does no harm."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _write_at(self, octets: bytes, at: int) -> None:
+        left = memoryview(octets)
+        while left:
+            done = os.pwrite(self._fd, left, at)
+            left, at = left[done:], at + done
+
+    def _write_header(self) -> None:
+        align = 2 * self._channels
+        sound = struct.pack(
+            "<HHIIHH", _PCM, self._channels, self._rate, self._rate * align, align, 16
+        )
+        riff = struct.pack("<4sI4s4sI", b"RIFF", 36 + self._size, b"WAVE", b"fmt ", len(sound))
+        self._write_at(riff + sound + struct.pack("<4sI", b"data", self._size), 0)
+
+
+def write_wav(path: str | Path, samples: Samples, rate: int = 8000) -> None:
+    """Write int16 samples, [n] or [n, channels], as a WAV file.  Raises OSError."""
+    writer = WavWriter(path, rate, 1 if samples.ndim == 1 else samples.shape[1])
+    try:
+        writer.write(samples)
+    finally:
+        writer.close()

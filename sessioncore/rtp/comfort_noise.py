@@ -1,0 +1,74 @@
+"""Comfort noise (RFC 3389): a level instead of audio, in batches.
+
+Only the level is used.  The spectrum that may follow it (section 3.2) is not: white noise at
+the right level is what most peers send and what G.711 can carry anyway.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["MAX_FRAME", "build_payload", "measure_levels", "parse_levels", "render_noise"]
+
+Samples: TypeAlias = npt.NDArray[np.int16]
+Ints: TypeAlias = npt.NDArray[np.int64]
+Floats: TypeAlias = npt.NDArray[np.float32]
+
+MAX_FRAME: Final = 960
+"""The longest frame of noise, in samples."""
+_TABLE: Final = 1 << 15
+_FULL_SCALE: Final = 32767.0
+
+
+def _white_noise(size: int) -> Floats:
+    """Noise of power 1 from an integer hash: the same in every run, no random source."""
+    bits = np.arange(size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        bits = (bits ^ bits >> np.uint64(shift)) * np.uint64(factor)
+    bits ^= bits >> np.uint64(31)
+    # The sum of four even ones is near enough to a normal distribution for the ear.
+    parts = bits.view(np.uint16).reshape(size, 4).astype(np.float64).sum(axis=1)
+    noise = (parts - parts.mean()) / parts.std()
+    return noise.astype(np.float32)
+
+
+_NOISE: Final = _white_noise(_TABLE)
+_WINDOWS: Final = np.lib.stride_tricks.sliding_window_view(
+    np.concatenate([_NOISE, _NOISE[:MAX_FRAME]]), MAX_FRAME
+)
+
+
+def parse_levels(payloads: npt.NDArray[np.uint8]) -> Ints:
+    """Noise level per packet in dBov (0 to -127), from its first octet (section 3.1).
+
+    ``payloads`` is uint8[n, >= 1].  The first bit is reserved and not looked at.
+    """
+    return -(payloads[:, 0].astype(np.int64) & 0x7F)
+
+
+def build_payload(level: float) -> bytes:
+    """The payload for noise of ``level`` dBov, without a spectrum; clamped to 0 to -127."""
+    return bytes([max(0, min(127, round(-level)))])
+
+
+def render_noise(levels: npt.ArrayLike, position: npt.ArrayLike, out: Samples) -> None:
+    """Fill ``out`` (int16[n, samples <= 960]) with noise of ``levels`` dBov per row.
+
+    ``position`` says per row where in the noise to read: let it run on with the samples, and
+    start rows apart, so that calls do not hear the same.
+    """
+    at = np.asarray(position, np.int64) % _TABLE
+    level = np.asarray(levels, np.float32)
+    gain = _FULL_SCALE * np.float32(10) ** (level / np.float32(20))
+    noise = _WINDOWS[at, : out.shape[1]] * gain[:, None]
+    np.copyto(out, np.clip(np.rint(noise), -32768, 32767), casting="unsafe")
+
+
+def measure_levels(samples: Samples) -> npt.NDArray[np.float64]:
+    """Level per row of ``samples`` (int16[n, k]) in dBov; -127 at least."""
+    power = np.square(samples, dtype=np.float64).mean(axis=-1) / _FULL_SCALE**2
+    level: npt.NDArray[np.float64] = 10 * np.log10(np.maximum(power, 10**-12.7))
+    return level

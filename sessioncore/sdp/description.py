@@ -25,6 +25,7 @@ __all__ = [
     "Attribute",
     "Connection",
     "Description",
+    "Encodings",
     "MediaDescription",
     "MediaLines",
     "Origin",
@@ -50,7 +51,7 @@ _CONNECTION = re.compile(rb"([!-~]+) ([!-~]+) ([!-.0-~]+)((?:/[0-9]{1,5}){0,2}) 
 _RTPMAP = re.compile(rb"([0-9]{1,3}) +(%b)/([0-9]{1,6})(?:/([0-9]{1,3}))? *" % _TOKEN)
 _RTCP = re.compile(rb"([0-9]{1,5})(?: ([!-~]+ [!-~]+ [!-~]+))? *")
 _MILLISECONDS = re.compile(rb"([0-9]{1,4})(?:\.[0-9]{1,6})? *")
-_READ_ALREADY: Final = (b"o=", b"s=")
+_ONCE: Final = (b"o=", b"s=", b"c=")
 _DIRECTIONS: Final = {
     b"sendrecv": Direction.SENDRECV,
     b"sendonly": Direction.SENDONLY,
@@ -101,6 +102,24 @@ class RtcpAttribute(NamedTuple):
     connection: Connection | None
 
 
+class Encodings:
+    """The ``a=rtpmap`` lines of a section; shared like `MediaLines`, so compared by identity.
+
+    ``remembered`` says whether equal lines will give this same object again.
+    """
+
+    __slots__ = ("by_format", "remembered")
+
+    def __init__(self, text: bytes) -> None:
+        # Malformed ones are left out: RFC 4475's own bodies say "a=rtpmap:31 LPC".
+        self.remembered = len(text) <= _REMEMBERED
+        self.by_format: dict[bytes, RtpMap] = {}
+        for value in text.split(b"\n"):
+            if match := _RTPMAP.fullmatch(value):
+                number, encoding, rate, channels = match.groups()
+                self.by_format.setdefault(number, RtpMap(encoding, int(rate), int(channels or 1)))
+
+
 class MediaLines:
     """What stands below one ``m=`` line; shared by all descriptions that say the same.
 
@@ -111,35 +130,34 @@ class MediaLines:
         "attributes",
         "connections",
         "direction",
-        "fmtp",
+        "encodings",
         "lines",
         "maxptime",
         "ptime",
-        "remembered",
         "rtcp",
-        "rtpmap",
     )
 
     def __init__(self, text: bytes) -> None:
         self.lines: tuple[bytes, ...] = tuple(text.split(b"\r\n")) if text else ()
-        self.remembered = len(text) <= _REMEMBERED
         self.connections: tuple[Connection, ...] = ()
         attributes: list[Attribute] = []
+        said: dict[bytes, bytes] = {}
         for line in self.lines:
             kind = line[:2]
             if kind == b"a=":
-                attributes.append(_attribute(line))
+                attribute = name, value = _attribute(line)
+                attributes.append(attribute)
+                said.setdefault(name, value or b"")
             elif kind == b"c=":
                 self.connections += (_connection(line[2:]),)
             else:
                 _check_other(line, _NOT_IN_MEDIA)
         self.attributes = tuple(attributes)
-        self.rtpmap: Mapping[bytes, RtpMap] = _rtpmaps(attributes)
-        self.fmtp: Mapping[bytes, bytes] = _fmtps(attributes)
+        self.encodings = _encodings(self.lines) if b"rtpmap" in said else _NO_ENCODINGS
         self.direction = _direction(attributes)
-        self.ptime = _milliseconds(attributes, b"ptime")
-        self.maxptime = _milliseconds(attributes, b"maxptime")
-        self.rtcp = _rtcp(attributes)
+        self.ptime = _milliseconds(said.get(b"ptime"))
+        self.maxptime = _milliseconds(said.get(b"maxptime"))
+        self.rtcp = _rtcp(said[b"rtcp"]) if b"rtcp" in said else None
 
 
 class MediaDescription:
@@ -224,11 +242,16 @@ class MediaDescription:
 
     def rtpmap(self) -> Mapping[bytes, RtpMap]:
         """Format → encoding; malformed ``a=rtpmap`` lines are left out."""
-        return self.below.rtpmap
+        return self.below.encodings.by_format
 
     def fmtp(self) -> Mapping[bytes, bytes]:
         """Format → format parameters."""
-        return self.below.fmtp
+        found: dict[bytes, bytes] = {}
+        for name, value in self.below.attributes:
+            if name == b"fmtp" and value is not None:
+                number, _, parameters = value.partition(b" ")
+                found.setdefault(number, parameters.strip())
+        return found
 
 
 class Description:
@@ -239,42 +262,39 @@ class Description:
     def __init__(self, raw: bytes, head: bytes, sections: list[bytes]) -> None:
         self._raw = raw
         self.lines = tuple(head.split(b"\r\n"))
-        self.origin_line = self._one(b"o=")
+        if self.lines[0] != b"v=0":
+            raise SdpParseError("a description must begin with v=0")
+        once = self._read_lines()
+        for kind in (b"o=", b"s=", b"t="):
+            if kind not in once:
+                raise SdpParseError(f"no {kind.decode()} line")
+        self.origin_line = once[b"o="]
         self.origin = _origin(self.origin_line)
-        self.name = self._one(b"s=")
-        self.connection: Connection | None = None
-        self._read_lines()
+        self.name = once[b"s="]
+        self.connection = _connection(once[b"c="]) if b"c=" in once else None
         direction = _direction(self.attributes) if b"\r\na=" in head else None
         self.media = tuple(
             [MediaDescription(text, self.connection, direction) for text in sections]
         )
 
-    def _one(self, kind: bytes) -> bytes:
-        found = [line for line in self.lines if line[:2] == kind]
-        if len(found) != 1:
-            raise SdpParseError(f"{len(found)} {kind.decode()} lines instead of one")
-        return found[0][2:]
-
-    def _read_lines(self) -> None:
-        if self.lines[0] != b"v=0":
-            raise SdpParseError("a description must begin with v=0")
-        timed = False
+    def _read_lines(self) -> dict[bytes, bytes]:
+        """Check every line; the values of those that stand once (of ``t=``, the last)."""
+        once: dict[bytes, bytes] = {}
         for line in self.lines[1:]:
             kind = line[:2]
-            if kind == b"c=":
-                if self.connection is not None:
-                    raise SdpParseError("two c= lines for the session")
-                self.connection = _connection(line[2:])
+            if kind in _ONCE:
+                if kind in once:
+                    raise SdpParseError(f"two {kind.decode()} lines for the session")
+                once[kind] = line[2:]
             elif kind == b"t=":
-                timed = True
+                once[kind] = line
                 if line != b"t=0 0" and _TIME.fullmatch(line, 2) is None:
                     raise SdpParseError(f"no t= line of RFC 8866: {_shown(line)}")
             elif kind == b"a=":
                 _attribute(line)
-            elif kind not in _READ_ALREADY:
+            else:
                 _check_other(line, b"v")
-        if not timed:
-            raise SdpParseError("no t= line")
+        return once
 
     @property
     def attributes(self) -> tuple[Attribute, ...]:
@@ -321,6 +341,14 @@ def _with_crlf(body: bytes) -> bytes:
 
 _media_lines = lru_cache(maxsize=512)(MediaLines)
 """What stands below an m= line is mostly the same from call to call; remember the short ones."""
+_remembered_encodings = lru_cache(maxsize=512)(Encodings)
+"""And where it is not (SSRC, candidates), at least the formats are."""
+_NO_ENCODINGS: Final = Encodings(b"")
+
+
+def _encodings(lines: tuple[bytes, ...]) -> Encodings:
+    text = b"\n".join([line[9:] for line in lines if line[:9] == b"a=rtpmap:"])
+    return _remembered_encodings(text) if len(text) <= _REMEMBERED else Encodings(text)
 
 
 def _first(own: Direction | None, session: Direction | None, default: Direction) -> Direction:
@@ -378,25 +406,6 @@ def _attribute(line: bytes) -> Attribute:
     return name, value if colon else None
 
 
-def _rtpmaps(attributes: list[Attribute]) -> dict[bytes, RtpMap]:
-    # Malformed ones are left out: RFC 4475's own bodies say "a=rtpmap:31 LPC".
-    found: dict[bytes, RtpMap] = {}
-    for name, value in attributes:
-        if name == b"rtpmap" and value is not None and (match := _RTPMAP.fullmatch(value)):
-            number, encoding, rate, channels = match.groups()
-            found.setdefault(number, RtpMap(encoding, int(rate), int(channels or 1)))
-    return found
-
-
-def _fmtps(attributes: list[Attribute]) -> dict[bytes, bytes]:
-    found: dict[bytes, bytes] = {}
-    for name, value in attributes:
-        if name == b"fmtp" and value is not None:
-            number, _, parameters = value.partition(b" ")
-            found.setdefault(number, parameters.strip())
-    return found
-
-
 def _direction(attributes: list[Attribute] | tuple[Attribute, ...]) -> Direction | None:
     for name, _ in attributes:
         if name in _DIRECTIONS:
@@ -404,17 +413,16 @@ def _direction(attributes: list[Attribute] | tuple[Attribute, ...]) -> Direction
     return None
 
 
-def _milliseconds(attributes: list[Attribute], wanted: bytes) -> int | None:
-    for name, value in attributes:
-        if name == wanted and value is not None and (match := _MILLISECONDS.fullmatch(value)):
-            return int(match[1]) or None
-    return None
+def _milliseconds(value: bytes | None) -> int | None:
+    match = None if value is None else _MILLISECONDS.fullmatch(value)
+    return None if match is None else int(match[1]) or None
 
 
-def _rtcp(attributes: list[Attribute]) -> RtcpAttribute | None:
-    for name, value in attributes:
-        if name == b"rtcp" and value is not None and (match := _RTCP.fullmatch(value)):
-            port, where = int(match[1]), match[2]
-            if 0 < port <= 65_535:
-                return RtcpAttribute(port, None if where is None else _connection(where))
-    return None
+def _rtcp(value: bytes) -> RtcpAttribute | None:
+    match = _RTCP.fullmatch(value)
+    if match is None:
+        return None
+    port, where = int(match[1]), match[2]
+    if not 0 < port <= 65_535:
+        return None
+    return RtcpAttribute(port, None if where is None else _connection(where))

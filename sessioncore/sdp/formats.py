@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from attrs import field, frozen
 
 from sessioncore.errors import ConfigurationError
-from sessioncore.sdp.description import MediaDescription, MediaLines, RtpMap
+from sessioncore.sdp.description import Encodings, MediaDescription, RtpMap
 from sessioncore.sdp.targets import Refusal
 from sessioncore.vocabulary import CODECS, COMFORT_NOISE, TELEPHONE_EVENT, Codec
 
@@ -60,9 +60,14 @@ _STATIC: Final = {
 }
 
 
-def _not_empty(_: object, __: object, value: tuple[Codec, ...]) -> None:
-    if not value:
-        raise ConfigurationError("a media policy needs at least one codec")
+_MAX_CODECS: Final = 16
+
+
+def _usable(_: object, __: object, value: tuple[Codec, ...]) -> None:
+    if not 0 < len(set(value)) == len(value) <= _MAX_CODECS:
+        raise ConfigurationError(f"a media policy needs 1 to {_MAX_CODECS} different codecs")
+    if COMFORT_NOISE in value or TELEPHONE_EVENT in value:
+        raise ConfigurationError("DTMF and comfort noise are switches of the policy, not codecs")
 
 
 def _sendable(_: object, __: object, value: int) -> None:
@@ -80,7 +85,7 @@ class MediaPolicy:
     """
 
     codecs: tuple[Codec, ...] = field(
-        default=tuple(CODECS.values()), converter=tuple, validator=_not_empty
+        default=tuple(CODECS.values()), converter=tuple, validator=_usable
     )
     ptime: int = field(default=20, validator=_sendable)
     dtmf: bool = True
@@ -120,7 +125,7 @@ class FormatMatch(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def propose(policy: MediaPolicy, numbers: tuple[tuple[str, int], ...] = ()) -> Proposal:
+def propose(policy: MediaPolicy, numbers: tuple[tuple[Codec, int], ...] = ()) -> Proposal:
     """The formats to offer; ``numbers`` are the payload types this stream already uses.
 
     RFC 3264 section 8.3.2: a number must not change its meaning within a session.
@@ -133,14 +138,14 @@ def propose(policy: MediaPolicy, numbers: tuple[tuple[str, int], ...] = ()) -> P
     known = dict(numbers)
     used = set(known.values())
     for codec in wanted:
-        if codec.name not in known:
+        if codec not in known:
             free = (number for number in _candidates(codec) if number not in used)
-            known[codec.name] = next(free)
-            used.add(known[codec.name])
+            known[codec] = next(free)
+            used.add(known[codec])
     return Proposal(
-        tuple((codec, known[codec.name]) for codec in policy.codecs),
-        known[TELEPHONE_EVENT.name] if policy.dtmf else None,
-        known[COMFORT_NOISE.name] if policy.comfort_noise else None,
+        tuple((codec, known[codec]) for codec in policy.codecs),
+        known[TELEPHONE_EVENT] if policy.dtmf else None,
+        known[COMFORT_NOISE] if policy.comfort_noise else None,
     )
 
 
@@ -174,20 +179,21 @@ def accept_formats(proposal: Proposal, media: MediaDescription, *, is_answer: bo
     The receive number is the peer's own in an offer (our answer will use it), ours in an
     answer (the peer follows our offer).
     """
-    if media.below.remembered and len(media.formats_text) <= 256:
-        return _remembered_match(proposal, media.formats, media.below, is_answer)
-    return _match(proposal, media.formats, media.below, is_answer)
+    encodings = media.below.encodings
+    if encodings.remembered and len(media.formats_text) <= 256:
+        return _remembered_match(proposal, media.formats_text, encodings, is_answer)
+    return _match(proposal, media.formats_text, encodings, is_answer)
 
 
 def _match(
-    proposal: Proposal, formats: tuple[bytes, ...], below: MediaLines, is_answer: bool
+    proposal: Proposal, formats: bytes, encodings: Encodings, is_answer: bool
 ) -> FormatMatch:
     audio: list[Shared] = []
     refusals: list[Refusal] = []
     special: dict[Codec, Shared] = {}
     ours = _by_encoding(proposal)
-    for text in dict.fromkeys(formats):
-        found = _encoding(text, below, proposal if is_answer else None)
+    for text in dict.fromkeys(formats.split()):
+        found = _encoding(text, encodings, proposal if is_answer else None)
         if isinstance(found, Refusal):
             refusals.append(found)
             continue
@@ -209,7 +215,7 @@ def _match(
 
 
 _remembered_match = lru_cache(maxsize=512)(_match)
-"""Most calls bring the same formats; `MediaLines` are themselves shared and hash by identity."""
+"""Most calls bring the same formats; `Encodings` are themselves shared and hash by identity."""
 
 
 def _by_encoding(proposal: Proposal) -> dict[tuple[bytes, int, int], tuple[Codec, int]]:
@@ -224,11 +230,11 @@ def _by_encoding(proposal: Proposal) -> dict[tuple[bytes, int, int], tuple[Codec
     }
 
 
-def _encoding(text: bytes, below: MediaLines, offered: Proposal | None) -> RtpMap | Refusal:
+def _encoding(text: bytes, encodings: Encodings, offered: Proposal | None) -> RtpMap | Refusal:
     """What a format stands for; an answer without rtpmap means the number as we offered it."""
     if not text.isdigit() or len(text) > 3 or int(text) > 127:
         return Refusal(305, f"format {_shown(text)}: no RTP payload type")
-    found = below.rtpmap.get(text) or _STATIC.get(text)
+    found = encodings.by_format.get(text) or _STATIC.get(text)
     if found is not None:
         if len(found.name) > 32:
             return Refusal(305, f"PT {text.decode()}: an encoding name of over 32 characters")

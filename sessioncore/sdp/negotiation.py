@@ -7,6 +7,7 @@ leaves the state as it was, so an agreement that stands goes on standing.
 
 from __future__ import annotations
 
+from copy import copy
 from enum import Enum
 
 from attrs import define
@@ -27,7 +28,7 @@ from sessioncore.sdp.streams import (
 )
 from sessioncore.sdp.targets import check_target, read_host
 from sessioncore.table import Machine, Table, Trace, impossible, on
-from sessioncore.vocabulary import Address, Direction, NegotiatedMedia
+from sessioncore.vocabulary import Address, Codec, Direction, NegotiatedMedia
 
 __all__ = [
     "OFFER_ANSWER",
@@ -70,7 +71,6 @@ class _Sent:
     direction: Direction
     local: Address
     own: tuple[Address, ...]
-    version: int
 
 
 @define(eq=False)
@@ -104,7 +104,6 @@ class _Agreement:
     description: Description
     accepted: Accepted
     rows: tuple[bytes | None, ...]
-    version: int
 
 
 @define(eq=False)
@@ -155,7 +154,6 @@ def _settle(machine: OfferAnswer, given: _Agreement) -> tuple[()]:
     machine.changed = (
         old is None
         or old.media != given.media
-        or old.version != given.version
         or old.description.origin_line != given.description.origin_line
     )
     machine._basis = given
@@ -289,7 +287,7 @@ class OfferAnswer(Machine):
         proposal = propose(self.policy, self._numbers())
         times = (b"0 0",) if basis is None else basis.description.times
         body = self._describe(times, rows, proposal, offered, local)
-        self.feed(OfferMade(_Sent(rows, proposal, offered, local, self._own(), self._version)))
+        self.feed(OfferMade(_Sent(rows, proposal, offered, local, self._own())))
         return body
 
     def receive_offer(self, body: bytes, *, signalling_host: str = "") -> None:
@@ -325,7 +323,7 @@ class OfferAnswer(Machine):
         proposal = _answer_proposal(accepted)
         body = self._describe(offer.description.times, rows, proposal, direction, local)
         media = NegotiatedMedia((agree(accepted, direction, local, ()),))
-        self.feed(AnswerMade(media, offer.body, offer.description, accepted, rows, self._version))
+        self.feed(AnswerMade(media, offer.body, offer.description, accepted, rows))
         return body
 
     def receive_answer(self, body: bytes, *, signalling_host: str = "") -> NegotiatedMedia:
@@ -350,12 +348,21 @@ class OfferAnswer(Machine):
         direction = Direction(offer.direction & accepted.direction.mirrored)
         others = accepted.formats.audio[1:]
         media = NegotiatedMedia((agree(accepted, direction, offer.local, others),))
-        self.feed(AnswerReceived(media, body, description, accepted, offer.rows, offer.version))
+        self.feed(AnswerReceived(media, body, description, accepted, offer.rows))
         return media
 
     def withdraw(self) -> None:
         """The pending offer, of either side, was refused or given up: all is as before it."""
         self.feed(OfferDropped() if self._basis is None else OfferRolledBack())
+
+    def fork(self) -> OfferAnswer:
+        """A twin for another dialog of the same INVITE, in the same state (RFC 3261 13.2.2.4).
+
+        Each fork of a call answers our one offer for itself; fork before the first answer.
+        """
+        twin = copy(self)
+        twin._waiting = None
+        return twin
 
     def is_repeat(self, body: bytes) -> bool:
         """Whether ``body`` only repeats the peer's description that stands.
@@ -407,13 +414,13 @@ class OfferAnswer(Machine):
     def _side(self, proposal: Proposal, own: tuple[Address, ...]) -> Side:
         return Side(self.policy, proposal, own, self.signalling_host)
 
-    def _numbers(self) -> tuple[tuple[str, int], ...]:
+    def _numbers(self) -> tuple[tuple[Codec, int], ...]:
         """Payload types whose meaning this session has already fixed (RFC 3264 8.3.2)."""
         if self._basis is None:
             return ()
         formats = self._basis.accepted.formats
         named = (*formats.audio, formats.dtmf, formats.comfort_noise)
-        return tuple((shared.codec.name, shared.receive) for shared in named if shared)
+        return tuple((shared.codec, shared.receive) for shared in named if shared)
 
     def _describe(
         self,

@@ -5,9 +5,9 @@ Pure functions; the machine that calls them is in `sessioncore.sdp.negotiation`.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
-from attrs import define, frozen
+from attrs import define
 
 from sessioncore.errors import AnswerRefused, NegotiationError
 from sessioncore.sdp.description import Connection, Description, MediaDescription
@@ -56,8 +56,7 @@ class Accepted:
     ptime: int
 
 
-@frozen
-class Side:
+class Side(NamedTuple):
     """What our side brings to judging: policy, formats, addresses, and where SIP came from."""
 
     policy: MediaPolicy

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
+from numpy.lib.stride_tricks import as_strided
 
 from sessioncore.media.samples import MAX_FRAME, SamplePool
 
@@ -211,7 +212,8 @@ class Rings:
         self._slot_of_row = np.zeros(64, np.int64)
         self._free: list[int] = []
         self._used = 0
-        self._ring = np.zeros((16, self.SIZE), np.int16)
+        # The first samples stand once more after the last, so that every frame is one piece.
+        self._ring = np.zeros((16, self.SIZE + MAX_FRAME), np.int16)
         self._written = np.zeros(16, np.int64)
         self._read = np.zeros(16, np.int64)
         self._missed = np.zeros(16, np.int64)
@@ -241,10 +243,12 @@ class Rings:
     def write(self, slot: int, samples: Samples) -> int:
         """Append what there is room for; returns how many samples that was."""
         count = min(len(samples), self.SIZE - self.buffered(slot))
-        at = int(self._written[slot]) % self.SIZE
-        first = min(count, self.SIZE - at)
-        self._ring[slot, at : at + first] = samples[:first]
-        self._ring[slot, : count - first] = samples[first:count]
+        ring, size = self._ring[slot], self.SIZE
+        at = int(self._written[slot]) % size
+        first = min(count, size - at)
+        ring[at : at + first] = samples[:first]
+        ring[: count - first] = samples[first:count]
+        ring[size:] = ring[: len(ring) - size]
         self._written[slot] += count
         return count
 
@@ -259,16 +263,21 @@ class Rings:
     def render(self, rows: Ints, heard: Samples, out: Samples) -> list[SourceReport]:
         """What was written; silence where it does not suffice."""
         slots = self._slot_of_row[rows]
-        count = np.arange(out.shape[1])
+        width = out.shape[1]
         read, written = self._read[slots], self._written[slots]
-        have = np.minimum(written - read, out.shape[1])
-        out[:] = self._ring[slots[:, None], (read[:, None] + count) % self.SIZE]
-        if (have < out.shape[1]).any():
-            out[count >= have[:, None]] = 0
+        have = np.minimum(written - read, width)
+        out[:] = self._windows(width)[slots, read % self.SIZE]
+        if (have < width).any():
+            out[np.arange(width) >= have[:, None]] = 0
             # Waiting for the first sample is no underflow.
-            self._missed[slots] += np.where(written > 0, out.shape[1] - have, 0)
+            self._missed[slots] += np.where(written > 0, width - have, 0)
         self._read[slots] = read + have
         return []
+
+    def _windows(self, width: int) -> Samples:
+        """Entry [slot, i] is the ``width`` samples of that ring from i on; a view."""
+        ring = self._ring
+        return as_strided(ring, (len(ring), self.SIZE, width), (*ring.strides, 2), writeable=False)
 
 
 class Applications:

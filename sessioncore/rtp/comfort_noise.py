@@ -31,8 +31,8 @@ def _white_noise(size: int) -> Floats:
     bits ^= bits >> np.uint64(31)
     # The sum of four even ones is near enough to a normal distribution for the ear.
     parts = bits.view(np.uint16).reshape(size, 4).astype(np.float64).sum(axis=1)
-    noise = (parts - parts.mean()) / parts.std()
-    return noise.astype(np.float32)
+    noise: Floats = ((parts - parts.mean()) / parts.std()).astype(np.float32)
+    return noise
 
 
 _NOISE: Final = _white_noise(_TABLE)

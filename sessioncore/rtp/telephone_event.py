@@ -37,6 +37,8 @@ _UNITS_PER_MS: Final = 8
 _LONGEST: Final = 0xFFFF
 _OLD: Final = 5 * 1000 * _UNITS_PER_MS
 """Timestamps up to this far behind the newest key are a late packet's, in units."""
+_WRAP: Final = 0xFFFF_FFFF
+_AGAIN_AFTER: Final = 200 * MILLISECOND
 _LOST_AFTER: Final = 500 * MILLISECOND
 """A key of which nothing more came for so long has ended; packets come every 50 ms or less."""
 
@@ -83,27 +85,112 @@ class Digit:
 
 
 class DigitDetector:
-    """Which key is down on each row, in columns."""
+    """Which key is down on each row, in columns; they grow with the highest row seen."""
 
     def __init__(self, rows: int = 64) -> None:
         self._down = np.zeros(rows, np.bool_)
         self._known = np.zeros(rows, np.bool_)
         self._event = np.zeros(rows, np.int64)
         self._timestamp = np.zeros(rows, np.int64)
-        self._segment = np.zeros(rows, np.int64)
+        self._before = np.zeros(rows, np.int64)
         self._duration = np.zeros(rows, np.int64)
         self._seen = np.zeros(rows, np.int64)
 
-    def resize(self, rows: int) -> None:
-        """Have columns for this many rows; those that are there keep what they know."""
-
     def reset(self, row: int) -> None:
         """Forget the row: another call has it, or its source changed (SSRC)."""
+        if row < len(self._known):
+            self._known[row] = self._down[row] = False
 
     def feed(
         self, rows: Ints, timestamps: Ints, markers: Bools, events: EventBatch, now: int
     ) -> list[Digit]:
-        """Packets as they came, row by row; returns the keys that they tell of."""
+        """Event packets in the order they came; returns the keys of which they are the end.
+
+        ``rows`` says whose packet each is, ``timestamps`` and ``markers`` are those of the
+        RTP headers, ``now`` is in ns.  Events that are no key are passed over.
+        """
+        left = np.flatnonzero(events.ok & (events.event < len(DIGITS)))
+        if len(left):
+            self._grow(int(rows[left].max()))
+        digits: list[Digit] = []
+        while len(left):
+            # A row has its turn once per step: `a[rows] = ...` would keep only the last one.
+            first = np.sort(np.unique(rows[left], return_index=True)[1])
+            at = left[first]
+            digits += self._step(
+                rows[at],
+                timestamps[at] & _WRAP,
+                markers[at],
+                events.event[at],
+                events.end[at],
+                events.duration[at],
+                now,
+            )
+            left = np.delete(left, first)
+        return digits
 
     def expire(self, now: int) -> list[Digit]:
-        """The keys whose end must have been lost."""
+        """The keys whose end must have been lost; ask some times a second."""
+        if not self._down.any():
+            return []
+        rows = np.flatnonzero(self._down & (now - self._seen > _LOST_AFTER))
+        return self._release(rows)
+
+    def _step(  # noqa: PLR0917 - one column each
+        self,
+        rows: Ints,
+        timestamp: Ints,
+        marker: Bools,
+        event: Ints,
+        end: Bools,
+        duration: Ints,
+        now: int,
+    ) -> list[Digit]:
+        known, down = self._known[rows], self._down[rows]
+        ahead = (timestamp - self._timestamp[rows]) & _WRAP
+        alike = known & (event == self._event[rows])
+        same = alike & (ahead == 0)
+        # A key held for more than 8 s runs on as another segment (section 2.5.1.3).
+        longer = alike & down & (ahead == _LONGEST) & (self._duration[rows] == _LONGEST)
+        # The same key again under the old timestamp is a sender's fault; late is not again.
+        again = same & ~down & marker & ~end & (now - self._seen[rows] > _AGAIN_AFTER)
+        late = known & (ahead > _WRAP - _OLD)
+        fresh = again | ~(same | longer | late)
+
+        digits = self._release(rows[fresh & down])
+        begun = rows[fresh | longer]
+        self._before[begun] = np.where(longer, self._before[rows] + _LONGEST, 0)[fresh | longer]
+        self._event[begun] = event[fresh | longer]
+        self._timestamp[begun] = timestamp[fresh | longer]
+        self._duration[begun] = 0
+        self._known[begun] = self._down[begun] = True
+
+        current = fresh | longer | (same & down)
+        pressed = rows[current]
+        self._duration[pressed] = np.maximum(self._duration[pressed], duration[current])
+        self._seen[pressed] = now
+        return digits + self._release(rows[current & end])
+
+    def _release(self, rows: Ints) -> list[Digit]:
+        """The keys of these rows are up again."""
+        self._down[rows] = False
+        total = (self._before[rows] + self._duration[rows]) // _UNITS_PER_MS
+        keys = self._event[rows].tolist()
+        return [
+            Digit(row, DIGITS[key], duration)
+            for row, key, duration in zip(rows.tolist(), keys, total.tolist(), strict=True)
+        ]
+
+    def _grow(self, row: int) -> None:
+        if row >= len(self._known):
+            more = max(row + 1 - len(self._known), len(self._known))
+            for name in (
+                "_down",
+                "_known",
+                "_event",
+                "_timestamp",
+                "_before",
+                "_duration",
+                "_seen",
+            ):
+                setattr(self, name, np.pad(getattr(self, name), (0, more)))

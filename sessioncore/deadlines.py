@@ -59,6 +59,10 @@ class Fifo(Generic[Key]):
         if len(self._entries) == 1:
             self._arm(when)
 
+    def clear(self) -> None:
+        """Forget all entries."""
+        self._entries.clear()
+
     def __len__(self) -> int:
         return len(self._entries)
 
@@ -99,6 +103,11 @@ class Deadlines:
         fifo: Fifo[Any] = Fifo(duration, callback, self._arm)
         self._fifos.append(fifo)
         return fifo
+
+    def remove(self, fifo: Fifo[Any]) -> None:
+        """Take a queue out; what is in it is never called back."""
+        fifo.clear()
+        self._fifos = [other for other in self._fifos if other is not fifo]
 
     def at(self, when: int, callback: Callable[[Any, int], None], argument: Any = None) -> Deadline:
         """Call ``callback(argument, now)`` once ``when`` (ns) has come."""

@@ -1,0 +1,264 @@
+"""Dialogs (RFC 3261 section 12): what two user agents agree on about the messages between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from attrs import define, field
+
+from sessioncore.errors import SipParseError
+from sessioncore.sip.message import Request, Response, build_request
+from sessioncore.sip.values import NameAddr, RawUri, Uri, parse_name_addr, parse_uri
+
+__all__ = ["Dialog", "dialog_key", "key_of_request", "key_of_response", "tag"]
+
+MAX_ROUTES: Final = 70
+"""No request passes more proxies than Max-Forwards lets it."""
+MAX_FORWARDS: Final = (b"Max-Forwards", b"70")
+
+
+def tag(random: Callable[[], bytes]) -> bytes:
+    """A new From or To tag; ``random`` gives token bytes, 32 bits of chance at least (19.3)."""
+    return b"t" + random()
+
+
+def dialog_key(call_id: bytes, local_tag: bytes, remote_tag: bytes) -> bytes:
+    """A dialog's identity (RFC 3261 section 12) as one dict key."""
+    return b"%b %b %b" % (call_id, local_tag, remote_tag)
+
+
+def key_of_request(request: Request) -> bytes:
+    """The key of the dialog a received request belongs to."""
+    return dialog_key(request.call_id, request.to_tag or b"", request.from_tag or b"")
+
+
+def key_of_response(response: Response) -> bytes:
+    """The key of the dialog a response to a request of ours makes or belongs to."""
+    return dialog_key(response.call_id, response.from_tag or b"", response.to_tag or b"")
+
+
+def _route_set(message: Request | Response) -> tuple[NameAddr, ...]:
+    routes = message.record_routes
+    if len(routes) > MAX_ROUTES:
+        raise SipParseError("too many Record-Route values")
+    return tuple(routes)
+
+
+def _with_tag(value: bytes, added: bytes) -> bytes:
+    return b"%b;tag=%b" % (value, added)
+
+
+def _value(message: Request | Response, name: bytes) -> bytes:
+    value = message.first(name)
+    if value is None:
+        raise SipParseError(f"{name.decode()} is missing")
+    return value
+
+
+def _target(contact: NameAddr | None) -> Uri | None:
+    """A Contact's URI as remote target, None where there is no Contact."""
+    if contact is None:
+        return None
+    if isinstance(contact.uri, RawUri):
+        raise SipParseError("Contact is no SIP URI")
+    return contact.uri
+
+
+def _loose(route: NameAddr) -> bool:
+    return isinstance(route.uri, Uri) and b"lr" in route.uri.params
+
+
+def _route_value(route: NameAddr) -> bytes:
+    return b"<%b>" % bytes(route.uri)
+
+
+def _request_uri(uri: Uri) -> bytes:
+    """A URI as a Request-URI: without headers and ``method`` (RFC 3261 table 1)."""
+    if not uri.headers and b"method" not in uri.params:
+        return bytes(uri)
+    pieces = bytes(uri).partition(b"?")[0].split(b";")
+    kept = [piece for piece in pieces[1:] if piece.partition(b"=")[0].lower() != b"method"]
+    return b";".join([pieces[0], *kept])
+
+
+@define(eq=False)
+class Dialog:
+    """One dialog, as this side sees it; the same class for early and confirmed ones.
+
+    ``local`` and ``remote`` are whole From or To values with their tags, ``remote_seq`` is
+    None until the peer has sent a request (RFC 3261 section 12.1.2).
+    """
+
+    call_id: bytes
+    local: bytes
+    remote: bytes
+    local_tag: bytes
+    remote_tag: bytes
+    remote_target: Uri
+    route_set: tuple[NameAddr, ...]
+    local_seq: int
+    remote_seq: int | None
+    secure: bool = False
+    _routing: tuple[bytes, tuple[tuple[bytes, bytes], ...]] | None = field(default=None, init=False)
+
+    @classmethod
+    def from_request(cls, request: Request, local_tag: bytes) -> Dialog:
+        """The UAS side (RFC 3261 section 12.1.1); raises `SipParseError`.
+
+        Without Contact, which RFC 2543 allowed, the remote target is the From URI.
+        """
+        from_ = request.from_
+        target = _target(request.contact)
+        if target is None:
+            target = _target(from_)
+            assert target is not None
+        return cls(
+            request.call_id,
+            _with_tag(_value(request, b"To"), local_tag),
+            _value(request, b"From"),
+            local_tag,
+            from_.tag or b"",
+            target,
+            _route_set(request),
+            0,
+            request.cseq.number,
+            request.uri[:5].lower() == b"sips:",
+        )
+
+    @classmethod
+    def from_response(cls, request: Request, response: Response) -> Dialog:
+        """The UAC side (RFC 3261 section 12.1.2); raises `SipParseError`.
+
+        ``request`` is our INVITE as sent, ``response`` a 101 to 299 to it.  Without Contact
+        the remote target is the Request-URI.
+        """
+        target = _target(response.contact) or request.request_uri
+        return cls(
+            request.call_id,
+            _value(request, b"From"),
+            _value(response, b"To"),
+            request.from_tag or b"",
+            response.to_tag or b"",
+            target,
+            _route_set(response)[::-1],
+            request.cseq.number,
+            None,
+            request.uri[:5].lower() == b"sips:",
+        )
+
+    @property
+    def key(self) -> bytes:
+        """The dialog's identity as `key_of_request` and `key_of_response` give it."""
+        return dialog_key(self.call_id, self.local_tag, self.remote_tag)
+
+    @property
+    def local_uri(self) -> bytes:
+        """Our URI."""
+        return bytes(parse_name_addr(self.local).uri)
+
+    @property
+    def remote_uri(self) -> bytes:
+        """The peer's URI."""
+        return bytes(parse_name_addr(self.remote).uri)
+
+    @property
+    def next_hop(self) -> Uri:
+        """The URI to resolve for where requests go (RFC 3261 section 8.1.2)."""
+        if not self.route_set:
+            return self.remote_target
+        uri = self.route_set[0].uri
+        return uri if isinstance(uri, Uri) else parse_uri(bytes(uri))
+
+    def confirm(self, response: Response) -> None:
+        """Take target and route set from the 2xx of an early dialog (RFC 3261 13.2.2.4)."""
+        self.route_set = _route_set(response)[::-1]
+        self._routing = None
+        self.refresh_target(response)
+
+    def refresh_target(self, message: Request | Response) -> None:
+        """Take the remote target from a target refresh request or its 2xx (12.2)."""
+        target = _target(message.contact)
+        if target is not None:
+            self.remote_target = target
+            self._routing = None
+
+    def check_sequence(self, number: int) -> bool:
+        """Take the CSeq number of a received request; False: too low, answer 500 (12.2.2).
+
+        Not for ACK and CANCEL.  An equal number passes: the copy of a request that was refused
+        without keeping state is a new request to us.
+        """
+        if self.remote_seq is not None and number < self.remote_seq:
+            return False
+        self.remote_seq = number
+        return True
+
+    def request(
+        self,
+        method: bytes,
+        *,
+        branch: bytes,
+        via_sent_by: bytes,
+        transport: bytes = b"UDP",
+        contact: bytes | None = None,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        body: bytes = b"",
+        cseq: int | None = None,
+    ) -> bytes:
+        """A request within the dialog (RFC 3261 section 12.2.1.1).
+
+        Takes the next CSeq number unless ``cseq`` is given; ``contact`` is a whole Contact
+        value.
+        """
+        if cseq is None:
+            self.local_seq = cseq = self.local_seq + 1
+        uri, routes = self._routed()
+        lines = [
+            (b"Via", b"SIP/2.0/%b %b;rport;branch=%b" % (transport, via_sent_by, branch)),
+            MAX_FORWARDS,
+            *routes,
+            (b"From", self.local),
+            (b"To", self.remote),
+            (b"Call-ID", self.call_id),
+            (b"CSeq", b"%d %b" % (cseq, method)),
+        ]
+        if contact is not None:
+            lines.append((b"Contact", contact))
+        lines.extend(headers)
+        return build_request(method, uri, lines, body)
+
+    def ack(
+        self,
+        invite_cseq: int,
+        *,
+        branch: bytes,
+        via_sent_by: bytes,
+        transport: bytes = b"UDP",
+        contact: bytes | None = None,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        body: bytes = b"",
+    ) -> bytes:
+        """The ACK of a 2xx to the INVITE with that CSeq number (RFC 3261 section 13.2.2.4)."""
+        return self.request(
+            b"ACK",
+            branch=branch,
+            via_sent_by=via_sent_by,
+            transport=transport,
+            contact=contact,
+            headers=headers,
+            body=body,
+            cseq=invite_cseq,
+        )
+
+    def _routed(self) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
+        """Request-URI and Route header fields; a strict router swaps the two (12.2.1.1)."""
+        if self._routing is None:
+            target = _request_uri(self.remote_target)
+            routes = [_route_value(route) for route in self.route_set]
+            if routes and not _loose(self.route_set[0]):
+                first = self.route_set[0].uri
+                routes = [*routes[1:], b"<%b>" % target]
+                target = _request_uri(first) if isinstance(first, Uri) else bytes(first)
+            self._routing = (target, tuple((b"Route", route) for route in routes))
+        return self._routing

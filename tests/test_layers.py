@@ -109,6 +109,8 @@ def faults(module: str, source: str) -> list[str]:
     """What ``module`` does that the plan of the house forbids."""
     part = module.split(".", maxsplit=1)[0]
     tree = ast.parse(source)
+    if part in APPLICATION:
+        tree = at_run_time(tree)  # an interface may name the types its methods are given
     names = imported(module, tree)
     found = []
     if part != "testing":
@@ -139,6 +141,16 @@ def at_import(tree: ast.Module) -> ast.Module:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             node.body = [ast.Pass()]
     return without
+
+
+def at_run_time(tree: ast.Module) -> ast.Module:
+    """``tree`` without its ``if TYPE_CHECKING:`` blocks."""
+    tree.body = [
+        node
+        for node in tree.body
+        if not (isinstance(node, ast.If) and dotted(node.test) == "TYPE_CHECKING")
+    ]
+    return tree
 
 
 def direction(module: str, part: str, names: set[str]) -> list[str]:
@@ -204,6 +216,13 @@ class CheckerTests(SynchronousTestCase):
     def test_imports_inside_functions_count(self) -> None:
         source = "def f():\n    from sessioncore.net import rtp\n"
         self.check("session.session", source, "session.session imports sessioncore.net")
+
+    def test_imports_for_types_count_but_in_interfaces(self) -> None:
+        source = "if TYPE_CHECKING:\n    from sessioncore.session import call\n"
+        self.check("media.bank", source, "media.bank imports sessioncore.session")
+        self.check("interfaces", source)
+        source = "from sessioncore.session import call"
+        self.check("interfaces", source, "interfaces imports sessioncore.session")
 
     def test_nothing_imports_testing(self) -> None:
         source = "import sessioncore.testing.network"

@@ -1,0 +1,7 @@
+"""``python -m sessioncore``."""
+
+import sys
+
+from sessioncore.cli import main
+
+sys.exit(main())

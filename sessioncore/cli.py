@@ -1,0 +1,174 @@
+"""The ``sessioncore`` command: call, answer, trace, machines.
+
+Exit status: 0 if all calls had audio both ways, 1 if not, 2 if the command line was wrong.
+"""
+
+from __future__ import annotations
+
+import getopt
+import sys
+from typing import Any, ClassVar
+
+from twisted.logger import (
+    FilteringLogObserver,
+    ILogObserver,
+    LogEvent,
+    LogLevel,
+    LogLevelFilterPredicate,
+    formatEvent,
+    globalLogBeginner,
+)
+from twisted.python import usage
+from zope.interface import implementer
+
+from sessioncore.diagrams import diagrams
+from sessioncore.errors import ConfigurationError
+from sessioncore.livelines import LiveLines
+from sessioncore.outcome import Outcome
+from sessioncore.service import SessionService, UacService, UasService
+from sessioncore.settings import Settings
+from sessioncore.tap import AnswerOptions, CallOptions, Quiet
+
+__all__ = ["Command", "main"]
+
+
+class CallCommand(CallOptions):
+    """``sessioncore call``."""
+
+    synopsis = "sessioncore call URI [URI ...] [options]"
+    longdesc = "Places calls and tells whether they had audio both ways."
+    hint = "See `sessioncore call --help`.\n"
+    listen_default = "udp:0"
+
+    def parseOptions(self, options: Any = None) -> None:
+        """Parse; options may stand before and after the URIs."""
+        try:
+            given, uris = getopt.gnu_getopt(list(options), self.shortOpt, self.longOpt)
+        except getopt.GetoptError:
+            return super().parseOptions(options)  # which raises as it should
+        flat = [f"{name}={value}" if value else name for name, value in given]
+        return super().parseOptions([*flat, "--", *uris])
+
+    def parseArgs(self, *uris: str) -> None:
+        """Take the URIs."""
+        if not uris:
+            raise usage.UsageError("a URI to call is missing; write e.g. sip:bob@192.0.2.1")
+        self.uris = uris
+
+    def run(self) -> int:
+        """Call, and tell by the status whether all calls had audio both ways."""
+        plan = self.uac_plan(self.uris)
+        outcomes: list[tuple[Outcome, bool]] = []
+        service = UacService(
+            plan, echo_events=False, say=lambda outcome, cut: outcomes.append((outcome, cut))
+        )
+        lines = None if plan.events == "-" else LiveLines(sys.stdout)
+        if not run_service(service, lines):
+            return 1
+        if lines is not None:
+            lines.close()
+        if not outcomes:
+            return 1
+        outcome, interrupted = outcomes[0]
+        print(outcome, file=sys.stdout if lines else sys.stderr)
+        return 0 if outcome.good or interrupted else 1
+
+
+class AnswerCommand(AnswerOptions):
+    """``sessioncore answer``."""
+
+    synopsis = "sessioncore answer [options]"
+    longdesc = "Answers calls until it is told to stop, in the foreground."
+    hint = "See `sessioncore answer --help`.\n"
+
+    def run(self) -> int:
+        """Answer; 0 unless it could not start."""
+        return 0 if run_service(UasService(self.uas_plan(), echo_events=True)) else 1
+
+
+class MachinesCommand(Quiet):
+    """``sessioncore machines``."""
+
+    synopsis = "sessioncore machines [--format text|dot]"
+    longdesc = "Draws every state machine of the package from its table."
+    hint = "See `sessioncore machines --help`.\n"
+    optParameters = [["format", None, "text", "text, or dot for Graphviz."]]
+
+    def run(self) -> int:
+        """Print all tables."""
+        if self["format"] not in ("text", "dot"):
+            raise usage.UsageError(f"--format: {self['format']!r} is unknown; write text or dot")
+        print(diagrams(dot=self["format"] == "dot"))
+        return 0
+
+
+class Command(Quiet):
+    """``sessioncore``."""
+
+    synopsis = "sessioncore COMMAND [options]"
+    hint = "See `sessioncore --help`.\n"
+    subCommands: ClassVar[list[Any]] = [
+        ["call", None, CallCommand, "Place calls."],
+        ["answer", None, AnswerCommand, "Answer calls."],
+        ["machines", None, MachinesCommand, "Draw the state machines."],
+    ]
+
+    def opt_version(self) -> None:
+        """Display the version and exit."""
+        print(Settings().user_agent)
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """A command is needed."""
+        if not hasattr(self, "subOptions"):
+            names = ", ".join(row[0] for row in self.subCommands)
+            raise usage.UsageError(f"a command is missing; write one of {names}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    command = Command()
+    try:
+        command.parseOptions(sys.argv[1:] if arguments is None else arguments)
+        status: int = command.subOptions.run()
+    except (usage.UsageError, ConfigurationError) as error:
+        print(f"sessioncore: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 1
+    return status
+
+
+def run_service(service: SessionService, *sinks: LiveLines | None) -> bool:
+    """Run the reactor for one service; False where it could not start.
+
+    SIGTERM and SIGINT end the calls first; the reactor's shutdown waits for that.
+    """
+    globalLogBeginner.beginLoggingTo([_warnings()], redirectStandardIO=False)
+    reactor = service.reactor
+    try:
+        service.begin()
+    except ConfigurationError as error:
+        print(f"sessioncore: {error}", file=sys.stderr)
+        return False
+    for sink in sinks:
+        if sink is not None:
+            service.add_log(sink)
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    service.startService()
+    reactor.run()
+    return True
+
+
+def _warnings() -> ILogObserver:
+    """Faults and warnings as short lines on standard error."""
+
+    @implementer(ILogObserver)
+    def observer(event: LogEvent) -> None:
+        text = formatEvent(event)
+        failure = event.get("log_failure")
+        if failure is not None:
+            text += f": {failure.getErrorMessage()}\n{failure.getTraceback()}"
+        print(f"sessioncore: {text}", file=sys.stderr)
+
+    return FilteringLogObserver(observer, [LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)])

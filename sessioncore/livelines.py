@@ -1,0 +1,118 @@
+"""One line per call that follows it: redrawn on a terminal, else one line per change."""
+
+from __future__ import annotations
+
+import shutil
+from typing import IO, TYPE_CHECKING, Final
+
+from attrs import define
+from zope.interface import implementer
+
+from sessioncore.eventlog import printable
+from sessioncore.events import (
+    CallAnswered,
+    CallEnded,
+    CallFailed,
+    CallInitiated,
+    CallRinging,
+    EarlyMediaStarted,
+    Event,
+    MediaActive,
+    MediaStalled,
+    OutgoingCallPrepared,
+)
+from sessioncore.interfaces import IEventSink
+from sessioncore.outcome import CallSummary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["LiveLines"]
+
+_WORDS: Final[dict[type[Event], str]] = {
+    OutgoingCallPrepared: "prepared",
+    CallInitiated: "calling",
+    CallRinging: "ringing",
+    EarlyMediaStarted: "early media",
+    CallAnswered: "answered",
+    MediaActive: "audio both ways",
+    MediaStalled: "nothing heard for 5 s",
+}
+MOST_LINES: Final = 20
+"""Calls that are redrawn in place; with more of them only the ends are printed."""
+
+
+@define(eq=False)
+class _Line:
+    number: int
+    uri: str
+    what: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.number:>4}  {printable(self.uri)}  {self.what}"
+
+
+@implementer(IEventSink)
+class LiveLines:
+    """Follows the calls of a run by their events."""
+
+    def __init__(self, out: IO[str], *, terminal: bool | None = None) -> None:
+        self._out = out
+        self._terminal = out.isatty() if terminal is None else terminal
+        self._lines: dict[str, _Line] = {}
+        self._count = 0
+        self._drawn = 0
+
+    def event(self, event: Event) -> None:
+        """Take one event of any call."""
+        if isinstance(event, OutgoingCallPrepared):
+            self._count += 1
+            self._lines[event.session] = _Line(self._count, event.remote_uri)
+        line = self._lines.get(event.session)
+        what = self._what(event)
+        if line is None or what is None or what == line.what:
+            return
+        line.what = what
+        over = isinstance(event, CallSummary)
+        if over:
+            del self._lines[event.session]
+        if self._terminal and len(self._lines) <= MOST_LINES:
+            self._redraw(line if over else None)
+        elif over or not self._terminal:
+            self._print(str(line))
+
+    @staticmethod
+    def _what(event: Event) -> str | None:
+        if isinstance(event, CallSummary):
+            verdict = "audio both ways" if event.audio_both_ways else "NO audio both ways"
+            if not event.answered:
+                return f"failed: {event.reason}"
+            return (
+                f"ended after {event.duration:.1f} s, {verdict}: sent {event.packets_sent} of"
+                f" {event.packets_to_send}, received {event.packets_received} of"
+                f" {event.packets_to_receive}, lost {event.packets_lost}: {event.reason}"
+            )
+        if isinstance(event, (CallEnded, CallFailed)):
+            return None
+        return _WORDS.get(type(event))
+
+    def _redraw(self, over: _Line | None) -> None:
+        """Write the finished line for good, the others below it to be written over."""
+        width = shutil.get_terminal_size().columns - 1
+        lines = ([str(over)] if over else []) + [str(each) for each in self._lines.values()]
+        up = f"\x1b[{self._drawn}A" if self._drawn else ""
+        self._print(up + "\x1b[J" + "\n".join(line[:width] for line in lines))
+        self._drawn = len(self._lines)
+
+    def _print(self, text: str) -> None:
+        try:
+            print(text, file=self._out, flush=True)
+        except (OSError, ValueError):
+            self._print_nothing()
+
+    def _print_nothing(self) -> None:
+        """Nobody reads any more; the calls go on."""
+        self._print: Callable[[str], None] = lambda text: None  # type: ignore[method-assign]
+
+    def close(self) -> None:
+        """Nothing is held back, so nothing is left to do."""

@@ -1,0 +1,203 @@
+"""Did a call have audio both ways?  Judged from its events and counters, for one and for many.
+
+A call had audio both ways when it reached Active and, in each direction its agreements
+allowed, at least 95 % of the packets that the time allows for were sent and received.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import floor
+from typing import TYPE_CHECKING, Final
+
+from attrs import define, field, frozen
+from zope.interface import implementer
+
+from sessioncore.events import (
+    CallAnswered,
+    CallEnded,
+    CallFailed,
+    Event,
+    MediaActive,
+    MediaFlowEstablished,
+    MediaNegotiated,
+)
+from sessioncore.interfaces import IEventSink
+from sessioncore.vocabulary import MILLISECOND, SECOND, MediaState, SessionRole
+
+if TYPE_CHECKING:
+    from sessioncore.session.call import Call
+
+__all__ = ["CallLedger", "CallSummary", "Outcome", "RunEnded"]
+
+SHARE: Final = 0.95
+"""The share of the expected packets that has to be there in each allowed direction."""
+
+
+@frozen
+class CallSummary(Event):
+    """What a call came to; follows `CallEnded` and `CallFailed` in the logs of our commands.
+
+    ``duration`` is in seconds of agreed media.  The expected packets are what the agreements
+    allowed in that time, by their direction and ptime.
+    """
+
+    remote_uri: str
+    answered: bool
+    audio_both_ways: bool
+    duration: float
+    packets_sent: int
+    packets_to_send: int
+    packets_received: int
+    packets_to_receive: int
+    packets_lost: int
+    jitter_ms: float | None
+    reason: str
+
+
+@frozen
+class RunEnded(Event):
+    """All calls of one run are over; the last record of its event file."""
+
+    calls: int
+    audio_both_ways: int
+    failed: int
+
+
+@define
+class Outcome:
+    """The sum over the calls of one run."""
+
+    calls: int = 0
+    audio_both_ways: int = 0
+
+    @property
+    def failed(self) -> int:
+        """Calls that did not have audio both ways, answered or not."""
+        return self.calls - self.audio_both_ways
+
+    @property
+    def good(self) -> bool:
+        """Whether there were calls and all had audio both ways."""
+        return self.calls > 0 and not self.failed
+
+    def __str__(self) -> str:
+        calls = "1 call" if self.calls == 1 else f"{self.calls} calls"
+        return (
+            f"sessioncore: {calls}, {self.audio_both_ways} with audio both ways,"
+            f" {self.failed} failed"
+        )
+
+    def as_event(self, role: SessionRole, at: int) -> RunEnded:
+        """The same as the last record of an event file."""
+        return RunEnded(
+            "", "", role, MediaState.IDLE, at, self.calls, self.audio_both_ways, self.failed
+        )
+
+
+@define(eq=False)
+class _Account:
+    """What was agreed and seen of one call so far; times in ns."""
+
+    call: Call
+    answered: bool = False
+    active: bool = False
+    since: int | None = None
+    sends: bool = False
+    receives: bool = False
+    ptime: int = 20
+    lasted: int = 0
+    to_send: float = field(default=0.0)
+    to_receive: float = field(default=0.0)
+
+    def agree(self, event: MediaNegotiated) -> None:
+        self.settle(event.at)
+        audio = event.media.audio
+        self.sends = audio.direction.sends and audio.remote is not None
+        self.receives = audio.direction.receives
+        self.ptime = audio.ptime
+
+    def settle(self, now: int) -> None:
+        """Add the time since the last agreement to what is expected."""
+        if self.since is None:
+            return
+        packets = (now - self.since) / (self.ptime * MILLISECOND)
+        self.lasted += now - self.since
+        self.to_send += packets * self.sends
+        self.to_receive += packets * self.receives
+        self.since = None
+
+
+@implementer(IEventSink)
+class CallLedger:
+    """Keeps an account of each watched call and gives its summary when it is over."""
+
+    def __init__(self, done: Callable[[CallSummary], None]) -> None:
+        self.outcome = Outcome()
+        self._done = done
+        self._accounts: dict[str, _Account] = {}
+
+    def watch(self, call: Call) -> None:
+        """Keep an account of ``call`` from now on."""
+        self._accounts[call.session] = _Account(call)
+
+    def hanging_up(self, session: str, now: int) -> None:
+        """No media is expected any more: we are about to end the call."""
+        account = self._accounts.get(session)
+        if account is not None:
+            account.settle(now)
+
+    def never_placed(self) -> None:
+        """Count a call that could not even be prepared."""
+        self.outcome.calls += 1
+
+    def event(self, event: Event) -> None:
+        """Take one event of any call."""
+        account = self._accounts.get(event.session)
+        if account is None:
+            return
+        if isinstance(event, MediaNegotiated):
+            account.agree(event)
+        elif isinstance(event, MediaFlowEstablished):
+            account.since = event.at
+        elif isinstance(event, MediaActive):
+            account.active = True
+        elif isinstance(event, CallAnswered):
+            account.answered = True
+        elif isinstance(event, (CallEnded, CallFailed)):
+            del self._accounts[event.session]
+            account.settle(event.at)
+            self._close(account, event)
+
+    def _close(self, account: _Account, event: CallEnded | CallFailed) -> None:
+        summary = _summary(account, event)
+        self.outcome.calls += 1
+        self.outcome.audio_both_ways += summary.audio_both_ways
+        self._done(summary)
+
+
+def _summary(account: _Account, event: CallEnded | CallFailed) -> CallSummary:
+    statistics = account.call.statistics
+    sent = 0 if statistics is None else statistics.packets_sent
+    received = 0 if statistics is None else statistics.packets_received
+    enough = sent >= floor(SHARE * account.to_send) and received >= floor(
+        SHARE * account.to_receive
+    )
+    return CallSummary(
+        session=event.session,
+        call_id=event.call_id,
+        role=event.role,
+        media_state=event.media_state,
+        at=event.at,
+        remote_uri=account.call.remote_uri,
+        answered=account.answered,
+        audio_both_ways=account.answered and account.active and enough,
+        duration=round(account.lasted / SECOND, 3),
+        packets_sent=sent,
+        packets_to_send=round(account.to_send),
+        packets_received=received,
+        packets_to_receive=round(account.to_receive),
+        packets_lost=0 if statistics is None else statistics.lost,
+        jitter_ms=None if statistics is None else statistics.jitter_ms,
+        reason=str(event.reason),
+    )

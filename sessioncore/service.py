@@ -1,0 +1,331 @@
+"""The daemon: a Twisted service that runs a server or a run of calls.
+
+Nothing is opened before the service starts, that is, after ``twistd`` has forked.  What a
+library may not do is done here and only here: the collector is tuned, the limit on open files
+raised, the outcome printed, the process ended.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol
+
+from attrs import field, frozen
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from sessioncore.answers import Answering, AnswerPlan
+from sessioncore.calling import CallPlan, CallRun
+from sessioncore.errors import ConfigurationError
+from sessioncore.eventlog import EventLog, json_line, open_log, text_line
+from sessioncore.manager import SessionManager
+from sessioncore.net.limits import raise_descriptor_limit
+from sessioncore.outcome import CallLedger, CallSummary, Outcome
+from sessioncore.settings import Settings
+from sessioncore.vocabulary import SECOND, SessionRole
+
+if TYPE_CHECKING:
+    from sessioncore.events import Event
+    from sessioncore.session.call import Call
+
+__all__ = ["SessionService", "UacPlan", "UacService", "UasPlan", "UasService"]
+
+GRACE: Final = 4.0
+"""Seconds for the calls to end in when the process is told to go."""
+COLLECT_EVERY: Final = 60 * SECOND
+"""How often, in ns, the daemon looks whether it is idle enough for a full collection."""
+SPARE_DESCRIPTORS: Final = 1024
+"""Open files beyond two a call: SIP sockets, logs, recordings, ports in quarantine."""
+_log: Final = Logger(namespace="sessioncore")
+
+
+class Log(Protocol):
+    """Something that is told of every event and closed in the end."""
+
+    def event(self, event: Event) -> None: ...
+    def close(self) -> None: ...
+
+
+@frozen
+class UasPlan:
+    """A server: what to listen to, how to answer, where the events go."""
+
+    settings: Settings
+    answer: AnswerPlan = field(factory=AnswerPlan)
+    events: str | None = None
+
+
+@frozen
+class UacPlan:
+    """A run of calls: what to listen to, whom to call, where the events go."""
+
+    settings: Settings
+    calls: CallPlan
+    events: str | None = None
+
+
+class SessionService(Service):
+    """What both roles share: manager, event log, summaries, start and stop.
+
+    ``echo_events``: whether each event is also written to standard output as a line.
+    """
+
+    name = "sessioncore"
+    role = SessionRole.UAS
+
+    def __init__(
+        self, settings: Settings, events: str | None, *, echo_events: bool, reactor: Any = None
+    ) -> None:
+        self._settings = settings
+        self._events = events
+        self._echo_events = echo_events and events != "-"
+        self._given_reactor = reactor
+        self._begun = False
+        self._logs: list[Log] = []
+        self.ledger = CallLedger(self._summary)
+        self.manager: SessionManager
+
+    @property
+    def reactor(self) -> Any:
+        """The reactor given, or the global one once there is need of it."""
+        if self._given_reactor is None:
+            from twisted.internet import reactor
+
+            self._given_reactor = reactor
+        return self._given_reactor
+
+    # --- starting
+
+    def privilegedStartService(self) -> None:
+        """Bind while still root, where a reserved port is wanted (``twistd --uid``)."""
+        self.begin()
+
+    def startService(self) -> None:
+        """Bind, unless that was done with privileges; raises `ConfigurationError`."""
+        self.begin()
+        super().startService()
+
+    def begin(self) -> None:
+        """Open everything, once; raises `ConfigurationError`."""
+        if self._begun:
+            return
+        try:
+            self._open()
+        except ConfigurationError as error:
+            self._close_logs()
+            _log.critical("cannot start: {error}", error=error)
+            raise
+        self._begun = True
+
+    def _open(self) -> None:
+        limit = raise_descriptor_limit(2 * self._settings.max_calls + SPARE_DESCRIPTORS)
+        if not limit.enough:
+            _log.warn("{limit}", limit=limit)
+        self.manager = self._make_manager()
+        self._open_logs()
+        self.manager.add_event_sink(self.ledger)
+        _result_now(self.manager.start())
+        _log.info(
+            "{role} on {addresses}",
+            role=self.role.value,
+            addresses=", ".join(f"{host}:{port}" for host, port in self.manager.local_addresses),
+        )
+        tune_collector()
+        self._collect_when_idle(None, self.manager.clockwork.now())
+
+    def _make_manager(self) -> SessionManager:
+        return SessionManager(self.reactor, self._settings)
+
+    def _open_logs(self) -> None:
+        clockwork = self.manager.clockwork
+        if self._echo_events:
+            self.add_log(EventLog(open_log("-"), text_line, clockwork.deadlines))
+        if self._events is not None:
+            line = partial(json_line, wall_offset=time.time_ns() - clockwork.now())
+            self.add_log(EventLog(open_log(self._events), line, clockwork.deadlines))
+
+    def add_log(self, log: Log) -> None:
+        """Tell ``log`` of every event and summary from now on; closed when all is over."""
+        self._logs.append(log)
+        self.manager.add_event_sink(log)
+
+    def _collect_when_idle(self, _none: None, now: int) -> None:
+        """A full collection takes long; it is made while no call can notice."""
+        if not self.manager.calls:
+            gc.collect()
+        self.manager.clockwork.deadlines.at(now + COLLECT_EVERY, self._collect_when_idle)
+
+    def _summary(self, summary: CallSummary) -> None:
+        for log in self._logs:
+            log.event(summary)
+
+    # --- stopping
+
+    def stopService(self) -> Deferred[None]:
+        """End each call as its state demands; fires within `GRACE` seconds and little more."""
+        super().stopService()
+        if not self._begun:
+            return succeed(None)
+        return maybeDeferred(self.manager.stop, GRACE).addCallbacks(self._gone, self._not_gone)
+
+    def _gone(self, given_up: int) -> None:
+        if given_up:
+            _log.warn("{count} calls did not end in time and were given up", count=given_up)
+        self._finish()
+
+    def _not_gone(self, failure: Failure) -> None:
+        _log.failure("stopping failed", failure)
+        self._finish()
+
+    def _finish(self) -> None:
+        self._close_logs()
+
+    def _close_logs(self) -> None:
+        logs, self._logs = self._logs, []
+        for log in logs:
+            log.close()
+
+
+class UasService(SessionService):
+    """Answers calls until it is told to stop."""
+
+    def __init__(self, plan: UasPlan, *, echo_events: bool, reactor: Any = None) -> None:
+        super().__init__(plan.settings, plan.events, echo_events=echo_events, reactor=reactor)
+        self._answer = plan.answer
+
+    def _make_manager(self) -> SessionManager:
+        recording = None
+        if self._answer.record_dir is not None:
+            recording = partial(recording_name, self._answer.record_dir)
+        answering = Answering(
+            self._answer,
+            lambda: self.manager.clockwork,
+            watch=self.ledger.watch,
+            recording=recording,
+        )
+        return SessionManager(self.reactor, self._settings, on_incoming=answering)
+
+
+class UacService(SessionService):
+    """Places the calls of its plan; when they are over it stops the reactor.
+
+    ``say`` is given the outcome, once, when all is over.  ``interrupted`` tells whether the
+    service was stopped before the calls had ended.
+    """
+
+    role = SessionRole.UAC
+
+    def __init__(
+        self,
+        plan: UacPlan,
+        *,
+        echo_events: bool,
+        say: Callable[[Outcome, bool], None],
+        reactor: Any = None,
+    ) -> None:
+        super().__init__(plan.settings, plan.events, echo_events=echo_events, reactor=reactor)
+        self._plan = plan.calls
+        self._say = say
+        self._run: CallRun | None = None
+        self.interrupted = False
+
+    def startService(self) -> None:
+        """Bind, and place the first call once the reactor runs."""
+        super().startService()
+        self.reactor.callWhenRunning(self._start_run)
+
+    def _start_run(self) -> None:
+        if self.running:
+            self._run = CallRun(self.manager, self._plan, self.ledger)
+            self._run.start().addCallback(self._run_over)
+
+    def _run_over(self, outcome: Outcome) -> None:
+        event = outcome.as_event(self.role, self.manager.clockwork.now())
+        for log in self._logs:
+            log.event(event)
+        if self.running:
+            self.reactor.stop()
+
+    def stopService(self) -> Deferred[None]:
+        """Place no further calls, end those that are up."""
+        self.interrupted = not (self._run is not None and self._run.over)
+        if self._run is not None:
+            self._run.stop()
+        return super().stopService()
+
+    def _finish(self) -> None:
+        super()._finish()
+        _log.info("{outcome}", outcome=self.ledger.outcome)
+        self._say(self.ledger.outcome, self.interrupted)
+
+
+def print_last(outcome: Outcome, interrupted: bool) -> None:
+    """Print the outcome after everything ``twistd`` itself has to say.
+
+    A process that was sent a signal is ended by it without coming to `atexit`.
+    """
+    if interrupted:
+        _to_stdout(f"{outcome}\n")
+    else:
+        atexit.register(_to_stdout, f"{outcome}\n")
+
+
+def _to_stdout(text: str) -> None:
+    stdout: IO[str] | None = sys.__stdout__
+    try:
+        if stdout is not None:
+            stdout.write(text)
+            stdout.flush()
+    except (OSError, ValueError):
+        pass
+
+
+def recording_name(directory: str, call: Call) -> str:
+    """A new file's name in ``directory``: UTC time, our session id; nothing the peer chose."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return str(Path(directory) / f"{stamp}-{os.getpid()}-{call.session}.wav")
+
+
+def tune_collector() -> None:
+    """Take what is loaded out of the collector's sight and let it run seldom.
+
+    A finished call leaves no cycles; the default thresholds only cost pauses.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 1000)
+
+
+def _result_now(started: Deferred[None]) -> None:
+    """Raise what a Deferred that has fired failed with."""
+    failures: list[Failure] = []
+    started.addErrback(failures.append)
+    if failures:
+        failures[0].raiseException()
+
+
+def end_without_traceback() -> None:
+    """Let a `ConfigurationError` that ends this process be one line on standard error.
+
+    ``twistd`` lets what `startService` raises end the process; that is how its status
+    becomes 1, its PID file goes and the parent of a daemon is told.
+    """
+    usual = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
+        if isinstance(error, ConfigurationError):
+            print(f"sessioncore: {error}", file=sys.__stderr__)
+        else:
+            usual(kind, error, traceback)
+
+    sys.excepthook = hook

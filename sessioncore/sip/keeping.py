@@ -1,0 +1,379 @@
+"""What the transaction layer remembers, for how long, and every timer of its transactions.
+
+Transactions in progress are objects; those that only wait for stragglers are one dict entry
+``key -> response bytes`` and one (expiry, key) in a first-in first-out queue, because a busy
+server holds tens of thousands of them and the garbage collector must not have to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Final
+
+from sessioncore.deadlines import Deadlines, Fifo
+from sessioncore.errors import CallOver, SipParseError
+from sessioncore.sip.client import (
+    ClientInviteState,
+    ClientTransaction,
+    InviteClientTransaction,
+    OtherClientTransaction,
+    cancellation,
+)
+from sessioncore.sip.message import Request, Response
+from sessioncore.sip.roles import ClientUser, Counters, Flow, Headers, TransactionUser
+from sessioncore.sip.server import ACCEPTED_MARK, CONFIRMED_MARK, ServerTransaction
+from sessioncore.sip.steps import (
+    GIVE_UP,
+    T4,
+    CancelExpired,
+    GiveUp,
+    LingerOver,
+    MinuteOver,
+    RepeatDue,
+    StillSilent,
+    TransportFailed,
+    repeat_interval,
+)
+from sessioncore.vocabulary import MILLISECOND, SECOND, Address
+
+__all__ = ["TAG_PREFIX", "Keeping"]
+
+COOKIE: Final = b"z9hG4bK"
+"""What every RFC 3261 branch begins with."""
+TAG_PREFIX: Final = b"sl-"
+"""What computed To tags begin with, so that few ACKs need a MAC."""
+TRYING_AFTER: Final = 200 * MILLISECOND
+PROVISIONAL_AGAIN: Final = 60 * SECOND
+GRID: Final = 5 * MILLISECOND
+"""Timers fire on this grid, so that thousands of them share a wake-up; up to that much late."""
+
+
+class _Nobody:
+    """Uses the client transaction of a CANCEL, whose outcome changes nothing."""
+
+    def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
+        """The INVITE's own final response is what counts."""
+
+    def timed_out(self, tx: ClientTransaction, now: int) -> None:
+        """The INVITE has its own end 64*T1 after the CANCEL."""
+
+    def transport_failed(self, tx: ClientTransaction, now: int) -> None:
+        """Likewise."""
+
+
+_NOBODY: Final = _Nobody()
+
+
+def _on_grid(now: int) -> int:
+    return now + -now % GRID
+
+
+class Keeping:
+    """Keeps transactions for the layer; the `Keeper` of `sessioncore.sip.roles`."""
+
+    def __init__(
+        self,
+        user: TransactionUser,
+        deadlines: Deadlines,
+        random_token: Callable[[], bytes],
+        secret: bytes,
+        *,
+        server_header: bytes | None = b"sessioncore",
+        max_pending: int = 20_000,
+        max_finished: int = 250_000,
+    ) -> None:
+        self.user = user
+        self.counters = Counters()
+        self.max_pending = max_pending
+        self.max_finished = max_finished
+        self.server_header = server_header
+        self.stopped = False
+        self._random_token = random_token
+        self._mac = blake2b(key=blake2b(secret).digest(), digest_size=8)
+        self._deadlines = deadlines
+        self._clients: dict[bytes, ClientTransaction] = {}
+        self._lingering: dict[bytes, ClientTransaction] = {}
+        self._absorbing: set[bytes] = set()
+        self._servers: dict[bytes, ServerTransaction] = {}
+        self._finished: dict[bytes, bytes] = {}
+        self._merged: dict[bytes, bytes] = {}
+        self._fifos: list[Fifo[bytes]] = []
+        # RFC 3261 table 4; what each timer means in which state is said by the tables.
+        self._timer_b = self._timer(GIVE_UP, self._client_gives_up)
+        self._timer_d = self._timer(GIVE_UP, self._linger_over)
+        self._timer_k = self._timer(T4, self._absorbed_enough)
+        self._timer_cancel = self._timer(GIVE_UP, self._cancel_expired)
+        self._timers_a = [
+            self._timer(repeat_interval(step, capped=False), self._client_repeats)
+            for step in range(6)
+        ]
+        self._timers_g = [
+            self._timer(repeat_interval(step, capped=True), self._server_repeats)
+            for step in range(4)
+        ]
+        self._timer_h = self._timer(GIVE_UP, self._server_gives_up)
+        self._timer_i = self._timer(T4, self._finished_enough)
+        self._timer_j = self._timer(GIVE_UP, self._finished_enough)
+        self._timer_merged = self._timer(GIVE_UP, self._merged_enough)
+        self._timer_trying = self._timer(TRYING_AFTER, self._still_silent)
+        self._timer_minute = self._timer(PROVISIONAL_AGAIN, self._minute_over)
+
+    def _timer(self, duration: int, callback: Callable[[bytes, int], None]) -> Fifo[bytes]:
+        fifo: Fifo[bytes] = self._deadlines.fifo(duration, callback)
+        self._fifos.append(fifo)
+        return fifo
+
+    @property
+    def server_header(self) -> bytes | None:
+        """The Server header field of our responses; None for none."""
+        return self._server[0][1] if self._server else None
+
+    @server_header.setter
+    def server_header(self, value: bytes | None) -> None:
+        self._server = () if value is None else ((b"Server", value),)
+
+    # What is in progress
+
+    @property
+    def pending_clients(self) -> int:
+        """Our requests that have no final response yet."""
+        return len(self._clients)
+
+    @property
+    def pending_servers(self) -> int:
+        """Requests without final response, and refused INVITEs without ACK."""
+        return len(self._servers)
+
+    @property
+    def remembered(self) -> int:
+        """Finished server transactions that still absorb retransmissions."""
+        return len(self._finished)
+
+    def stop(self) -> None:
+        """Drop every transaction and timer; nothing is sent or received from here on."""
+        self.stopped = True
+        for held in (
+            self._clients,
+            self._lingering,
+            self._absorbing,
+            self._servers,
+            self._finished,
+            self._merged,
+        ):
+            held.clear()
+        for fifo in self._fifos:
+            self._deadlines.remove(fifo)
+
+    close = stop
+
+    # Requests of ours
+
+    def new_branch(self) -> bytes:
+        """A branch for a new client transaction."""
+        return COOKIE + self._random_token()
+
+    def request(  # noqa: PLR0917 - in the order in which they come to mind
+        self,
+        user: ClientUser,
+        data: bytes,
+        method: bytes,
+        destination: Address,
+        flow: Flow,
+        branch: bytes,
+        now: int,
+    ) -> ClientTransaction:
+        """Send a request whose topmost Via has ``branch`` and see it through.
+
+        ``user`` is told in a later turn when it cannot be sent.  Raises `CallOver` when the
+        layer has stopped.
+        """
+        if self.stopped:
+            raise CallOver("the SIP layer has stopped")
+        kind = InviteClientTransaction if method == b"INVITE" else OtherClientTransaction
+        tx = kind(self, user, data, method, destination, flow, branch)
+        self._clients[tx.key] = tx
+        self._timer_b.add(tx.key, _on_grid(now))
+        if not flow.reliable:
+            self.repeat_client(tx, now)
+        if not self.transmit(data, flow, destination):
+            self._deadlines.at(now, self._first_send_failed, tx.key)
+        return tx
+
+    # What transactions ask for
+
+    def transmit(self, data: bytes, flow: Flow, address: Address) -> bool:
+        """Send; False where the transport says that it will not work."""
+        if self.stopped:
+            self.counters.dropped += 1
+            return True
+        try:
+            flow.send(data, address)
+        except OSError:
+            self.counters.send_failures += 1
+            return False
+        return True
+
+    def computed_tag(self, request: Request) -> bytes:
+        """The To tag that is the same for every copy of ``request`` and for its ACK."""
+        mac = self._mac.copy()
+        try:
+            parts = [request.call_id, request.from_tag or b"", request.via.branch or b""]
+        except SipParseError:
+            parts = [request.first(name) or b"" for name in (b"Call-ID", b"From", b"Via")]
+        mac.update(b"\0".join(parts))
+        return TAG_PREFIX + mac.hexdigest().encode("ascii")
+
+    def response_headers(self, headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
+        """``headers`` and what we put into every response."""
+        return (*headers, *self._server)
+
+    def count_repeat(self) -> None:
+        """Count one retransmission that left."""
+        self.counters.retransmitted += 1
+
+    def count_unacknowledged(self) -> None:
+        """Count one final response whose ACK never came."""
+        self.counters.unacknowledged += 1
+
+    def repeat_client(self, tx: ClientTransaction, now: int) -> None:
+        """Arm the next Timer A or E, number ``tx.step``; Timer E stays at T2."""
+        if not tx.flow.reliable:
+            self._timers_a[min(tx.step, tx.last_step)].add(tx.key, _on_grid(now))
+
+    def repeat_server(self, tx: ServerTransaction, now: int) -> None:
+        """Arm the next Timer G, number ``tx.step``."""
+        self._timers_g[min(tx.step, 3)].add(tx.key, _on_grid(now))
+
+    def settle(self, tx: ClientTransaction, now: int) -> None:
+        """A final response is there: no longer pending; linger for Timer D, K or M."""
+        if self._clients.pop(tx.key, None) is None:
+            return
+        if tx.state is ClientInviteState.ACCEPTED or (
+            tx.state is ClientInviteState.COMPLETED and not tx.flow.reliable
+        ):
+            self._lingering[tx.key] = tx
+            self._timer_d.add(tx.key, _on_grid(now))
+        elif not tx.flow.reliable:
+            self._absorbing.add(tx.key)
+            self._timer_k.add(tx.key, _on_grid(now))
+
+    def drop_client(self, tx: ClientTransaction) -> None:
+        """Forget the transaction."""
+        self._clients.pop(tx.key, None)
+        self._lingering.pop(tx.key, None)
+
+    def send_cancel(self, tx: ClientTransaction, now: int) -> None:
+        """Send the CANCEL in a transaction of its own, and end this one 64*T1 later."""
+        self._timer_cancel.add(tx.key, _on_grid(now))
+        data = cancellation(tx.request)
+        self.request(_NOBODY, data, b"CANCEL", tx.destination, tx.flow, tx.branch, now)
+
+    def await_ack(self, tx: ServerTransaction, now: int) -> None:
+        """Arm Timer H."""
+        self._timer_h.add(tx.key, _on_grid(now))
+
+    def full(self, in_dialog: bool) -> bool:
+        """Whether strangers make us remember too much; within a dialog there is more room."""
+        factor = 2 if in_dialog else 1
+        return (
+            len(self._servers) >= self.max_pending * factor
+            or len(self._finished) >= self.max_finished * factor
+        )
+
+    def keep(self, tx: ServerTransaction, merged: bytes | None, now: int) -> None:
+        """Arm what a transaction needs that outlives the turn of its request."""
+        pending = tx.key in self._servers
+        if pending:
+            invite = tx.request.method == b"INVITE"
+            # Nobody answers a non-INVITE request in time: its client gives up, so do we.
+            timer = self._timer_trying if invite else self._timer_h
+            timer.add(tx.key, _on_grid(now))
+        if merged is not None and (pending or tx.key in self._finished):
+            self._merged[merged] = tx.key
+            self._timer_merged.add(merged, _on_grid(now))
+
+    def retire(self, tx: ServerTransaction, answer: bytes, now: int) -> None:
+        """Keep ``answer`` under the key for Timer I, J or L and let the object go."""
+        if self._servers.pop(tx.key, None) is None:
+            return
+        if answer is ACCEPTED_MARK or not tx.flow.reliable:
+            self._finished[tx.key] = answer
+            timer = self._timer_i if answer is CONFIRMED_MARK else self._timer_j
+            timer.add(tx.key, _on_grid(now))
+
+    def drop_server(self, tx: ServerTransaction) -> None:
+        """Forget the transaction."""
+        self._servers.pop(tx.key, None)
+
+    def tell_cancelled(self, tx: ServerTransaction, now: int) -> None:
+        """Tell the transaction user that the INVITE was cancelled."""
+        self.user.cancel_received(tx, now)
+
+    def tell_failed(self, tx: ServerTransaction, now: int) -> None:
+        """Tell the transaction user that the transport failed."""
+        self.user.transport_failed(tx, now)
+
+    # Timers
+
+    def _client_repeats(self, key: bytes, now: int) -> None:
+        tx = self._clients.get(key)
+        if tx is not None:
+            tx.feed(RepeatDue(now))
+
+    def _client_gives_up(self, key: bytes, now: int) -> None:
+        tx = self._clients.get(key)
+        if tx is not None:
+            tx.feed(GiveUp(now))
+
+    def _cancel_expired(self, key: bytes, now: int) -> None:
+        tx = self._clients.get(key)
+        if tx is not None:
+            tx.feed(CancelExpired(now))
+
+    def _linger_over(self, key: bytes, now: int) -> None:
+        tx = self._lingering.get(key)
+        if tx is not None:
+            tx.feed(LingerOver(now))
+
+    def _absorbed_enough(self, key: bytes, now: int) -> None:
+        self._absorbing.discard(key)
+
+    def _first_send_failed(self, key: bytes, now: int) -> None:
+        tx = self._clients.get(key)
+        if tx is not None:
+            tx.feed(TransportFailed(now))
+
+    def _server_repeats(self, key: bytes, now: int) -> None:
+        tx = self._servers.get(key)
+        if tx is not None:
+            tx.feed(RepeatDue(now))
+
+    def _server_gives_up(self, key: bytes, now: int) -> None:
+        tx = self._servers.get(key)
+        if tx is not None:
+            tx.feed(GiveUp(now))
+
+    def _finished_enough(self, key: bytes, now: int) -> None:
+        self._finished.pop(key, None)
+
+    def _merged_enough(self, merged: bytes, now: int) -> None:
+        key = self._merged.get(merged)
+        if key is None:
+            return
+        if key in self._servers:
+            self._timer_merged.add(merged, _on_grid(now))
+        else:
+            del self._merged[merged]
+
+    def _still_silent(self, key: bytes, now: int) -> None:
+        tx = self._servers.get(key)
+        if tx is not None:
+            tx.feed(StillSilent(now))
+            self._timer_minute.add(key, _on_grid(now))
+
+    def _minute_over(self, key: bytes, now: int) -> None:
+        tx = self._servers.get(key)
+        if tx is not None:
+            tx.feed(MinuteOver(now))
+            self._timer_minute.add(key, _on_grid(now))

@@ -1,0 +1,63 @@
+"""How messages are recognised: transaction keys, merged requests, where responses go."""
+
+from __future__ import annotations
+
+from sessioncore.sip.message import Request
+from sessioncore.sip.roles import Flow
+from sessioncore.sip.values import Via
+from sessioncore.vocabulary import Address
+
+__all__ = ["ack_keys", "merge_key", "response_address", "transaction_key"]
+
+
+def transaction_key(request: Request, method: bytes) -> bytes:
+    """What tells one server transaction from another (RFC 3261 section 17.2.3).
+
+    Beyond branch, sent-by and method it has Call-ID and CSeq number: both are the same for
+    every copy, its ACK and its CANCEL, and a client that never changes its branch is served.
+    ``method`` is INVITE for ACK and CANCEL, which belong to an INVITE.
+    """
+    via = request.via
+    branch = via.branch
+    number = request.cseq.number
+    if branch is None or branch[:7].lower() != b"z9hg4bk":
+        return _old_key(request, method, request.to_tag or b"")
+    return b"%b %b %b %d %b" % (method, branch, via.sent_by, number, request.call_id)
+
+
+def _old_key(request: Request, method: bytes, to_tag: bytes) -> bytes:
+    """RFC 2543: Request-URI, tags, Call-ID, CSeq number and the whole topmost Via."""
+    return b"2543 %b %b %b %b %d %b %b" % (
+        method,
+        request.uri,
+        to_tag,
+        request.from_tag or b"",
+        request.cseq.number,
+        request.via.raw,
+        request.call_id,
+    )
+
+
+def merge_key(request: Request) -> bytes:
+    """What copies of one request have in common that came by several ways (8.2.2.2)."""
+    number, method = request.cseq
+    return b"%b %d %b %b" % (method, number, request.from_tag or b"", request.call_id)
+
+
+def response_address(via: Via, source: Address, flow: Flow) -> Address:
+    """Where a response goes: back where the request came from, at the port asked for.
+
+    RFC 3261 section 18.2.2 without ``maddr``, RFC 3581 section 4.
+    """
+    if flow.reliable or b"rport" in via.params:
+        return source
+    return (source[0], via.port or 5060, *source[2:])
+
+
+def ack_keys(request: Request) -> tuple[bytes, ...]:
+    """The keys of the INVITE transactions an ACK may belong to."""
+    key = transaction_key(request, b"INVITE")
+    if key.startswith(b"2543 ") and request.to_tag is not None:
+        # The To tag may be ours: the INVITE had none then.
+        return key, _old_key(request, b"INVITE", b"")
+    return (key,)

@@ -1,0 +1,142 @@
+"""Who a transaction deals with: the flow below, the user above, the layer that keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from attrs import define
+
+from sessioncore.sip.message import Request, Response
+from sessioncore.vocabulary import Address
+
+if TYPE_CHECKING:
+    from sessioncore.sip.client import ClientTransaction
+    from sessioncore.sip.server import ServerTransaction
+
+__all__ = ["ClientUser", "Counters", "Flow", "Headers", "Keeper", "TransactionUser"]
+
+Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+"""Header fields to add: names and values."""
+
+
+class Flow(Protocol):
+    """Where bytes leave: one bound SIP socket."""
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the transport repeats by itself; False for UDP."""
+
+    @property
+    def transport(self) -> bytes:
+        """The transport as a Via names it, e.g. ``b"UDP"``."""
+
+    @property
+    def local(self) -> Address:
+        """The address the socket is bound to."""
+
+    def send(self, data: bytes, address: Address) -> None:
+        """Send one message; never blocks; raises OSError at once where it cannot."""
+
+    def sent_by(self, peer: str) -> bytes:
+        """Host and port for Via and Contact as ``peer`` (an IP address) can reach them."""
+
+
+class TransactionUser(Protocol):
+    """Whoever answers requests: the coordinator."""
+
+    def request_received(self, tx: ServerTransaction, now: int) -> None:
+        """A new, well-formed request; never ACK or CANCEL, never a retransmission."""
+
+    def ack_received(self, request: Request, source: Address, flow: Flow, now: int) -> None:
+        """An ACK that belongs to no transaction, so to a 2xx; match it by dialog and CSeq."""
+
+    def cancel_received(self, tx: ServerTransaction, now: int) -> None:
+        """The unanswered INVITE ``tx`` was cancelled; the CANCEL has its 200 already."""
+
+    def transport_failed(self, tx: ServerTransaction, now: int) -> None:
+        """A response could not be sent; before the final one that ends the transaction."""
+
+
+class ClientUser(Protocol):
+    """Whoever sent a request and waits for its responses."""
+
+    def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
+        """Every 1xx and the first final; for INVITE every 2xx, repeats and forks included."""
+
+    def timed_out(self, tx: ClientTransaction, now: int) -> None:
+        """No final response came in 64*T1 (after the request, or after its CANCEL)."""
+
+    def transport_failed(self, tx: ClientTransaction, now: int) -> None:
+        """The request could not be sent, or the network said that nobody is there."""
+
+
+class Keeper(Protocol):
+    """What a transaction asks of the transaction layer."""
+
+    def transmit(self, data: bytes, flow: Flow, address: Address) -> bool:
+        """Send; False where the transport says that it will not work."""
+
+    def repeat_client(self, tx: ClientTransaction, now: int) -> None:
+        """Arm the next Timer A or E, number ``tx.step``."""
+
+    def repeat_server(self, tx: ServerTransaction, now: int) -> None:
+        """Arm the next Timer G, number ``tx.step``."""
+
+    def settle(self, tx: ClientTransaction, now: int) -> None:
+        """A final response is there: no longer pending; linger for Timer D, K or M."""
+
+    def drop_client(self, tx: ClientTransaction) -> None:
+        """Forget the transaction."""
+
+    def send_cancel(self, tx: ClientTransaction, now: int) -> None:
+        """Send the CANCEL in a transaction of its own, and end this one 64*T1 later."""
+
+    def await_ack(self, tx: ServerTransaction, now: int) -> None:
+        """Arm Timer H."""
+
+    def retire(self, tx: ServerTransaction, answer: bytes, now: int) -> None:
+        """Keep ``answer`` under the key for Timer I, J or L and let the object go."""
+
+    def drop_server(self, tx: ServerTransaction) -> None:
+        """Forget the transaction."""
+
+    def tell_cancelled(self, tx: ServerTransaction, now: int) -> None:
+        """Tell the transaction user that the INVITE was cancelled."""
+
+    def tell_failed(self, tx: ServerTransaction, now: int) -> None:
+        """Tell the transaction user that the transport failed."""
+
+    def count_repeat(self) -> None:
+        """Count one retransmission that left."""
+
+    def count_unacknowledged(self) -> None:
+        """Count one final response whose ACK never came."""
+
+    def response_headers(self, headers: Headers) -> Sequence[tuple[bytes, bytes]]:
+        """``headers`` and what we put into every response."""
+
+    def computed_tag(self, request: Request) -> bytes:
+        """The To tag that is the same for every copy of ``request`` without any state."""
+
+
+@define
+class Counters:
+    """What the layer has seen and done, as plain numbers."""
+
+    requests: int = 0
+    responses: int = 0
+    malformed: int = 0
+    keepalives: int = 0
+    unmatched_responses: int = 0
+    several_vias: int = 0
+    unmatched_cancels: int = 0
+    acks_swallowed: int = 0
+    retransmissions_absorbed: int = 0
+    retransmitted: int = 0
+    stateless: int = 0
+    merged: int = 0
+    too_many: int = 0
+    unacknowledged: int = 0
+    send_failures: int = 0
+    dropped: int = 0

@@ -1,0 +1,457 @@
+"""Server transactions (RFC 3261 section 17.2, RFC 6026): their tables and what walks them.
+
+A server transaction that has nothing more to decide *retires*: Accepted, Confirmed and the
+non-INVITE Completed live on as one entry ``key -> bytes`` in the layer, and the object is let
+go.  That is why these states are final in the tables below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Final, TypeAlias
+
+from attrs import define
+
+from sessioncore.sip.message import Request, build_response
+from sessioncore.sip.roles import Flow, Headers, Keeper
+from sessioncore.sip.steps import (
+    Acked,
+    AnswerFailure,
+    AnswerProvisional,
+    AnswerSuccess,
+    Cancelled,
+    Do,
+    Effect,
+    GiveUp,
+    Input,
+    MinuteOver,
+    Refuse,
+    RepeatDue,
+    Resend,
+    Retransmission,
+    Send,
+    StillSilent,
+    TransportFailed,
+)
+from sessioncore.table import Machine, Table, ignore, impossible, on
+from sessioncore.vocabulary import Address
+
+__all__ = [
+    "ACCEPTED_MARK",
+    "CONFIRMED_MARK",
+    "SERVER_INVITE",
+    "SERVER_OTHER",
+    "InviteServerTransaction",
+    "OtherServerTransaction",
+    "ServerInviteState",
+    "ServerOtherState",
+    "ServerTransaction",
+    "fitted",
+]
+
+Effects: TypeAlias = Iterable[Effect]
+
+ACCEPTED_MARK: Final = b""
+"""What a server INVITE transaction in Accepted leaves behind: absorbs INVITE, passes ACK on."""
+CONFIRMED_MARK: Final = b"ACK"
+"""What one in Confirmed leaves behind: absorbs INVITE and ACK."""
+
+
+def fitted(  # noqa: PLR0917 - those of build_response
+    request: Request,
+    data: bytes,
+    status: int,
+    reason: bytes | None,
+    to_tag: bytes | None,
+    headers: Headers,
+    via: bytes | None,
+) -> bytes:
+    """``data``, cut until a stateless refusal is at most 1.5 times the request plus 200 bytes.
+
+    A stranger who forges a source must not make us a useful amplifier.
+    """
+    limit = len(request.raw) * 3 // 2 + 200
+    if len(data) <= limit:
+        return data
+    without_body = build_response(request, status, reason, to_tag=to_tag, headers=headers, via=via)
+    if len(without_body) <= limit:
+        return without_body
+    return build_response(request, status, reason, to_tag=to_tag, via=via)
+
+
+@define(eq=False)
+class Retire(Effect):
+    """Leave only ``answer`` behind."""
+
+    answer: bytes
+    now: int
+
+    def perform(self, tx: ServerTransaction) -> None:
+        """Let the layer keep the bytes."""
+        tx.keeper.retire(tx, self.answer, self.now)
+
+
+def _repeat(tx: ServerTransaction, now: int) -> None:
+    tx.keeper.repeat_server(tx, now)
+
+
+def _await_ack(tx: ServerTransaction, now: int) -> None:
+    tx.keeper.await_ack(tx, now)
+
+
+def _drop(tx: ServerTransaction, now: int) -> None:
+    tx.keeper.drop_server(tx)
+
+
+def _count_unacknowledged(tx: ServerTransaction, now: int) -> None:
+    tx.keeper.count_unacknowledged()
+
+
+def _tell_cancelled(tx: ServerTransaction, now: int) -> None:
+    tx.keeper.tell_cancelled(tx, now)
+
+
+def _tell_failed(tx: ServerTransaction, now: int) -> None:
+    tx.keeper.tell_failed(tx, now)
+
+
+def _provide(tx: ServerTransaction, given: AnswerProvisional) -> Effects:
+    tx.last = given.data
+    return (Send(given.data, given.now),)
+
+
+def _accept(tx: ServerTransaction, given: AnswerSuccess) -> Effects:
+    tx.last = given.data
+    return (Retire(ACCEPTED_MARK, given.now), Send(given.data, given.now))
+
+
+def _answer(tx: ServerTransaction, given: AnswerSuccess | AnswerFailure) -> Effects:
+    tx.last = given.data
+    return (Retire(given.data, given.now), Send(given.data, given.now))
+
+
+def _reject(tx: ServerTransaction, given: AnswerFailure) -> Effects:
+    tx.last = given.data
+    effects: list[Effect] = [Do(_await_ack, given.now)]
+    if not tx.flow.reliable:
+        effects.append(Do(_repeat, given.now))
+    effects.append(Send(given.data, given.now))
+    return effects
+
+
+def _refuse(tx: ServerTransaction, given: Refuse) -> Effects:
+    tx.last = given.data
+    return (Do(_drop, given.now), Send(given.data, given.now))
+
+
+def _resend(tx: ServerTransaction, given: Input) -> Effects:
+    return () if tx.last is None else (Resend(tx.last, given.now),)
+
+
+def _repeat_response(tx: ServerTransaction, given: RepeatDue) -> Effects:
+    tx.step += 1
+    assert tx.last is not None
+    return (Resend(tx.last, given.now), Do(_repeat, given.now))
+
+
+def _confirm(tx: ServerTransaction, given: Acked) -> Effects:
+    return (Retire(CONFIRMED_MARK, given.now),)
+
+
+def _try(tx: ServerTransaction, given: StillSilent) -> Effects:
+    if tx.last is not None:
+        return ()
+    tx.last = build_response(tx.request, 100, via=tx.via)
+    return (Send(tx.last, given.now),)
+
+
+def _tell_cancel(tx: ServerTransaction, given: Cancelled) -> Effects:
+    if tx.cancelled:
+        return ()
+    tx.cancelled = True
+    return (Do(_tell_cancelled, given.now),)
+
+
+def _never_acknowledged(tx: ServerTransaction, given: GiveUp) -> Effects:
+    return (Do(_drop, given.now), Do(_count_unacknowledged, given.now))
+
+
+def _end(tx: ServerTransaction, given: Input) -> Effects:
+    return (Do(_drop, given.now),)
+
+
+def _fail(tx: ServerTransaction, given: Input) -> Effects:
+    return (Do(_drop, given.now), Do(_tell_failed, given.now))
+
+
+def _tell_only(tx: ServerTransaction, given: Input) -> Effects:
+    return (Do(_tell_failed, given.now),)
+
+
+class ServerInviteState(Enum):
+    """RFC 3261 figure 7 and RFC 6026 section 8.4; Confirmed and Accepted retire."""
+
+    PROCEEDING = "Proceeding"
+    COMPLETED = "Completed"
+    CONFIRMED = "Confirmed"
+    ACCEPTED = "Accepted"
+    TERMINATED = "Terminated"
+
+    __hash__ = object.__hash__
+
+    def __str__(self) -> str:
+        return self.value
+
+
+_SI = ServerInviteState
+_SI_RETIRED = (_SI.CONFIRMED, _SI.ACCEPTED)
+_SI_ANSWERED = (_SI.COMPLETED, *_SI_RETIRED)
+_SI_DONE = (*_SI_RETIRED, _SI.TERMINATED)
+
+SERVER_INVITE: Final = Table(
+    "server INVITE transaction",
+    states=ServerInviteState,
+    inputs=(
+        Retransmission,
+        Acked,
+        Cancelled,
+        AnswerProvisional,
+        AnswerSuccess,
+        AnswerFailure,
+        Refuse,
+        StillSilent,
+        MinuteOver,
+        RepeatDue,
+        GiveUp,
+        TransportFailed,
+    ),
+    initial=_SI.PROCEEDING,
+    final=_SI_DONE,
+    rows=(
+        on((_SI.PROCEEDING, _SI.COMPLETED), Retransmission, None, _resend),
+        ignore(_SI_DONE, Retransmission, because="absorbed; the user repeats its 2xx"),
+        ignore(_SI.PROCEEDING, Acked, because="there is nothing to acknowledge yet"),
+        on(_SI.COMPLETED, Acked, _SI.CONFIRMED, _confirm, "Timer I"),
+        ignore(_SI_DONE, Acked, because="the layer absorbs it or passes it on"),
+        on(_SI.PROCEEDING, Cancelled, None, _tell_cancel),
+        ignore((*_SI_ANSWERED, _SI.TERMINATED), Cancelled, because="RFC 3261 9.2: no effect"),
+        on(_SI.PROCEEDING, AnswerProvisional, None, _provide),
+        on(_SI.PROCEEDING, AnswerSuccess, _SI.ACCEPTED, _accept, "RFC 6026: Timer L"),
+        on(_SI.PROCEEDING, AnswerFailure, _SI.COMPLETED, _reject, "Timers G, H"),
+        on(_SI.PROCEEDING, Refuse, _SI.TERMINATED, _refuse, "RFC 3261 section 8.2.7"),
+        impossible(
+            _SI_ANSWERED,
+            AnswerProvisional,
+            AnswerSuccess,
+            AnswerFailure,
+            Refuse,
+            because="a final response is the last",
+        ),
+        ignore(
+            _SI.TERMINATED,
+            AnswerProvisional,
+            AnswerSuccess,
+            AnswerFailure,
+            Refuse,
+            because="the transport failed or the layer stopped; an answer goes nowhere",
+        ),
+        on(_SI.PROCEEDING, StillSilent, None, _try, "100 Trying"),
+        ignore((_SI.COMPLETED, *_SI_DONE), StillSilent, because="answered in time"),
+        on(_SI.PROCEEDING, MinuteOver, None, _resend, "so that no proxy gives up"),
+        ignore((_SI.COMPLETED, *_SI_DONE), MinuteOver, because="no longer pending"),
+        on(_SI.COMPLETED, RepeatDue, None, _repeat_response, "Timer G"),
+        ignore((_SI.PROCEEDING, *_SI_DONE), RepeatDue, because="not waiting for an ACK"),
+        on(_SI.COMPLETED, GiveUp, _SI.TERMINATED, _never_acknowledged, "Timer H"),
+        ignore((_SI.PROCEEDING, *_SI_DONE), GiveUp, because="not waiting for an ACK"),
+        on(_SI.PROCEEDING, TransportFailed, _SI.TERMINATED, _fail),
+        ignore(_SI.COMPLETED, TransportFailed, because="Timer G tries again until Timer H"),
+        on(_SI.ACCEPTED, TransportFailed, None, _tell_only, "RFC 6026 section 8.7"),
+        ignore(
+            (_SI.CONFIRMED, _SI.TERMINATED), TransportFailed, because="nothing more is expected"
+        ),
+    ),
+)
+
+
+class ServerOtherState(Enum):
+    """RFC 3261 figure 8; Completed retires for Timer J."""
+
+    TRYING = "Trying"
+    PROCEEDING = "Proceeding"
+    COMPLETED = "Completed"
+    TERMINATED = "Terminated"
+
+    __hash__ = object.__hash__
+
+    def __str__(self) -> str:
+        return self.value
+
+
+_SO = ServerOtherState
+_SO_OPEN = (_SO.TRYING, _SO.PROCEEDING)
+_SO_OVER = (_SO.COMPLETED, _SO.TERMINATED)
+
+SERVER_OTHER: Final = Table(
+    "server non-INVITE transaction",
+    states=ServerOtherState,
+    inputs=(
+        Retransmission,
+        AnswerProvisional,
+        AnswerSuccess,
+        AnswerFailure,
+        Refuse,
+        GiveUp,
+        TransportFailed,
+    ),
+    initial=_SO.TRYING,
+    final=_SO_OVER,
+    rows=(
+        ignore(_SO.TRYING, Retransmission, because="there is nothing to send again yet"),
+        on(_SO.PROCEEDING, Retransmission, None, _resend),
+        ignore(_SO_OVER, Retransmission, because="the layer sends the kept response"),
+        on(_SO_OPEN, AnswerProvisional, _SO.PROCEEDING, _provide),
+        on(_SO_OPEN, AnswerSuccess, _SO.COMPLETED, _answer),
+        on(_SO_OPEN, AnswerFailure, _SO.COMPLETED, _answer),
+        on(_SO_OPEN, Refuse, _SO.TERMINATED, _refuse, "RFC 3261 section 8.2.7"),
+        impossible(
+            _SO.COMPLETED,
+            AnswerProvisional,
+            AnswerSuccess,
+            AnswerFailure,
+            Refuse,
+            because="a final response is the last",
+        ),
+        ignore(
+            _SO.TERMINATED,
+            AnswerProvisional,
+            AnswerSuccess,
+            AnswerFailure,
+            Refuse,
+            because="RFC 4320 section 4.2: a late response helps nobody",
+        ),
+        on(_SO_OPEN, GiveUp, _SO.TERMINATED, _end, "the client's Timer F has fired"),
+        ignore(_SO_OVER, GiveUp, because="answered in time"),
+        on(_SO_OPEN, TransportFailed, _SO.TERMINATED, _fail),
+        ignore(_SO_OVER, TransportFailed, because="the client asks again"),
+    ),
+)
+
+
+class ServerTransaction(Machine):
+    """One request of a peer's and what we answered.
+
+    ``arrived`` is when (ns) and ``source`` where it came from, ``last`` what was sent last,
+    ``cancelled`` whether a CANCEL came.
+    """
+
+    __slots__ = (
+        "arrived",
+        "cancelled",
+        "destination",
+        "flow",
+        "fresh",
+        "keeper",
+        "key",
+        "last",
+        "request",
+        "source",
+        "step",
+        "to_tag",
+        "via",
+    )
+
+    def __init__(  # noqa: PLR0917 - one slot each
+        self,
+        keeper: Keeper,
+        request: Request,
+        key: bytes,
+        source: Address,
+        destination: Address,
+        flow: Flow,
+        via: bytes,
+        now: int,
+    ) -> None:
+        super().__init__()
+        self.keeper = keeper
+        self.request = request
+        self.key = key
+        self.source = source
+        self.destination = destination
+        self.flow = flow
+        self.via = via
+        self.arrived = now
+        self.step = 0
+        self.last: bytes | None = None
+        self.to_tag: bytes | None = None
+        self.cancelled = False
+        self.fresh = True
+
+    def respond(
+        self,
+        status: int,
+        reason: bytes | None = None,
+        *,
+        to_tag: bytes | None = None,
+        headers: Headers = (),
+        body: bytes = b"",
+        now: int,
+        record_route: bool = False,
+        stateful: bool = False,
+    ) -> bytes:
+        """Send a response and return its bytes.
+
+        Without ``to_tag`` the tag of an earlier response is used, or one computed from the
+        request.  A final 3xx to 6xx that is the first thing said, in the turn the request came
+        in, is sent once and leaves no state (RFC 3261 section 8.2.7), unless ``stateful``.
+        Raises `UnexpectedInput` after a final response.
+        """
+        if status > 100:
+            if self.request.to_tag is None:
+                self.to_tag = to_tag = (
+                    to_tag or self.to_tag or self.keeper.computed_tag(self.request)
+                )
+            headers = self.keeper.response_headers(headers)
+        data = build_response(
+            self.request,
+            status,
+            reason,
+            to_tag=to_tag,
+            headers=headers,
+            body=body,
+            via=self.via,
+            record_route=record_route,
+        )
+        if status < 200:
+            self.feed(AnswerProvisional(now, data))
+        elif status < 300:
+            self.feed(AnswerSuccess(now, data))
+        elif self.fresh and self.last is None and not stateful:
+            data = fitted(self.request, data, status, reason, to_tag, headers, self.via)
+            self.feed(Refuse(now, data))
+        else:
+            self.feed(AnswerFailure(now, data))
+        return data
+
+    def resend(self, now: int) -> None:
+        """Send the last response again; how a session repeats its 2xx until the ACK."""
+        if self.last is not None:
+            Resend(self.last, now).perform(self)
+
+    def perform(self, effect: Effect) -> None:
+        """Carry out one effect."""
+        effect.perform(self)
+
+
+class InviteServerTransaction(ServerTransaction):
+    """RFC 3261 section 17.2.1."""
+
+    __slots__ = ()
+    table = SERVER_INVITE
+
+
+class OtherServerTransaction(ServerTransaction):
+    """RFC 3261 section 17.2.2."""
+
+    __slots__ = ()
+    table = SERVER_OTHER

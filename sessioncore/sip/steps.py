@@ -1,0 +1,220 @@
+"""What a transaction machine is fed and what its actions ask for; RFC 3261's timers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from attrs import define
+
+from sessioncore.sip.message import Response
+from sessioncore.vocabulary import MILLISECOND, SECOND
+
+__all__ = [
+    "GIVE_UP",
+    "T1",
+    "T2",
+    "T4",
+    "Acked",
+    "AnswerFailure",
+    "AnswerProvisional",
+    "AnswerSuccess",
+    "Cancel",
+    "CancelExpired",
+    "Cancelled",
+    "Do",
+    "Effect",
+    "Failure",
+    "GiveUp",
+    "Input",
+    "LingerOver",
+    "MinuteOver",
+    "Provisional",
+    "Refuse",
+    "RepeatDue",
+    "Resend",
+    "Retransmission",
+    "Send",
+    "StillSilent",
+    "Success",
+    "TransportFailed",
+    "repeat_interval",
+]
+
+T1: Final = 500 * MILLISECOND
+T2: Final = 4 * SECOND
+T4: Final = 5 * SECOND
+GIVE_UP: Final = 64 * T1
+"""Timers B, D, F, H, J, L and M over UDP (RFC 3261 table 4, RFC 6026 section 8)."""
+
+
+def repeat_interval(step: int, *, capped: bool) -> int:
+    """Nanoseconds to wait before repeat number ``step`` (from 0): T1 doubling, to T2 if capped."""
+    interval = T1 << step
+    return min(interval, T2) if capped else interval
+
+
+# Inputs
+
+
+@define(eq=False)
+class Input:
+    """What every input carries: the time it came, in ns."""
+
+    now: int
+
+
+@define(eq=False)
+class Provisional(Input):
+    """A 1xx was received."""
+
+    response: Response
+
+
+@define(eq=False)
+class Success(Input):
+    """A 2xx was received."""
+
+    response: Response
+
+
+@define(eq=False)
+class Failure(Input):
+    """A 3xx to 6xx was received."""
+
+    response: Response
+
+
+@define(eq=False)
+class Cancel(Input):
+    """The user gives the INVITE up."""
+
+
+@define(eq=False)
+class RepeatDue(Input):
+    """Timer A, E or G fired."""
+
+
+@define(eq=False)
+class GiveUp(Input):
+    """Timer B, F or H fired, or nobody answered a non-INVITE request while its client waits."""
+
+
+@define(eq=False)
+class CancelExpired(Input):
+    """No final response within 64*T1 after the CANCEL (RFC 3261 section 9.1)."""
+
+
+@define(eq=False)
+class LingerOver(Input):
+    """Timer D or M fired."""
+
+
+@define(eq=False)
+class TransportFailed(Input):
+    """The transport could not send."""
+
+
+@define(eq=False)
+class Retransmission(Input):
+    """The request came again."""
+
+
+@define(eq=False)
+class Acked(Input):
+    """An ACK of this INVITE transaction came."""
+
+
+@define(eq=False)
+class Cancelled(Input):
+    """A CANCEL of this INVITE transaction came."""
+
+
+@define(eq=False)
+class AnswerProvisional(Input):
+    """The user sends a 1xx."""
+
+    data: bytes
+
+
+@define(eq=False)
+class AnswerSuccess(Input):
+    """The user sends a 2xx."""
+
+    data: bytes
+
+
+@define(eq=False)
+class AnswerFailure(Input):
+    """The user sends a 3xx to 6xx that is repeated until it is acknowledged."""
+
+    data: bytes
+
+
+@define(eq=False)
+class Refuse(Input):
+    """The user sends a 3xx to 6xx in the turn of the request: once, leaving no state."""
+
+    data: bytes
+
+
+@define(eq=False)
+class StillSilent(Input):
+    """200 ms passed since the INVITE (RFC 3261 section 17.2.1)."""
+
+
+@define(eq=False)
+class MinuteOver(Input):
+    """A minute passed since the last provisional (RFC 3261 section 13.3.1.1)."""
+
+
+# Effects
+
+
+class Effect:
+    """Something to do after a step; `perform` is given the transaction."""
+
+    __slots__ = ()
+
+    def perform(self, tx: Any) -> None:
+        """Do it."""
+        raise NotImplementedError
+
+
+@define(eq=False)
+class Send(Effect):
+    """Send ``data`` to where this transaction sends."""
+
+    data: bytes
+    now: int
+
+    def perform(self, tx: Any) -> None:
+        """A transport that refuses becomes an input of its own."""
+        if not tx.keeper.transmit(self.data, tx.flow, tx.destination):
+            tx.feed(TransportFailed(self.now))
+
+
+@define(eq=False)
+class Resend(Effect):
+    """Send what was sent before once more, and count it."""
+
+    data: bytes
+    now: int
+
+    def perform(self, tx: Any) -> None:
+        """A transport that refuses becomes an input of its own."""
+        tx.keeper.count_repeat()
+        if not tx.keeper.transmit(self.data, tx.flow, tx.destination):
+            tx.feed(TransportFailed(self.now))
+
+
+@define(eq=False)
+class Do(Effect):
+    """Call ``what(tx, now)``."""
+
+    what: Callable[[Any, int], None]
+    now: int
+
+    def perform(self, tx: Any) -> None:
+        """Call."""
+        self.what(tx, self.now)

@@ -142,8 +142,8 @@ class Machine:
     """Something that walks a `Table`.
 
     Subclasses set ``table`` and implement `perform`.  An input fed while another is being
-    worked on waits for its turn; when performing an effect raises, the inputs that wait are
-    still worked on and the first error is raised afterwards.
+    worked on waits for its turn; when performing an effect raises, the other effects are
+    performed and the inputs that wait are worked on; the first error is raised afterwards.
     """
 
     __slots__ = ("_busy", "_waiting", "state", "trace")
@@ -168,25 +168,26 @@ class Machine:
             self._waiting.append(given)
             return
         self._busy = True
+        first: Exception | None = None
         try:
-            self._step(given)
-        finally:
             try:
-                if self._waiting:
-                    self._work_off()
-            finally:
-                self._busy = False
+                self._step(given)
+            except Exception as error:
+                first = error
+            if self._waiting:
+                first = self._work_off(self._waiting, first)
+        finally:
+            self._busy = False
+        if first is not None:
+            raise first
 
-    def _work_off(self) -> None:
-        first: BaseException | None = None
-        waiting = self._waiting
+    def _work_off(self, waiting: deque[object], first: Exception | None) -> Exception | None:
         while waiting:
             try:
                 self._step(waiting.popleft())
             except Exception as error:
                 first = first or error
-        if first is not None:
-            raise first
+        return first
 
     def _step(self, given: object) -> None:
         old = self.state
@@ -199,5 +200,12 @@ class Machine:
         self.state = new
         if self.trace is not None:
             self.trace(self, old, given, new)
+        first: Exception | None = None
         for effect in effects:
-            self.perform(effect)
+            # A send that fails must not keep the timer behind it from being armed.
+            try:
+                self.perform(effect)
+            except Exception as error:
+                first = first or error
+        if first is not None:
+            raise first

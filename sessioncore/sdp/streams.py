@@ -171,6 +171,8 @@ def _shown(text: bytes) -> str:
 def _address(connection: Connection, port: int) -> Address | Refusal | None:
     """Where a c= line and a port point to; None for ``0.0.0.0`` and ``::`` (hold)."""
     text = connection.address.decode("ascii")
+    if text[0] == "[" and text[-1] == "]":
+        text = text[1:-1]  # SIPp writes [::1]
     expected_ipv6 = _FAMILIES.get(connection.addrtype)
     if connection.nettype != b"IN" or expected_ipv6 is None:
         return Refusal(300, "c= is not of the Internet")

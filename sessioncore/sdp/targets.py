@@ -74,8 +74,8 @@ def find_fault(address: Address, own: tuple[Address, ...], signalling_peer: str)
             return Refusal(399, f"{host.text} is the loopback address of another machine")
     for ours in own:
         here = read_host(ours[0])
-        if here is None:
-            continue
+        if here is None or here.is_unspecified:
+            continue  # not known yet; judged again when it is
         if here.is_ipv6 is not host.is_ipv6:
             return Refusal(301, f"{host.text} is not {'IPv6' if here.is_ipv6 else 'IPv4'}")
         if here.text == host.text and ours[1] == address[1]:

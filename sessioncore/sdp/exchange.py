@@ -1,0 +1,198 @@
+"""The offer/answer exchange of RFC 3264 as a table: five states, every cell answered."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Protocol
+
+from attrs import define
+
+from sessioncore.sdp.authoring import Rows
+from sessioncore.sdp.description import Description
+from sessioncore.sdp.formats import Proposal
+from sessioncore.sdp.streams import Accepted
+from sessioncore.table import Table, impossible, on
+from sessioncore.vocabulary import Address, Direction, NegotiatedMedia
+
+__all__ = [
+    "OFFER_ANSWER",
+    "PENDING",
+    "AnswerMade",
+    "AnswerReceived",
+    "AnswerUnusable",
+    "OfferDropped",
+    "OfferMade",
+    "OfferReceived",
+    "OfferRolledBack",
+    "OfferState",
+    "ReceivedOffer",
+    "SentOffer",
+    "Settled",
+]
+
+
+class OfferState(Enum):
+    """Where a dialog stands in RFC 3264's exchange."""
+
+    NOTHING = "Nothing"
+    OFFER_SENT = "OfferSent"
+    OFFER_RECEIVED = "OfferReceived"
+    AGREED = "Agreed"
+    BROKEN = "Broken"
+
+    __hash__ = object.__hash__
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@define(eq=False)
+class SentOffer:
+    """An offer of ours that is out; ``rows`` holds our m-lines, None where the audio is."""
+
+    rows: Rows
+    proposal: Proposal
+    direction: Direction
+    own: tuple[Address, Address]
+
+
+@define(eq=False)
+class ReceivedOffer:
+    """An acceptable offer of the peer's."""
+
+    body: bytes
+    description: Description
+    accepted: Accepted
+    own: tuple[Address, ...]
+
+
+@define(eq=False)
+class OfferMade:
+    """We send an offer."""
+
+    offer: SentOffer
+
+
+@define(eq=False)
+class OfferReceived:
+    """The peer sent an offer that we can accept."""
+
+    offer: ReceivedOffer
+
+
+@define(eq=False)
+class Settled:
+    """A complete exchange: the agreement and the peer's description it rests on."""
+
+    media: NegotiatedMedia
+    body: bytes
+    description: Description
+    accepted: Accepted
+    rows: Rows
+
+
+@define(eq=False)
+class AnswerMade(Settled):
+    """We answer the peer's offer."""
+
+
+@define(eq=False)
+class AnswerReceived(Settled):
+    """The peer answered our offer acceptably."""
+
+
+class AnswerUnusable:
+    """The peer's answer breaks RFC 3264 or shares nothing; the exchange has no way back."""
+
+    __slots__ = ()
+
+
+class OfferDropped:
+    """The pending offer was refused or withdrawn, and nothing was agreed before."""
+
+    __slots__ = ()
+
+
+class OfferRolledBack:
+    """The pending offer was refused or withdrawn; the agreement before it stands."""
+
+    __slots__ = ()
+
+
+class Keeper(Protocol):
+    """What the table's actions keep their facts in: the machine."""
+
+    sent: SentOffer | None
+    received: ReceivedOffer | None
+    settled: Settled | None
+    changed: bool
+
+
+def _keep_sent(machine: Keeper, given: OfferMade) -> tuple[()]:
+    machine.sent = given.offer
+    return ()
+
+
+def _keep_received(machine: Keeper, given: OfferReceived) -> tuple[()]:
+    machine.received = given.offer
+    return ()
+
+
+def _forget(machine: Keeper, _: object) -> tuple[()]:
+    machine.sent = machine.received = None
+    return ()
+
+
+def _settle(machine: Keeper, given: Settled) -> tuple[()]:
+    old = machine.settled
+    machine.changed = (
+        old is None
+        or old.media != given.media
+        or old.description.origin_line != given.description.origin_line
+    )
+    machine.settled = given
+    machine.sent = machine.received = None
+    return ()
+
+
+_S = OfferState
+_AT_REST = (_S.NOTHING, _S.AGREED, _S.BROKEN)
+PENDING = (_S.OFFER_SENT, _S.OFFER_RECEIVED)
+_ONE_AT_A_TIME = "one offer/answer at a time per dialog (RFC 3264 section 4): 491 or wait"
+
+OFFER_ANSWER = Table(
+    "OfferAnswer",
+    states=OfferState,
+    inputs=(
+        OfferMade,
+        OfferReceived,
+        AnswerMade,
+        AnswerReceived,
+        AnswerUnusable,
+        OfferDropped,
+        OfferRolledBack,
+    ),
+    initial=_S.NOTHING,
+    final=(),
+    rows=(
+        on(_AT_REST, OfferMade, _S.OFFER_SENT, _keep_sent),
+        on(_AT_REST, OfferReceived, _S.OFFER_RECEIVED, _keep_received),
+        impossible(PENDING, OfferMade, OfferReceived, because=_ONE_AT_A_TIME),
+        on(_S.OFFER_RECEIVED, AnswerMade, _S.AGREED, _settle),
+        on(_S.OFFER_SENT, AnswerReceived, _S.AGREED, _settle),
+        on(_S.OFFER_SENT, AnswerUnusable, _S.BROKEN, _forget),
+        on(PENDING, OfferDropped, _S.NOTHING, _forget),
+        on(PENDING, OfferRolledBack, _S.AGREED, _forget),
+        impossible(
+            (_S.OFFER_SENT, *_AT_REST), AnswerMade, because="there is no offer of the peer's"
+        ),
+        impossible(
+            (_S.OFFER_RECEIVED, *_AT_REST),
+            AnswerReceived,
+            AnswerUnusable,
+            because="there is no offer of ours",
+        ),
+        impossible(_AT_REST, OfferDropped, OfferRolledBack, because="no offer is pending"),
+    ),
+)
+"""The machine; what is drawn in the reference."""

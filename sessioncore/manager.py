@@ -1,0 +1,318 @@
+"""`SessionManager`: the embedding API.  Sockets, clockwork, media plane and coordinator in one."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from attrs import asdict, frozen
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+
+from sessioncore.errors import CallFailed, ConfigurationError
+from sessioncore.events import Event
+from sessioncore.interfaces import ICallHandler, IEventSink
+from sessioncore.media.statistics import PlaneStatistics
+from sessioncore.media.streams import MediaPlane
+from sessioncore.net.addresses import Listen, LocalAddresses, is_wildcard, parse_listen
+from sessioncore.net.addresses import local_address_for as kernel_local_address
+from sessioncore.net.clockwork import clockwork_for
+from sessioncore.net.resolver import resolver_for
+from sessioncore.net.rtp import packet_io_for
+from sessioncore.net.sip_udp import SipUdpProtocol, UdpFlow, listen_sip_udp
+from sessioncore.rtp.rtcp import ntp_time
+from sessioncore.session.call import Call
+from sessioncore.session.coordinator import CallCounters, SessionCoordinator
+from sessioncore.settings import Settings
+from sessioncore.sip.matching import Counters
+from sessioncore.sip.transaction import Flow
+from sessioncore.vocabulary import SECOND, Address
+
+__all__ = ["ManagerStatistics", "SessionManager"]
+
+TICK: Final = 5_000_000
+"""Nanoseconds between two media phases."""
+_log = Logger(namespace="sessioncore.manager")
+
+IncomingHandler = Callable[[Call], Any]
+EventSink = Callable[[Event], None]
+
+
+@frozen
+class ManagerStatistics:
+    """Counters since the start: calls, SIP transactions, media, and what is up now."""
+
+    calls_up: int
+    rtp_ports_free: int
+    calls: dict[str, int]
+    sip: dict[str, int]
+    media: dict[str, int]
+
+
+class SessionManager:
+    """Places and answers calls in a Twisted application.
+
+    ``reactor`` is any reactor with UDP, or a `testing.FakeHost`.  ``on_incoming`` decides
+    about incoming calls: an `ICallHandler`, or a callable that takes the `Call` and returns
+    None, a Deferred or a coroutine; without it they are refused with 480.  ``clockwork``,
+    ``resolver`` and ``random_bytes`` replace what the manager would make itself.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings | None = None,
+        *,
+        on_incoming: IncomingHandler | ICallHandler | None = None,
+        clockwork: Any = None,
+        resolver: Any = None,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self.settings = settings = settings or Settings()
+        self._reactor = reactor
+        self._listen = [parse_listen(text) for text in settings.listen]
+        self._own_clockwork = clockwork is None
+        self.clockwork = clockwork or clockwork_for(reactor)
+        self._random_bytes = random_bytes
+        self._resolver = resolver or resolver_for(
+            reactor,
+            self._random_below,
+            families=tuple(sorted({6 if each.ipv6 else 4 for each in self._listen})),
+        )
+        self._sinks: list[EventSink] = []
+        self._ports: list[Any] = []
+        self._protocols: list[SipUdpProtocol] = []
+        self._addresses = LocalAddresses(
+            self.clockwork.now, lambda peer: kernel_local_address(peer, reactor)
+        )
+        self._wall_offset = time.time_ns() - self.clockwork.now()
+        self._ticking = False
+        first, last = settings.rtp_ports
+        self._io = packet_io_for(reactor, range(first, last + 1))
+        self.plane = MediaPlane(
+            self._io,
+            random_bits=self._random_bits,
+            ntp=self._ntp,
+            on_event=self._media_event,
+        )
+        self._coordinator = SessionCoordinator(
+            settings,
+            now=self.clockwork.now,
+            deadlines=self.clockwork.deadlines,
+            plane=self.plane,
+            resolve=self._resolver.resolve_sip_uri,
+            local_ip=self._local_ip,
+            random_token=self._token,
+            random_bits=self._random_bits,
+            emit=self._emit,
+            on_incoming=_handler(on_incoming),
+            wake=self._wake,
+        )
+        self.running = False
+
+    # --- life
+
+    def start(self) -> Deferred[None]:
+        """Open the SIP sockets.
+
+        Fires when calls can be placed and answered; fails with `ConfigurationError` where a
+        socket cannot be bound, and then nothing stays open.
+        """
+        return maybeDeferred(self._start)
+
+    def _start(self) -> None:
+        if self.running:
+            return
+        self.clockwork.start()
+        try:
+            for listen in self._listen:
+                self._open(listen)
+        except ConfigurationError:
+            self._close_sockets()
+            raise
+        self._coordinator.flows = [protocol.flow for protocol in self._protocols]
+        self.running = True
+
+    def _open(self, listen: Listen) -> None:
+        try:
+            protocol, port = listen_sip_udp(
+                self._reactor,
+                listen,
+                self._coordinator.receive,
+                self.clockwork,
+                advertise=self.settings.advertise,
+            )
+        except CannotListenError as error:
+            where = listen.interface or "all interfaces"
+            raise ConfigurationError(
+                f"cannot listen on UDP port {listen.port} of {where}: {error.socketError};"
+                " stop what holds it, or choose another with --listen"
+            ) from None
+        self._protocols.append(protocol)
+        self._ports.append(port)
+
+    def stop(self, grace: float = 4.0) -> Deferred[int]:
+        """End every call as its state demands, then close everything.
+
+        Calls that are not over after ``grace`` seconds are given up; fires with how many.
+        """
+        return Deferred.fromCoroutine(self._stop(grace))
+
+    async def _stop(self, grace: float) -> int:
+        if not self.running:
+            return 0
+        self.running = False
+        ended = self._coordinator.close()
+        late: Deferred[None] = Deferred()
+        deadline = self.clockwork.deadlines.at(
+            self.clockwork.now() + int(grace * SECOND), lambda _, now: late.callback(None)
+        )
+        await DeferredList([ended, late], fireOnOneCallback=True)
+        deadline.cancel()
+        given_up = self._coordinator.give_up()
+        if given_up:
+            _log.warn(
+                "gave up {count} calls that had not ended after {grace} s",
+                count=given_up,
+                grace=grace,
+            )
+        await self._close_all()
+        return given_up
+
+    async def _close_all(self) -> None:
+        now = self.clockwork.now()
+        self.clockwork.set_tick(None)
+        self._ticking = False
+        self.plane.close(now)
+        self._coordinator.layer.stop()
+        await DeferredList(self._close_sockets())
+        if self._own_clockwork:
+            self.clockwork.stop()
+
+    def _close_sockets(self) -> list[Deferred[Any]]:
+        ports, self._ports, self._protocols = self._ports, [], []
+        return [maybeDeferred(port.stopListening) for port in ports]
+
+    # --- calls
+
+    def prepare_call(
+        self,
+        uri: str,
+        *,
+        from_uri: str | None = None,
+        source: object = None,
+        sink: object = None,
+        late_offer: bool = False,
+    ) -> Call:
+        """A call to ``uri`` that has sent nothing yet; ``place`` it when ready.
+
+        ``source`` is played and ``sink`` hears from the first packet on.  ``late_offer``
+        sends the INVITE without a description, so that the callee offers.  Raises
+        `ConfigurationError` for a URI that cannot be called, `TooManyCalls` at the limit.
+        """
+        return self._coordinator.prepare(
+            uri, from_uri=from_uri, source=source, sink=sink, late_offer=late_offer
+        )
+
+    def call(
+        self,
+        uri: str,
+        *,
+        from_uri: str | None = None,
+        source: object = None,
+        sink: object = None,
+        late_offer: bool = False,
+    ) -> Call:
+        """`prepare_call` and ``place`` in one; how it goes is told by the call's milestones."""
+        call = self.prepare_call(
+            uri, from_uri=from_uri, source=source, sink=sink, late_offer=late_offer
+        )
+        # A call that cannot be placed ends; whoever waits for it is told there.
+        call.place().addErrback(lambda failure: failure.trap(CallFailed) and None)
+        return call
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls that are not over."""
+        return [leg.call for leg in self._coordinator.legs.values()]
+
+    @property
+    def local_addresses(self) -> list[Address]:
+        """The SIP sockets as they are bound, port 0 resolved."""
+        return [protocol.flow.local for protocol in self._protocols]
+
+    def statistics(self) -> ManagerStatistics:
+        """All counters, as plain numbers by name."""
+        calls: CallCounters = self._coordinator.counters
+        sip: Counters = self._coordinator.layer.counters
+        media: PlaneStatistics = self.plane.statistics
+        return ManagerStatistics(
+            len(self._coordinator.legs),
+            self.plane.ports_free,
+            asdict(calls),
+            asdict(sip),
+            asdict(media),
+        )
+
+    # --- events
+
+    def add_event_sink(self, sink: IEventSink | EventSink) -> None:
+        """Tell ``sink`` of every event of every call from now on."""
+        self._sinks.append(_event_sink(sink))
+
+    def remove_event_sink(self, sink: IEventSink | EventSink) -> None:
+        """Tell ``sink`` no more."""
+        self._sinks.remove(_event_sink(sink))
+
+    def _emit(self, event: Event) -> None:
+        for sink in self._sinks:
+            try:
+                sink(event)
+            except Exception:
+                _log.failure("an event sink failed on {event}", event=event.name)
+
+    # --- what the coordinator and the plane are given
+
+    def _wake(self) -> None:
+        if not self._ticking:
+            self._ticking = True
+            self.clockwork.set_tick(self._tick, TICK)
+
+    def _tick(self, now: int) -> None:
+        self.plane.tick(now)
+        if not self.plane.active:
+            self._ticking = False
+            self.clockwork.set_tick(None)
+
+    def _media_event(self, stream: Any, kind: Any, detail: Any, now: int) -> None:
+        self._coordinator.media_event(stream, kind, detail, now)
+
+    def _local_ip(self, flow: Flow, peer: str) -> str:
+        assert isinstance(flow, UdpFlow)
+        host = flow.local[0]
+        return self._addresses.towards(peer) if is_wildcard(host) else host
+
+    def _ntp(self, now: int) -> int:
+        return ntp_time(now + self._wall_offset)
+
+    def _token(self) -> bytes:
+        return self._random_bytes(8).hex().encode("ascii")
+
+    def _random_bits(self, bits: int) -> int:
+        return int.from_bytes(self._random_bytes((bits + 7) // 8), "big") >> (-bits % 8)
+
+    def _random_below(self, limit: int) -> int:
+        return self._random_bits(32) * limit >> 32
+
+
+def _handler(given: Any) -> IncomingHandler | None:
+    if given is None or not ICallHandler.providedBy(given):
+        return given  # type: ignore[no-any-return]
+    return given.incoming_call  # type: ignore[no-any-return]
+
+
+def _event_sink(given: Any) -> EventSink:
+    return given.event if IEventSink.providedBy(given) else given  # type: ignore[no-any-return]

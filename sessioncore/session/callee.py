@@ -1,0 +1,340 @@
+"""The UAS path of a call: INVITE read, application asked, 200 written, ACK read.
+
+Also the later INVITEs of a dialog, which either role can be the callee of.
+"""
+
+from __future__ import annotations
+
+from inspect import iscoroutine
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from sessioncore import events
+from sessioncore.errors import (
+    CallFailed,
+    CallOver,
+    ConfigurationError,
+    NegotiationError,
+    NoPortsError,
+    SdpParseError,
+    SessionCoreError,
+)
+from sessioncore.sdp.negotiation import OfferState
+from sessioncore.session.capabilities import (
+    ALLOW,
+    CONTENT_SDP,
+    RETRY_LATER,
+    SUPPORTED,
+    Header,
+    description_in,
+)
+from sessioncore.session.leg import Leg
+from sessioncore.session.media_state import OfferPending, OfferWithdrawn
+from sessioncore.session.reasons import ended_by_peer, local_reason
+from sessioncore.session.session import (
+    AckMissing,
+    AckRead,
+    AnswerWritten,
+    CancelRead,
+    GiveUp,
+    HangUp,
+    InviteRead,
+    Refuse,
+    SessionState,
+)
+from sessioncore.session.unacknowledged import UnacknowledgedSuccess
+from sessioncore.sip.dialog import Dialog
+from sessioncore.sip.message import Request
+from sessioncore.sip.transaction import ServerTransaction
+from sessioncore.vocabulary import EndedBy, EndReason, NegotiatedMedia, SessionRole
+
+if TYPE_CHECKING:
+    from sessioncore.session.coordinator import SessionCoordinator
+
+__all__ = ["Callee"]
+
+_log = Logger(namespace="sessioncore.session.callee")
+
+
+class Callee:
+    """Answers INVITEs: those that begin a call, and those within one."""
+
+    def __init__(self, coordinator: SessionCoordinator) -> None:
+        self._all = coordinator
+        self._unanswered: dict[bytes, Leg] = {}
+
+    # ------------------------------------------------------------------ an INVITE begins a call
+
+    def invited(self, tx: ServerTransaction, now: int) -> None:
+        """Refuse what must be refused, else ask the application (the walk, rows 4 to 6)."""
+        leg = self._all.new_leg(SessionRole.UAS, tx.request.call_id)
+        try:
+            self._prepare(leg, tx, now)
+        except (SessionCoreError, OSError) as error:
+            self._all.forget(leg)
+            self._all.media.close(leg, now)
+            self._refuse_unready(tx, error, now)
+            return
+        self._all.counters.incoming += 1
+        self._unanswered[tx.key] = leg
+        leg.feed(InviteRead())
+        self._all.emit(leg, events.IncomingCall, now, leg.remote_uri, leg.local_uri)
+        self._ask(leg)
+
+    def _prepare(self, leg: Leg, tx: ServerTransaction, now: int) -> None:
+        request = tx.request
+        leg.server = tx
+        leg.flow = tx.flow
+        leg.media.signalling_host = tx.source[0]
+        leg.contact = self._all.contact(tx.flow, tx.source[0])
+        self._all.join(leg, Dialog.from_request(request, leg.local_tag))
+        leg.local_uri, leg.remote_uri = str(request.to.uri), str(request.from_.uri)
+        offer = description_in(request)
+        leg.late_offer = not offer
+        if offer:
+            leg.negotiation.receive_offer(offer, signalling_host=tx.source[0])
+            leg.media.machine.feed(OfferPending())
+        self._all.open_stream(leg, now)
+
+    def _refuse_unready(self, tx: ServerTransaction, error: Exception, now: int) -> None:
+        """Say why a call could not even be rung."""
+        counters = self._all.counters
+        if isinstance(error, NoPortsError):
+            counters.no_ports += 1
+            tx.respond(503, headers=(RETRY_LATER,), now=now)
+        elif isinstance(error, NegotiationError | SdpParseError):
+            counters.refused_media += 1
+            tx.respond(error.status or 488, headers=self._warning(tx, error), now=now)
+        else:
+            _log.error("cannot take a call: {error}", error=error)
+            tx.respond(getattr(error, "status", None) or 500, now=now)
+
+    def _warning(self, tx: ServerTransaction, error: Exception) -> tuple[Header, ...]:
+        """RFC 3261 section 20.43; the peer's own bytes in it are bounded and quoted."""
+        agent = tx.flow.sent_by(tx.source[0])
+        code = getattr(error, "warning_code", 399)
+        text = "; ".join(getattr(error, "reasons", ())) or str(error)
+        quoted = "".join(c if c.isprintable() and c not in '"\\' else "?" for c in text[:160])
+        return ((b"Warning", b'%d %b "%b"' % (code, agent, quoted.encode())),)
+
+    def _ask(self, leg: Leg) -> None:
+        """Hand the call to the application, whichever way it likes to decide."""
+        handler = self._all.on_incoming
+        if handler is None:
+            self.refuse(leg, 480, None)
+            return
+        try:
+            outcome = handler(leg.call)
+        except Exception:
+            self._handler_failed(Failure(), leg)  # type: ignore[no-untyped-call]
+            return
+        if iscoroutine(outcome):
+            outcome = Deferred.fromCoroutine(outcome)
+        if isinstance(outcome, Deferred):
+            outcome.addErrback(self._handler_failed, leg)
+
+    def _handler_failed(self, failure: Failure, leg: Leg) -> None:
+        if isinstance(failure.value, CallFailed | CallOver) and leg.over:
+            return  # the call ended under the handler's hands; everybody has been told why
+        self._all.counters.handler_errors += 1
+        _log.failure("the handler of incoming calls failed", failure=failure)
+        reason = EndReason(EndedBy.ERROR, "the application failed", 500, 41)
+        leg.feed(HangUp(reason, 500))
+
+    # ------------------------------------------------------------------ what the application says
+
+    def ring(self, leg: Leg, *, early_media: bool) -> None:
+        """180, or 183 with our description; raises `CallOver` when too late."""
+        tx, now = self._undecided(leg), self._all.now()
+        # An offer of ours in a 183 would need PRACK, so only an early offer can be answered.
+        described = early_media and not leg.late_offer
+        agreement = self._describe(leg) if described else None
+        leg.ringing = 183 if described else 180
+        self._respond(leg, tx, leg.ringing, now)
+        if agreement is not None:
+            leg.media.agreed(agreement)
+            self._all.emit(leg, events.EarlyMediaStarted, now)
+            self._all.establish(leg, now)
+        elif not described:
+            self._all.emit(leg, events.CallRinging, now, leg.ringing)
+
+    async def accept(self, leg: Leg, source: object, sink: object) -> None:
+        """200 OK, then media, in one turn (the walk, row 7)."""
+        tx, now = self._undecided(leg), self._all.now()
+        if source is not None:
+            self._all.media.set_source(leg, source)
+        if sink is not None:
+            self._all.media.set_sink(leg, sink)
+        self._all.emit(leg, events.CallAccepted, now)
+        agreement = self._describe(leg)
+        self._await_ack(leg, tx, now)
+        self._respond(leg, tx, 200, now)
+        if leg.over:
+            assert leg.reason is not None
+            raise CallFailed(leg.reason)
+        del self._unanswered[tx.key]
+        leg.feed(AnswerWritten())
+        if agreement is not None:
+            leg.media.agreed(agreement)
+        self._all.answered(leg, now)
+        if agreement is not None:
+            self._all.establish(leg, now)
+
+    def refuse(self, leg: Leg, status: int, phrase: str | None, contact: str | None = None) -> None:
+        """A final response of 300 to 699; raises `CallOver` when too late."""
+        self._undecided(leg)
+        if not 300 <= status <= 699:
+            raise ConfigurationError(f"{status} refuses nothing: give a status of 300 to 699")
+        headers: tuple[Header, ...] = ()
+        if contact is not None:
+            if any(ord(c) <= 32 or c in '<>"' for c in contact):
+                raise ConfigurationError(f"{contact!r} is no URI to redirect to")
+            headers = ((b"Contact", b"<" + contact.encode() + b">"),)
+        said = None if phrase is None else " ".join(phrase.split()).encode()
+        text = phrase or ("redirected" if status < 400 else "refused")
+        leg.feed(Refuse(local_reason(text, status), status, said, headers))
+
+    def refuse_invite(
+        self, leg: Leg, status: int, phrase: bytes | None, headers: tuple[Header, ...]
+    ) -> None:
+        """Carry out the table's `RefuseInvite`."""
+        if leg.server is not None:
+            self._unanswered.pop(leg.server.key, None)
+            if status == 503:
+                headers = (*headers, RETRY_LATER)
+            leg.server.respond(
+                status, phrase, to_tag=leg.local_tag, headers=headers, now=self._all.now()
+            )
+
+    def _undecided(self, leg: Leg) -> ServerTransaction:
+        if leg.state is not SessionState.INCOMING or leg.server is None:
+            raise CallOver(f"call {leg.name} no longer waits for an answer: it is {leg.state}")
+        return leg.server
+
+    def _describe(self, leg: Leg) -> NegotiatedMedia | None:
+        """Make our description once; returns what it agreed on, if it is an answer."""
+        if leg.local_description:
+            return None
+        if leg.late_offer:
+            leg.local_description = leg.negotiation.make_offer()
+            leg.media.machine.feed(OfferPending())
+            return None
+        leg.local_description = leg.negotiation.make_answer()
+        return leg.negotiation.agreement
+
+    def _respond(self, leg: Leg, tx: ServerTransaction, status: int, now: int) -> None:
+        headers: tuple[Header, ...] = ((b"Contact", leg.contact),)
+        body = b"" if status == 180 else leg.local_description
+        if body:
+            headers = (*headers, CONTENT_SDP)
+        if status == 200:
+            headers = (*headers, ALLOW, SUPPORTED)
+        tx.respond(
+            status,
+            to_tag=leg.local_tag,
+            headers=headers,
+            body=body,
+            now=now,
+            record_route=True,
+        )
+
+    # ------------------------------------------------------------------ the ACK
+
+    def _await_ack(self, leg: Leg, tx: ServerTransaction, now: int) -> None:
+        def missing(at: int) -> None:
+            leg.unacknowledged = None
+            leg.feed(AckMissing(EndReason(EndedBy.TIMEOUT, "no ACK for the 200 OK", None, 102)))
+
+        leg.unacknowledged = UnacknowledgedSuccess(
+            tx, tx.request.cseq.number, self._all.deadlines, missing, now
+        )
+
+    def acknowledged(self, leg: Leg, request: Request, now: int) -> None:
+        """The ACK of a 2xx of ours; it plays a part in media only with a late offer."""
+        waiting = leg.unacknowledged
+        if waiting is None or waiting.cseq != request.cseq.number:
+            self._all.counters.stray_acks += 1
+            return
+        waiting.acknowledged()
+        leg.unacknowledged = None
+        first = leg.state in (SessionState.ANSWERED, SessionState.LEAVING)
+        problem = self._answer_in_ack(leg, request)
+        self._all.media.prove_path(leg)
+        self._all.emit(leg, events.AckReceived, now)
+        if isinstance(problem, EndReason):
+            # The peer owes an answer and there is none to be had: RFC 3261 section 13.2.2.4.
+            leg.feed(AckRead())
+            leg.feed(HangUp(problem))
+            return
+        if problem is not None:
+            leg.media.agreed(problem)
+            self._all.establish(leg, now)
+        if first:
+            self._all.emit(leg, events.DialogEstablished, now)
+        leg.feed(AckRead())
+
+    def _answer_in_ack(self, leg: Leg, request: Request) -> NegotiatedMedia | EndReason | None:
+        if leg.negotiation.state is not OfferState.OFFER_SENT:
+            return None
+        try:
+            return leg.negotiation.receive_answer(description_in(request))
+        except NegotiationError as error:
+            leg.media.machine.feed(OfferWithdrawn())
+            return EndReason(EndedBy.ERROR, f"no usable answer in the ACK: {error}", None, 88)
+
+    # ------------------------------------------------------------------ an INVITE within a call
+
+    def reinvited(self, leg: Leg, tx: ServerTransaction, now: int) -> None:
+        """A new offer, or a request for one, within the dialog (RFC 3261 section 14.2)."""
+        if leg.state in (SessionState.INCOMING, SessionState.ANSWERED) or leg.unacknowledged:
+            wait = b"%d" % (self._all.random_bits(3) + 1)
+            tx.respond(500, headers=((b"Retry-After", wait),), now=now)
+            return
+        if leg.state is not SessionState.CONFIRMED:
+            tx.respond(481, now=now)
+            return
+        if leg.negotiation.has_pending_offer:
+            tx.respond(491, now=now)
+            return
+        offer = description_in(tx.request)
+        try:
+            if offer:
+                leg.negotiation.receive_offer(offer, signalling_host=leg.media.signalling_host)
+                description = leg.negotiation.make_answer()
+            else:
+                description = leg.negotiation.make_offer()
+        except (NegotiationError, SdpParseError) as error:
+            if leg.negotiation.has_pending_offer:
+                leg.negotiation.withdraw()
+            self._refuse_unready(tx, error, now)
+            return
+        self._answer_reinvite(leg, tx, description, now)
+
+    def _answer_reinvite(
+        self, leg: Leg, tx: ServerTransaction, description: bytes, now: int
+    ) -> None:
+        assert leg.dialog is not None
+        leg.server, leg.local_description = tx, description
+        leg.dialog.refresh_target(tx.request)
+        self._await_ack(leg, tx, now)
+        self._respond(leg, tx, 200, now)
+        agreement = leg.negotiation.agreement
+        if leg.negotiation.state is OfferState.AGREED and leg.negotiation.changed and agreement:
+            leg.media.agreed(agreement)
+            self._all.establish(leg, now)
+
+    def cancelled(self, tx: ServerTransaction) -> None:
+        """The caller gave up before the answer (RFC 3261 section 9.2)."""
+        leg = self._unanswered.get(tx.key)
+        if leg is not None:
+            leg.feed(CancelRead(ended_by_peer(tx.request, "cancelled", 487)))
+
+    def transport_failed(self, tx: ServerTransaction) -> None:
+        """A response cannot be sent: before the answer that is the end of the call."""
+        leg = self._unanswered.pop(tx.key, None)
+        if leg is not None:
+            text = f"cannot reach {tx.source[0]}"
+            leg.feed(GiveUp(EndReason(EndedBy.NETWORK, text, None, 38)))

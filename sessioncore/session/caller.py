@@ -1,0 +1,310 @@
+"""The UAC path of a call: INVITE written, 200 read, media, ACK written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sessioncore import events
+from sessioncore.errors import (
+    CallFailed,
+    NegotiationError,
+    SdpParseError,
+    SessionCoreError,
+    SipParseError,
+)
+from sessioncore.sdp.negotiation import OfferAnswer, OfferState
+from sessioncore.session.capabilities import (
+    ALLOW,
+    CONTENT_SDP,
+    MAX_FORWARDS,
+    SUPPORTED,
+    Header,
+    description_in,
+)
+from sessioncore.session.leg import Leg
+from sessioncore.session.media_state import OfferPending
+from sessioncore.session.reasons import answered_with, local_reason
+from sessioncore.session.session import (
+    AckWritten,
+    FailureRead,
+    GiveUp,
+    HangUp,
+    InviteWritten,
+    ProvisionalRead,
+    SessionState,
+    SuccessRead,
+)
+from sessioncore.sip.dialog import Dialog
+from sessioncore.sip.matching import Flow
+from sessioncore.sip.message import Request, Response, build_request, parse_message
+from sessioncore.sip.transaction import ClientTransaction
+from sessioncore.sip.values import Uri
+from sessioncore.vocabulary import SECOND, Address, EndedBy, EndReason, MediaState, SessionRole
+
+if TYPE_CHECKING:
+    from sessioncore.session.coordinator import SessionCoordinator
+
+__all__ = ["Caller"]
+
+_MOST_FORKS: Final = 16
+_RING_AT_MOST: Final = 180 * SECOND
+"""A 1xx stops Timer B, so nothing else ends a call that rings for ever."""
+
+
+class _InviteUser:
+    """Receives what the INVITE transaction of one leg has to say."""
+
+    __slots__ = ("_caller", "_leg")
+
+    def __init__(self, caller: Caller, leg: Leg) -> None:
+        self._caller = caller
+        self._leg = leg
+
+    def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
+        self._caller.answered(self._leg, response, now)
+
+    def timed_out(self, tx: ClientTransaction, now: int) -> None:
+        self._caller.failed(self._leg, EndReason(EndedBy.TIMEOUT, "no answer", 408, 102), now)
+
+    def transport_failed(self, tx: ClientTransaction, now: int) -> None:
+        text = f"cannot reach {tx.destination[0]}:{tx.destination[1]}"
+        self._caller.failed(self._leg, EndReason(EndedBy.NETWORK, text, 503, 38), now)
+
+
+class Caller:
+    """Places calls and sees them through to their ACK."""
+
+    def __init__(self, coordinator: SessionCoordinator) -> None:
+        self._all = coordinator
+        self._ringing = coordinator.deadlines.fifo(_RING_AT_MOST, self._rang_long_enough)
+
+    # ------------------------------------------------------------------ placing
+
+    def prepare(self, target: Uri, from_uri: str | None, *, late_offer: bool) -> Leg:
+        """A leg that has sent nothing yet."""
+        host = self._all.random_token() + b"@" + (target.host or b"invalid")
+        leg = self._all.new_leg(SessionRole.UAC, host)
+        leg.remote_uri = str(target)
+        leg.local_uri = from_uri or ""
+        leg.late_offer = late_offer
+        return leg
+
+    async def place(self, leg: Leg, target: Uri) -> None:
+        """Resolve the target and send the INVITE to the first address that takes it."""
+        try:
+            leg.targets = list(await self._all.resolve(target))
+        except SessionCoreError as error:
+            reason = EndReason(EndedBy.ERROR, str(error), 404, 3)
+            leg.feed(GiveUp(reason))
+            raise CallFailed(leg.reason or reason) from error
+        if leg.state is SessionState.PREPARED:
+            self._try_next(leg, self._all.now())
+        if leg.over:
+            raise CallFailed(leg.reason or local_reason("hung up"))
+
+    def _try_next(self, leg: Leg, now: int) -> None:
+        """INVITE the next address (RFC 3263 section 4.3), or give up."""
+        while leg.targets:
+            target = leg.targets.pop(0)
+            flow = self._all.flow_for(target)
+            if flow is not None:
+                break
+        else:
+            text = f"no way to {leg.remote_uri}: no socket of ours reaches its addresses"
+            leg.feed(GiveUp(EndReason(EndedBy.NETWORK, text, 503, 3)))
+            return
+        try:
+            self._aim(leg, flow, target, now)
+        except (SessionCoreError, OSError) as error:
+            leg.feed(GiveUp(EndReason(EndedBy.ERROR, str(error), 503, 41)))
+            return
+        self._invite(leg, flow, target, now)
+
+    def _aim(self, leg: Leg, flow: Flow, target: Address, now: int) -> None:
+        """Open what is needed towards one address."""
+        leg.flow = flow
+        leg.media.signalling_host = target[0]
+        leg.contact = self._all.contact(flow, target[0])
+        if not leg.local_uri:
+            leg.local_uri = "sip:sessioncore@" + flow.sent_by(target[0]).decode()
+        if leg.media.stream is None:
+            self._all.open_stream(leg, now)
+        self._all.media.expect_early(leg, target[0])
+        if not leg.late_offer and not leg.local_description:
+            leg.local_description = leg.negotiation.make_offer()
+            leg.media.machine.feed(OfferPending())
+
+    def _invite(self, leg: Leg, flow: Flow, target: Address, now: int) -> None:
+        branch = self._all.layer.new_branch()
+        sent_by = flow.sent_by(target[0])
+        headers: list[Header] = [
+            (b"Via", b"SIP/2.0/%b %b;rport;branch=%b" % (flow.transport, sent_by, branch)),
+            MAX_FORWARDS,
+            (b"From", b"<%b>;tag=%b" % (leg.local_uri.encode(), leg.local_tag)),
+            (b"To", b"<%b>" % leg.remote_uri.encode()),
+            (b"Call-ID", leg.call_id.encode()),
+            (b"CSeq", b"1 INVITE"),
+            (b"Contact", leg.contact),
+            ALLOW,
+            SUPPORTED,
+            (b"User-Agent", self._all.settings.user_agent.encode()),
+        ]
+        body = leg.local_description
+        if body:
+            headers.append(CONTENT_SDP)
+        data = build_request(b"INVITE", leg.remote_uri.encode(), headers, body)
+        request = parse_message(data)
+        assert isinstance(request, Request)
+        leg.invite = request
+        first = leg.state is SessionState.PREPARED
+        user = _InviteUser(self, leg)
+        leg.client = self._all.layer.request(user, data, b"INVITE", target, flow, branch, now)
+        if first:
+            leg.feed(InviteWritten())
+            self._ringing.add(leg, now)
+            self._all.counters.placed += 1
+            self._all.emit(leg, events.CallInitiated, now, leg.remote_uri)
+
+    def failed(self, leg: Leg, reason: EndReason, now: int) -> None:
+        """One address did not answer; another may."""
+        if leg.state is SessionState.CALLING and leg.targets:
+            self._try_next(leg, now)
+        elif not leg.answered:
+            leg.feed(GiveUp(reason))
+
+    def _rang_long_enough(self, leg: Leg, now: int) -> None:
+        if leg.state in (SessionState.CALLING, SessionState.PROCEEDING):
+            leg.feed(HangUp(EndReason(EndedBy.TIMEOUT, "nobody answered", 408, 19)))
+
+    # ------------------------------------------------------------------ responses
+
+    def answered(self, leg: Leg, response: Response, now: int) -> None:
+        """Any response to the INVITE, repeats and other forks' included."""
+        status = response.status
+        if status < 200:
+            self._provisional(leg, response, now)
+        elif status < 300:
+            self._success(leg, response, now)
+        elif leg.state is SessionState.CANCELLING:
+            leg.feed(FailureRead(leg.reason or answered_with(response)))
+        elif not leg.answered:
+            leg.feed(FailureRead(answered_with(response)))
+
+    def _provisional(self, leg: Leg, response: Response, now: int) -> None:
+        leg.feed(ProvisionalRead())
+        if response.status == 100 or leg.state is not SessionState.PROCEEDING:
+            return
+        if not leg.late_offer and response.to_tag and description_in(response):
+            self._early_media(leg, response, now)
+        elif response.status != leg.ringing:
+            leg.ringing = response.status
+            self._all.emit(leg, events.CallRinging, now, response.status)
+
+    def _early_media(self, leg: Leg, response: Response, now: int) -> None:
+        """SDP in a provisional: the agreement of that early dialog, made once."""
+        negotiation = self._fork(leg, response.to_tag or b"")
+        if negotiation is None or negotiation.state is not OfferState.OFFER_SENT:
+            return
+        try:
+            agreement = negotiation.receive_answer(
+                description_in(response), signalling_host=leg.media.signalling_host
+            )
+        except NegotiationError:
+            self._all.counters.refused_media += 1
+            return  # unreliable, so it binds nobody; the 200 decides
+        if not leg.media.established:
+            leg.media.agreed(agreement)
+            self._all.emit(leg, events.EarlyMediaStarted, now)
+            self._all.establish(leg, now)
+
+    def _fork(self, leg: Leg, tag: bytes) -> OfferAnswer | None:
+        """The offer/answer of one early dialog: the same offer, an answer of its own."""
+        if leg.forks is None:
+            leg.forks = {}
+        negotiation = leg.forks.get(tag)
+        if negotiation is None and len(leg.forks) < _MOST_FORKS:
+            negotiation = leg.forks[tag] = leg.negotiation.fork()
+        return negotiation
+
+    def _success(self, leg: Leg, response: Response, now: int) -> None:
+        dialog = leg.dialog
+        if dialog is not None and response.to_tag == dialog.remote_tag:
+            if leg.ack is not None and leg.flow is not None:
+                self._all.send(leg.flow, *leg.ack)  # a repeat: the ACK was lost (13.2.2.4)
+        elif dialog is not None or leg.over:
+            self._all.end_stray_dialog(leg, response)
+        else:
+            assert leg.invite is not None
+            try:
+                self._all.join(leg, Dialog.from_response(leg.invite, response))
+            except SipParseError as error:
+                leg.feed(GiveUp(EndReason(EndedBy.ERROR, f"unusable 200: {error}", None, 95)))
+                return
+            leg.feed(SuccessRead())
+            self._all.start(self._conclude(leg, response, now))
+
+    # ------------------------------------------------------------------ the answer
+
+    async def _conclude(self, leg: Leg, response: Response, now: int) -> None:
+        """Media first, in the turn in which the 200 is read; then the ACK."""
+        wanted = leg.state is SessionState.ANSWERED
+        in_ack = b""
+        if leg.late_offer:
+            in_ack, problem = self._answer_offer(leg, response)
+        else:
+            problem = self._take_answer(leg, response)
+        if wanted:
+            self._all.answered(leg, now)
+            # Not Ready: a 183 said the same before, and media runs already.
+            if leg.media.state is MediaState.READY and not leg.late_offer:
+                self._all.establish(leg, now)
+        if problem is not None:
+            leg.feed(HangUp(problem))
+        destination = await self._all.next_hop(leg)
+        self._all.acknowledge(leg, destination, in_ack)
+        now = self._all.now()
+        self._all.emit(leg, events.AckSent, now)
+        if wanted and leg.late_offer and problem is None:
+            self._all.establish(leg, now)
+        if wanted:
+            self._all.emit(leg, events.DialogEstablished, now)
+        leg.feed(AckWritten())
+
+    def _take_answer(self, leg: Leg, response: Response) -> EndReason | None:
+        """The answer to our offer: new, the repeat of a 183's, or another fork's."""
+        negotiation = self._fork(leg, response.to_tag or b"") or leg.negotiation
+        leg.negotiation, leg.forks = negotiation, None
+        if negotiation.state is OfferState.AGREED:
+            agreement = negotiation.agreement
+            assert agreement is not None
+            if leg.media.agreement is not agreement:
+                leg.media.agreed(agreement)
+            return None
+        try:
+            agreement = negotiation.receive_answer(
+                description_in(response), signalling_host=leg.media.signalling_host
+            )
+        except NegotiationError as error:
+            return EndReason(EndedBy.ERROR, f"no usable answer in the 200: {error}", None, 88)
+        leg.media.agreed(agreement)
+        return None
+
+    def _answer_offer(self, leg: Leg, response: Response) -> tuple[bytes, EndReason | None]:
+        """The ACK's answer to an offer that came in the 200; a refusing one if need be."""
+        negotiation = leg.negotiation
+        try:
+            negotiation.receive_offer(
+                description_in(response), signalling_host=leg.media.signalling_host
+            )
+            leg.media.machine.feed(OfferPending())
+            answer = negotiation.make_answer()
+        except (NegotiationError, SdpParseError) as error:
+            problem = EndReason(EndedBy.ERROR, f"no usable offer in the 200: {error}", None, 88)
+            try:
+                return negotiation.make_refusing_answer(description_in(response)), problem
+            except SdpParseError:
+                return b"", problem
+        assert negotiation.agreement is not None
+        leg.local_description = answer
+        leg.media.agreed(negotiation.agreement)
+        return answer, None

@@ -1,0 +1,119 @@
+"""A session with all it holds: dialog, offer/answer machine, media, transactions."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from sessioncore.sdp.negotiation import OfferAnswer
+from sessioncore.session.call import Call
+from sessioncore.session.media_control import SessionMedia
+from sessioncore.session.session import Session
+from sessioncore.session.unacknowledged import UnacknowledgedSuccess
+from sessioncore.sip.dialog import Dialog
+from sessioncore.sip.message import Request
+from sessioncore.sip.transaction import ClientTransaction, Flow, ServerTransaction
+from sessioncore.vocabulary import Address, MediaState, NegotiatedMedia, SessionRole
+
+__all__ = ["Leg"]
+
+
+class _Control(Protocol):
+    """The coordinator, as far as a leg knows it."""
+
+    def carry_out(self, leg: Leg, effect: object) -> None: ...
+
+
+class Leg(Session):
+    """One leg.  Everything it holds is changed by the coordinator and its two role paths."""
+
+    __slots__ = (
+        "ack",
+        "call",
+        "client",
+        "contact",
+        "control",
+        "dialog",
+        "flow",
+        "forks",
+        "invite",
+        "late_offer",
+        "local_description",
+        "local_tag",
+        "local_uri",
+        "media",
+        "negotiation",
+        "remote_uri",
+        "ringing",
+        "server",
+        "targets",
+        "unacknowledged",
+    )
+
+    def __init__(
+        self,
+        control: Any,
+        role: SessionRole,
+        name: str,
+        call_id: bytes,
+        local_tag: bytes,
+        negotiation: OfferAnswer,
+    ) -> None:
+        super().__init__(role, name, call_id.decode("utf-8", "backslashreplace"))
+        self.control: _Control = control
+        self.local_tag = local_tag
+        self.negotiation = negotiation
+        self.media = SessionMedia()
+        self.call = Call(self, control)
+        self.local_uri = ""
+        self.remote_uri = ""
+        self.flow: Flow | None = None
+        self.dialog: Dialog | None = None
+        # Our description as it was last sent; the 200 repeats what a 183 said.
+        self.local_description = b""
+        self.late_offer = False
+        self.ringing = 0
+        self.contact = b""
+        # UAS: the INVITE transaction, and the 2xx that waits for its ACK.
+        self.server: ServerTransaction | None = None
+        self.unacknowledged: UnacknowledgedSuccess | None = None
+        # UAC: the INVITE, where else to try it, its transaction, early dialogs, the ACK.
+        self.invite: Request | None = None
+        self.targets: list[Address] = []
+        self.client: ClientTransaction | None = None
+        self.forks: dict[bytes, OfferAnswer] | None = None
+        self.ack: tuple[bytes, Address] | None = None
+
+    def perform(self, effect: object) -> None:
+        """Have the coordinator carry out what the table asks for."""
+        self.control.carry_out(self, effect)
+
+    @property
+    def media_state(self) -> MediaState:
+        """How far the audio is."""
+        return self.media.state
+
+    @property
+    def negotiated_media(self) -> NegotiatedMedia | None:
+        """The agreement in force."""
+        return self.media.agreement
+
+    @property
+    def local_rtp(self) -> Address | None:
+        """Where RTP is received."""
+        return None if self.media.stream is None else self.media.stream.local
+
+    @property
+    def remote_rtp(self) -> Address | None:
+        """Where RTP goes."""
+        statistics = self.media.statistics
+        return None if statistics is None else statistics.remote
+
+    @property
+    def transmitting(self) -> bool:
+        """Whether RTP of ours runs."""
+        return self.media.stream is not None and self.media.stream.transmitting
+
+    @property
+    def media_statistics(self) -> Any:
+        """Counters of the media, live or final."""
+        return self.media.statistics

@@ -1,0 +1,199 @@
+"""The coordinator's hold on the media plane: one path for both roles."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sessioncore.media.statistics import MediaEvent
+from sessioncore.media.streams import MediaPlane, Stream, StreamStatistics
+from sessioncore.session.media_state import (
+    AgreementReached,
+    AllDirectionsSeen,
+    FlowEstablished,
+    MediaStateMachine,
+    Silenced,
+    StreamClosed,
+)
+from sessioncore.vocabulary import Address, MediaState, NegotiatedMedia
+
+__all__ = ["MediaSessionController", "SessionMedia"]
+
+
+class SessionMedia:
+    """The media side of one session: its state, its row, what was agreed and what was seen."""
+
+    __slots__ = (
+        "agreement",
+        "established",
+        "final_statistics",
+        "heard",
+        "held",
+        "machine",
+        "path_proven",
+        "sent",
+        "signalling_host",
+        "sink",
+        "source",
+        "stream",
+    )
+
+    def __init__(self) -> None:
+        self.machine = MediaStateMachine()
+        self.stream: Stream | None = None
+        self.agreement: NegotiatedMedia | None = None
+        self.signalling_host = ""
+        self.path_proven = False
+        self.established = False
+        self.held = False
+        self.sent = False
+        self.heard = False
+        self.source: object = None
+        self.sink: object = None
+        self.final_statistics: StreamStatistics | None = None
+
+    @property
+    def state(self) -> MediaState:
+        """How far the audio is."""
+        return self.machine.state
+
+    @property
+    def statistics(self) -> StreamStatistics | None:
+        """Counters, live or as they were when the row was closed."""
+        return self.final_statistics if self.stream is None else self.stream.statistics
+
+    @property
+    def both_ways(self) -> bool:
+        """Whether the agreement lets audio run in both directions."""
+        return self.sends and self.receives
+
+    @property
+    def sends(self) -> bool:
+        """Whether the agreement has us send, and says where to."""
+        audio = None if self.agreement is None else self.agreement.audio
+        return audio is not None and audio.direction.sends and audio.remote is not None
+
+    @property
+    def receives(self) -> bool:
+        """Whether the agreement has us receive."""
+        return self.agreement is not None and self.agreement.audio.direction.receives
+
+    def agreed(self, agreement: NegotiatedMedia) -> None:
+        """The second description of an exchange was written or read."""
+        self.agreement = agreement
+        self.machine.feed(AgreementReached())
+
+    def saw(self, kind: MediaEvent) -> bool:
+        """Note what the plane saw; True where that made the media active."""
+        if kind is MediaEvent.FIRST_SENT:
+            self.sent = True
+        elif kind is MediaEvent.STALLED:
+            self.heard = False
+            self.machine.feed(Silenced())
+        else:
+            self.heard = True
+        complete = (self.sent or not self.sends) and (self.heard or not self.receives)
+        if not complete or self.state is not MediaState.ESTABLISHED:
+            return False
+        if not (self.sends or self.receives):
+            return False
+        self.machine.feed(AllDirectionsSeen())
+        return True
+
+
+class _HasMedia(Protocol):
+    """A session as the controller sees it."""
+
+    media: SessionMedia
+
+
+class MediaSessionController:
+    """Opens, establishes and closes the media of sessions; the same calls for both roles."""
+
+    def __init__(self, plane: MediaPlane, *, nat: bool | None = None) -> None:
+        self.plane = plane
+        self._nat = nat
+
+    def open(self, session: _HasMedia, local_ip: str, now: int) -> Address:
+        """Lease ports and open a row for receiving; returns where RTP will arrive.
+
+        Raises `NoPortsError` where the range is used up.
+        """
+        media = session.media
+        stream = self.plane.open(local_ip, now)
+        stream.owner = session
+        media.stream = stream
+        if media.source is not None:
+            stream.set_source(media.source)
+        if media.sink is not None:
+            stream.set_sink(media.sink)
+        return stream.local
+
+    def expect_early(self, session: _HasMedia, ip: str) -> None:
+        """Play what comes from ``ip`` even before there is an agreement (RFC 3264 section 5.1)."""
+        if session.media.stream is not None:
+            session.media.stream.expect_early(ip)
+
+    def establish_media_flow(
+        self, session: _HasMedia, remote_address: Address | None, now: int
+    ) -> None:
+        """Make the agreement true: receiving as agreed, remote set, transmission running.
+
+        Called once per agreement, in the turn in which the second description was sent or
+        received, whatever the role.  ``remote_address`` None (hold, no address) leaves the
+        row receiving and sends nothing.
+        """
+        media = session.media
+        stream, agreement = media.stream, media.agreement
+        assert stream is not None and agreement is not None, "established before it was agreed"
+        media.sent = media.heard = False
+        stream.establish(
+            agreement.audio, signalling_host=media.signalling_host, nat=self._nat, now=now
+        )
+        if agreement.audio.direction.sends and remote_address is not None:
+            self.start_audio_transmission(session, now)
+        else:
+            self.stop_audio_transmission(session)
+        media.machine.feed(FlowEstablished())
+        media.established = True
+
+    def start_audio_transmission(self, session: _HasMedia, now: int) -> None:
+        """Send the row's source, silence if it has none, to the remote address."""
+        media = session.media
+        if media.stream is not None:
+            media.stream.start_transmission(now, media.path_proven)
+
+    def stop_audio_transmission(self, session: _HasMedia) -> None:
+        """Send no more RTP; receiving and RTCP go on."""
+        if session.media.stream is not None:
+            session.media.stream.stop_transmission()
+
+    def update_remote_address(self, session: _HasMedia, remote_address: Address) -> None:
+        """Send RTP to ``remote_address`` from the next frame on."""
+        if session.media.stream is not None:
+            session.media.stream.update_remote_address(remote_address)
+
+    def prove_path(self, session: _HasMedia) -> None:
+        """The ACK came: somebody who can read our answers asked for this media."""
+        session.media.path_proven = True
+        if session.media.stream is not None:
+            session.media.stream.prove_path()
+
+    def set_source(self, session: _HasMedia, source: object) -> None:
+        """Play ``source``, now or as soon as the row is open."""
+        session.media.source = source
+        if session.media.stream is not None:
+            session.media.stream.set_source(source)
+
+    def set_sink(self, session: _HasMedia, sink: object) -> None:
+        """Hand what is heard to ``sink``, now or as soon as the row is open."""
+        session.media.sink = sink
+        if session.media.stream is not None:
+            session.media.stream.set_sink(sink)
+
+    def close(self, session: _HasMedia, now: int) -> None:
+        """Say RTCP BYE, finish recordings, give the row and its ports back."""
+        media = session.media
+        stream, media.stream = media.stream, None
+        if stream is not None:
+            media.final_statistics = stream.close(now)
+        media.machine.feed(StreamClosed())

@@ -1,0 +1,68 @@
+"""Why calls end, in the words of RFC 3261, RFC 3326 (Reason) and Q.850."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from sessioncore.sip.message import Message, Response
+from sessioncore.vocabulary import EndedBy, EndReason
+
+__all__ = ["answered_with", "ended_by_peer", "local_reason", "q850_cause"]
+
+_CAUSE: Final = re.compile(rb'Q\.850\s*;(?:[^,"]|"[^"]*")*?cause\s*=\s*([0-9]{1,3})', re.IGNORECASE)
+_TEXT: Final = re.compile(rb'text\s*=\s*"((?:[^"\\]|\\.){0,200})"', re.IGNORECASE)
+_LONGEST_PHRASE: Final = 200
+
+# RFC 3398 section 8.2.6.1 read backwards, as far as it says anything a person would miss.
+_CAUSE_OF_STATUS: Final = {
+    403: 21,
+    404: 1,
+    408: 102,
+    410: 22,
+    480: 18,
+    484: 28,
+    486: 17,
+    487: 127,
+    488: 65,
+    500: 41,
+    502: 38,
+    503: 41,
+    504: 102,
+    600: 17,
+    603: 21,
+    604: 1,
+}
+
+
+def _words(raw: bytes) -> str:
+    return raw[:_LONGEST_PHRASE].decode("utf-8", "backslashreplace")
+
+
+def q850_cause(message: Message) -> int | None:
+    """The Q.850 cause of the message's Reason header (RFC 3326), if it names one."""
+    for value in message.all(b"Reason"):
+        found = _CAUSE.search(value)
+        if found:
+            return int(found[1])
+    return None
+
+
+def answered_with(response: Response) -> EndReason:
+    """The end of a call whose INVITE got a final response other than 2xx."""
+    text = _words(response.reason) or f"answered {response.status}"
+    cause = q850_cause(response) or _CAUSE_OF_STATUS.get(response.status)
+    return EndReason(EndedBy.REMOTE, text, response.status, cause)
+
+
+def ended_by_peer(message: Message, text: str, status: int | None = None) -> EndReason:
+    """The end of a call by the peer's BYE or CANCEL; 16 is normal call clearing."""
+    reason = message.first(b"Reason")
+    found = None if reason is None else _TEXT.search(reason)
+    words = _words(found[1]) if found else ""
+    return EndReason(EndedBy.REMOTE, words or text, status, q850_cause(message) or 16)
+
+
+def local_reason(text: str, status: int | None = None) -> EndReason:
+    """The end of a call by this side; 16 is normal call clearing."""
+    return EndReason(EndedBy.LOCAL, text, status, _CAUSE_OF_STATUS.get(status or 0, 16))

@@ -1,0 +1,389 @@
+"""One leg of a call: the INVITE session as one table for both roles.
+
+Pure: the table says what has to happen (`SendBye`, `RefuseInvite`, `Finish`, ...); who owns
+the leg carries it out.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from attrs import define
+
+from sessioncore.table import Machine, Table, ignore, impossible, on
+from sessioncore.vocabulary import EndReason, SessionRole
+
+__all__ = [
+    "SESSION",
+    "AckMissing",
+    "AckRead",
+    "AckWritten",
+    "AnswerWritten",
+    "ByeAnswered",
+    "ByeRead",
+    "CancelRead",
+    "FailureRead",
+    "Finish",
+    "GiveUp",
+    "HangUp",
+    "InviteRead",
+    "InviteWritten",
+    "ProvisionalRead",
+    "Refuse",
+    "RefuseInvite",
+    "SendBye",
+    "SendCancel",
+    "Session",
+    "SessionState",
+    "SuccessRead",
+]
+
+
+class SessionState(Enum):
+    """Where a leg stands; the same states for caller and callee."""
+
+    PREPARED = "Prepared"
+    CALLING = "Calling"
+    PROCEEDING = "Proceeding"
+    INCOMING = "Incoming"
+    ANSWERED = "Answered"
+    CONFIRMED = "Confirmed"
+    CANCELLING = "Cancelling"
+    LEAVING = "Leaving"
+    ENDING = "Ending"
+    ENDED = "Ended"
+
+    __hash__ = object.__hash__
+
+    def __str__(self) -> str:
+        return self.value
+
+
+# Inputs.  Those with a reason end the leg; the reason of the first of them is kept.
+
+
+@define(eq=False)
+class InviteWritten:
+    """UAC: the INVITE left."""
+
+
+@define(eq=False)
+class InviteRead:
+    """UAS: an INVITE arrived that nothing speaks against."""
+
+
+@define(eq=False)
+class ProvisionalRead:
+    """UAC: a 1xx arrived."""
+
+
+@define(eq=False)
+class SuccessRead:
+    """UAC: the first 2xx arrived."""
+
+
+@define(eq=False)
+class FailureRead:
+    """UAC: a final response other than 2xx arrived."""
+
+    reason: EndReason
+
+
+@define(eq=False)
+class AnswerWritten:
+    """UAS: the first 2xx left."""
+
+
+@define(eq=False)
+class AckWritten:
+    """UAC: the ACK of the 2xx left."""
+
+
+@define(eq=False)
+class AckRead:
+    """UAS: the ACK of the 2xx arrived."""
+
+
+@define(eq=False)
+class AckMissing:
+    """UAS: 64*T1 passed without an ACK (RFC 3261 section 13.3.1.4)."""
+
+    reason: EndReason
+
+
+@define(eq=False)
+class HangUp:
+    """This side wants the call to end; ``status`` answers an INVITE still unanswered."""
+
+    reason: EndReason
+    status: int = 603
+
+
+@define(eq=False)
+class Refuse:
+    """UAS: the application refuses or redirects; ``headers`` go into the answer."""
+
+    reason: EndReason
+    status: int
+    phrase: bytes | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@define(eq=False)
+class CancelRead:
+    """UAS: a CANCEL for the unanswered INVITE arrived."""
+
+    reason: EndReason
+
+
+@define(eq=False)
+class ByeRead:
+    """The peer ended the dialog."""
+
+    reason: EndReason
+
+
+@define(eq=False)
+class ByeAnswered:
+    """Our BYE got a final response, or none will come."""
+
+
+@define(eq=False)
+class GiveUp:
+    """Nothing more can be sent or expected: timeout, transport failure, forced stop."""
+
+    reason: EndReason
+
+
+# Effects.
+
+
+@define(eq=False)
+class SendCancel:
+    """Withdraw the INVITE; the transaction layer waits for a 1xx first (section 9.1)."""
+
+
+@define(eq=False)
+class SendBye:
+    """End the dialog."""
+
+
+@define(eq=False)
+class RefuseInvite:
+    """Answer the INVITE with a final response other than 2xx."""
+
+    status: int
+    phrase: bytes | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@define(eq=False)
+class Finish:
+    """The leg is over: close its media, tell everybody."""
+
+
+_SEND_CANCEL = (SendCancel(),)
+_SEND_BYE = (SendBye(),)
+_FINISH = (Finish(),)
+
+
+def _keep_reason(session: Session, given: _Ending) -> None:
+    if session.reason is None:
+        session.reason = given.reason
+
+
+_Ending = FailureRead | AckMissing | HangUp | Refuse | CancelRead | ByeRead | GiveUp
+
+
+def _finish(session: Session, given: _Ending) -> tuple[object, ...]:
+    _keep_reason(session, given)
+    return _FINISH
+
+
+def _finished(session: Session, given: object) -> tuple[object, ...]:
+    return _FINISH
+
+
+def _cancel(session: Session, given: HangUp) -> tuple[object, ...]:
+    _keep_reason(session, given)
+    return _SEND_CANCEL
+
+
+def _remember(session: Session, given: _Ending) -> tuple[object, ...]:
+    _keep_reason(session, given)
+    return ()
+
+
+def _bye(session: Session, given: _Ending) -> tuple[object, ...]:
+    _keep_reason(session, given)
+    return _SEND_BYE
+
+
+def _bye_now(session: Session, given: object) -> tuple[object, ...]:
+    return _SEND_BYE
+
+
+def _answered(session: Session, given: object) -> tuple[object, ...]:
+    session.answered = True
+    return ()
+
+
+def _refuse(session: Session, given: Refuse) -> tuple[object, ...]:
+    _keep_reason(session, given)
+    return (RefuseInvite(given.status, given.phrase, given.headers), Finish())
+
+
+def _decline(session: Session, given: HangUp) -> tuple[object, ...]:
+    _keep_reason(session, given)
+    return (RefuseInvite(given.status), Finish())
+
+
+def _terminate_request(session: Session, given: CancelRead | ByeRead) -> tuple[object, ...]:
+    # 487 for a CANCEL (RFC 3261 section 9.2) and for a BYE before the answer (15.1.2).
+    _keep_reason(session, given)
+    return (RefuseInvite(487), Finish())
+
+
+_S = SessionState
+_UAC_BEFORE_ANSWER = (_S.CALLING, _S.PROCEEDING)
+_OPEN = (_S.ANSWERED, _S.CONFIRMED, _S.LEAVING, _S.ENDING)
+_ANY_BUT_ENDED = tuple(state for state in SessionState if state is not _S.ENDED)
+_ROLE = "the role of the leg rules it out"
+_LATE = "the leg is over; what still arrives is answered by the transactions"
+
+SESSION = Table(
+    "session",
+    states=SessionState,
+    inputs=[
+        InviteWritten,
+        InviteRead,
+        ProvisionalRead,
+        SuccessRead,
+        FailureRead,
+        AnswerWritten,
+        AckWritten,
+        AckRead,
+        AckMissing,
+        HangUp,
+        Refuse,
+        CancelRead,
+        ByeRead,
+        ByeAnswered,
+        GiveUp,
+    ],
+    initial=_S.PREPARED,
+    final=[_S.ENDED],
+    rows=[
+        # --- both roles: how a leg begins
+        on(_S.PREPARED, InviteWritten, _S.CALLING),
+        on(_S.PREPARED, InviteRead, _S.INCOMING),
+        impossible(
+            tuple(s for s in SessionState if s is not _S.PREPARED),
+            InviteWritten,
+            InviteRead,
+            because="a leg has one INVITE; a re-INVITE belongs to its dialog",
+        ),
+        on(_S.PREPARED, HangUp, _S.ENDED, _finish),
+        # --- UAC, before the answer
+        on(_UAC_BEFORE_ANSWER, ProvisionalRead, _S.PROCEEDING),
+        on(_UAC_BEFORE_ANSWER, SuccessRead, _S.ANSWERED, _answered),
+        on(_UAC_BEFORE_ANSWER, FailureRead, _S.ENDED, _finish),
+        on(_UAC_BEFORE_ANSWER, HangUp, _S.CANCELLING, _cancel),
+        ignore(_S.CANCELLING, ProvisionalRead, because="the CANCEL is under way"),
+        on(_S.CANCELLING, SuccessRead, _S.LEAVING, _answered, "CANCEL crossed a 2xx: ACK, BYE"),
+        on(_S.CANCELLING, FailureRead, _S.ENDED, _finish),
+        ignore(_S.CANCELLING, HangUp, because="it is being hung up"),
+        ignore(_OPEN, ProvisionalRead, FailureRead, because="another fork of an answered call"),
+        ignore(_OPEN, SuccessRead, because="repeats and forks are settled per dialog"),
+        impossible(
+            (_S.PREPARED, _S.INCOMING), ProvisionalRead, SuccessRead, FailureRead, because=_ROLE
+        ),
+        # --- UAS, before the answer
+        on(_S.INCOMING, AnswerWritten, _S.ANSWERED, _answered),
+        on(_S.INCOMING, Refuse, _S.ENDED, _refuse),
+        on(_S.INCOMING, HangUp, _S.ENDED, _decline),
+        on(_S.INCOMING, CancelRead, _S.ENDED, _terminate_request),
+        on(_S.INCOMING, ByeRead, _S.ENDED, _terminate_request),
+        ignore(_OPEN, CancelRead, because="a CANCEL after the 2xx has no effect (section 9.2)"),
+        impossible(
+            (_S.PREPARED, *_UAC_BEFORE_ANSWER, _S.CANCELLING, *_OPEN),
+            AnswerWritten,
+            Refuse,
+            because="only an unanswered incoming call is answered or refused",
+        ),
+        impossible((_S.PREPARED, *_UAC_BEFORE_ANSWER, _S.CANCELLING), CancelRead, because=_ROLE),
+        # --- between 2xx and ACK; a BYE of ours waits for the ACK or 64*T1 (section 15)
+        on(_S.ANSWERED, AckWritten, _S.CONFIRMED),
+        on(_S.ANSWERED, AckRead, _S.CONFIRMED),
+        on(_S.ANSWERED, AckMissing, _S.ENDING, _bye),
+        on(_S.ANSWERED, HangUp, _S.LEAVING, _remember),
+        on(_S.ANSWERED, ByeRead, _S.ENDED, _finish),
+        on(_S.LEAVING, AckWritten, _S.ENDING, _bye_now),
+        on(_S.LEAVING, AckRead, _S.ENDING, _bye_now),
+        on(_S.LEAVING, AckMissing, _S.ENDING, _bye),
+        on(_S.LEAVING, ByeRead, _S.ENDED, _finish),
+        ignore(_S.LEAVING, HangUp, because="it is being hung up"),
+        # --- the confirmed dialog
+        ignore((_S.CONFIRMED, _S.ENDING), AckWritten, AckRead, because="an ACK again"),
+        on(_S.CONFIRMED, AckMissing, _S.ENDING, _bye, "no ACK to the 2xx of a re-INVITE"),
+        on(_S.CONFIRMED, HangUp, _S.ENDING, _bye),
+        on(_S.CONFIRMED, ByeRead, _S.ENDED, _finish),
+        # --- our BYE is out
+        on(_S.ENDING, ByeAnswered, _S.ENDED, _finished),
+        ignore(_S.ENDING, HangUp, AckMissing, because="the BYE is out"),
+        ignore(_S.ENDING, ByeRead, because="BYEs crossed; ours will be answered too"),
+        impossible(
+            tuple(s for s in _ANY_BUT_ENDED if s is not _S.ENDING),
+            ByeAnswered,
+            because="no BYE of ours is out",
+        ),
+        impossible(
+            (_S.PREPARED, *_UAC_BEFORE_ANSWER, _S.INCOMING, _S.CANCELLING),
+            AckWritten,
+            AckRead,
+            AckMissing,
+            because="there is no 2xx yet",
+        ),
+        impossible(_S.PREPARED, ByeRead, because="there is no dialog yet"),
+        on((*_UAC_BEFORE_ANSWER, _S.CANCELLING), ByeRead, note="a stray BYE of an early dialog"),
+        # --- the end
+        on(_ANY_BUT_ENDED, GiveUp, _S.ENDED, _finish),
+        ignore(
+            _S.ENDED,
+            ProvisionalRead,
+            SuccessRead,
+            FailureRead,
+            AckWritten,
+            AckRead,
+            AckMissing,
+            HangUp,
+            CancelRead,
+            ByeRead,
+            ByeAnswered,
+            GiveUp,
+            because=_LATE,
+        ),
+        impossible(_S.ENDED, AnswerWritten, Refuse, because="the leg is over"),
+    ],
+)
+
+
+class Session(Machine):
+    """One leg: its role, its ids, where it stands, and why it ended."""
+
+    __slots__ = ("answered", "call_id", "name", "reason", "role")
+    table = SESSION
+    state: SessionState
+
+    def __init__(self, role: SessionRole, name: str, call_id: str) -> None:
+        super().__init__()
+        self.role = role
+        self.name = name
+        self.call_id = call_id
+        self.answered = False
+        self.reason: EndReason | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can come of this leg."""
+        return self.state is SessionState.ENDED

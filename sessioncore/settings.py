@@ -1,0 +1,80 @@
+"""What an embedder may set, checked when it is made."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from ipaddress import ip_address
+
+from attrs import field, frozen
+
+from sessioncore.errors import ConfigurationError
+from sessioncore.vocabulary import CODECS, Codec
+
+__all__ = ["Settings"]
+
+
+def _product() -> str:
+    try:
+        return f"sessioncore/{version('sessioncore')}"
+    except PackageNotFoundError:
+        return "sessioncore"
+
+
+def _ip_literal(_settings: object, attribute: object, value: str | None) -> None:
+    if value is None:
+        return
+    name = getattr(attribute, "name", "address")
+    try:
+        address = ip_address(value)
+    except ValueError:
+        raise ConfigurationError(f"{name}: {value!r} is no IP address; give a literal") from None
+    if address.is_unspecified or address.is_multicast:
+        raise ConfigurationError(f"{name}: {value} cannot be reached; give one host's address")
+
+
+def _port_range(_settings: object, _attribute: object, value: tuple[int, int]) -> None:
+    first, last = value
+    if not (1024 <= first < last <= 65535) or last - first < 1:
+        raise ConfigurationError(
+            f"RTP ports {first}-{last}: give a range of at least two ports in 1024-65535"
+        )
+
+
+def _known_codecs(_settings: object, _attribute: object, value: tuple[str, ...]) -> None:
+    unknown = [name for name in value if name not in CODECS]
+    if unknown or not value:
+        raise ConfigurationError(
+            f"codecs {', '.join(unknown) or 'none'}: choose from {', '.join(CODECS)}"
+        )
+
+
+def _positive(_settings: object, attribute: object, value: int) -> None:
+    if value < 1:
+        raise ConfigurationError(f"{getattr(attribute, 'name', 'value')} {value}: give 1 or more")
+
+
+@frozen
+class Settings:
+    """Where to listen, what to say of ourselves, what to speak, how much to take on.
+
+    ``listen``: SIP sockets such as ``udp:5060:interface=127.0.0.1``.  ``advertise``: the IP
+    that Contact and Via name instead of the local one.  ``media_ip``: the IP that ``c=`` names
+    instead of the local one.  ``rtp_ports``: first and last port, inclusive.  ``codecs``:
+    RFC 3551 names, preferred first.  ``nat``: True treats every peer as behind a NAT, False
+    none, None (the default) goes by whether its SDP address differs from its SIP source.
+    Raises `ConfigurationError` on a value that cannot work.
+    """
+
+    listen: tuple[str, ...] = ("udp:5060",)
+    advertise: str | None = field(default=None, validator=_ip_literal)
+    media_ip: str | None = field(default=None, validator=_ip_literal)
+    rtp_ports: tuple[int, int] = field(default=(40000, 49999), validator=_port_range)
+    codecs: tuple[str, ...] = field(default=("PCMU", "PCMA"), validator=_known_codecs)
+    max_calls: int = field(default=2000, validator=_positive)
+    nat: bool | None = None
+    user_agent: str = field(factory=_product)
+
+    @property
+    def codec_list(self) -> tuple[Codec, ...]:
+        """The codecs as values."""
+        return tuple(CODECS[name] for name in self.codecs)

@@ -11,6 +11,7 @@ from attrs import asdict, frozen
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from sessioncore.errors import CallFailed, ConfigurationError
 from sessioncore.events import Event
@@ -231,7 +232,7 @@ class SessionManager:
             uri, from_uri=from_uri, source=source, sink=sink, late_offer=late_offer
         )
         # A call that cannot be placed ends; whoever waits for it is told there.
-        call.place().addErrback(lambda failure: failure.trap(CallFailed) and None)
+        call.place().addErrback(_told_elsewhere)
         return call
 
     @property
@@ -308,11 +309,15 @@ class SessionManager:
         return self._random_bits(32) * limit >> 32
 
 
+def _told_elsewhere(failure: Failure) -> None:
+    failure.trap(CallFailed)  # type: ignore[no-untyped-call]
+
+
 def _handler(given: Any) -> IncomingHandler | None:
     if given is None or not ICallHandler.providedBy(given):
-        return given  # type: ignore[no-any-return]
-    return given.incoming_call  # type: ignore[no-any-return]
+        return given
+    return given.incoming_call
 
 
 def _event_sink(given: Any) -> EventSink:
-    return given.event if IEventSink.providedBy(given) else given  # type: ignore[no-any-return]
+    return given.event if IEventSink.providedBy(given) else given

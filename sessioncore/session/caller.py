@@ -265,6 +265,8 @@ class Caller:
         now = self._all.now()
         self._all.emit(leg, events.AckSent, now)
         if wanted and leg.late_offer and problem is None:
+            # The answer has just left in the ACK: only now is it agreed.
+            self._all.agree(leg)
             self._all.establish(leg, now)
         if wanted:
             self._all.emit(leg, events.DialogEstablished, now)
@@ -304,7 +306,5 @@ class Caller:
                 return negotiation.make_refusing_answer(description_in(response)), problem
             except SdpParseError:
                 return b"", problem
-        assert negotiation.agreement is not None
         leg.local_description = answer
-        leg.media.agreed(negotiation.agreement)
         return answer, None

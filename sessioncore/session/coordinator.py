@@ -161,7 +161,7 @@ class SessionCoordinator:
         self._wake = wake
         self._publish = emit
         self._dialogs: dict[bytes, Leg] = {}
-        self._policy = MediaPolicy(codecs=settings.codec_list)
+        self._policy = MediaPolicy(settings.codec_list)
         self._named = 0
         self._idle: Deferred[None] | None = None
         self._callee = Callee(self)
@@ -356,6 +356,12 @@ class SessionCoordinator:
         _, port = self.media.open(leg, ip, now)
         self._wake()
         leg.negotiation.local = (self.settings.media_ip or ip, port)
+
+    def agree(self, leg: Leg) -> None:
+        """The second description of the leg's dialog was written or read."""
+        agreement = leg.negotiation.agreement
+        assert agreement is not None
+        leg.media.agreed(agreement)
 
     def establish(self, leg: Leg, now: int) -> None:
         """Make the agreement true; once per agreement, the same for both roles."""

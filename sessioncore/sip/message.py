@@ -84,9 +84,7 @@ class Message:
     def first(self, name: bytes) -> bytes | None:
         """The raw value of the first header field of that name, or None."""
         value = self._firsts.get(name)
-        if value is None and name not in CANONICAL:
-            return self._firsts.get(header_key(name))
-        return value
+        return self._firsts.get(header_key(name)) if value is None else value
 
     def all(self, name: bytes) -> list[bytes]:
         """The raw values of all header fields of that name, in order, commas untouched."""
@@ -116,7 +114,12 @@ class Message:
     def via(self) -> Via:
         """The topmost Via."""
         value = self._required(b"Via")
-        return parse_via(split_list(value)[0] if b"," in value else value)
+        if b"," not in value:
+            return parse_via(value)
+        items = split_list(value)
+        if b"" in items:
+            raise SipParseError("an empty value among the Vias")
+        return parse_via(items[0])
 
     @_lazy
     def via_count(self) -> int:
@@ -326,6 +329,8 @@ def _read_start(line: bytes, body: bytes, raw: bytes) -> tuple[Request | Respons
         match = grammar.SLOPPY_REQUEST_LINE.fullmatch(line)
         if match is None:
             raise SipParseError("neither request line nor status line")
+    if len(line) > grammar.MAX_LINE:
+        fault = "a request line above 16,384 bytes"
     method, uri, version = match.groups()
     if version != b"SIP/2.0" and version.upper() != b"SIP/2.0":
         fault = _VERSION
@@ -361,7 +366,7 @@ def _read_headers(lines: list[bytes], message: Message) -> str | None:
             message._repeated.setdefault(key, [firsts[key]]).append(value)
         else:
             firsts[key] = value
-    if len(message.raw) > grammar.MAX_LINE and max(map(len, lines)) > grammar.MAX_LINE:
+    if len(message.raw) > grammar.MAX_LINE and any(len(line) > grammar.MAX_LINE for line in lines):
         fault = "a header line above 16,384 bytes"
     return fault
 
@@ -371,15 +376,16 @@ def _read_folded(lines: list[bytes], message: Message) -> str | None:
     message.headers.clear()
     message._firsts.clear()
     message._repeated.clear()
-    if lines[0][:1] in _SPACE:
-        return "a continuation of the start line"
+    fault = None
     fields: list[list[bytes]] = []
     for line in lines:
-        if line[:1] in _SPACE:
+        if line[:1] not in _SPACE:
+            fields.append([line])
+        elif fields:
             fields[-1].append(line.strip(b" \t"))
         else:
-            fields.append([line])
-    return _read_headers([b" ".join(parts) for parts in fields], message)
+            fault = "a continuation of the start line"
+    return _read_headers([b" ".join(parts) for parts in fields], message) or fault
 
 
 def _frame(message: Message) -> str | None:
@@ -497,8 +503,8 @@ def build_response(
     firsts = request._firsts
     if reason is None:
         reason = REASONS.get(status, b"Unknown")
-    elif b"\r" in reason or b"\n" in reason:
-        raise ValueError("line break in the reason phrase")
+    if grammar.LINE_BREAK.search(reason + (to_tag or b"") + (via or b"")):
+        raise ValueError("line break in reason phrase, To tag or Via")
     parts = [b"SIP/2.0 %d %b\r\n" % (status, reason)]
     _copy_vias(request, via, parts)
     if record_route and b"Record-Route" in firsts:

@@ -1,0 +1,583 @@
+"""Messages: framing, header fields, typed values, limits, and the way back to bytes."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from sessioncore.errors import SipParseError
+from sessioncore.sip.message import (
+    Message,
+    Request,
+    Response,
+    build_request,
+    build_response,
+    parse_message,
+    required_faults,
+)
+from sessioncore.sip.values import Uri
+
+modest = settings(deadline=None, max_examples=200, derandomize=True)
+
+INVITE = b"""\
+INVITE sip:service@10.0.0.1:5060 SIP/2.0\r
+Via: SIP/2.0/UDP 10.0.0.2:5061;branch=z9hG4bK-1;rport\r
+From: "Alice" <sip:alice@10.0.0.2>;tag=88sja8x\r
+To: <sip:service@10.0.0.1:5060>\r
+Call-ID: 987asjd97y7atg\r
+CSeq: 986759 INVITE\r
+Contact: <sip:alice@10.0.0.2:5061>\r
+Max-Forwards: 70\r
+Record-Route: <sip:p1;lr>, <sip:p2;lr>\r
+Content-Type: application/sdp\r
+Content-Length: 4\r
+\r
+v=0\n"""
+RESPONSE = INVITE.replace(b"INVITE sip:service@10.0.0.1:5060 SIP/2.0", b"SIP/2.0 180 Ringing")
+TYPED = [
+    name
+    for kind in (Message, Request)
+    for name, value in vars(kind).items()
+    if not name.startswith("_") and not callable(value)
+]
+
+
+def request(data: bytes) -> Request:
+    message = parse_message(data)
+    assert isinstance(message, Request)
+    return message
+
+
+def response(data: bytes) -> Response:
+    message = parse_message(data)
+    assert isinstance(message, Response)
+    return message
+
+
+def with_lines(*lines: bytes, without: bytes = b"") -> bytes:
+    """The INVITE without body and some header, with further lines before its end."""
+    head = INVITE.partition(b"Content-Type")[0].split(b"\r\n")[:-1]
+    kept = [line for line in head if not without or not line.startswith(without)]
+    return b"\r\n".join([*kept, *lines, b"", b""])
+
+
+class ReadingTests(SynchronousTestCase):
+    def test_request(self) -> None:
+        invite = request(INVITE)
+        self.assertEqual((invite.method, invite.uri), (b"INVITE", b"sip:service@10.0.0.1:5060"))
+        self.assertEqual(invite.request_uri.port, 5060)
+        self.assertEqual(invite.via.branch, b"z9hG4bK-1")
+        self.assertEqual(invite.via_count, 1)
+        self.assertEqual((invite.from_tag, invite.to_tag), (b"88sja8x", None))
+        self.assertEqual((invite.from_.tag, invite.from_.display), (b"88sja8x", b'"Alice"'))
+        self.assertEqual(invite.call_id, b"987asjd97y7atg")
+        self.assertEqual((invite.cseq.number, invite.cseq.method), (986759, b"INVITE"))
+        assert invite.contact is not None
+        self.assertEqual(bytes(invite.contact.uri), b"sip:alice@10.0.0.2:5061")
+        self.assertEqual([bytes(r.uri) for r in invite.record_routes], [b"sip:p1;lr", b"sip:p2;lr"])
+        self.assertEqual(invite.routes, [])
+        self.assertEqual((invite.content_type, invite.content_length), (b"application/sdp", 4))
+        self.assertEqual((invite.max_forwards, invite.expires, invite.date), (70, None, None))
+        self.assertEqual((invite.body, invite.raw), (b"v=0\n", INVITE))
+        self.assertIsNone(required_faults(invite))
+        self.assertIn("INVITE", repr(invite))
+
+    def test_response(self) -> None:
+        ringing = response(RESPONSE)
+        self.assertEqual((ringing.status, ringing.reason), (180, b"Ringing"))
+        self.assertIsNone(required_faults(ringing))
+        self.assertIn("180", repr(ringing))
+
+    def test_typedValuesAreReadOnce(self) -> None:
+        invite = request(INVITE)
+        for name in ("via", "from_", "contacts", "request_uri"):
+            self.assertIs(getattr(invite, name), getattr(invite, name))
+
+    def test_typedAloneSayTheSameAsAfterRequiredFaults(self) -> None:
+        alone, checked = request(INVITE), request(INVITE)
+        required_faults(checked)
+        for name in TYPED:
+            self.assertEqual(getattr(alone, name), getattr(checked, name), name)
+
+    def test_headersKeepOrderAndUnknownNames(self) -> None:
+        message = request(with_lines(b"X-oNe: 1", b"v: SIP/2.0/UDP h", b"x-One:2"))
+        self.assertEqual(
+            message.headers[-3:], [(b"X-oNe", b"1"), (b"Via", b"SIP/2.0/UDP h"), (b"x-One", b"2")]
+        )
+        self.assertEqual(message.all(b"X-ONE"), [b"1", b"2"])
+        self.assertEqual(message.first(b"X-One"), b"1")
+        self.assertEqual(message.first(b"V"), b"SIP/2.0/UDP 10.0.0.2:5061;branch=z9hG4bK-1;rport")
+        self.assertIsNone(message.first(b"X-Two"))
+        self.assertIsNone(message.first(b"Require"))
+        self.assertEqual(message.all(b"Require"), [])
+
+    def test_allGivesItsOwnList(self) -> None:
+        message = request(with_lines(b"Z: 1", b"Z: 2"))
+        message.all(b"Z").clear()
+        self.assertEqual(message.all(b"Z"), [b"1", b"2"])
+
+    def test_values(self) -> None:
+        message = request(with_lines(b"Supported: a , b", b"k:", b'K: ",", <,>, '))
+        self.assertEqual(message.values(b"Supported"), [b"a", b"b", b'","', b"<,>"])
+
+    def test_topViaOfSeveral(self) -> None:
+        message = request(
+            with_lines(
+                b'Via: SIP/2.0/UDP a;x=",",SIP/2.0/UDP b', b"v: SIP/2.0/TCP c", without=b"Via"
+            )
+        )
+        self.assertEqual((message.via.host, message.via_count), (b"a", 3))
+
+    def test_date(self) -> None:
+        message = request(with_lines(b"Date: Sat, 13 Nov 2010 23:29:00 GMT"))
+        self.assertEqual(message.date, datetime(2010, 11, 13, 23, 29, tzinfo=UTC))
+        for bad in (b"Sat, 31 Feb 2010 23:29:00 GMT", b"Sat, 13 Nov 2010 23:29:00 EST", b""):
+            message = request(with_lines(b"Date: " + bad))
+            self.assertRaises(SipParseError, lambda message=message: message.date)
+
+    def test_contentType(self) -> None:
+        for text in (
+            b"Application / SDP",
+            b"application/sdp;charset=utf-8",
+            b"application/sdp ; x",
+        ):
+            message = request(with_lines(b"c: " + text))
+            self.assertEqual(message.content_type, b"application/sdp")
+        for bad in (b"", b"sdp", b"application/", b"a b/c", b"a/b c"):
+            message = request(with_lines(b"c: " + bad))
+            self.assertRaises(SipParseError, lambda message=message: message.content_type)
+
+    def test_star(self) -> None:
+        message = request(with_lines(b"Contact: *", without=b"Contact"))
+        assert message.contact is not None
+        self.assertEqual(bytes(message.contact.uri), b"*")
+
+    def test_missing(self) -> None:
+        for line, name in (
+            (b"Via", "via"),
+            (b"From", "from_"),
+            (b"From", "from_tag"),
+            (b"To", "to_tag"),
+            (b"Call-ID", "call_id"),
+            (b"CSeq", "cseq"),
+        ):
+            message = request(with_lines(without=line))
+            error = self.assertRaises(SipParseError, getattr, message, name)
+            self.assertEqual((str(error), error.status), (f"{line.decode()} is missing", 400))
+            self.assertEqual(required_faults(message), f"{line.decode()} is missing")
+
+    def test_callIdIsOneWord(self) -> None:
+        for bad in (b"Call-ID:", b"Call-ID: a b"):
+            message = request(with_lines(bad, without=b"Call-ID"))
+            self.assertIsNotNone(required_faults(message))
+
+    def test_tooManyRoutes(self) -> None:
+        lines = [b"Route: " + b"<sip:p>," * 199 + b"<sip:p>"] * 2
+        message = request(with_lines(*lines))
+        self.assertRaises(SipParseError, lambda: message.routes)
+
+
+class FramingTests(SynchronousTestCase):
+    def refused(self, data: bytes, status: int = 400) -> Request:
+        error = self.assertRaises(SipParseError, parse_message, data)
+        self.assertEqual(error.status, status)
+        assert isinstance(error.request, Request)
+        return error.request
+
+    def dropped(self, data: bytes) -> SipParseError:
+        error = self.assertRaises(SipParseError, parse_message, data)
+        self.assertIsNone(error.request)
+        return error
+
+    def test_bodyIsCutToContentLength(self) -> None:
+        self.assertEqual(request(INVITE + b"INVITE more").body, b"v=0\n")
+
+    def test_withoutContentLengthTheRestIsTheBody(self) -> None:
+        data = INVITE.replace(b"Content-Length: 4\r\n", b"")
+        self.assertEqual(request(data + b"more").body, b"v=0\nmore")
+
+    def test_bodyTooShort(self) -> None:
+        self.assertEqual(self.refused(INVITE[:-1]).body, b"v=0")
+
+    def test_brokenContentLength(self) -> None:
+        for value in (b"-1", b"4 4", b"4,4", b"", b"x", b"+4", b"1_0", b"9" * 50):
+            self.refused(INVITE.replace(b"Length: 4", b"Length: " + value))
+        self.refused(INVITE.replace(b"Length: 4", b"Length: 4\r\nl: 4"))
+        self.assertEqual(request(INVITE.replace(b"Length: 4", b"Length: 0004")).body, b"v=0\n")
+
+    def test_lineBreaksBeforeTheStartLine(self) -> None:
+        message = request(b"\r\n\r\n" + INVITE)
+        self.assertEqual(message.call_id, b"987asjd97y7atg")
+        self.assertTrue(message.raw.startswith(b"\r\n\r\n"))
+
+    def test_keepAlives(self) -> None:
+        for data in (b"", b"\r\n", b"\r\n\r\n", b"\x00", b"\x00\x00\x00\x00", b" "):
+            self.dropped(data)
+
+    def test_lfOnly(self) -> None:
+        """Accepted on UDP; a body keeps its own line ends."""
+        head, _, body = INVITE.partition(b"\r\n\r\n")
+        lf = head.replace(b"\r\n", b"\n") + b"\n\n"
+        message = request(lf + body)
+        self.assertEqual(message.headers, request(INVITE).headers)
+        self.assertEqual(message.body, body)
+        mixed = lf.replace(b"Length: 4", b"Length: 9") + b"a\r\n\r\nb\n\nc"
+        self.assertEqual(request(mixed).body, b"a\r\n\r\nb\n\nc"[:9])
+        half = head.replace(b"\r\nTo", b"\nTo") + b"\r\n\r\n"
+        self.assertEqual(request(half + body).headers, request(INVITE).headers)
+
+    def test_bareCarriageReturn(self) -> None:
+        """Others take it for a line end, so it must not get through to an answer."""
+        for data in (
+            INVITE.replace(b"987asjd", b"987\rX-Evil: 1"),
+            INVITE.replace(b"987asjd", b"987\rX").replace(b"\r\nTo", b"\nTo"),
+            INVITE.replace(b"sip:service@10.0.0.1:5060>", b"sip:service@10.0.0.1:5060>\r"),
+        ):
+            salvaged = self.refused(data)
+            self.assertNotIn(b"\r", b"".join(value for _, value in salvaged.headers))
+
+    def test_folding(self) -> None:
+        for fold in (b"\r\n ", b"\r\n\t", b"\n  ", b" \r\n \r\n\t "):
+            data = INVITE.replace(b"INVITE\r\nContact", b"INVITE\r\nZ: a" + fold + b"b\r\nContact")
+            message = request(data)
+            value = message.first(b"Z")
+            assert value is not None
+            self.assertEqual(value.split(), [b"a", b"b"])
+            self.assertEqual(len(message.headers), len(request(INVITE).headers) + 1)
+            self.assertIsNone(required_faults(message))
+        message = request(INVITE.replace(b"CSeq: 986759 ", b"CSeq:\r\n 986759\r\n\t"))
+        self.assertEqual(message.cseq, (986759, b"INVITE"))
+
+    def test_foldedStartLine(self) -> None:
+        salvaged = self.refused(INVITE.replace(b"\r\nVia", b"\r\n Via"))
+        self.assertEqual(salvaged.headers, request(INVITE).headers[1:])
+
+    def test_noEmptyLine(self) -> None:
+        for data in (INVITE.partition(b"\r\n\r\n")[0], INVITE.partition(b"\r\nContent-Type")[0]):
+            self.assertEqual(self.refused(data).call_id, b"987asjd97y7atg")
+            self.assertEqual(self.refused(data + b"\r\n").call_id, b"987asjd97y7atg")
+
+    def test_oddNames(self) -> None:
+        data = INVITE.replace(b"Call-ID:", b"cAlL-iD \t :").replace(b"Via: ", b"V:")
+        self.assertEqual(request(data).headers, request(INVITE).headers)
+
+    def test_brokenHeaderLines(self) -> None:
+        for line in (b"no colon", b": no name", b"Call ID: x", b"B\x00d: x", b"\xff: x"):
+            salvaged = self.refused(INVITE.replace(b"Max-Forwards: 70", line))
+            self.assertEqual(salvaged.content_type, b"application/sdp")
+            self.assertEqual(len(salvaged.headers), len(request(INVITE).headers) - 1)
+
+    def test_brokenRequestLines(self) -> None:
+        for line in (
+            b"INVITE  sip:a@b SIP/2.0",
+            b"INVITE sip:a@b SIP/2.0 ",
+            b"INVITE sip:a@b ;lr SIP/2.0",
+            b"INVITE\tsip:a@b SIP/2.0",
+        ):
+            salvaged = self.refused(INVITE.replace(INVITE.partition(b"\r\n")[0], line))
+            self.assertEqual(salvaged.method, b"INVITE")
+            self.assertIsNone(
+                required_faults(parse_message(build_response(salvaged, 400, to_tag=b"x")))
+            )
+
+    def test_whatIsNoSip(self) -> None:
+        for line in (
+            b"GET / HTTP/1.1",
+            b"INVITE sip:a@b",
+            b"INVITE SIP/2.0",
+            b"SIP/2.0",
+            b"SIP/2.0 20 OK",
+            b"SIP/2.0 2000 OK",
+            b"SIP/2.0 2x0 OK",
+            b"HTTP/1.1 200 OK",
+        ):
+            self.dropped(INVITE.replace(INVITE.partition(b"\r\n")[0], line))
+
+    def test_versions(self) -> None:
+        salvaged = self.refused(INVITE.replace(b" SIP/2.0\r\nVia", b" SIP/3.0\r\nVia"), 505)
+        self.assertEqual((salvaged.version, salvaged.call_id), (b"SIP/3.0", b"987asjd97y7atg"))
+        self.assertEqual(self.dropped(RESPONSE.replace(b"SIP/2.0 180", b"SIP/3.0 180")).status, 505)
+        # 7.1: the version is compared in any case.
+        request(INVITE.replace(b" SIP/2.0\r\nVia", b" sip/2.0\r\nVia"))
+        response(RESPONSE.replace(b"SIP/2.0 180", b"Sip/2.0 180"))
+
+    def test_otherVersionIs505WhateverElseIsWrong(self) -> None:
+        self.refused(INVITE.replace(b" SIP/2.0\r\nVia", b" SIP/3.0\r\nVia")[:-1], 505)
+
+    def test_brokenResponseIsNotAnswered(self) -> None:
+        self.dropped(RESPONSE[:-1])
+
+    def test_messageLimit(self) -> None:
+        self.assertEqual(self.dropped(INVITE.ljust(65_536)).status, 513)
+        request(INVITE.ljust(65_535))
+
+    def test_headerLimit(self) -> None:
+        room = 256 - 8
+        self.assertEqual(len(request(with_lines(*[b"Z: 1"] * room)).headers), 256)
+        salvaged = self.refused(with_lines(*[b"Z: 1"] * (room + 1)))
+        self.assertEqual(len(salvaged.headers), 256)
+        self.refused(with_lines(*[b"Z: 1", b" 2"] * room))
+
+    def test_lineLimit(self) -> None:
+        request(with_lines(b"Z: " + b"x" * 16_381))
+        self.refused(with_lines(b"Z: " + b"x" * 16_382))
+        # Folding is no way around it.
+        self.refused(with_lines(b"Z:", *[b" " + b"x" * 8000] * 3))
+        self.refused(INVITE.replace(b"sip:service@", b"sip:" + b"s" * 16_384 + b"@", 1))
+        self.refused(b"INVITE sip:" + b"s" * 20_000 + b" SIP/2.0\r\n\r\n")
+        # A long body is no long line.
+        request(with_lines() + b"x" * 40_000)
+
+
+class RequiredFaultTests(SynchronousTestCase):
+    def fault(self, *lines: bytes, without: bytes = b"") -> str | None:
+        return required_faults(request(with_lines(*lines, without=without)))
+
+    def test_none(self) -> None:
+        self.assertIsNone(self.fault())
+
+    def test_repeated(self) -> None:
+        for line in (
+            b"From: <sip:a@b>;tag=1",
+            b"To: <sip:a@b>",
+            b"Call-ID: x",
+            b"CSeq: 986759 INVITE",
+            b"Max-Forwards: 70",
+        ):
+            self.assertIn("more than one", str(self.fault(line)))
+        self.assertIn("more than one", str(self.fault(b"c: a/b", b"c: a/b")))
+        self.assertIsNone(
+            self.fault(b"Contact: <sip:x@y>", b"Via: SIP/2.0/UDP h", b"Z: 1", b"Z: 2")
+        )
+
+    def test_unreadable(self) -> None:
+        for line in (
+            b"Via: x",
+            b"From: x",
+            b"To: <",
+            b"CSeq: x",
+            b"Contact: ;",
+            b"Contact: <sip:a>, ",
+            b"Max-Forwards: 256",
+            b"Max-Forwards: -1",
+        ):
+            self.assertIsNotNone(self.fault(line, without=line.partition(b":")[0]), line)
+
+    def test_optional(self) -> None:
+        self.assertIsNone(self.fault(without=b"Max-Forwards"))
+        self.assertIsNone(self.fault(without=b"Contact"))
+
+    def test_cseqMethod(self) -> None:
+        self.assertIn("method", str(self.fault(b"CSeq: 1 ACK", without=b"CSeq")))
+        # Methods are case-sensitive (7.1).
+        self.assertIn("method", str(self.fault(b"CSeq: 1 invite", without=b"CSeq")))
+        # A response has no method of its own.
+        self.assertIsNone(required_faults(response(RESPONSE.replace(b"9 INVITE", b"9 BYE"))))
+
+    def test_magicCookieAlone(self) -> None:
+        for branch in (b"z9hG4bK", b"Z9HG4BK"):
+            line = b"Via: SIP/2.0/UDP h;branch=" + branch
+            self.assertIn("branch", str(self.fault(line, without=b"Via")))
+        self.assertIsNone(self.fault(b"Via: SIP/2.0/UDP h;branch=1", without=b"Via"))
+        self.assertIsNone(self.fault(b"Via: SIP/2.0/UDP h", without=b"Via"))
+
+    def test_requestUri(self) -> None:
+        data = with_lines()
+        for bad in (b"<sip:a@b>", b"sip:2001:db8::1", b"service"):
+            message = request(data.replace(b"sip:service@10.0.0.1:5060 ", bad + b" "))
+            self.assertIn("URI", str(required_faults(message)))
+        message = request(data.replace(b"sip:service@10.0.0.1:5060 ", b"tel:+1 "))
+        self.assertIsNone(required_faults(message))
+        error = self.assertRaises(SipParseError, lambda: message.request_uri)
+        self.assertEqual(error.status, 416)
+
+
+class BuildingTests(SynchronousTestCase):
+    def test_request(self) -> None:
+        data = build_request(
+            b"BYE", b"sip:a@b", [(b"Via", b"SIP/2.0/UDP h;branch=z9hG4bK1"), (b"Z", b"1")], b"body"
+        )
+        self.assertEqual(
+            data,
+            b"BYE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nZ: 1\r\n"
+            b"Content-Length: 4\r\n\r\nbody",
+        )
+
+    def test_nobodySmugglesLines(self) -> None:
+        for bad in (b"a\r\nZ: 1", b"a\n", b"\ra"):
+            self.assertRaises(ValueError, build_request, b"BYE", b"sip:a", [(b"Z", bad)])
+            self.assertRaises(ValueError, build_request, b"BYE", b"sip:a", [(bad, b"x")])
+            self.assertRaises(ValueError, build_request, b"BYE", bad, [])
+            self.assertRaises(ValueError, build_request, bad, b"sip:a", [])
+            invite = request(INVITE)
+            self.assertRaises(ValueError, build_response, invite, 200, bad)
+            self.assertRaises(ValueError, build_response, invite, 200, headers=[(b"Z", bad)])
+            self.assertRaises(ValueError, build_response, invite, 200, to_tag=bad)
+            self.assertRaises(ValueError, build_response, invite, 200, via=bad)
+        self.assertRaises(ValueError, build_request, b"BYE", b"sip:a b", [])
+
+    def test_response(self) -> None:
+        self.assertEqual(
+            build_response(
+                request(INVITE),
+                200,
+                to_tag=b"t1",
+                headers=[(b"Contact", b"<sip:me>")],
+                body=b"v=0\n",
+                via=b"SIP/2.0/UDP changed",
+                record_route=True,
+            ),
+            b"SIP/2.0 200 OK\r\n"
+            b"Via: SIP/2.0/UDP changed\r\n"
+            b"Record-Route: <sip:p1;lr>, <sip:p2;lr>\r\n"
+            b'From: "Alice" <sip:alice@10.0.0.2>;tag=88sja8x\r\n'
+            b"To: <sip:service@10.0.0.1:5060>;tag=t1\r\n"
+            b"Call-ID: 987asjd97y7atg\r\n"
+            b"CSeq: 986759 INVITE\r\n"
+            b"Contact: <sip:me>\r\n"
+            b"Content-Length: 4\r\n\r\nv=0\n",
+        )
+
+    def test_aTagIsNeverReplaced(self) -> None:
+        data = INVITE.replace(b"5060>\r\nCall", b"5060>;tag=old\r\nCall")
+        answer = response(build_response(request(data), 200, to_tag=b"new"))
+        self.assertEqual(answer.to_tag, b"old")
+
+    def test_unreadableTo(self) -> None:
+        data = INVITE.replace(b"<sip:service@10.0.0.1:5060>\r", b"< x >;Tag = 1\r")
+        self.assertEqual(
+            response(build_response(request(data), 400, to_tag=b"n")).first(b"To"), b"< x >;Tag = 1"
+        )
+        data = INVITE.replace(b"<sip:service@10.0.0.1:5060>\r", b"< x >\r")
+        self.assertEqual(
+            response(build_response(request(data), 400, to_tag=b"n")).first(b"To"), b"< x >;tag=n"
+        )
+
+    def test_viasKeepTheirOrder(self) -> None:
+        data = with_lines(
+            b'Via: SIP/2.0/UDP a;x="," , SIP/2.0/UDP b',
+            b"Via: SIP/2.0/UDP c,SIP/2.0/UDP d",
+            without=b"Via",
+        )
+        answer = response(build_response(request(data), 200, via=b"SIP/2.0/UDP new"))
+        self.assertEqual(
+            answer.values(b"Via"), [b"SIP/2.0/UDP " + host for host in (b"new", b"b", b"c", b"d")]
+        )
+        answer = response(build_response(request(data), 200))
+        self.assertEqual(answer.all(b"Via"), request(data).all(b"Via"))
+
+    def test_timestampGoesIntoA100Only(self) -> None:
+        invite = request(with_lines(b"Timestamp: 54"))
+        self.assertEqual(response(build_response(invite, 100)).first(b"Timestamp"), b"54")
+        self.assertIsNone(response(build_response(invite, 180)).first(b"Timestamp"))
+
+    def test_reasons(self) -> None:
+        invite = request(INVITE)
+        self.assertEqual(response(build_response(invite, 486)).reason, b"Busy Here")
+        self.assertEqual(response(build_response(invite, 486, b"No")).reason, b"No")
+        self.assertEqual(response(build_response(invite, 299)).status, 299)
+
+    @modest
+    @given(
+        st.lists(
+            st.tuples(
+                st.text("abcXYZ-.!%*_+`'~09", min_size=1, max_size=9).map(
+                    lambda s: b"x" + s.encode()
+                ),
+                st.binary(max_size=30).filter(lambda v: b"\r" not in v and b"\n" not in v),
+            ),
+            max_size=8,
+        ),
+        st.binary(max_size=60),
+    )
+    def test_whatIsBuiltIsRead(self, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        expected = [(name, value.strip()) for name, value in headers]
+        built = request(build_request(b"INFO", b"sip:a@b", headers, body))
+        self.assertEqual((built.headers[:-1], built.body), (expected, body))
+        answer = response(build_response(request(INVITE), 200, headers=headers, body=body))
+        self.assertEqual((answer.headers[5:-1], answer.body), (expected, body))
+        self.assertEqual(answer.content_length, len(body))
+
+
+def mutated(data: bytes, seed: int, count: int) -> bytes:
+    """A message with some of its bytes and pieces deleted, repeated, replaced or inserted."""
+    choose = random.Random(seed)
+    pieces = [b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b";", b",", b'"', b"<", b">", b"=", b"\x00"]
+    pieces += [b"%", b"[", b"\xff", b"9" * 12, b"\r\n ", b"Via: ", b"l: 1\r\n", b"SIP/2.0", b"\\"]
+    for _ in range(count):
+        at = choose.randrange(len(data) + 1)
+        to = min(len(data), at + choose.choice((0, 1, 1, 4, 30)))
+        piece = choose.choice([*pieces, data[at:to] * 2, bytes([choose.randrange(256)])])
+        data = data[:at] + piece + data[to:]
+    return data
+
+
+class SurvivalTests(SynchronousTestCase):
+    def survive(self, data: bytes) -> None:
+        """Either parses or raises SipParseError, with every typed value, and can be answered."""
+        try:
+            message: Message = parse_message(data)
+        except SipParseError as error:
+            self.assertIn(error.status, (400, 505, 513))
+            if error.request is None:
+                return
+            message = error.request
+        for name, value in message.headers:
+            self.assertNotRegex(name + value, rb"[\r\n]")
+        fault = required_faults(message)
+        for name in TYPED:
+            if hasattr(type(message), name):
+                try:
+                    getattr(message, name)
+                except SipParseError as error:
+                    self.assertIn(error.status, (400, 416))
+        if isinstance(message, Request):
+            via = None
+            if fault is None:
+                via = message.via.with_received(("192.0.2.1", 5060))
+            answer = response(build_response(message, 400, to_tag=b"t", via=via, record_route=True))
+            if fault is None:
+                self.assertIsNone(required_faults(answer))
+                self.assertEqual(answer.via_count, message.via_count)
+                self.assertEqual(answer.call_id, message.call_id)
+                self.assertEqual(answer.from_tag, message.from_tag)
+                self.assertEqual(answer.to_tag, message.to_tag or b"t")
+                self.assertEqual(answer.via.received, b"192.0.2.1")
+
+    @settings(modest, max_examples=300)
+    @given(st.binary(max_size=200))
+    @example(b"\r\n")
+    @example(b"INVITE sip:a SIP/2.0\r\n\r\n")
+    def test_anyBytes(self, data: bytes) -> None:
+        self.survive(data)
+        self.survive(b"INVITE sip:a@b SIP/2.0\r\n" + data)
+
+    @settings(modest, max_examples=1000)
+    @given(st.integers(0, 2**32), st.integers(1, 6), st.booleans())
+    def test_mutatedMessages(self, seed: int, count: int, answer: bool) -> None:
+        self.survive(mutated(RESPONSE if answer else INVITE, seed, count))
+
+    @modest
+    @given(st.integers(0, 2**32))
+    def test_mutatedFoldedMessages(self, seed: int) -> None:
+        folded = INVITE.replace(b": ", b" :\r\n ").replace(b";", b" \r\n\t; ")
+        self.assertIsNone(required_faults(request(folded)))
+        self.survive(mutated(folded, seed, 3))
+
+    def test_everyPrefix(self) -> None:
+        for end in range(len(INVITE)):
+            self.survive(INVITE[:end])
+
+    def test_everyByteReplaced(self) -> None:
+        for at in range(len(INVITE)):
+            for byte in (b"\x00", b"\n", b"\r", b'"', b"<", b",", b"\xff"):
+                self.survive(INVITE[:at] + byte + INVITE[at + 1 :])
+
+    def test_uriInEveryAddress(self) -> None:
+        invite = request(INVITE)
+        for value in (invite.from_, invite.to, *invite.contacts, *invite.record_routes):
+            self.assertIsInstance(value.uri, Uri)

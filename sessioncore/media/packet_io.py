@@ -105,5 +105,5 @@ class PacketIO(Protocol):
     def failures(self) -> list[Failure]:
         """What went wrong since the last call: errors of sending and ICMP messages."""
 
-    def close(self) -> None:
-        """Close every socket."""
+    def close(self) -> object:
+        """Close every socket; a Deferred where that takes time."""

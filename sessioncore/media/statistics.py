@@ -32,6 +32,10 @@ class MediaEvent(Enum):
     """A key was pressed (RFC 4733); once per press."""
     REFUSED = "refused"
     """ICMP says that nobody listens where we send; at most once in 5 s."""
+    SOURCE_ENDED = "source ended"
+    """A clip came to its end (detail None), or an application's source raised (the error)."""
+    SINK_FAILED = "sink failed"
+    """Detail: a `sessioncore.media.sinks.SinkReport`."""
 
     __hash__ = object.__hash__
 

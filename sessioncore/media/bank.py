@@ -1,0 +1,229 @@
+"""The bank: one row per stream, one numpy array per property, so that a step is for all rows.
+
+Rows are lent lowest first and reused, so the used part stays dense.  Columns are zeroed
+memory of the operating system, which costs nothing until a row touches it; a full bank
+doubles.  Integers are int64 throughout: uint16 wraps in silence, uint64 + int64 is float64.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "CN",
+    "DTMF",
+    "FRAME",
+    "FRAMES_PER_RING",
+    "L16",
+    "NEVER",
+    "NONE",
+    "PCMA",
+    "PCMU",
+    "Bank",
+    "Bools",
+    "Bytes",
+    "Floats",
+    "Ints",
+    "Samples",
+]
+
+Ints: TypeAlias = npt.NDArray[np.int64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+Floats: TypeAlias = npt.NDArray[np.float64]
+Samples: TypeAlias = npt.NDArray[np.int16]
+
+FRAME: Final = 160
+"""Samples of one 20 ms frame at 8,000 Hz, the grain everything is played in."""
+FRAMES_PER_RING: Final = 12
+"""240 ms of jitter ring: 3,840 octets a row."""
+NEVER: Final = -(1 << 62)
+"""A time (ns) before every other; "has not happened"."""
+NONE: Final = -1
+"""No SSRC, no sequence number."""
+
+# What a payload type of a row means; 0 is "was not negotiated".
+PCMU, PCMA, L16, DTMF, CN = range(1, 6)
+
+_DEFAULTS: Final[dict[str, Any]] = {
+    # sending
+    "phase": np.int64(0),
+    "playing": np.bool_(False),
+    "transmitting": np.bool_(False),
+    "latched": np.bool_(False),
+    "unproven": np.bool_(False),
+    "foreign": np.bool_(False),
+    "first_send_pending": np.bool_(False),
+    "marker": np.bool_(False),
+    "codec": np.int64(0),
+    "frames": np.int64(1),
+    "send_payload_type": np.int64(0),
+    "ssrc": np.int64(0),
+    "sequence": np.int64(0),
+    "timestamp": np.int64(0),
+    "packets_sent": np.int64(0),
+    "octets_sent": np.int64(0),
+    "send_errors": np.int64(0),
+    "sending_since": np.int64(NEVER),
+    "sent_at": np.int64(NEVER),
+    # receiving
+    "receiving": np.bool_(False),
+    "stalled": np.bool_(False),
+    "first_receive_pending": np.bool_(False),
+    "attention": np.bool_(False),
+    "heard_at": np.int64(NEVER),
+    "remote_ssrc": np.int64(NONE),
+    "candidate_ssrc": np.int64(NONE),
+    "candidate_sequence": np.int64(0),
+    "first_sequence": np.int64(0),
+    "highest": np.int64(0),
+    "seen": np.uint64(0),
+    "packets_received": np.int64(0),
+    "octets_received": np.int64(0),
+    "former_expected": np.int64(0),
+    "former_received": np.int64(0),
+    "received_before": np.int64(0),
+    "expected_before": np.int64(0),
+    "duplicates": np.int64(0),
+    "invalid": np.int64(0),
+    "unexpected": np.int64(0),
+    "collisions": np.int64(0),
+    "transit": np.int64(0),
+    "jitter": np.float64(0.0),
+    "next_report": np.int64(1 << 62),
+    # jitter ring
+    "play": np.int64(0),
+    "end": np.int64(NEVER),
+    "newest": np.int64(0),
+    "newest_timestamp": np.int64(0),
+    "target": np.int64(2 * FRAME),
+    "slack": np.int64(1 << 62),
+    "noise_level": np.int64(-1),
+    "late": np.int64(0),
+    "overflow": np.int64(0),
+    "inserted": np.int64(0),
+    "dropped": np.int64(0),
+}
+
+
+class Bank:
+    """The columns.  A name of `_DEFAULTS` is an array with one entry per row.
+
+    ``kinds`` uint8[capacity * 128]: what payload type p of row r is, at r * 128 + p.
+    ``ring`` int16[capacity * 12, 160] and ``filled`` bool[capacity * 12]: 12 frames a row.
+    Times are ns; ``play``, ``end``, ``newest``, ``target``, ``slack`` are samples.
+    """
+
+    phase: Ints
+    playing: Bools
+    transmitting: Bools
+    latched: Bools
+    unproven: Bools
+    foreign: Bools
+    first_send_pending: Bools
+    marker: Bools
+    codec: Ints
+    frames: Ints
+    send_payload_type: Ints
+    ssrc: Ints
+    sequence: Ints
+    timestamp: Ints
+    packets_sent: Ints
+    octets_sent: Ints
+    send_errors: Ints
+    sending_since: Ints
+    sent_at: Ints
+    receiving: Bools
+    stalled: Bools
+    first_receive_pending: Bools
+    attention: Bools
+    heard_at: Ints
+    remote_ssrc: Ints
+    candidate_ssrc: Ints
+    candidate_sequence: Ints
+    first_sequence: Ints
+    highest: Ints
+    seen: npt.NDArray[np.uint64]
+    packets_received: Ints
+    octets_received: Ints
+    former_expected: Ints
+    former_received: Ints
+    received_before: Ints
+    expected_before: Ints
+    duplicates: Ints
+    invalid: Ints
+    unexpected: Ints
+    collisions: Ints
+    transit: Ints
+    jitter: Floats
+    next_report: Ints
+    play: Ints
+    end: Ints
+    newest: Ints
+    newest_timestamp: Ints
+    target: Ints
+    slack: Ints
+    noise_level: Ints
+    late: Ints
+    overflow: Ints
+    inserted: Ints
+    dropped: Ints
+
+    def __init__(self, capacity: int = 1024) -> None:
+        self.capacity = 0
+        self.used = 0
+        self.kinds: Bytes = np.zeros(0, np.uint8)
+        self.ring: Samples = np.zeros((0, FRAME), np.int16)
+        self.filled: Bools = np.zeros(0, np.bool_)
+        self._free: list[int] = []
+        self._top = 0
+        for name, default in _DEFAULTS.items():
+            setattr(self, name, np.zeros(0, default.dtype))
+        self._grow(capacity)
+
+    def _grow(self, capacity: int) -> None:
+        self.capacity = capacity
+        for name in _DEFAULTS:
+            setattr(self, name, _grown(getattr(self, name), capacity))
+        self.kinds = _grown(self.kinds, capacity * 128)
+        self.ring = _grown(self.ring, capacity * FRAMES_PER_RING)
+        self.filled = _grown(self.filled, capacity * FRAMES_PER_RING)
+
+    def take_row(self) -> int:
+        """A free row, all columns at their defaults."""
+        if self._free:
+            row = heappop(self._free)
+        else:
+            if self._top == self.capacity:
+                self._grow(2 * self.capacity)
+            row = self._top
+            self._top += 1
+        self.used += 1
+        for name, default in _DEFAULTS.items():
+            getattr(self, name)[row] = default
+        self.kinds[row * 128 : row * 128 + 128] = 0
+        self.filled[row * FRAMES_PER_RING : (row + 1) * FRAMES_PER_RING] = False
+        return row
+
+    def give_back(self, row: int) -> None:
+        """The row may be lent again; nothing plays or sends for it any more."""
+        self.playing[row] = self.transmitting[row] = self.receiving[row] = False
+        self.latched[row] = False
+        self.next_report[row] = 1 << 62
+        self.used -= 1
+        heappush(self._free, row)
+
+    @property
+    def top(self) -> int:
+        """One more than the highest row ever lent."""
+        return self._top
+
+
+def _grown(column: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
+    larger = np.zeros((rows, *column.shape[1:]), column.dtype)
+    larger[: len(column)] = column
+    return larger

@@ -1,0 +1,145 @@
+"""The jitter ring: where a packet's samples go, and the next frame of every row.
+
+Each row has its own count of samples, ``play`` being the next one to be played and always a
+multiple of 160.  A stream's first packet is placed ``target`` samples ahead of ``play``;
+from then on its RTP timestamps say where samples belong, so loss, reordering and pauses
+(DTX) keep their time.  ``play`` goes on whether or not something came.
+
+- Behind ``play`` a packet is late.  When the ring has run empty, the next such packet is
+  anchored anew: the delay grew.  When the ring held a frame more than it needs for two
+  seconds, a frame is skipped: it shrinks, and a faster remote clock is followed.
+- Further ahead than the ring reaches, the row is anchored anew as well: the peer changed its
+  timestamps, or an overlong queue is cut.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from sessioncore.media.bank import FRAME, FRAMES_PER_RING, Bank, Bools, Ints, Samples
+
+__all__ = ["MAX_PACKET", "next_frames", "place", "store", "trim"]
+
+_RING: Final = FRAME * FRAMES_PER_RING
+MAX_PACKET: Final = _RING - 4 * FRAME
+"""Samples of the longest packet that is taken: 160 ms."""
+_WRAP: Final = 1 << 32
+_HALF: Final = 1 << 31
+_CONCEALED: Final = 8_000
+"""Samples (1 s) for which missing frames count as inserted; longer ones are a pause."""
+_PLENTY: Final = 1 << 62
+
+
+def place(
+    bank: Bank, rows: Ints, timestamp: Ints, count: Ints, *, forward: Bools, restart: Bools
+) -> tuple[Ints, Bools]:
+    """Where each packet goes: (position of its first sample, whether it may be stored).
+
+    ``rows`` are unique, ``count`` is samples per packet; ``forward`` says that its sequence
+    number is higher than all before, ``restart`` that it begins a new stream.
+    """
+    newest = bank.newest[rows]
+    step = ((timestamp - bank.newest_timestamp[rows] + _HALF) & (_WRAP - 1)) - _HALF
+    position = newest + step
+    play = bank.play[rows]
+    ahead = position - play
+    fits = (ahead >= 0) & (ahead + count <= _RING)
+    usable = fits & ~restart
+    if not usable.all():
+        empty = bank.end[rows] <= play
+        far = (ahead + count > _RING) | (ahead < -_RING)
+        anew = (restart | (forward & ~fits & (empty | far))) & (count <= MAX_PACKET)
+        usable |= anew
+        if anew.any():
+            _anchor(bank, rows, play, anew, far & ~restart & ~empty)
+            position = np.where(anew, play + bank.target[rows], position)
+            forward = forward | anew
+        behind = ~usable & (ahead < 0)
+        bank.late[rows] += behind
+        bank.overflow[rows] += ~usable & ~behind
+    end = position + count
+    advance = forward & usable
+    bank.newest[rows] = np.where(advance, position, newest)
+    bank.newest_timestamp[rows] = np.where(advance, timestamp, bank.newest_timestamp[rows])
+    bank.end[rows] = np.where(usable, np.maximum(bank.end[rows], end), bank.end[rows])
+    return position, usable
+
+
+def _anchor(bank: Bank, rows: Ints, play: Ints, anew: Bools, cut: Bools) -> None:
+    """Forget what the rows still hold: their next packet begins a new count."""
+    bank.overflow[rows] += anew & cut
+    fresh = rows[anew]
+    for frame in range(FRAMES_PER_RING):
+        bank.filled[fresh * FRAMES_PER_RING + frame] = False
+    bank.end[fresh] = play[anew]
+    bank.slack[fresh] = _PLENTY
+
+
+def store(bank: Bank, rows: Ints, position: Ints, samples: Samples) -> None:
+    """Put ``samples`` (int16[n, m]) at ``position`` of each row, as `place` decided."""
+    count = samples.shape[1]
+    if count % FRAME == 0:
+        offset = position % FRAME
+        if not offset.any():
+            _store_frames(bank, rows, position, samples)
+            return
+    _store_anywhere(bank, rows, position, samples)
+
+
+def _store_frames(bank: Bank, rows: Ints, position: Ints, samples: Samples) -> None:
+    first = position // FRAME
+    for index in range(samples.shape[1] // FRAME):
+        slot = rows * FRAMES_PER_RING + (first + index) % FRAMES_PER_RING
+        bank.ring[slot] = samples[:, index * FRAME : (index + 1) * FRAME]
+        bank.filled[slot] = True
+
+
+def _store_anywhere(bank: Bank, rows: Ints, position: Ints, samples: Samples) -> None:
+    """Packets of 10 or 30 ms, or off the grid: sample by sample, frames begun are blanked."""
+    count = samples.shape[1]
+    for index in range((count + 2 * FRAME - 2) // FRAME):
+        # Frames that the packet touches: at each multiple of 160, up to its last sample.
+        frame = position // FRAME + index
+        touched = frame * FRAME < position + count
+        slot = (rows * FRAMES_PER_RING + frame % FRAMES_PER_RING)[touched]
+        blank = slot[~bank.filled[slot]]
+        bank.ring[blank] = 0
+        bank.filled[blank] = True
+    at = (position[:, None] + np.arange(count)) % _RING
+    bank.ring.reshape(-1)[rows[:, None] * _RING + at] = samples
+
+
+def next_frames(bank: Bank, rows: Ints) -> tuple[Samples, Bools]:
+    """The next 20 ms of each row, int16[n, 160], and where there were any; goes on by them.
+
+    Rows that have nothing get zeros.
+    """
+    play = bank.play[rows]
+    slot = rows * FRAMES_PER_RING + play // FRAME % FRAMES_PER_RING
+    heard = bank.ring.take(slot, axis=0)
+    there = bank.filled[slot]
+    play += FRAME
+    bank.play[rows] = play
+    depth = bank.end[rows] - play
+    if there.all():
+        bank.filled[slot] = False
+    else:
+        heard[~there] = 0
+        bank.filled[slot] = False
+        bank.inserted[rows] += ~there & (depth > -_CONCEALED)
+    bank.slack[rows] = np.minimum(bank.slack[rows], depth)
+    return heard, there
+
+
+def trim(bank: Bank, rows: Ints) -> None:
+    """Skip a frame where the ring never fell below target plus a frame since the last call."""
+    slack = bank.slack[rows]
+    spare = rows[(slack >= bank.target[rows] + FRAME) & (slack < _PLENTY)]
+    bank.slack[rows] = _PLENTY
+    if len(spare):
+        play = bank.play[spare]
+        bank.filled[spare * FRAMES_PER_RING + play // FRAME % FRAMES_PER_RING] = False
+        bank.play[spare] = play + FRAME
+        bank.dropped[spare] += 1

@@ -1,0 +1,272 @@
+"""What becomes of a round of received packets: checked, counted, put into the jitter ring.
+
+A round holds at most one packet per row, so every numpy step is for all rows at once and
+``column[rows] += 1`` counts right.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from attrs import define, field
+
+from sessioncore.media import jitter
+from sessioncore.media.bank import (
+    CN,
+    DTMF,
+    L16,
+    NONE,
+    PCMA,
+    PCMU,
+    Bank,
+    Bools,
+    Bytes,
+    Ints,
+    Samples,
+)
+from sessioncore.rtp.g711 import decode_alaw, decode_ulaw
+from sessioncore.rtp.header import HeaderBatch, parse_headers
+from sessioncore.rtp.telephone_event import EVENT_SIZE, Digit, DigitDetector, parse_events
+
+__all__ = ["Noticed", "Reception"]
+
+_MAX_JUMP: Final = 3000
+"""RFC 3550 appendix A.1 MAX_DROPOUT: a larger step of the sequence is a restart."""
+_WRAP: Final = 1 << 32
+_HALF: Final = 1 << 31
+_ONE: Final = np.uint64(1)
+
+
+@define(eq=False)
+class Noticed:
+    """Rows that something rare happened to, for the plane to act on and clear."""
+
+    first: list[int] = field(factory=list)
+    resumed: list[int] = field(factory=list)
+    proven: list[int] = field(factory=list)
+    collided: list[int] = field(factory=list)
+    digits: list[Digit] = field(factory=list)
+
+
+class _Batch:
+    """The good packets of a round; ``at`` is where they lie in ``packets``."""
+
+    __slots__ = ("at", "header", "kind", "packets", "rows")
+
+    def __init__(self, rows: Ints, packets: Bytes, header: HeaderBatch, kind: Ints) -> None:
+        self.rows = rows
+        self.packets = packets
+        self.header = header
+        self.kind = kind
+        self.at: Ints | None = None
+
+    def keep(self, which: Bools) -> None:
+        chosen = np.flatnonzero(which)
+        self.at = chosen if self.at is None else self.at[chosen]
+        self.rows = self.rows[chosen]
+        self.kind = self.kind[chosen]
+        header = self.header
+        self.header = HeaderBatch(
+            ok=header.ok[chosen],
+            payload_type=header.payload_type[chosen],
+            marker=header.marker[chosen],
+            sequence=header.sequence[chosen],
+            timestamp=header.timestamp[chosen],
+            ssrc=header.ssrc[chosen],
+            payload_offset=header.payload_offset[chosen],
+            payload_length=header.payload_length[chosen],
+        )
+
+    def payloads(self, chosen: Ints | None, start: int, length: int) -> Bytes:
+        """The payloads of some (None: all) packets, which all lie in the same place."""
+        at = chosen if self.at is None or chosen is None else self.at[chosen]
+        if chosen is None:
+            at = self.at
+        if at is None:
+            return self.packets[:, start : start + length]
+        return self.packets[at, start : start + length]
+
+
+class Reception:
+    """Takes rounds of packets into the bank."""
+
+    def __init__(self, bank: Bank) -> None:
+        self._bank = bank
+        self.noticed = Noticed()
+        self.digits = DigitDetector(bank.capacity)
+
+    def receive(self, rows: Ints, packets: Bytes, lengths: Ints, now: int) -> None:
+        """Take one round: unique ``rows``, ``packets`` uint8[n, width], ``lengths`` octets."""
+        bank = self._bank
+        header = parse_headers(packets, lengths)
+        kind = bank.kinds[rows * 128 + header.payload_type].astype(np.int64)
+        batch = _Batch(rows, packets, header, kind)
+        good = header.ok & (kind != 0)
+        if not good.all():
+            bank.invalid[rows] += ~header.ok
+            bank.unexpected[rows] += header.ok & ~good
+            batch.keep(good)
+        arrival = now * 8 // 1_000_000
+        restart = self._check_sources(batch, arrival)
+        forward, fresh = self._check_sequences(batch)
+        if not fresh.all():
+            batch.keep(fresh)
+            forward, restart = forward[fresh], restart[fresh]
+        if len(batch.rows):
+            self._count(batch, arrival, now)
+            self._deliver(batch, forward, restart, now)
+
+    def _check_sources(self, batch: _Batch, arrival: int) -> Bools:
+        """Drop what is of no known source; returns which packets begin a new one."""
+        bank, rows, header = self._bank, batch.rows, batch.header
+        step = _step(header.sequence, bank.highest[rows])
+        known: Bools = (header.ssrc == bank.remote_ssrc[rows]) & (np.abs(step) <= _MAX_JUMP)
+        if known.all():
+            return ~known
+        self._note_collisions(rows, header.ssrc)
+        # RFC 3550 A.1 asks two packets in sequence of a source; the very first is believed.
+        expected = (bank.candidate_sequence[rows] + 1) & 0xFFFF
+        proven = (header.ssrc == bank.candidate_ssrc[rows]) & (header.sequence == expected)
+        restart: Bools = ~known & (proven | (bank.remote_ssrc[rows] == NONE))
+        doubtful = ~known & ~restart
+        bank.candidate_ssrc[rows[doubtful]] = header.ssrc[doubtful]
+        bank.candidate_sequence[rows[doubtful]] = header.sequence[doubtful]
+        self._adopt(rows[restart], batch, restart, arrival)
+        if doubtful.any():
+            batch.keep(~doubtful)
+        return restart[~doubtful]
+
+    def _note_collisions(self, rows: Ints, ssrc: Ints) -> None:
+        own = rows[ssrc == self._bank.ssrc[rows]]
+        if len(own):
+            self._bank.collisions[own] += 1
+            self.noticed.collided.extend(own.tolist())
+
+    def _adopt(self, rows: Ints, batch: _Batch, which: Bools, arrival: int) -> None:
+        """Begin to count a new source of ``rows``, and keep the sums of the old one."""
+        bank = self._bank
+        sequence = batch.header.sequence[which]
+        again = rows[bank.remote_ssrc[rows] != NONE]
+        bank.former_expected[again] += bank.highest[again] - bank.first_sequence[again] + 1
+        bank.former_received[again] = bank.packets_received[again]
+        bank.remote_ssrc[rows] = batch.header.ssrc[which]
+        bank.candidate_ssrc[rows] = NONE
+        bank.first_sequence[rows] = sequence
+        bank.highest[rows] = sequence - 1
+        bank.seen[rows] = 0
+        bank.jitter[rows] = 0.0
+        bank.transit[rows] = arrival - batch.header.timestamp[which]
+        bank.received_before[rows] = bank.expected_before[rows] = 0
+
+    def _check_sequences(self, batch: _Batch) -> tuple[Bools, Bools]:
+        """Follow the sequence numbers: which packets are the newest, which are no duplicates."""
+        bank, rows = self._bank, batch.rows
+        highest = bank.highest[rows]
+        step = _step(batch.header.sequence, highest)
+        plain: Bools = step == 1
+        if plain.all():
+            bank.highest[rows] = highest + 1
+            bank.seen[rows] = bank.seen[rows] << _ONE | _ONE
+            return plain, plain
+        forward: Bools = step > 0
+        seen = bank.seen[rows]
+        distance = np.minimum(np.abs(step), 63).astype(np.uint64)
+        ancient = step <= -64
+        again = ~forward & ~ancient & ((seen >> distance & _ONE) == _ONE)
+        shifted = np.where(step > 63, 0, seen << distance) | _ONE
+        marked = np.where(again | ancient, seen, seen | _ONE << distance)
+        bank.seen[rows] = np.where(forward, shifted, marked)
+        bank.highest[rows] = np.where(forward, highest + step, highest)
+        bank.duplicates[rows] += again
+        bank.late[rows] += ancient
+        return forward, ~(again | ancient)
+
+    def _count(self, batch: _Batch, arrival: int, now: int) -> None:
+        """Totals, interarrival jitter (RFC 3550 A.8), and what the plane waits for."""
+        bank = self._bank
+        rows, header, noticed = batch.rows, batch.header, self.noticed
+        bank.packets_received[rows] += 1
+        bank.octets_received[rows] += header.payload_length
+        transit = arrival - header.timestamp
+        change = ((transit - bank.transit[rows] + _HALF) & (_WRAP - 1)) - _HALF
+        bank.transit[rows] = transit
+        known = bank.jitter[rows]
+        bank.jitter[rows] = known + (np.abs(change) - known) / 16
+        bank.heard_at[rows] = now
+        attention = bank.attention[rows]
+        if attention.any():
+            noticed.first.extend(rows[bank.first_receive_pending[rows]].tolist())
+            noticed.resumed.extend(rows[bank.stalled[rows]].tolist())
+            noticed.proven.extend(rows[bank.unproven[rows]].tolist())
+            bank.attention[rows] = False
+
+    def _deliver(self, batch: _Batch, forward: Bools, restart: Bools, now: int) -> None:
+        """Audio into the ring, events and noise levels where they belong."""
+        bank = self._bank
+        audio = (batch.kind <= L16) & bank.receiving[batch.rows]
+        if not audio.all():
+            self._take_events(batch, now)
+            self._take_noise(batch)
+            batch.keep(audio)
+            forward, restart = forward[audio], restart[audio]
+        rows, header, kind = batch.rows, batch.header, batch.kind
+        if not len(rows):
+            return
+        bank.noise_level[rows] = -1
+        count = header.payload_length >> (kind == L16)
+        position, usable = jitter.place(
+            bank, rows, header.timestamp, count, forward=forward, restart=restart
+        )
+        # What lies in the same place and is coded alike is decoded in one go.
+        shape = (header.payload_length << 16 | header.payload_offset) << 3 | kind
+        if usable.all() and (shape == shape[0]).all():
+            self._store(batch, None, position, int(shape[0]))
+            return
+        for each in np.unique(shape[usable]).tolist():
+            self._store(batch, np.flatnonzero(usable & (shape == each)), position, each)
+
+    def _store(self, batch: _Batch, chosen: Ints | None, position: Ints, shape: int) -> None:
+        kind, start, length = shape & 7, shape >> 3 & 0xFFFF, shape >> 19
+        payloads = batch.payloads(chosen, start, length)
+        rows = batch.rows
+        if chosen is not None:
+            rows, position = rows[chosen], position[chosen]
+        jitter.store(self._bank, rows, position, _decode(kind, payloads))
+
+    def _take_events(self, batch: _Batch, now: int) -> None:
+        """RFC 4733 keys; heard on hold too, as RFC 3264 does not speak of them."""
+        chosen = np.flatnonzero(batch.kind == DTMF)
+        if not len(chosen):
+            return
+        at = chosen if batch.at is None else batch.at[chosen]
+        header = batch.header
+        start = np.minimum(header.payload_offset[chosen], batch.packets.shape[1] - EVENT_SIZE)
+        payloads = batch.packets[at[:, None], start[:, None] + np.arange(EVENT_SIZE)]
+        events = parse_events(payloads, header.payload_length[chosen])
+        rows, markers = batch.rows[chosen], header.marker[chosen]
+        self.noticed.digits += self.digits.feed(
+            rows, header.timestamp[chosen], markers, events, now
+        )
+
+    def _take_noise(self, batch: _Batch) -> None:
+        """RFC 3389: the first octet is the level in -dBov, 0 to 127; further ones are optional."""
+        chosen = np.flatnonzero((batch.kind == CN) & (batch.header.payload_length > 0))
+        if len(chosen):
+            at = chosen if batch.at is None else batch.at[chosen]
+            level = batch.packets[at, batch.header.payload_offset[chosen]]
+            self._bank.noise_level[batch.rows[chosen]] = level & 0x7F
+
+
+def _step(sequence: Ints, highest: Ints) -> Ints:
+    """How far ``sequence`` is from ``highest`` (extended), in -32768..32767."""
+    return ((sequence - highest + 0x8000) & 0xFFFF) - 0x8000
+
+
+def _decode(kind: int, payloads: Bytes) -> Samples:
+    if kind == PCMU:
+        return decode_ulaw(payloads)
+    if kind == PCMA:
+        return decode_alaw(payloads)
+    whole = payloads[:, : payloads.shape[1] & ~1]
+    return np.ascontiguousarray(whole).view(">i2").astype(np.int16)

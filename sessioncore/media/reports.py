@@ -1,0 +1,157 @@
+"""RTCP of one stream: what it reports, and what it learns from the peer's reports.
+
+A report leaves every five seconds or so (RFC 3550 section 6.3), on hold too.  What the peer
+sends never moves the latch and never ends the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from sessioncore.errors import RtpParseError
+from sessioncore.media.bank import NONE, Bank
+from sessioncore.rtp.rtcp import (
+    Goodbye,
+    ReceiverReport,
+    ReportBlock,
+    SenderInfo,
+    SenderReport,
+    build_goodbye,
+    build_report,
+    fraction_lost,
+    middle_32,
+    parse_rtcp,
+    report_interval,
+    round_trip,
+)
+from sessioncore.vocabulary import SECOND
+
+__all__ = ["Reports", "expected_packets"]
+
+_MAX_SIZE: Final = 1472
+_MAX_DELAY: Final = 65_535 * SECOND
+
+
+def expected_packets(bank: Bank, row: int) -> int:
+    """Packets the peer must have sent so far, all its sources together (A.3)."""
+    former = int(bank.former_expected[row])
+    if bank.remote_ssrc[row] == NONE:
+        return former
+    return former + int(bank.highest[row] - bank.first_sequence[row]) + 1
+
+
+class Reports:
+    """The reports of the stream at ``row``; one per stream, touched a few times a minute."""
+
+    __slots__ = (
+        "_bank",
+        "_cname",
+        "_last_sr",
+        "_last_sr_at",
+        "_row",
+        "_sent_octets",
+        "_sent_packets",
+        "_sent_reports",
+        "invalid",
+        "peer_said_bye",
+        "remote_jitter",
+        "remote_lost",
+        "round_trip",
+    )
+
+    def __init__(self, bank: Bank, row: int, cname: bytes) -> None:
+        self._bank = bank
+        self._row = row
+        self._cname = cname
+        self._last_sr = 0
+        self._last_sr_at = 0
+        self._sent_packets = 0
+        self._sent_octets = 0
+        self._sent_reports = 0
+        self.invalid = 0
+        self.peer_said_bye = False
+        self.remote_jitter: int | None = None
+        """In timestamp units."""
+        self.remote_lost: int | None = None
+        self.round_trip: int | None = None
+        """In ns."""
+
+    def interval(self, random: Callable[[], float]) -> int:
+        """How long until the next report, in ns."""
+        return report_interval(random, initial=self._sent_reports == 0)
+
+    def build(self, now: int, ntp: int, *, final: bool = False) -> bytes:
+        """The report that is due: SR if RTP was sent, RR if not; ``final`` adds BYE."""
+        bank, row = self._bank, self._row
+        ssrc = int(bank.ssrc[row])
+        sender = self._sender_info(ntp)
+        blocks = self._blocks(now)
+        self._sent_reports += 1
+        build = build_goodbye if final else build_report
+        return build(ssrc, self._cname, sender=sender, blocks=blocks)
+
+    def changed_ssrc(self) -> None:
+        """Our SSRC is a new one: its counts start again (RFC 3550 section 8.2)."""
+        self._sent_packets = int(self._bank.packets_sent[self._row])
+        self._sent_octets = int(self._bank.octets_sent[self._row])
+
+    def receive(self, data: bytes, now: int, ntp: int) -> bool:
+        """Take one compound packet; False where it is none."""
+        try:
+            packets = parse_rtcp(data[:_MAX_SIZE])
+        except RtpParseError:
+            self.invalid += 1
+            return False
+        for packet in packets:
+            if isinstance(packet, SenderReport):
+                self._last_sr = middle_32(packet.sender.ntp)
+                self._last_sr_at = now
+                self._take_blocks(packet.blocks, ntp)
+            elif isinstance(packet, ReceiverReport):
+                self._take_blocks(packet.blocks, ntp)
+            elif isinstance(packet, Goodbye):
+                self.peer_said_bye = True
+        return True
+
+    def _take_blocks(self, blocks: tuple[ReportBlock, ...], ntp: int) -> None:
+        own = int(self._bank.ssrc[self._row])
+        for block in blocks:
+            if block.ssrc == own:
+                self.remote_lost = block.cumulative_lost
+                self.remote_jitter = block.jitter
+                measured = round_trip(block, ntp)
+                if measured is not None:
+                    self.round_trip = measured
+
+    def _sender_info(self, ntp: int) -> SenderInfo | None:
+        bank, row = self._bank, self._row
+        packets = int(bank.packets_sent[row]) - self._sent_packets
+        if not packets:
+            return None
+        octets = int(bank.octets_sent[row]) - self._sent_octets
+        return SenderInfo(ntp, int(bank.timestamp[row]), packets, octets)
+
+    def _blocks(self, now: int) -> tuple[ReportBlock, ...]:
+        bank, row = self._bank, self._row
+        ssrc = int(bank.remote_ssrc[row])
+        if ssrc == NONE:
+            return ()
+        expected = expected_packets(bank, row) - int(bank.former_expected[row])
+        received = int(bank.packets_received[row] - bank.former_received[row])
+        fraction = fraction_lost(
+            expected - int(bank.expected_before[row]), received - int(bank.received_before[row])
+        )
+        bank.expected_before[row] = expected
+        bank.received_before[row] = received
+        delay = min(now - self._last_sr_at, _MAX_DELAY) if self._last_sr else 0
+        block = ReportBlock(
+            ssrc,
+            fraction,
+            expected - received,
+            int(bank.highest[row]),
+            int(bank.jitter[row]),
+            self._last_sr,
+            (delay << 16) // SECOND,
+        )
+        return (block,)

@@ -1,0 +1,384 @@
+"""The fast `PacketIO`: the sockets of Twisted's ``udp.Port``, read by an epoll of our own.
+
+Only the tick reads these sockets, so the reactor never wakes for a packet.  A latched lease
+is a connected socket: the kernel drops every other source, reading needs no address, and
+ICMP errors come back as ECONNREFUSED.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import socket
+import struct
+from collections.abc import Sequence
+from errno import ECONNREFUSED
+from operator import call
+from typing import Any, Final, cast
+
+import numpy as np
+from twisted.internet import defer
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import DatagramProtocol
+
+from sessioncore.media.packet_io import PACKET_WIDTH, Failure, Round, Stray
+from sessioncore.net.rtp_pool import DEFAULT_PORTS, PortPool
+from sessioncore.vocabulary import SECOND, Address
+
+__all__ = ["RTP_BUFFER", "EpollPacketIO"]
+
+RTP_BUFFER: Final = 16_384
+"""SO_RCVBUF of an RTP socket: some 39 packets; what would wait longer is stale."""
+_ROUND: Final = 512
+_STRIDE: Final = 1_536
+_STRAYS: Final = 1_024
+"""Datagrams looked at one by one in one tick; the rest wait in their sockets."""
+_PER_SOCKET: Final = 16
+_IP_RECVERR, _IPV6_RECVERR, _SO_MEMINFO = 11, 25, 55
+_AF_UNSPEC: Final = bytes(16)
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def _disconnect(sock: socket.socket) -> None:
+    """Undo connect(); Python has no name for AF_UNSPEC.  An explicitly bound port survives."""
+    if _libc.connect(sock.fileno(), _AF_UNSPEC, len(_AF_UNSPEC)) < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
+def _empty(sock: socket.socket) -> None:
+    """Throw away what is queued."""
+    for _ in range(_STRAYS):
+        try:
+            sock.recv(0)
+        except ConnectionRefusedError:
+            continue
+        except OSError:
+            return
+
+
+class _Pair:
+    """Two bound sockets: RTP on an even port, RTCP above it.  Also the `PortLease`."""
+
+    __slots__ = (
+        "_dropped_before",
+        "_io",
+        "_latched",
+        "handle",
+        "local",
+        "local_rtcp",
+        "pool",
+        "ports",
+        "row",
+        "rtcp",
+        "rtp",
+    )
+
+    def __init__(self, io: EpollPacketIO, ports: tuple[Any, Any], local_ip: str) -> None:
+        self._io = io
+        self.ports = ports
+        # IListeningPort promises neither getHandle nor stopReading; udp.Port has both.
+        self.rtp, self.rtcp = (cast(socket.socket, port.getHandle()) for port in ports)
+        for port, sock in zip(ports, (self.rtp, self.rtcp), strict=True):
+            port.stopReading()
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RTP_BUFFER)
+        number = self.rtp.getsockname()[1]
+        self.local: Address = (local_ip, number)
+        self.local_rtcp: Address = (local_ip, number + 1)
+        self.handle = self.rtp.fileno()
+        self.row = -1
+        self.pool: PortPool[_Pair]
+        self._latched = False
+        self._dropped_before = 0
+
+    def begin(self, row: int) -> None:
+        """Lent to ``row``: forget the past and listen."""
+        self.row = row
+        _empty(self.rtp)
+        _empty(self.rtcp)
+        self._dropped_before = self._drops()
+        self._want_errors(True)
+        self._io.watch(self, self.rtp.fileno(), False)
+        self._io.watch(self, self.rtcp.fileno(), True)
+
+    def latch(self, address: Address) -> bool:
+        """Take RTP from this address only and send to it; False where it cannot be reached."""
+        try:
+            self.rtp.connect(address)
+        except OSError as error:
+            self._io.note_failure(self.row, False, f"{address[0]}:{address[1]}: {error.strerror}")
+            return False
+        self._io.read_strays(self, self.rtp, False, 64)
+        if not self._latched:
+            self._latched = True
+            self._want_errors(False)
+            self._io.make_hot(self, self.rtp)
+        return True
+
+    def unlatch(self) -> None:
+        """Take RTP from anyone again, one by one as `Stray`."""
+        if self._latched:
+            self._latched = False
+            self._io.cool(self.rtp.fileno())
+            _disconnect(self.rtp)
+            self._want_errors(True)
+            self._io.watch(self, self.rtp.fileno(), False)
+
+    def send_to(self, data: bytes | memoryview, address: Address) -> None:
+        """Send one RTP packet of an unlatched lease; raises OSError when it cannot leave."""
+        self.rtp.sendto(data, address)
+
+    def send_rtcp(self, data: bytes, address: Address) -> None:
+        """Send one RTCP packet; raises OSError when it cannot leave."""
+        self.rtcp.sendto(data, address)
+
+    def kernel_drops(self) -> int:
+        """Datagrams dropped because the RTP receive buffer was full."""
+        return self._drops() - self._dropped_before
+
+    def release(self, now: int) -> None:
+        """Stop to listen; the pair rests, then is lent again."""
+        if self.row < 0:
+            return
+        self.row = -1
+        if self._latched:
+            self._latched = False
+            self._io.cool(self.rtp.fileno())
+            _disconnect(self.rtp)
+        else:
+            self._want_errors(False)
+            self._io.unwatch(self.rtp.fileno())
+        self._io.unwatch(self.rtcp.fileno())
+        self.pool.take_back(self, now)
+
+    def read_errors(self) -> None:
+        """Take ICMP errors of an unlatched socket from its error queue."""
+        while True:
+            try:
+                _, ancillary, _, address = self.rtp.recvmsg(64, 128, socket.MSG_ERRQUEUE)
+            except OSError:
+                return
+            refused = any(
+                kind in (_IP_RECVERR, _IPV6_RECVERR)
+                and struct.unpack_from("=I", data)[0] == ECONNREFUSED
+                for _, kind, data in ancillary
+            )
+            peer = f"{address[0]}:{address[1]}" if address else "the peer"
+            self._io.note_failure(self.row, refused, peer)
+
+    def _drops(self) -> int:
+        try:
+            info = self.rtp.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36)
+        except OSError:
+            return 0
+        return int(struct.unpack("=9I", info)[8]) if len(info) == 36 else 0
+
+    def _want_errors(self, wanted: bool) -> None:
+        # An unconnected socket hears of ICMP only when it asks; a connected one always does.
+        if self.rtp.family == socket.AF_INET6:
+            self.rtp.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, wanted)
+        else:
+            self.rtp.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, wanted)
+
+
+class EpollPacketIO:
+    """RTP for thousands of calls on Linux.
+
+    ``reactor`` opens the ports (``listenUDP``); ``ports`` is the range for RTP and RTCP;
+    ``rest`` how long a used pair is not lent again, in ns.
+    """
+
+    def __init__(
+        self, reactor: Any, *, ports: range = DEFAULT_PORTS, rest: int = 2 * SECOND
+    ) -> None:
+        self._reactor = reactor
+        self._ports = ports
+        self._rest = rest
+        self._pools: dict[str, PortPool[_Pair]] = {}
+        self._pairs: list[_Pair] = []
+        self._hot = select.epoll()
+        self._slow = select.epoll()
+        self._watched: dict[int, tuple[_Pair, bool]] = {}
+        self._pair_of: dict[int, _Pair] = {}
+        self._row_of = np.zeros(256, np.int64)
+        self._receivers: list[Any] = [None] * 256
+        self._strays: list[Stray] = []
+        self._failures: list[Failure] = []
+        self._packets = np.zeros((_ROUND, _STRIDE), np.uint8)
+        whole = memoryview(self._packets.reshape(-1).data)
+        # One octet more than is allowed, to see what was too long.
+        self._views = [whole[at : at + PACKET_WIDTH + 1] for at in range(0, len(whole), _STRIDE)]
+
+    @property
+    def ports_free(self) -> int:
+        """Pairs that could be lent now, over all local addresses used so far."""
+        if not self._pools:
+            return len(self._ports) // 2
+        return min(pool.free for pool in self._pools.values())
+
+    def open_ahead(self, local_ip: str, count: int) -> int:
+        """Open pairs before they are needed; returns how many are ready."""
+        return self._pool(local_ip).open_ahead(count)
+
+    def lease(self, local_ip: str, row: int, now: int) -> _Pair:
+        """Lend a pair on ``local_ip``; raises `NoPortsError`."""
+        pair = self._pool(local_ip).lend(now)
+        pair.begin(row)
+        return pair
+
+    def receive(self) -> Round | None:
+        """One packet of each latched socket that has one; None when none has."""
+        ready = self._hot.poll(0, _ROUND)
+        if not ready:
+            return None
+        receivers = self._receivers
+        fds = [fd for fd, _ in ready]
+        lengths: list[int] = []
+        reading = map(call, [receivers[fd] for fd in fds], self._views)
+        while len(lengths) < len(fds):
+            try:
+                # Runs in C; after an error it goes on with the next socket.
+                lengths.extend(reading)
+            except OSError as error:
+                self._read_failed(fds[len(lengths)], error)
+                lengths.append(-1)
+        rows = self._row_of[fds]
+        sizes = np.array(lengths)
+        packets = self._packets[: len(fds), :PACKET_WIDTH]
+        good = sizes >= 0
+        if good.all():
+            return Round(rows, packets, sizes)
+        return Round(rows[good], packets[good], sizes[good])
+
+    def _read_failed(self, fd: int, error: OSError) -> None:
+        if error.errno == ECONNREFUSED:
+            self._refused(self._pair_of[fd])
+
+    def _refused(self, pair: _Pair) -> None:
+        try:
+            host, port = pair.rtp.getpeername()[:2]
+        except OSError:
+            return
+        self.note_failure(pair.row, True, f"{host}:{port}")
+
+    def strays(self) -> list[Stray]:
+        """What arrived for unlatched leases and for RTCP ports since the last call."""
+        for fd, event in self._slow.poll(0, _ROUND):
+            if len(self._strays) >= _STRAYS:
+                break
+            pair, is_rtcp = self._watched[fd]
+            if event & select.EPOLLERR and not is_rtcp:
+                pair.read_errors()
+            self.read_strays(pair, pair.rtcp if is_rtcp else pair.rtp, is_rtcp, _PER_SOCKET)
+        strays, self._strays = self._strays, []
+        return strays
+
+    def send(self, handles: Sequence[int], packets: Sequence[memoryview]) -> list[int]:
+        """Send one packet for each handle; returns the positions that failed, in order."""
+        sent: list[int] = []
+        sending = map(os.write, handles, packets)
+        failed = []
+        while len(sent) < len(handles):
+            try:
+                sent.extend(sending)
+            except OSError as error:
+                at = len(sent)
+                sent.append(-1)
+                failed.append(at)
+                self._read_failed(handles[at], error)
+        return failed
+
+    def failures(self) -> list[Failure]:
+        """What went wrong since the last call."""
+        failures, self._failures = self._failures, []
+        return failures
+
+    def close(self) -> defer.Deferred[Any]:
+        """Close every socket; fires when the reactor has let go of them."""
+        for pair in self._pairs:
+            pair.release(0)
+        closing = [port.stopListening() for pair in self._pairs for port in pair.ports]
+        for pool in self._pools.values():
+            list(pool.drain())
+        self._pairs.clear()
+        if not self._hot.closed:
+            self._hot.close()
+            self._slow.close()
+        return defer.gatherResults([each for each in closing if each is not None])
+
+    # For the pairs:
+
+    def watch(self, pair: _Pair, fd: int, is_rtcp: bool) -> None:
+        """Read this socket datagram by datagram."""
+        self._watched[fd] = (pair, is_rtcp)
+        self._slow.register(fd, select.EPOLLIN)
+
+    def unwatch(self, fd: int) -> None:
+        """Leave this socket alone."""
+        del self._watched[fd]
+        self._slow.unregister(fd)
+
+    def make_hot(self, pair: _Pair, sock: socket.socket) -> None:
+        """Read this socket in rounds."""
+        fd = sock.fileno()
+        self.unwatch(fd)
+        if fd >= len(self._receivers):
+            more = fd + 1
+            self._receivers.extend([None] * more)
+            self._row_of = np.concatenate([self._row_of, np.zeros(more, np.int64)])
+        self._receivers[fd] = sock.recv_into
+        self._row_of[fd] = pair.row
+        self._pair_of[fd] = pair
+        self._hot.register(fd, select.EPOLLIN)
+
+    def cool(self, fd: int) -> None:
+        """Read this socket in rounds no more."""
+        self._hot.unregister(fd)
+        self._receivers[fd] = None
+        del self._pair_of[fd]
+
+    def note_failure(self, row: int, refused: bool, text: str) -> None:
+        """Something to tell by `failures`."""
+        if len(self._failures) < _STRAYS:
+            self._failures.append(Failure(row, refused, text))
+
+    def read_strays(self, pair: _Pair, sock: socket.socket, is_rtcp: bool, limit: int) -> None:
+        """Read what is queued, with addresses; at most ``limit`` datagrams."""
+        for _ in range(limit):
+            try:
+                data, source = sock.recvfrom(PACKET_WIDTH + 1)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue
+            self._strays.append(Stray(pair, is_rtcp, data, (source[0], source[1])))
+
+    def _pool(self, local_ip: str) -> PortPool[_Pair]:
+        pool = self._pools.get(local_ip)
+        if pool is None:
+
+            def open_pair(number: int) -> _Pair:
+                pair = self._open(local_ip, number)
+                pair.pool = self._pools[local_ip]
+                return pair
+
+            pool = self._pools[local_ip] = PortPool(open_pair, self._ports, self._rest)
+        return pool
+
+    def _open(self, local_ip: str, number: int) -> _Pair:
+        rtp = self._listen(local_ip, number)
+        try:
+            rtcp = self._listen(local_ip, number + 1)
+        except OSError:
+            rtp.stopListening()
+            raise
+        pair = _Pair(self, (rtp, rtcp), local_ip)
+        self._pairs.append(pair)
+        return pair
+
+    def _listen(self, local_ip: str, number: int) -> Any:
+        try:
+            return self._reactor.listenUDP(number, DatagramProtocol(), interface=local_ip)
+        except CannotListenError as error:
+            raise OSError(getattr(error.socketError, "errno", None), str(error)) from error

@@ -1,0 +1,92 @@
+"""Pairs of UDP ports for RTP and RTCP: opened ahead, lent out, rested, lent again.
+
+Opening and closing two sockets costs more than anything else a call does, so they stay open.
+A pair that comes back rests a while, because the last packets of the old call still arrive.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from errno import EADDRINUSE
+from typing import Final, Generic, TypeVar
+
+from sessioncore.errors import NoPortsError
+from sessioncore.vocabulary import SECOND
+
+__all__ = ["DEFAULT_PORTS", "PortPool"]
+
+DEFAULT_PORTS: Final = range(16_384, 32_768)
+_ATTEMPTS: Final = 64
+"""Ports that others hold are passed over, at most so many in a row; they get another turn."""
+Pair = TypeVar("Pair")
+
+
+class PortPool(Generic[Pair]):
+    """The pairs of one local IP.  ``open_pair(port)`` opens RTP on ``port``, RTCP above it.
+
+    It raises OSError, with EADDRINUSE where somebody else holds a port.  The even numbers of
+    ``ports`` are RTP's.  ``rest`` is how long a returned pair is not lent, in ns.
+    """
+
+    def __init__(
+        self, open_pair: Callable[[int], Pair], ports: range, rest: int = 2 * SECOND
+    ) -> None:
+        first, last = ports.start + ports.start % 2, ports.stop - 1
+        self._unopened = deque(range(first, last, 2))
+        self._open_pair = open_pair
+        self._idle: list[Pair] = []
+        self._resting: deque[tuple[int, Pair]] = deque()
+        self._rest = rest
+
+    @property
+    def free(self) -> int:
+        """Pairs that can be lent, as far as is known; those that rest are not counted."""
+        return len(self._idle) + len(self._unopened)
+
+    def open_ahead(self, count: int) -> int:
+        """Open until ``count`` pairs are idle or no more can be; returns how many are idle."""
+        while len(self._idle) < count:
+            try:
+                pair = self._open_next()
+            except NoPortsError:
+                break
+            if pair is None:
+                break
+            self._idle.append(pair)
+        return len(self._idle)
+
+    def lend(self, now: int) -> Pair:
+        """A pair; raises `NoPortsError` where none is left."""
+        resting = self._resting
+        while resting and resting[0][0] <= now:
+            self._idle.append(resting.popleft()[1])
+        pair = self._idle.pop() if self._idle else self._open_next()
+        if pair is None:
+            raise NoPortsError(f"all RTP ports are in use ({len(resting)} pairs rest)")
+        return pair
+
+    def take_back(self, pair: Pair, now: int) -> None:
+        """The pair is not used any more."""
+        self._resting.append((now + self._rest, pair))
+
+    def drain(self) -> Iterator[Pair]:
+        """All pairs that are not lent, to close them."""
+        yield from self._idle
+        yield from (pair for _, pair in self._resting)
+        self._idle.clear()
+        self._resting.clear()
+        self._unopened.clear()
+
+    def _open_next(self) -> Pair | None:
+        for _ in range(min(len(self._unopened), _ATTEMPTS)):
+            port = self._unopened.popleft()
+            try:
+                return self._open_pair(port)
+            except OSError as error:
+                if error.errno == EADDRINUSE:
+                    self._unopened.append(port)
+                    continue
+                self._unopened.appendleft(port)
+                raise NoPortsError(f"cannot open RTP port {port}: {error}") from error
+        return None

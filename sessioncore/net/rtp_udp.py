@@ -1,0 +1,239 @@
+"""The portable `PacketIO`: plain ``IReactorUDP``, one call per datagram.
+
+For reactors and systems without epoll, and for the in-memory network.  It behaves like the
+fast one, latch included; it only costs more per packet.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from errno import EADDRINUSE
+from typing import Any, Final
+
+import numpy as np
+from twisted.internet import defer
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import DatagramProtocol
+
+from sessioncore.media.packet_io import PACKET_WIDTH, Failure, Round, Stray
+from sessioncore.net.rtp_pool import DEFAULT_PORTS, PortPool
+from sessioncore.vocabulary import SECOND, Address
+
+__all__ = ["ReactorPacketIO"]
+
+_WAITING: Final = 64
+"""Packets that wait for the tick, per port; what would come on top is dropped and counted."""
+
+
+class _Socket(DatagramProtocol):
+    """One port.  Nothing of what comes before it is lent is kept."""
+
+    def __init__(self, is_rtcp: bool) -> None:
+        self.is_rtcp = is_rtcp
+        self.pair: _Pair | None = None
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        if self.pair is not None:
+            self.pair.arrived(self.is_rtcp, datagram, (addr[0], addr[1]))
+
+    def connectionRefused(self) -> None:
+        """Only connected ports are told; ours are not."""
+
+
+class _Pair:
+    """RTP on an even port, RTCP above it; the `PortLease`, and its own handle."""
+
+    def __init__(self, io: ReactorPacketIO, local_ip: str, number: int) -> None:
+        self._io = io
+        self._protocols = (_Socket(False), _Socket(True))
+        self.ports: list[Any] = []
+        for offset, protocol in enumerate(self._protocols):
+            self.ports.append(io.listen(local_ip, number + offset, protocol, self.ports))
+        self.local: Address = (local_ip, number)
+        self.local_rtcp: Address = (local_ip, number + 1)
+        self.handle = self
+        self.row = -1
+        self.pool: PortPool[_Pair]
+        self.latched: Address | None = None
+        self.waiting: deque[bytes] = deque()
+        self._strays = 0
+        self._dropped = 0
+
+    def begin(self, row: int) -> None:
+        """Lent to ``row``."""
+        self.row = row
+        self._dropped = 0
+        for protocol in self._protocols:
+            protocol.pair = self
+
+    def arrived(self, is_rtcp: bool, data: bytes, source: Address) -> None:
+        """Keep a datagram for the tick."""
+        if not is_rtcp and self.latched is not None:
+            if source != self.latched:
+                return
+            if len(self.waiting) >= _WAITING:
+                self._dropped += 1
+                return
+            if not self.waiting:
+                self._io.ready.append(self)
+            self.waiting.append(data)
+        else:
+            self._io.keep_stray(Stray(self, is_rtcp, data, source))
+
+    def latch(self, address: Address) -> bool:
+        """Take RTP from this address only and send to it."""
+        self.latched = address
+        return True
+
+    def unlatch(self) -> None:
+        """Take RTP from anyone again, one by one as `Stray`."""
+        self.latched = None
+
+    def send_to(self, data: bytes | memoryview, address: Address) -> None:
+        """Send one RTP packet; raises OSError when it cannot leave."""
+        self.ports[0].write(bytes(data), address)
+
+    def send_rtcp(self, data: bytes, address: Address) -> None:
+        """Send one RTCP packet; raises OSError when it cannot leave."""
+        self.ports[1].write(data, address)
+
+    def kernel_drops(self) -> int:
+        """Datagrams dropped because too many waited for the tick."""
+        return self._dropped
+
+    def release(self, now: int) -> None:
+        """Stop to listen; the pair rests, then is lent again."""
+        if self.row < 0:
+            return
+        self.row = -1
+        self.latched = None
+        self.waiting.clear()
+        for protocol in self._protocols:
+            protocol.pair = None
+        self.pool.take_back(self, now)
+
+
+class ReactorPacketIO:
+    """RTP over any ``IReactorUDP``.
+
+    ``ports`` is the range for RTP and RTCP; ``rest`` how long a used pair is not lent again,
+    in ns.
+    """
+
+    def __init__(
+        self, reactor: Any, *, ports: range = DEFAULT_PORTS, rest: int = 2 * SECOND
+    ) -> None:
+        self._reactor = reactor
+        self._ports = ports
+        self._rest = rest
+        self._pools: dict[str, PortPool[_Pair]] = {}
+        self._pairs: list[_Pair] = []
+        self._strays: list[Stray] = []
+        self._failures: list[Failure] = []
+        self._packets = np.zeros((64, PACKET_WIDTH), np.uint8)
+        self.ready: list[_Pair] = []
+        """Pairs with packets that wait for the tick."""
+
+    @property
+    def ports_free(self) -> int:
+        """Pairs that could be lent now, over all local addresses used so far."""
+        if not self._pools:
+            return len(self._ports) // 2
+        return min(pool.free for pool in self._pools.values())
+
+    def open_ahead(self, local_ip: str, count: int) -> int:
+        """Open pairs before they are needed; returns how many are ready."""
+        return self._pool(local_ip).open_ahead(count)
+
+    def lease(self, local_ip: str, row: int, now: int) -> _Pair:
+        """Lend a pair on ``local_ip``; raises `NoPortsError`."""
+        pair = self._pool(local_ip).lend(now)
+        pair.begin(row)
+        return pair
+
+    def receive(self) -> Round | None:
+        """One packet of each latched lease that has one; None when none has."""
+        ready = [pair for pair in self.ready if pair.waiting]
+        self.ready = []
+        if not ready:
+            return None
+        if len(ready) > len(self._packets):
+            self._packets = np.zeros((2 * len(ready), PACKET_WIDTH), np.uint8)
+        lengths = []
+        for index, pair in enumerate(ready):
+            data = pair.waiting.popleft()
+            kept = data[:PACKET_WIDTH]
+            self._packets[index, : len(kept)] = np.frombuffer(kept, np.uint8)
+            lengths.append(len(data))
+            if pair.waiting:
+                self.ready.append(pair)
+        rows = np.array([pair.row for pair in ready], np.int64)
+        return Round(rows, self._packets[: len(ready)], np.array(lengths, np.int64))
+
+    def strays(self) -> list[Stray]:
+        """What arrived for unlatched leases and for RTCP ports since the last call."""
+        strays, self._strays = self._strays, []
+        return strays
+
+    def send(self, handles: Sequence[_Pair], packets: Sequence[memoryview]) -> list[int]:
+        """Send one packet for each handle; returns the positions that failed, in order."""
+        failed = []
+        for position, pair in enumerate(handles):
+            try:
+                assert pair.latched is not None
+                pair.send_to(packets[position], pair.latched)
+            except OSError as error:
+                failed.append(position)
+                peer = pair.latched or ("nowhere", 0)
+                refused = isinstance(error, ConnectionRefusedError)
+                self._failures.append(Failure(pair.row, refused, f"{peer[0]}:{peer[1]}"))
+        return failed
+
+    def failures(self) -> list[Failure]:
+        """What went wrong since the last call."""
+        failures, self._failures = self._failures, []
+        return failures
+
+    def close(self) -> defer.Deferred[Any]:
+        """Close every port; fires when the reactor has let go of them."""
+        for pair in self._pairs:
+            pair.release(0)
+        closing = [port.stopListening() for pair in self._pairs for port in pair.ports]
+        self._pairs.clear()
+        self._pools.clear()
+        return defer.gatherResults([each for each in closing if each is not None])
+
+    # For the pairs:
+
+    def keep_stray(self, stray: Stray) -> None:
+        """Keep a datagram for `strays`, unless far too many wait."""
+        if len(self._strays) < _WAITING * max(16, len(self._pairs)):
+            self._strays.append(stray)
+
+    def listen(
+        self, local_ip: str, number: int, protocol: DatagramProtocol, opened: list[Any]
+    ) -> Any:
+        """Open one port; closes those in ``opened`` where that fails."""
+        try:
+            return self._reactor.listenUDP(
+                number, protocol, interface=local_ip, maxPacketSize=PACKET_WIDTH + 1
+            )
+        except CannotListenError as error:
+            for port in opened:
+                port.stopListening()
+            number_of = getattr(error.socketError, "errno", None) or EADDRINUSE
+            raise OSError(number_of, str(error)) from error
+
+    def _pool(self, local_ip: str) -> PortPool[_Pair]:
+        pool = self._pools.get(local_ip)
+        if pool is None:
+
+            def open_pair(number: int) -> _Pair:
+                pair = _Pair(self, local_ip, number)
+                pair.pool = self._pools[local_ip]
+                self._pairs.append(pair)
+                return pair
+
+            pool = self._pools[local_ip] = PortPool(open_pair, self._ports, self._rest)
+        return pool

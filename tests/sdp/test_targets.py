@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from sessioncore.sdp.targets import check_target, read_host
+
+OWN = ("192.0.2.1", 4000)
+OWN6 = ("2001:db8::1", 4000)
+
+
+class Targets(SynchronousTestCase):
+    def refuse(self, address: tuple[str, int], words: str, **changes: object) -> None:
+        given = {"own": OWN, "signalling_peer": "192.0.2.9", **changes}
+        self.assertIn(words, str(check_target(address, **given)))  # type: ignore[arg-type]
+
+    def allow(self, address: tuple[str, int], **changes: object) -> None:
+        given = {"own": OWN, "signalling_peer": "192.0.2.9", **changes}
+        self.assertIsNone(check_target(address, **given))  # type: ignore[arg-type]
+
+    def test_ordinary(self) -> None:
+        self.allow(("192.0.2.9", 6000))
+        self.allow(("10.1.2.3", 6000))
+        self.allow(("2001:db8::9", 6000), own=OWN6, signalling_peer="2001:db8::9")
+
+    def test_multicast_and_broadcast(self) -> None:
+        self.refuse(("224.0.0.1", 6000), "multicast")
+        self.refuse(("239.255.255.255", 6000), "multicast")
+        self.refuse(("ff02::1", 6000), "multicast", own=OWN6)
+        self.refuse(("::ffff:224.0.0.1", 6000), "multicast")
+        self.refuse(("255.255.255.255", 6000), "broadcast")
+        self.refuse(("::ffff:255.255.255.255", 6000), "broadcast")
+        self.refuse(("0.1.2.3", 6000), "no address of a host")
+
+    def test_loopback_only_among_loopback_peers(self) -> None:
+        own = ("127.0.0.1", 4000)
+        for host in ("127.0.0.1", "127.9.9.9", "::ffff:127.0.0.1"):
+            self.refuse((host, 6000), "loopback")
+            self.allow((host, 6000), own=own, signalling_peer="127.0.0.1")
+        self.refuse(("::1", 6000), "loopback", own=OWN6, signalling_peer="2001:db8::9")
+        self.allow(("::1", 6000), own=("::1", 4000), signalling_peer="::1")
+        self.refuse(("127.0.0.1", 6000), "loopback", signalling_peer="a.example")
+
+    def test_loopback_when_the_peer_is_not_known_goes_by_our_own(self) -> None:
+        self.allow(("127.0.0.1", 6000), own=("127.0.0.1", 4000), signalling_peer="")
+        self.refuse(("127.0.0.1", 6000), "loopback", signalling_peer="")
+
+    def test_ourselves(self) -> None:
+        self.refuse(OWN, "our own")
+        self.refuse(("::ffff:192.0.2.1", 4000), "our own")
+        self.allow(("192.0.2.1", 4002))
+        self.refuse(("2001:DB8:0::1", 4000), "our own", own=OWN6)
+
+    def test_other_family(self) -> None:
+        self.refuse(("2001:db8::9", 6000), "not IPv4")
+        self.refuse(("192.0.2.9", 6000), "not IPv6", own=OWN6)
+        self.allow(("::ffff:192.0.2.9", 6000))
+        self.allow(("2001:db8::9", 6000), own=("0.0.0.0", 0))
+
+    def test_host_names(self) -> None:
+        self.refuse(("media.example.com", 6000), "media.example.com is a host name")
+        self.refuse(("1.2.3", 6000), "host name")
+        self.refuse(("01.2.3.4", 6000), "host name")
+        self.refuse(('a"\\\xe9', 6000), "a??? is a host name")
+        self.refuse(("x" * 300, 6000), "host name")
+
+    def test_three_colons(self) -> None:
+        # RFC 5118 section 4.10
+        host = read_host("2001:db8:::192.0.2.1")
+        assert host is not None
+        self.assertEqual(host.text, "2001:db8::c000:201")
+
+    @settings(deadline=None, max_examples=200, derandomize=True)
+    @given(st.text(max_size=70), st.integers(0, 65_535))
+    def test_any_text(self, text: str, port: int) -> None:
+        reason = check_target((text, port), own=OWN, signalling_peer=text)
+        self.assertTrue(reason is None or reason.isascii())

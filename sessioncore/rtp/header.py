@@ -100,7 +100,7 @@ def _parse_variable_part(
     batch.payload_length[rows] = length
 
 
-def write_headers(  # noqa: PLR0917 - the fields in the order of the header
+def write_headers(
     out: Bytes,
     payload_type: npt.ArrayLike,
     marker: npt.ArrayLike,

@@ -136,7 +136,7 @@ class DigitDetector:
         rows = np.flatnonzero(self._down & (now - self._seen > _LOST_AFTER))
         return self._release(rows)
 
-    def _step(  # noqa: PLR0917 - one column each
+    def _step(
         self,
         rows: Ints,
         timestamp: Ints,

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+from twisted.trial.unittest import SynchronousTestCase
+
+from sessioncore.rtp.comfort_noise import (
+    build_payload,
+    measure_levels,
+    parse_levels,
+    render_noise,
+)
+
+
+class Payload(SynchronousTestCase):
+    def test_round_trip(self):
+        for level in (0, -1, -40, -127):
+            payload = np.frombuffer(build_payload(level), np.uint8)[None, :]
+            self.assertEqual(parse_levels(payload).tolist(), [level])
+
+    def test_levels_are_clamped_and_rounded(self):
+        self.assertEqual([build_payload(x)[0] for x in (3, -200, -40.4)], [0, 127, 40])
+
+    def test_reserved_bit_and_spectrum_are_passed_over(self):
+        payloads = np.array([[0x80 | 50, 9, 9], [50, 0, 0]], np.uint8)
+        self.assertEqual(parse_levels(payloads).tolist(), [-50, -50])
+
+
+class Noise(SynchronousTestCase):
+    def test_level_is_as_asked_for(self):
+        for level in (-20, -40, -60):
+            out = np.zeros((3, 960), np.int16)
+            render_noise([level] * 3, [0, 5000, 32000], out)
+            np.testing.assert_allclose(measure_levels(out), level, atol=0.6)
+
+    def test_loud_noise_is_clipped_not_wrapped(self):
+        out = np.zeros((1, 960), np.int16)
+        render_noise([0], [0], out)
+        self.assertEqual((out.min(), out.max()), (-32768, 32767))
+
+    def test_inaudible_noise_is_silence(self):
+        out = np.ones((1, 160), np.int16)
+        render_noise([-127], [0], out)
+        self.assertFalse(out.any())
+
+    def test_frames_run_on(self):
+        whole, parts = np.zeros((1, 320), np.int16), np.zeros((1, 160), np.int16)
+        for start in (0, 32700, 10**12):
+            render_noise([-30], [start], whole)
+            for at in (0, 160):
+                render_noise([-30], [start + at], parts)
+                self.assertEqual(parts[0].tolist(), whole[0, at : at + 160].tolist())
+
+    def test_noise_is_white(self):
+        out = np.zeros((1, 960), np.int16)
+        render_noise([-20], [0], out)
+        power = np.abs(np.fft.rfft(out[0])) ** 2
+        self.assertLess(power.max(), 0.03 * power.sum())
+
+
+class Levels(SynchronousTestCase):
+    def test_reference_points(self):
+        samples = np.zeros((4, 160), np.int16)
+        samples[0] = 32767
+        samples[1] = -32768
+        samples[2] = 3277
+        np.testing.assert_allclose(measure_levels(samples), [0, 0, -20, -127], atol=0.01)

@@ -58,16 +58,16 @@ class SdpParseError(SessionCoreError):
 class NegotiationError(SessionCoreError):
     """An offer or answer we cannot agree to; ``reasons`` says why, format by format.
 
-    ``warn_code`` is the code of RFC 3261 section 20.43 that fits best (304: media type,
+    ``warning_code`` is the code of RFC 3261 section 20.43 that fits best (304: media type,
     305: format, 301: address, 399: anything else).
     """
 
     status: int | None = 488
 
-    def __init__(self, text: str, reasons: tuple[str, ...] = (), warn_code: int = 399) -> None:
+    def __init__(self, text: str, reasons: tuple[str, ...] = (), warning_code: int = 399) -> None:
         super().__init__(text)
         self.reasons = reasons
-        self.warn_code = warn_code
+        self.warning_code = warning_code
 
     @property
     def warning(self) -> str:

@@ -102,7 +102,7 @@ class AnswerReceived(Settled):
 
 
 class AnswerUnusable:
-    """The peer's answer breaks RFC 3264 or shares nothing; the exchange has no way back."""
+    """The peer's answer breaks RFC 3264 or shares nothing."""
 
     __slots__ = ()
 
@@ -134,7 +134,7 @@ def _keep_sent(machine: Keeper, given: OfferMade) -> tuple[()]:
 
 
 def _keep_received(machine: Keeper, given: OfferReceived) -> tuple[()]:
-    machine.received = given.offer
+    machine.sent, machine.received = None, given.offer
     return ()
 
 
@@ -159,6 +159,7 @@ _S = OfferState
 _AT_REST = (_S.NOTHING, _S.AGREED, _S.BROKEN)
 PENDING = (_S.OFFER_SENT, _S.OFFER_RECEIVED)
 _ONE_AT_A_TIME = "one offer/answer at a time per dialog (RFC 3264 section 4): 491 or wait"
+_MAY_STILL_COME = "an unreliable 183 binds nobody: the 200 may bring an answer that can be used"
 
 OFFER_ANSWER = Table(
     "OfferAnswer",
@@ -179,15 +180,15 @@ OFFER_ANSWER = Table(
         on(_AT_REST, OfferReceived, _S.OFFER_RECEIVED, _keep_received),
         impossible(PENDING, OfferMade, OfferReceived, because=_ONE_AT_A_TIME),
         on(_S.OFFER_RECEIVED, AnswerMade, _S.AGREED, _settle),
-        on(_S.OFFER_SENT, AnswerReceived, _S.AGREED, _settle),
-        on(_S.OFFER_SENT, AnswerUnusable, _S.BROKEN, _forget),
+        on((_S.OFFER_SENT, _S.BROKEN), AnswerReceived, _S.AGREED, _settle),
+        on((_S.OFFER_SENT, _S.BROKEN), AnswerUnusable, _S.BROKEN, note=_MAY_STILL_COME),
         on(PENDING, OfferDropped, _S.NOTHING, _forget),
         on(PENDING, OfferRolledBack, _S.AGREED, _forget),
         impossible(
             (_S.OFFER_SENT, *_AT_REST), AnswerMade, because="there is no offer of the peer's"
         ),
         impossible(
-            (_S.OFFER_RECEIVED, *_AT_REST),
+            (_S.NOTHING, _S.OFFER_RECEIVED, _S.AGREED),
             AnswerReceived,
             AnswerUnusable,
             because="there is no offer of ours",

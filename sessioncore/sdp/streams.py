@@ -105,13 +105,13 @@ def accept_answer(description: Description, index: int, count: int, side: Side) 
     if isinstance(judged, Accepted):
         return judged
     error = refused("the answer is not acceptable", judged)
-    raise AnswerRefused(str(error), error.reasons, error.warn_code)
+    raise AnswerRefused(str(error), error.reasons, error.warning_code)
 
 
 def refused(text: str, refusals: list[Refusal]) -> NegotiationError:
     """The error for a list of refusals; the first that is about formats names the warning."""
     reasons = tuple(refusal.text for refusal in refusals[:_MAX_REASONS])
-    codes = [refusal.warn_code for refusal in refusals]
+    codes = [refusal.warning_code for refusal in refusals]
     code = 305 if 305 in codes else codes[0]
     return NegotiationError(f"{text}: " + "; ".join(reasons), reasons, code)
 

@@ -16,9 +16,9 @@ __all__ = ["Host", "Refusal", "check_target", "find_fault", "read_host"]
 
 
 class Refusal(NamedTuple):
-    """Why something in a description is not acceptable; ``warn_code`` of RFC 3261 20.43."""
+    """Why something in a description is not acceptable; ``warning_code`` of RFC 3261 20.43."""
 
-    warn_code: int
+    warning_code: int
     text: str
 
 

@@ -266,7 +266,7 @@ class Refusing(SynchronousTestCase):
         with self.assertRaises(NegotiationError) as caught:
             machine.receive_offer(body, signalling_host=str(changes.get("host", PEER)))
         error = caught.exception
-        self.assertEqual((error.status, error.reasons, error.warn_code), (488, reasons, code))
+        self.assertEqual((error.status, error.reasons, error.warning_code), (488, reasons, code))
         self.assertIs(machine.state, OfferState.NOTHING)
         self.assertFalse(machine.has_pending_offer)
 
@@ -447,6 +447,17 @@ class Offering(SynchronousTestCase):
         machine.make_offer()
         self.assertRaises(AnswerRefused, machine.receive_answer, b"")
         answer_to(SIPP_UAC, machine)
+        self.assertIs(machine.state, OfferState.AGREED)
+
+    def test_a_better_answer_may_follow(self) -> None:
+        # An unreliable 183 brought nonsense, the 200 the answer.
+        machine = ours()
+        machine.make_offer()
+        for _ in range(2):
+            self.assertRaises(AnswerRefused, machine.receive_answer, b"nonsense")
+        self.assertRaises(UnexpectedInput, machine.withdraw)
+        media = machine.receive_answer(SIPP_UAC, signalling_host=PEER)
+        self.assertEqual(media.audio.codec, PCMU)
         self.assertIs(machine.state, OfferState.AGREED)
 
     def test_forks_answer_for_themselves(self) -> None:

@@ -79,7 +79,9 @@ PARAM: Final = re.compile(
 PARAMS: Final = re.compile(_PARAMS + _LWS)
 PLAIN_TAG: Final = re.compile(rb";tag=(" + _TOKEN + rb")")
 """The parameters of nearly every From and To."""
-PLAIN_BRANCH: Final = re.compile(rb";branch=(" + _TOKEN + rb")(;rport)?")
+PLAIN_BRANCH: Final = re.compile(
+    rb";branch=(" + _TOKEN + rb")(;rport)?|;rport;branch=(" + _TOKEN + rb")"
+)
 """The parameters of nearly every Via that no proxy has seen."""
 
 # 25.1 SIP-URI and SIPS-URI, absoluteURI.

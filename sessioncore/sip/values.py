@@ -30,6 +30,7 @@ __all__ = [
     "Uri",
     "Via",
     "parse_any_uri",
+    "parse_call_id",
     "parse_contact",
     "parse_cseq",
     "parse_name_addr",
@@ -170,6 +171,9 @@ class Via:
         host = source[0].partition("%")[0].encode("ascii")
         if not wants_port and b"received" not in params and host == self.host:
             return self.raw
+        if wants_port and self.raw.endswith(b";rport") and self.raw.count(b";") == 2:
+            # branch and rport and nothing else: nearly every phone behind a NAT.
+            return b"%b;received=%b;rport=%d" % (self.raw[:-6], host, source[1])
         kept = self.raw if b'"' in self.raw else _RECEIVED_OR_RPORT.sub(b"", self.raw)
         if b'"' in kept:
             kept = self._without_received()
@@ -288,7 +292,7 @@ def _remembered_address(data: bytes) -> tuple[bytes, Uri | RawUri]:
     if match is None:
         raise SipParseError(f"no address: {_shown(data)}")
     quoted, tokens, uri = match.groups()
-    return quoted or tokens.rstrip(), parse_any_uri(uri)
+    return quoted or tokens.rstrip(), _read_uri(uri)
 
 
 def parse_name_addr(value: bytes) -> NameAddr:
@@ -351,8 +355,8 @@ def parse_via(value: bytes) -> Via:
         return Via(value.strip(), transport, host, port, _NO_PARAMS)
     plain = grammar.PLAIN_BRANCH.fullmatch(value, len(head))
     if plain is not None:
-        params: dict[bytes, bytes | None] = {b"branch": plain[1]}
-        if plain[2] is not None:
+        params: dict[bytes, bytes | None] = {b"branch": plain[1] or plain[3]}
+        if plain[1] is None or plain[2] is not None:
             params[b"rport"] = None
         return Via(value, transport, host, port, params)
     rest = value[len(head) :]
@@ -374,6 +378,13 @@ def _read_cseq(value: bytes) -> CSeq:
 
 
 _remembered_cseq = lru_cache(_CACHED)(_read_cseq)
+
+
+def parse_call_id(value: bytes) -> bytes:
+    """Check a Call-ID, which is one word (RFC 3261 section 20.8), and give it back."""
+    if not value or b" " in value or b"\t" in value:
+        raise SipParseError(f"no Call-ID: {_shown(value)}")
+    return value
 
 
 def parse_number(value: bytes, largest: int = 0xFFFFFFFF) -> int:

@@ -1,0 +1,220 @@
+"""What requests and responses share: header fields, and typed values read on demand.
+
+RFC 3261 sections 7.3 and 20.  The typed values are attributes of `Message`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from sessioncore.errors import SipParseError
+from sessioncore.sip import grammar
+from sessioncore.sip.names import header_key
+from sessioncore.sip.values import (
+    CSeq,
+    NameAddr,
+    Via,
+    parse_call_id,
+    parse_contact,
+    parse_cseq,
+    parse_name_addr,
+    parse_number,
+    parse_via,
+    split_list,
+)
+
+__all__ = ["Message", "lazy"]
+
+if TYPE_CHECKING:
+    from functools import cached_property as lazy
+else:
+
+    class lazy:
+        """A typed value: read when first asked for, then an ordinary attribute.
+
+        ``functools.cached_property`` takes a lock per reading before Python 3.12.
+        """
+
+        def __init__(self, read):
+            self._read = read
+            self._name = read.__name__
+            self.__doc__ = read.__doc__
+
+        def __get__(self, message, owner):
+            if message is None:
+                return self
+            value = self._read(message)
+            setattr(message, self._name, value)
+            return value
+
+
+class Message:
+    """What requests and responses share.
+
+    ``headers`` holds (name, value) in order: known names in their canonical spelling, others
+    as received; values unfolded, otherwise as received.  ``raw`` is the whole datagram.  The
+    typed properties raise `SipParseError` (400) where the header field is missing or broken.
+    """
+
+    def __init__(self, body: bytes, raw: bytes) -> None:
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.body = body
+        self.raw = raw
+        self._firsts: dict[bytes, bytes] = {}
+        self._repeated: dict[bytes, list[bytes]] = {}
+
+    def first(self, name: bytes) -> bytes | None:
+        """The raw value of the first header field of that name, or None."""
+        value = self._firsts.get(name)
+        return self._firsts.get(header_key(name)) if value is None else value
+
+    def all(self, name: bytes) -> list[bytes]:
+        """The raw values of all header fields of that name, in order, commas untouched."""
+        key = header_key(name)
+        first = self._firsts.get(key)
+        if first is None:
+            return []
+        return list(self._repeated.get(key) or (first,))
+
+    def values(self, name: bytes) -> list[bytes]:
+        """All values of that name, cut at commas outside quotes and brackets; none is empty."""
+        return [item for field in self.all(name) for item in split_list(field) if item]
+
+    def _required(self, name: bytes) -> bytes:
+        try:
+            return self._firsts[name]
+        except KeyError:
+            raise SipParseError(f"{name.decode()} is missing") from None
+
+    def _addresses(self, name: bytes) -> list[NameAddr]:
+        found = [parse_contact(item) for field in self.all(name) for item in split_list(field)]
+        if len(found) > grammar.MAX_LIST_ITEMS:
+            raise SipParseError(f"too many values of {name.decode()}")
+        return found
+
+    @lazy
+    def via(self) -> Via:
+        """The topmost Via."""
+        value = self._required(b"Via")
+        if b"," not in value:
+            return parse_via(value)
+        items = split_list(value)
+        if b"" in items:
+            raise SipParseError("an empty value among the Vias")
+        return parse_via(items[0])
+
+    @lazy
+    def via_count(self) -> int:
+        """How many Via values the message has."""
+        return sum(len(split_list(field)) for field in self.all(b"Via"))
+
+    @lazy
+    def from_(self) -> NameAddr:
+        """The From header field."""
+        return parse_name_addr(self._required(b"From"))
+
+    @lazy
+    def to(self) -> NameAddr:
+        """The To header field."""
+        return parse_name_addr(self._required(b"To"))
+
+    @lazy
+    def from_tag(self) -> bytes | None:
+        """The tag of From, None where it has none."""
+        return self.from_.params.get(b"tag")
+
+    @lazy
+    def to_tag(self) -> bytes | None:
+        """The tag of To, None where it has none."""
+        return self.to.params.get(b"tag")
+
+    @lazy
+    def call_id(self) -> bytes:
+        """The Call-ID as received; it is compared byte by byte (RFC 3261 section 20.8)."""
+        return parse_call_id(self._required(b"Call-ID"))
+
+    @lazy
+    def cseq(self) -> CSeq:
+        """The CSeq: number and method."""
+        return parse_cseq(self._required(b"CSeq"))
+
+    @lazy
+    def contacts(self) -> list[NameAddr]:
+        """All Contact values; ``Contact: *`` is one whose URI is a `RawUri` of no scheme."""
+        value = self._firsts.get(b"Contact", b"")
+        if value and b"," not in value and b"Contact" not in self._repeated:
+            return [parse_contact(value)]
+        return self._addresses(b"Contact")
+
+    @property
+    def contact(self) -> NameAddr | None:
+        """The first Contact value, or None."""
+        contacts = self.contacts
+        return contacts[0] if contacts else None
+
+    @lazy
+    def routes(self) -> list[NameAddr]:
+        """All Route values, in order."""
+        return self._addresses(b"Route")
+
+    @lazy
+    def record_routes(self) -> list[NameAddr]:
+        """All Record-Route values, in order."""
+        return self._addresses(b"Record-Route")
+
+    def _number(self, name: bytes, largest: int = 0xFFFFFFFF) -> int | None:
+        value = self._firsts.get(name)
+        return None if value is None else parse_number(value, largest)
+
+    @lazy
+    def content_length(self) -> int | None:
+        """Content-Length in octets, None where it is not there."""
+        return self._number(b"Content-Length")
+
+    @lazy
+    def max_forwards(self) -> int | None:
+        """Max-Forwards, 0 to 255 (RFC 3261 section 20.22), None where it is not there."""
+        return self._number(b"Max-Forwards", 255)
+
+    @lazy
+    def expires(self) -> int | None:
+        """Expires in seconds, None where it is not there."""
+        return self._number(b"Expires")
+
+    @lazy
+    def content_type(self) -> bytes | None:
+        """Content-Type as lower-case ``type/subtype`` without parameters."""
+        value = self._firsts.get(b"Content-Type")
+        if value is None:
+            return None
+        match = grammar.CONTENT_TYPE.fullmatch(value)
+        if match is None:
+            raise SipParseError("no Content-Type")
+        return b"%b/%b" % (match[1].lower(), match[2].lower())
+
+    @lazy
+    def date(self) -> datetime | None:
+        """Date (RFC 3261 section 20.17), None where it is not there."""
+        value = self._firsts.get(b"Date")
+        if value is None:
+            return None
+        match = grammar.DATE.fullmatch(value)
+        if match is None:
+            raise SipParseError("no Date")
+        day, month, year, hour, minute, second = match.groups()
+        try:
+            return datetime(
+                int(year),
+                1 + _MONTHS.index(month) // 3,
+                int(day),
+                int(hour),
+                int(minute),
+                int(second),
+                tzinfo=UTC,
+            )
+        except ValueError as error:
+            raise SipParseError(f"no Date: {error}") from None
+
+
+_MONTHS: Final = b"JanFebMarAprMayJunJulAugSepOctNovDec"

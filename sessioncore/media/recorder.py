@@ -242,16 +242,23 @@ class Recorder:
         """A frame for each of some recordings of the same number of channels.
 
         ``slots`` are unique `Recording.slot` numbers; ``frames`` int16[n, samples] for one
-        channel, int16[n, samples, 2] for two.
+        channel, int16[n, samples, 2] for two.  After `close` they are passed over.
         """
+        if self._closing:
+            return
         channels = 1 if frames.ndim == 2 else frames.shape[2]
         for slot in self._buffers[channels].append(slots, frames).tolist():
             self._flush(self._open[channels, slot])
 
     def stop(self, recording: Recording) -> None:
-        """Write what is buffered and close the file; ``recording.finished`` tells when."""
-        if self._open.pop((recording.channels, recording.slot), None) is not recording:
-            raise CallOver(f"{recording.path}: this recording was stopped before")
+        """Write what is buffered and close the file; ``recording.finished`` tells when.
+
+        Does nothing to a recording that was stopped before, by `close` for one.
+        """
+        key = recording.channels, recording.slot
+        if self._open.get(key) is not recording:
+            return
+        del self._open[key]
         self._flush(recording)
         self._buffers[recording.channels].give(recording.slot)
         self._paths.discard(recording.path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -157,18 +157,17 @@ class SinkBank:
 
     def _deliver(self, rows: list[int], heard: Samples) -> None:
         for row, samples in zip(rows, heard, strict=True):
-            # A callback before this one may have detached the row.
-            callback, sink = self._call.get(row, _NOBODY)
+            # One called before this one may have taken it off the row.
+            entry = self._call.get(row)
+            if entry is None:
+                continue
+            callback, sink = entry
             try:
                 callback(samples)
             except Exception as error:
                 self.failures += 1
-                self._reports.append(SinkReport(row, sink, error, detached=True))
-                self.detach(row)
-
-
-def _ignore(samples: Samples) -> None:
-    """Nobody is there any more."""
-
-
-_NOBODY: Final[tuple[Callable[[Samples], object], Sink]] = (_ignore, Discard())
+                # It may have put another sink in its own place, which stays.
+                own = self._call.get(row) is entry
+                if own:
+                    self.detach(row)
+                self._reports.append(SinkReport(row, sink, error, own))

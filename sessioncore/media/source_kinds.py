@@ -132,7 +132,7 @@ class Tones:
     Phases are uint32, in 1/2^32 of a turn: they wrap by themselves, in exact arithmetic.
     """
 
-    _BITS: Final = 14
+    _BITS: Final = 15
 
     def __init__(self) -> None:
         turns = np.arange(1 << self._BITS) / (1 << self._BITS)
@@ -147,7 +147,8 @@ class Tones:
         self._phase = grown(self._phase, row)
         self._step = grown(self._step, row)
         self._amplitude = grown(self._amplitude, row)
-        self._phase[row] = 0
+        # Half a step of the table, so that looking up rounds.
+        self._phase[row] = 1 << (31 - self._BITS)
         self._step[row] = 0
         self._amplitude[row] = 0
         for index, frequency in enumerate(frequencies):
@@ -300,15 +301,18 @@ class Applications:
         done = []
         width = out.shape[1]
         for index, row in enumerate(rows.tolist()):
-            source = self._source[row]
+            # An object asked before this one may have taken it off the row.
+            source = self._source.get(row)
+            if source is None:
+                continue
             try:
                 samples = source.read(width)
                 if samples is None:
                     done.append(SourceReport(row, source, None))
-                    continue
-                out[index, : len(samples)] = _checked(samples, width)
+                else:
+                    samples = _checked(samples, width)
+                    out[index, : len(samples)] = samples
             except Exception as error:
-                out[index] = 0
                 done.append(SourceReport(row, source, error))
         return done
 

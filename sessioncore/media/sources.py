@@ -197,6 +197,7 @@ class SourceBank:
             self._applications,
         )
         self._kind = np.zeros(64, np.int64)
+        self._source: dict[int, Source] = {}
         self._reports: list[SourceReport] = []
         self.failures = 0
         """Application objects taken off because they raised."""
@@ -206,12 +207,14 @@ class SourceBank:
         self.detach(row)
         self._kind = grown(self._kind, row)
         self._kind[row] = self._kinds.index(self._begin(row, source))
+        self._source[row] = source
 
     def detach(self, row: int) -> None:
         """Let ``row`` be silent."""
         if row < len(self._kind) and self._kind[row]:
             kind, self._kind[row] = self._kinds[self._kind[row]], 0
             kind.detach(row)
+        self._source.pop(row, None)
 
     def render(self, rows: Ints, heard: Samples, out: Samples, now: int) -> None:
         """Fill ``out`` (int16[n, samples <= 960]) with the next frame of each of ``rows``.
@@ -269,7 +272,9 @@ class SourceBank:
 
     def _finish(self, done: list[SourceReport]) -> None:
         for report in done:
-            self.detach(report.row)
+            # An application's object may have been replaced by what it called.
+            if self._source.get(report.row) is report.source:
+                self.detach(report.row)
             self.failures += report.error is not None
         self._reports += done
 

@@ -143,7 +143,9 @@ class WavWriter:
     """
 
     def __init__(self, path: str | Path, rate: int = 8000, channels: int = 1) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        # O_NONBLOCK: a FIFO that nobody reads is refused instead of waited for.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK
+        self._fd = os.open(path, flags, 0o666)
         self._rate = rate
         self._channels = channels
         self._size = 0

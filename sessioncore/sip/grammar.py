@@ -58,7 +58,7 @@ _LWS = rb"[ \t]*+"
 _TOKEN = rb"[A-Za-z0-9\-.!%*_+`'~]++"
 _QUOTED = rb'"(?>[^"\\\x00-\x08\x0a-\x1f\x7f]++|\\[^\r\n\x80-\xff])*+"'
 _ESCAPED = rb"%[0-9A-Fa-f]{2}"
-_NUMBER = rb"0*([0-9]{1,10})"
+_NUMBER = rb"0{0,20}([0-9]{1,10})"
 
 # 25.1 host.  Labels are not checked one by one: whether a name exists is the resolver's say.
 _HOSTNAME = rb"[A-Za-z0-9_][A-Za-z0-9_.\-]*+"
@@ -72,7 +72,7 @@ _PARAMS = rb"(?>" + _PARAM + rb")*+"
 
 TOKEN: Final = re.compile(_TOKEN)
 NUMBER: Final = re.compile(_NUMBER)
-"""1*DIGIT that fits into ten digits; group 1 has no needless leading zeros."""
+"""1*DIGIT of at most ten digits behind up to 20 zeros; group 1 are the digits."""
 PARAM: Final = re.compile(
     _LWS + rb";" + _LWS + rb"(" + _TOKEN + rb")(?:" + _LWS + rb"=" + _LWS + rb"(" + _VALUE + rb"))?"
 )

@@ -24,9 +24,11 @@ class ProductionTests(SynchronousTestCase):
         self.rejects(grammar.TOKEN, b"", b"a b", b"a/b", b"a:b", b"\xc3\xa4", b"a\x00")
 
     def test_number(self) -> None:
-        self.takes(grammar.NUMBER, b"0", b"0068", b"4294967295", b"0" * 5000 + b"7")
+        self.takes(grammar.NUMBER, b"0", b"0068", b"4294967295", b"0" * 20 + b"4294967295")
         # What int() would take, but SIP does not.
-        self.rejects(grammar.NUMBER, b"", b"+5", b"-1", b"1_0", b" 1", "٣".encode(), b"1" * 11)
+        self.rejects(
+            grammar.NUMBER, b"", b"+5", b"-1", b"1_0", b" 1", "٣".encode(), b"1" * 11, b"0" * 5000
+        )
 
     def test_requestLine(self) -> None:
         self.takes(grammar.REQUEST_LINE, b"INVITE sip:a@b SIP/2.0", b"X http://x sip/7.0")

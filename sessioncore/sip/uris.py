@@ -1,0 +1,127 @@
+"""URIs of RFC 3261 section 19.1.
+
+What was read is remembered in a bounded cache, so URIs are shared and must never be changed
+(attrs' ``frozen`` would guard that, at a microsecond per value).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from types import MappingProxyType
+from urllib.parse import unquote_to_bytes
+
+from attrs import define
+
+from sessioncore.errors import SipParseError
+from sessioncore.sip import grammar
+from sessioncore.sip.parts import (
+    CACHEABLE,
+    CACHED,
+    NO_PARAMS,
+    Params,
+    read_host,
+    read_params,
+    read_port,
+    shown,
+)
+
+__all__ = ["RawUri", "Uri", "parse_any_uri", "parse_uri", "read_uri"]
+
+
+@define
+class Uri:
+    """A SIP or SIPS URI (RFC 3261 section 19.1).
+
+    ``raw`` is the URI as received and what `bytes` gives back; ``scheme`` is lower-case;
+    ``user`` and ``password`` are still escaped; ``host`` has no brackets; ``headers`` is what
+    follows "?", never acted on.
+    """
+
+    raw: bytes
+    scheme: bytes
+    user: bytes | None
+    password: bytes | None
+    host: bytes
+    port: int | None
+    params: Params
+    headers: bytes
+
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether ``host`` is an IPv6 address."""
+        return b":" in self.host
+
+    @property
+    def user_text(self) -> str:
+        """The user part unescaped once, as text; empty where there is none."""
+        return unquote_to_bytes(self.user or b"").decode("utf-8", "replace")
+
+    def __bytes__(self) -> bytes:
+        return self.raw
+
+    def __str__(self) -> str:
+        return self.raw.decode("utf-8", "replace")
+
+
+@define
+class RawUri:
+    """A URI of a scheme we do not read into (``tel:``, ``http:``, ...), or Contact's ``*``."""
+
+    raw: bytes
+    scheme: bytes
+
+    def __bytes__(self) -> bytes:
+        return self.raw
+
+    def __str__(self) -> str:
+        return self.raw.decode("utf-8", "replace")
+
+
+def _uri_params(text: bytes) -> Params:
+    if not text:
+        return NO_PARAMS
+    if b"%" not in text:
+        return MappingProxyType(read_params(text))
+    params: dict[bytes, bytes | None] = {}
+    for piece in text.split(b";")[1:]:
+        name, equal, value = piece.partition(b"=")
+        key = unquote_to_bytes(name).lower()
+        params.setdefault(key, unquote_to_bytes(value) if equal else None)
+    return MappingProxyType(params)
+
+
+def read_uri(data: bytes) -> Uri | RawUri:
+    """As `parse_any_uri`, without its cache."""
+    match = grammar.SIP_URI.fullmatch(data)
+    if match is None:
+        foreign = grammar.FOREIGN_URI.fullmatch(data)
+        if foreign is None or foreign[1].lower() in (b"sip", b"sips"):
+            raise SipParseError(f"no URI: {shown(data)}")
+        return RawUri(data, foreign[1].lower())
+    scheme, user, password, host, port, params, headers = match.groups()
+    return Uri(
+        data,
+        scheme.lower(),
+        user,
+        password,
+        read_host(host),
+        read_port(port),
+        _uri_params(params),
+        headers or b"",
+    )
+
+
+_remembered_uri = lru_cache(CACHED)(read_uri)
+
+
+def parse_any_uri(data: bytes) -> Uri | RawUri:
+    """Read a URI of any scheme (RFC 3261 section 25.1 SIP-URI, SIPS-URI, absoluteURI)."""
+    return _remembered_uri(data) if len(data) <= CACHEABLE else read_uri(data)
+
+
+def parse_uri(data: bytes) -> Uri:
+    """Read a SIP or SIPS URI; raises `SipParseError` with 416 for any other scheme."""
+    uri = parse_any_uri(data)
+    if isinstance(uri, RawUri):
+        raise SipParseError(f"URI scheme {shown(uri.scheme)} is not supported", 416)
+    return uri

@@ -1,0 +1,125 @@
+"""The Via header field (RFC 3261 section 20.42) and what RFC 3581 makes of it."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from attrs import define
+
+from sessioncore.errors import SipParseError
+from sessioncore.sip import grammar
+from sessioncore.sip.parts import (
+    CACHEABLE,
+    CACHED,
+    NO_PARAMS,
+    Params,
+    read_host,
+    read_params,
+    read_port,
+    shown,
+)
+from sessioncore.vocabulary import Address
+
+__all__ = ["Via", "parse_via"]
+
+
+@define
+class Via:
+    """One Via value (RFC 3261 section 20.42); ``transport`` in upper case, no brackets in ``host``.
+
+    ``raw`` is the value as received, without surrounding white space.
+    """
+
+    raw: bytes
+    transport: bytes
+    host: bytes
+    port: int | None
+    params: Params
+
+    @property
+    def branch(self) -> bytes | None:
+        """The branch parameter."""
+        return self.params.get(b"branch")
+
+    @property
+    def received(self) -> bytes | None:
+        """The received parameter, without the brackets some put around IPv6."""
+        value = self.params.get(b"received")
+        return None if value is None else value.strip(b"[]")
+
+    @property
+    def rport(self) -> bool:
+        """Whether the sender asks for RFC 3581 treatment: rport is there, without a value."""
+        return b"rport" in self.params and self.params[b"rport"] is None
+
+    @property
+    def sent_by(self) -> bytes:
+        """Host and port as RFC 3261 section 17.2.3 compares them: in lower case."""
+        host = self.host.lower()
+        return host if self.port is None else b"%b:%d" % (host, self.port)
+
+    def with_received(self, source: Address) -> bytes:
+        """This value as a server copies it into the response (RFC 3261 18.2.1, RFC 3581 4).
+
+        A ``received`` or ``rport`` value that the client wrote never survives.
+        """
+        params = self.params
+        wants_port = b"rport" in params
+        host = source[0].partition("%")[0].encode("ascii")
+        if not wants_port and b"received" not in params and host == self.host:
+            return self.raw
+        if wants_port and self.raw.endswith(b";rport") and self.raw.count(b";") == 2:
+            # branch and rport and nothing else: nearly every phone behind a NAT.
+            return b"%b;received=%b;rport=%d" % (self.raw[:-6], host, source[1])
+        kept = self.raw if b'"' in self.raw else _RECEIVED_OR_RPORT.sub(b"", self.raw)
+        if b'"' in kept:
+            kept = self._without_received()
+        if wants_port:
+            return b"%b;received=%b;rport=%d" % (kept, host, source[1])
+        return b"%b;received=%b" % (kept, host)
+
+    def _without_received(self) -> bytes:
+        """As `_RECEIVED_OR_RPORT`, but safe for quoted values that look like parameters."""
+        head = self.raw[: self.raw.index(b";")]
+        rest = self.raw[len(head) :]
+        return head + b"".join(
+            match.group()
+            for match in grammar.PARAM.finditer(rest)
+            if match[1].lower() not in (b"received", b"rport")
+        )
+
+
+_RECEIVED_OR_RPORT: Final = re.compile(
+    rb"[ \t]*+;[ \t]*+(?:received|rport)(?=[ \t;=]|$)(?:[ \t]*+=[ \t]*+[^; \t]*+)?", re.IGNORECASE
+)
+
+
+def _read_sent_by(data: bytes) -> tuple[bytes, bytes, int | None]:
+    match = grammar.SENT_PROTOCOL.fullmatch(data)
+    if match is None:
+        raise SipParseError(f"no Via: {shown(data)}")
+    return match[1].upper(), read_host(match[2]), read_port(match[3])
+
+
+_remembered_sent_by = lru_cache(CACHED)(_read_sent_by)
+
+
+def parse_via(value: bytes) -> Via:
+    """Read one Via value (RFC 3261 section 20.42)."""
+    head, semicolon, _ = value.partition(b";")
+    read = _remembered_sent_by if len(head) <= CACHEABLE else _read_sent_by
+    transport, host, port = read(head)
+    if not semicolon:
+        return Via(value.strip(), transport, host, port, NO_PARAMS)
+    plain = grammar.PLAIN_BRANCH.fullmatch(value, len(head))
+    if plain is not None:
+        params: dict[bytes, bytes | None] = {b"branch": plain[1] or plain[3]}
+        if plain[1] is None or plain[2] is not None:
+            params[b"rport"] = None
+        return Via(value, transport, host, port, params)
+    rest = value[len(head) :]
+    if grammar.PARAMS.fullmatch(rest) is None:
+        raise SipParseError(f"no Via: {shown(value)}")
+    return Via(value.strip(), transport, host, port, read_params(rest))

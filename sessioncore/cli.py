@@ -37,17 +37,18 @@ class CallCommand(CallOptions):
 
     synopsis = "sessioncore call URI [URI ...] [options]"
     longdesc = "Places calls and tells whether they had audio both ways."
-    hint = "See `sessioncore call --help`.\n"
+    hint = "See `sessioncore call --help`."
     listen_default = "udp:0"
 
     def parseOptions(self, options: Any = None) -> None:
         """Parse; options may stand before and after the URIs."""
         try:
             given, uris = getopt.gnu_getopt(list(options), self.shortOpt, self.longOpt)
-        except getopt.GetoptError:
-            return super().parseOptions(options)  # which raises as it should
+        except getopt.GetoptError as error:
+            self.failed = True
+            raise usage.UsageError(str(error)) from None
         flat = [f"{name}={value}" if value else name for name, value in given]
-        return super().parseOptions([*flat, "--", *uris])
+        super().parseOptions([*flat, "--", *uris])
 
     def parseArgs(self, *uris: str) -> None:
         """Take the URIs."""
@@ -79,11 +80,12 @@ class AnswerCommand(AnswerOptions):
 
     synopsis = "sessioncore answer [options]"
     longdesc = "Answers calls until it is told to stop, in the foreground."
-    hint = "See `sessioncore answer --help`.\n"
+    hint = "See `sessioncore answer --help`."
 
     def run(self) -> int:
         """Answer; 0 unless it could not start."""
-        return 0 if run_service(UasService(self.uas_plan(), echo_events=True)) else 1
+        service = UasService(self.uas_plan(), echo_events=True)
+        return 0 if run_service(service, level=LogLevel.info) else 1
 
 
 class MachinesCommand(Quiet):
@@ -91,7 +93,7 @@ class MachinesCommand(Quiet):
 
     synopsis = "sessioncore machines [--format text|dot]"
     longdesc = "Draws every state machine of the package from its table."
-    hint = "See `sessioncore machines --help`.\n"
+    hint = "See `sessioncore machines --help`."
     optParameters = [["format", None, "text", "text, or dot for Graphviz."]]
 
     def run(self) -> int:
@@ -106,7 +108,7 @@ class Command(Quiet):
     """``sessioncore``."""
 
     synopsis = "sessioncore COMMAND [options]"
-    hint = "See `sessioncore --help`.\n"
+    hint = "See `sessioncore --help`."
     subCommands: ClassVar[list[Any]] = [
         ["call", None, CallCommand, "Place calls."],
         ["answer", None, AnswerCommand, "Answer calls."],
@@ -139,36 +141,38 @@ def main(arguments: list[str] | None = None) -> int:
     return status
 
 
-def run_service(service: SessionService, *sinks: LiveLines | None) -> bool:
+def run_service(
+    service: SessionService, lines: LiveLines | None = None, level: Any = LogLevel.warn
+) -> bool:
     """Run the reactor for one service; False where it could not start.
 
-    SIGTERM and SIGINT end the calls first; the reactor's shutdown waits for that.
+    SIGTERM and SIGINT end the calls first; the reactor's shutdown waits for that.  What we
+    log from ``level`` up, and what Twisted warns of, goes to standard error.
     """
-    globalLogBeginner.beginLoggingTo([_warnings()], redirectStandardIO=False)
+    globalLogBeginner.beginLoggingTo([_short_lines(level)], redirectStandardIO=False)
     reactor = service.reactor
     try:
         service.begin()
     except ConfigurationError as error:
         print(f"sessioncore: {error}", file=sys.stderr)
         return False
-    for sink in sinks:
-        if sink is not None:
-            service.add_log(sink)
+    if lines is not None:
+        service.add_log(lines)
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     service.startService()
     reactor.run()
     return True
 
 
-def _warnings() -> ILogObserver:
-    """Faults and warnings as short lines on standard error."""
-
+def _short_lines(level: Any) -> ILogObserver:
     @implementer(ILogObserver)
     def observer(event: LogEvent) -> None:
         text = formatEvent(event)
         failure = event.get("log_failure")
         if failure is not None:
             text += f": {failure.getErrorMessage()}\n{failure.getTraceback()}"
-        print(f"sessioncore: {text}", file=sys.stderr)
+        print(f"sessioncore: {text}", file=sys.stderr, flush=True)
 
-    return FilteringLogObserver(observer, [LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)])
+    predicate = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)
+    predicate.setLogLevelForNamespace("sessioncore", level)
+    return FilteringLogObserver(observer, [predicate])

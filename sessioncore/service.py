@@ -108,12 +108,19 @@ class SessionService(Service):
 
     def privilegedStartService(self) -> None:
         """Bind while still root, where a reserved port is wanted (``twistd --uid``)."""
-        self.begin()
+        self._begin_or_log()
 
     def startService(self) -> None:
         """Bind, unless that was done with privileges; raises `ConfigurationError`."""
-        self.begin()
+        self._begin_or_log()
         super().startService()
+
+    def _begin_or_log(self) -> None:
+        try:
+            self.begin()
+        except ConfigurationError as error:
+            _log.critical("cannot start: {error}", error=error)
+            raise
 
     def begin(self) -> None:
         """Open everything, once; raises `ConfigurationError`."""
@@ -121,9 +128,8 @@ class SessionService(Service):
             return
         try:
             self._open()
-        except ConfigurationError as error:
+        except ConfigurationError:
             self._close_logs()
-            _log.critical("cannot start: {error}", error=error)
             raise
         self._begun = True
 
@@ -179,8 +185,6 @@ class SessionService(Service):
         return maybeDeferred(self.manager.stop, GRACE).addCallbacks(self._gone, self._not_gone)
 
     def _gone(self, given_up: int) -> None:
-        if given_up:
-            _log.warn("{count} calls did not end in time and were given up", count=given_up)
         self._finish()
 
     def _not_gone(self, failure: Failure) -> None:

@@ -78,19 +78,19 @@ class Quiet(usage.Options):
     """Options whose errors are not buried under the whole list of options."""
 
     hint: ClassVar[str] = ""
-    _failed = False
+    failed = False
 
     def parseOptions(self, options: Any = None) -> None:
         """Parse; raises `UsageError` with a text that names the bad value."""
         try:
             super().parseOptions(options)
         except (usage.UsageError, ConfigurationError) as error:
-            self._failed = True
+            self.failed = True
             raise usage.UsageError(str(error)) from None
 
     def getUsage(self, width: int | None = None) -> str:
         """The list of options, or after an error only where to find it."""
-        return self.hint if self._failed else str(super().getUsage(width))
+        return self.hint if self.failed else str(super().getUsage(width))
 
 
 class CommonOptions(Quiet):
@@ -222,7 +222,7 @@ class Options(AnswerOptions, CallOptions):
         "Answers SIP calls (--role=uas) or places them (--role=uac --call URI) with audio both"
         " ways over RTP."
     )
-    hint = "See `twistd sessioncore --help`.\n"
+    hint = "See `twistd sessioncore --help`."
     optParameters = [
         ["role", None, None, "uas answers calls, uac places them."],
         ["call", None, None, "URI to call, e.g. sip:bob@192.0.2.1."],

@@ -161,7 +161,7 @@ class WrongOptionsTests(SynchronousTestCase):
         """After an error the usage is a pointer; asked for, it is whole."""
         options = Options()
         self.assertRaises(UsageError, options.parseOptions, ["--role=proxy"])
-        self.assertEqual(options.getUsage(), "See `twistd sessioncore --help`.\n")
+        self.assertEqual(options.getUsage(), "See `twistd sessioncore --help`.")
         self.assertIn("--rtp-ports=", Options().getUsage())
 
     def test_a_daemon_has_no_standard_output(self) -> None:

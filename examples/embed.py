@@ -1,0 +1,36 @@
+"""A Twisted application that answers calls and places them, in 20 lines.
+
+    python examples/embed.py                            answer with echo
+    python examples/embed.py sip:bob@192.0.2.1:5060     call, play 440 Hz for 3 s
+"""
+
+import sys
+
+from twisted.internet import task
+from twisted.internet.defer import Deferred
+
+from sessioncore import Echo, SessionManager, Settings, Tone
+
+
+async def answer(call):
+    call.ring()
+    await call.answer(source=Echo())
+    print("ended:", await call.when_ended())
+
+
+async def main(reactor, *uris):
+    listen = "udp:0" if uris else "udp:5060"
+    manager = SessionManager(reactor, Settings(listen=(listen,)), on_incoming=answer)
+    manager.add_event_sink(lambda event: print(event.role, event.name, event.media_state))
+    await manager.start()
+    print("listening on", manager.local_addresses[0])
+    for uri in uris:
+        call = manager.call(uri, source=Tone(frequencies=(440.0,)))
+        await call.when_two_way()
+        await task.deferLater(reactor, 3.0)
+        print("ended:", await call.hang_up())
+    await (manager.stop() if uris else Deferred())
+
+
+if __name__ == "__main__":
+    task.react(lambda reactor, *uris: Deferred.fromCoroutine(main(reactor, *uris)), sys.argv[1:])

@@ -1,0 +1,125 @@
+"""The scripts beside the package: counting tests, collecting news."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def tool(name: str) -> Any:
+    spec = spec_from_file_location(f"tools_{name}", ROOT / "tools" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class CountTests(SynchronousTestCase):
+    def counts(self, text: str) -> Any:
+        return tool("run_tests").counts(text.splitlines(keepends=True))
+
+    def test_all_passed(self) -> None:
+        self.assertEqual(
+            self.counts("Ran 12 tests in 0.046s\n\nPASSED (successes=12)\n"), (12, 0, 0)
+        )
+
+    def test_all_kinds(self) -> None:
+        self.assertEqual(
+            self.counts(
+                "Ran 25 tests in 10.146s\n\n"
+                "FAILED (skips=2, expectedFailures=3, unexpectedSuccesses=4, failures=5,"
+                " errors=6, successes=5)\n"
+            ),
+            (8, 15, 2),
+        )
+
+    def test_no_test(self) -> None:
+        self.assertEqual(self.counts("Ran 0 tests in 0.000s\n\nPASSED\n"), (0, 0, 0))
+
+    def test_what_a_test_prints_does_not_count(self) -> None:
+        self.assertIsNone(self.counts("PASSED (successes=99)\nRan away\n"))
+        self.assertEqual(
+            self.counts(
+                "Ran 1 test in 0.0s\nPASSED (successes=1)\n"
+                "Ran 2 tests in 0.0s\nFAILED (failures=1, successes=1)\n"
+            ),
+            (1, 1, 0),
+        )
+
+    def run_in(self, text: str) -> tuple[int, list[str]]:
+        """Status and last line of a run of one made-up test module."""
+        folder = Path(self.mktemp())
+        folder.mkdir(parents=True)
+        (folder / "test_made_up.py").write_text(
+            "from twisted.trial.unittest import TestCase\n\nclass T(TestCase):\n" + text
+        )
+        import subprocess
+
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "tools" / "run_tests.py"), "test_made_up"],
+            cwd=folder,
+            env={"PYTHONPATH": str(folder.absolute()), "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout.splitlines()[-1:]
+
+    def test_real_runs(self) -> None:
+        for text, expected in {
+            "    def test_a(self): pass\n": (0, ["1 passed, 0 failed, 0 skipped"]),
+            "    def test_a(self): 1/0\n    def test_b(self): pass\n": (
+                1,
+                ["1 passed, 1 failed, 0 skipped"],
+            ),
+            "    def test_a(self): pass\n    test_a.skip = 'not now'\n": (
+                1,
+                ["0 passed, 0 failed, 1 skipped"],
+            ),
+            "    pass\n": (1, ["0 passed, 0 failed, 0 skipped"]),
+            "syntax error\n": (1, ["0 passed, 1 failed, 0 skipped"]),
+            "    def test_a(self):\n        import os\n        os._exit(0)\n": (
+                1,
+                ["0 passed, 0 failed, 0 skipped"],
+            ),
+        }.items():
+            self.assertEqual(self.run_in(text), expected, text)
+
+
+class NewsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.root = Path(self.mktemp())
+        self.folder = self.root / "docs" / "newsfragments"
+        self.folder.mkdir(parents=True)
+        self.news = tool("news")
+
+    def test_a_release(self) -> None:
+        (self.folder / "README.md").write_text("about")
+        (self.folder / "calls.feature.md").write_text("Calls\nboth ways.\n")
+        (self.folder / "bye.fix.md").write_text("BYE.\n")
+        log = self.root / "CHANGELOG.md"
+        log.write_text(f"# Changes\n\n{self.news.MARK}\n## 0.1 (old)\n")
+        self.news.release(self.root, "0.2", "2026-01-02")
+        self.assertEqual(
+            log.read_text(),
+            f"# Changes\n\n{self.news.MARK}\n## 0.2 (2026-01-02)\n\n### New\n\n- Calls\n  both ways."
+            "\n\n### Mended\n\n- BYE.\n\n\n## 0.1 (old)\n",
+        )
+        self.assertEqual([path.name for path in self.folder.iterdir()], ["README.md"])
+
+    def test_names_and_texts_are_checked(self) -> None:
+        for name, text in (("x.md", "a"), ("x.idea.md", "a"), ("x.fix.md", " \n")):
+            path = self.folder / name
+            path.write_text(text)
+            error = self.assertRaises(ValueError, self.news.fragments, self.folder)
+            self.assertIn(name, str(error))
+            path.unlink()
+
+    def test_the_fragments_of_the_checkout(self) -> None:
+        self.assertEqual(self.news.main(["--check"]), 0)

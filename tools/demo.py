@@ -1,0 +1,225 @@
+"""A call between two ``twistd`` processes on this host, heard in both directions.
+
+The caller plays 440 Hz, the callee 1000 Hz; each records what it hears.  The exit status is 0
+only if each heard the other's tone and not its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import queue
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import IO, Any
+
+from sessioncore.media.wave import read_wav
+from sessioncore.testing.tones import ToneReport, tone_report
+
+ROOT = Path(__file__).resolve().parent.parent
+TONES = {"UAC": 440, "UAS": 1000}
+COLOURS = {"UAC": "\x1b[36m", "UAS": "\x1b[33m"}
+PATIENCE = 30.0
+"""Seconds to wait for what has to come, beyond the length of the call."""
+HEARD = 0.95
+"""Share of the call in which a tone has to be heard to count."""
+EDGE = 0.2
+"""Seconds at either end of a recording that are not judged."""
+
+
+class Agent:
+    """One ``twistd`` process; its output lines are put on a queue."""
+
+    def __init__(self, role: str, lines: queue.Queue[tuple[str, str | None]], *options: str):
+        self.role = role
+        twistd = ("-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=")
+        self.process = subprocess.Popen(
+            [sys.executable, *twistd, "sessioncore", f"--role={role.lower()}", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        threading.Thread(target=self._read, args=(self.process.stdout, lines), daemon=True).start()
+
+    def _read(self, out: IO[str], lines: queue.Queue[tuple[str, str | None]]) -> None:
+        for line in out:
+            lines.put((self.role, line.rstrip("\n")))
+        lines.put((self.role, None))
+
+    def stop(self) -> None:
+        """End it as an operator would, and wait until it is gone."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+class Ladder:
+    """Shows the lines of both processes as they come, until one that is waited for."""
+
+    def __init__(self, lines: queue.Queue[tuple[str, str | None]], verbose: bool) -> None:
+        self._lines = lines
+        self._verbose = verbose
+        self._colour = sys.stdout.isatty()
+        self._hidden: list[str] = []
+
+    def until(self, role: str, what: str | None, patience: float) -> bool:
+        """Show lines until ``role`` says ``what`` (None: ends); False if it never does."""
+        while True:
+            try:
+                who, line = self._lines.get(timeout=patience)
+            except queue.Empty:
+                break
+            if line is not None:
+                self._show(who, line)
+                if who == role and what is not None and what in line:
+                    return True
+            elif who == role:
+                if what is None:
+                    return True
+                break
+        print("\n".join(["", f"{role} did not come to {what or 'its end'}:", *self._hidden]))
+        return False
+
+    def _show(self, role: str, line: str) -> None:
+        if line.startswith((f"[{role}] ", "sessioncore:")) or self._verbose:
+            if self._colour:
+                line = f"{COLOURS[role]}{line}\x1b[0m"
+            # What the caller says stands left, what the callee says a little to the right.
+            print(("    " if role == "UAS" else "") + line, flush=True)
+        else:
+            self._hidden.append(f"{role}: {line}")
+
+
+def free_port() -> int:
+    """A UDP port of the loopback interface that nobody uses now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def place_the_call(output: Path, seconds: float, verbose: bool) -> bool:
+    """Run both processes; True if the call came to its end."""
+    lines: queue.Queue[tuple[str, str | None]] = queue.Queue()
+    ladder = Ladder(lines, verbose)
+    port = free_port()
+    uas = Agent(
+        *("UAS", lines, "--listen", f"udp:{port}:interface=127.0.0.1"),
+        *("--answer", f"tone:{TONES['UAS']}", "--record-dir", str(output / "uas")),
+        *("--events", str(output / "uas.events.jsonl")),
+    )
+    try:
+        if not ladder.until("UAS", "UAS on ", PATIENCE):
+            return False
+        uac = Agent(
+            *("UAC", lines, "--listen", f"udp:{free_port()}:interface=127.0.0.1"),
+            *("--call", f"sip:demo@127.0.0.1:{port}", "--play", f"tone:{TONES['UAC']}"),
+            *("--record", str(output / "uac.wav"), "--duration", str(seconds)),
+            *("--events", str(output / "uac.events.jsonl")),
+        )
+        try:
+            return ladder.until("UAC", None, PATIENCE + seconds)
+        finally:
+            uac.stop()
+    finally:
+        uas.stop()
+        ladder.until("UAS", None, PATIENCE)
+
+
+def summary(events: Path) -> dict[str, Any]:
+    """The summary of the one call in an event file."""
+    with events.open() as file:
+        records = [json.loads(line) for line in file]
+    (found,) = [record for record in records if record["event"] == "CallSummary"]
+    return dict(found)
+
+
+def judge(output: Path) -> bool:
+    """Print the table; True if each side heard the other and not itself."""
+    good = True
+    print(
+        f"\n{'':<10}" + "".join(f"{f'{tone} Hz, sent by {who}':<38}" for who, tone in TONES.items())
+    )
+    for hearer in TONES:
+        audio = read_wav(output / f"{hearer.lower()}.wav")
+        edge = int(EDGE * audio.rate)
+        samples = audio.mono[edge:-edge]
+        cells = []
+        for sender, tone in TONES.items():
+            report = tone_report(samples, audio.rate, float(tone))
+            expected = sender != hearer
+            fits = report.heard(HEARD) if expected else report.fraction_present == 0
+            good = good and fits
+            cells.append(f"{_cell(report)}{'' if fits else '  WRONG'}")
+        print(f"{hearer + ' heard':<10}" + "".join(f"{cell:<38}" for cell in cells))
+    print()
+    for role in TONES:
+        call = summary(output / f"{role.lower()}.events.jsonl")
+        print(
+            f"{role}: sent {call['packets_sent']} of {call['packets_to_send']} packets,"
+            f" received {call['packets_received']} of {call['packets_to_receive']},"
+            f" lost {call['packets_lost']}, {call['duration']} s"
+        )
+        good = good and call["audio_both_ways"]
+    return good
+
+
+def _cell(report: ToneReport) -> str:
+    if not report.fraction_present:
+        return "no"
+    return f"yes, {report.level_dbov:.1f} dBov, {report.fraction_present:.1%} of the time"
+
+
+def draw(output: Path) -> None:
+    """Both recordings as spectrograms, in one picture."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(len(TONES), 1, figsize=(9, 6), sharex=True, layout="constrained")
+    for axis, role in zip(axes, TONES, strict=True):
+        audio = read_wav(output / f"{role.lower()}.wav")
+        axis.specgram(audio.mono / 32768, NFFT=512, noverlap=256, Fs=audio.rate, vmin=-140)
+        axis.set(title=f"What the {role} heard", ylabel="Hz", ylim=(0, 2000))
+    axes[-1].set_xlabel("s")
+    figure.savefig(output / "spectrogram.png", dpi=100)
+
+
+def main() -> int:
+    """Run the demo; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="bin/demo", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of the call")
+    parser.add_argument("--output", type=Path, default=ROOT / "demo-output", help="folder to fill")
+    parser.add_argument("--verbose", action="store_true", help="show all that twistd says")
+    options = parser.parse_args()
+    output: Path = options.output.absolute()
+    shutil.rmtree(output / "uas", ignore_errors=True)
+    (output / "uas").mkdir(parents=True)
+    for name in ("uac.wav", "uas.wav", "uac.events.jsonl", "uas.events.jsonl", "spectrogram.png"):
+        (output / name).unlink(missing_ok=True)
+    if not place_the_call(output, options.seconds, options.verbose):
+        return 1
+    recordings = list((output / "uas").glob("*.wav"))
+    if len(recordings) != 1 or not (output / "uac.wav").exists():
+        print("there are not two recordings: the call was not answered")
+        return 1
+    recordings[0].rename(output / "uas.wav")
+    good = judge(output)
+    draw(output)
+    print(f"\nRecordings, event logs and a spectrogram are in {output}")
+    print("Both directions were heard." if good else "NOT both directions were heard.")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -51,7 +51,7 @@ def _empty(sock: socket.socket) -> None:
     """Throw away what is queued."""
     for _ in range(_STRAYS):
         try:
-            sock.recv(0)
+            sock.recv(1)  # recv(0) would not even ask the kernel
         except ConnectionRefusedError:
             continue
         except OSError:

@@ -32,7 +32,20 @@ from sessioncore.tap import AnswerOptions, CallOptions, Quiet
 __all__ = ["Command", "main"]
 
 
-class CallCommand(CallOptions):
+class Said(Quiet):
+    """What the command and all it offers say of themselves."""
+
+    def getSynopsis(self) -> str:
+        """The first line of the help."""
+        return f"Usage: {self.synopsis}"
+
+    def opt_version(self) -> None:
+        """Display the version and exit."""
+        print(Settings().user_agent)
+        raise SystemExit(0)
+
+
+class CallCommand(Said, CallOptions):
     """``sessioncore call``."""
 
     synopsis = "sessioncore call URI [URI ...] [options]"
@@ -75,7 +88,7 @@ class CallCommand(CallOptions):
         return 0 if outcome.good or interrupted else 1
 
 
-class AnswerCommand(AnswerOptions):
+class AnswerCommand(Said, AnswerOptions):
     """``sessioncore answer``."""
 
     synopsis = "sessioncore answer [options]"
@@ -88,7 +101,7 @@ class AnswerCommand(AnswerOptions):
         return 0 if run_service(service, level=LogLevel.info) else 1
 
 
-class MachinesCommand(Quiet):
+class MachinesCommand(Said):
     """``sessioncore machines``."""
 
     synopsis = "sessioncore machines [--format text|dot]"
@@ -104,21 +117,17 @@ class MachinesCommand(Quiet):
         return 0
 
 
-class Command(Quiet):
+class Command(Said):
     """``sessioncore``."""
 
     synopsis = "sessioncore COMMAND [options]"
+    longdesc = "SIP calls with audio both ways; each command has a --help of its own."
     hint = "See `sessioncore --help`."
     subCommands: ClassVar[list[Any]] = [
         ["call", None, CallCommand, "Place calls."],
         ["answer", None, AnswerCommand, "Answer calls."],
         ["machines", None, MachinesCommand, "Draw the state machines."],
     ]
-
-    def opt_version(self) -> None:
-        """Display the version and exit."""
-        print(Settings().user_agent)
-        raise SystemExit(0)
 
     def postOptions(self) -> None:
         """A command is needed."""

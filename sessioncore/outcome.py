@@ -198,6 +198,10 @@ def _summary(account: _Account, event: CallEnded | CallFailed) -> CallSummary:
         packets_received=received,
         packets_to_receive=round(account.to_receive),
         packets_lost=0 if statistics is None else statistics.lost,
-        jitter_ms=None if statistics is None else statistics.jitter_ms,
+        jitter_ms=_rounded(None if statistics is None else statistics.jitter_ms),
         reason=str(event.reason),
     )
+
+
+def _rounded(jitter: float | None) -> float | None:
+    return None if jitter is None else round(jitter, 3)

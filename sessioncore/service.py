@@ -92,6 +92,7 @@ class SessionService(Service):
         self._given_reactor = reactor
         self._begun = False
         self._logs: list[Log] = []
+        self._record: EventLog | None = None
         self.ledger = CallLedger(self._summary)
         self.manager: SessionManager
 
@@ -158,7 +159,8 @@ class SessionService(Service):
             self.add_log(EventLog(open_log("-"), text_line, clockwork.deadlines))
         if self._events is not None:
             line = partial(json_line, wall_offset=time.time_ns() - clockwork.now())
-            self.add_log(EventLog(open_log(self._events), line, clockwork.deadlines))
+            self._record = EventLog(open_log(self._events), line, clockwork.deadlines)
+            self.add_log(self._record)
 
     def add_log(self, log: Log) -> None:
         """Tell ``log`` of every event and summary from now on; closed when all is over."""
@@ -254,9 +256,8 @@ class UacService(SessionService):
             self._run.start().addCallback(self._run_over)
 
     def _run_over(self, outcome: Outcome) -> None:
-        event = outcome.as_event(self.role, self.manager.clockwork.now())
-        for log in self._logs:
-            log.event(event)
+        if self._record is not None:
+            self._record.event(outcome.as_event(self.role, self.manager.clockwork.now()))
         if self.running:
             self.reactor.stop()
 

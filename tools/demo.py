@@ -15,6 +15,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from collections import deque
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import IO, Any
 
@@ -63,40 +66,66 @@ class Agent:
 
 
 class Ladder:
-    """Shows the lines of both processes as they come, until one that is waited for."""
+    """Shows the events of both processes in the order in which they happened.
 
-    def __init__(self, lines: queue.Queue[tuple[str, str | None]], verbose: bool) -> None:
+    A process writes its events some ms after they happen, several at once; so a line is held
+    back until what belongs before it must be here, a tenth of a second.
+    """
+
+    HOLD = 0.1
+
+    def __init__(self, lines: queue.Queue[tuple[str, str | None]], output: Path) -> None:
         self._lines = lines
-        self._verbose = verbose
-        self._colour = sys.stdout.isatty()
-        self._hidden: list[str] = []
+        self._logs = {role: (output / f"{role.lower()}.events.jsonl").open("w") for role in TONES}
+        self._held: list[tuple[float, int, str, dict[str, Any]]] = []
+        self._arrived: deque[float] = deque()
+        self._count = 0
+        self._begin: float | None = None
+        self._said: list[str] = []
 
     def until(self, role: str, what: str | None, patience: float) -> bool:
         """Show lines until ``role`` says ``what`` (None: ends); False if it never does."""
-        while True:
+        end = time.monotonic() + patience
+        while time.monotonic() < end:
+            self._show_due()
             try:
-                who, line = self._lines.get(timeout=patience)
+                who, line = self._lines.get(timeout=self.HOLD / 2)
             except queue.Empty:
-                break
+                continue
             if line is not None:
-                self._show(who, line)
-                if who == role and what is not None and what in line:
-                    return True
-            elif who == role:
-                if what is None:
+                self._take(who, line)
+            if who == role and (line is None or (what is not None and what in line)):
+                if line is not None or what is None:
+                    self._show_due(everything=what is None)
                     return True
                 break
-        print("\n".join(["", f"{role} did not come to {what or 'its end'}:", *self._hidden]))
+        print("\n".join(["", f"{role} did not come to {what or 'its end'}:", *self._said]))
         return False
 
-    def _show(self, role: str, line: str) -> None:
-        if line.startswith((f"[{role}] ", "sessioncore:")) or self._verbose:
-            if self._colour:
-                line = f"{COLOURS[role]}{line}\x1b[0m"
+    def _take(self, role: str, line: str) -> None:
+        if not line.startswith("{"):
+            self._said.append(f"{role}: {line}")
+            return
+        self._logs[role].write(line + "\n")
+        self._logs[role].flush()
+        record = json.loads(line)
+        if record["event"] not in ("CallSummary", "RunEnded"):
+            self._count += 1
+            heappush(self._held, (record["t"], self._count, role, record))
+            self._arrived.append(time.monotonic())
+
+    def _show_due(self, everything: bool = False) -> None:
+        while self._held and (everything or self._arrived[0] < time.monotonic() - self.HOLD):
+            self._arrived.popleft()
+            at, _, role, record = heappop(self._held)
+            if self._begin is None:
+                self._begin = at
+            text = f"[{role}] Event: {record['event']}, Media State: {record['media_state']}"
+            if sys.stdout.isatty():
+                text = f"{COLOURS[role]}{text}\x1b[0m"
             # What the caller says stands left, what the callee says a little to the right.
-            print(("    " if role == "UAS" else "") + line, flush=True)
-        else:
-            self._hidden.append(f"{role}: {line}")
+            indent = "    " if role == "UAS" else ""
+            print(f"{at - self._begin:9.4f} s  {indent}{text}", flush=True)
 
 
 def free_port() -> int:
@@ -107,15 +136,15 @@ def free_port() -> int:
         return port
 
 
-def place_the_call(output: Path, seconds: float, verbose: bool) -> bool:
+def place_the_call(output: Path, seconds: float) -> bool:
     """Run both processes; True if the call came to its end."""
     lines: queue.Queue[tuple[str, str | None]] = queue.Queue()
-    ladder = Ladder(lines, verbose)
+    ladder = Ladder(lines, output)
     port = free_port()
     uas = Agent(
         *("UAS", lines, "--listen", f"udp:{port}:interface=127.0.0.1"),
         *("--answer", f"tone:{TONES['UAS']}", "--record-dir", str(output / "uas")),
-        *("--events", str(output / "uas.events.jsonl")),
+        *("--events", "-"),
     )
     try:
         if not ladder.until("UAS", "UAS on ", PATIENCE):
@@ -124,7 +153,7 @@ def place_the_call(output: Path, seconds: float, verbose: bool) -> bool:
             *("UAC", lines, "--listen", f"udp:{free_port()}:interface=127.0.0.1"),
             *("--call", f"sip:demo@127.0.0.1:{port}", "--play", f"tone:{TONES['UAC']}"),
             *("--record", str(output / "uac.wav"), "--duration", str(seconds)),
-            *("--events", str(output / "uac.events.jsonl")),
+            *("--events", "-"),
         )
         try:
             return ladder.until("UAC", None, PATIENCE + seconds)
@@ -200,14 +229,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bin/demo", description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="length of the call")
     parser.add_argument("--output", type=Path, default=ROOT / "demo-output", help="folder to fill")
-    parser.add_argument("--verbose", action="store_true", help="show all that twistd says")
     options = parser.parse_args()
     output: Path = options.output.absolute()
     shutil.rmtree(output / "uas", ignore_errors=True)
     (output / "uas").mkdir(parents=True)
     for name in ("uac.wav", "uas.wav", "uac.events.jsonl", "uas.events.jsonl", "spectrogram.png"):
         (output / name).unlink(missing_ok=True)
-    if not place_the_call(output, options.seconds, options.verbose):
+    if not place_the_call(output, options.seconds):
         return 1
     recordings = list((output / "uas").glob("*.wav"))
     if len(recordings) != 1 or not (output / "uac.wav").exists():

@@ -43,9 +43,9 @@ class FakeNames:
         weight: int = 0,
         ttl: int = 60,
     ) -> None:
-        """Give ``name`` an SRV record, e.g. ``_sip._udp.example.com``."""
+        """Give ``name`` an SRV record, e.g. ``_sip._udp.example.com``; target ``.``: no service."""
         record = dns.Record_SRV(  # type: ignore[no-untyped-call]
-            priority, weight, port, target, ttl
+            priority, weight, port, target.rstrip("."), ttl
         )
         self._add(dns.SRV, name, record, ttl)
 

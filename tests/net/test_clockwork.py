@@ -65,7 +65,7 @@ class FakeClockTests(SynchronousTestCase):
         self.clockwork.set_tick(self.ticks.append)
         for _ in range(400):
             self.advance(5)
-        self.assertAlmostEqual(len(self.ticks), 400, delta=1)
+        self.assertIn(len(self.ticks), (399, 400))
         self.assertEqual(self.ticks, sorted(set(self.ticks)))
 
     def test_now_never_runs_backwards(self) -> None:

@@ -1,0 +1,256 @@
+"""The SIP socket: what comes in is stamped and never kills it, what goes out never blocks."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Any
+from unittest import SkipTest, mock
+
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.error import CannotListenError
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from sessioncore.errors import ConfigurationError
+from sessioncore.net import sip_udp
+from sessioncore.net.addresses import Listen
+from sessioncore.net.clockwork import clockwork_for
+from sessioncore.net.sip_udp import SipUdpProtocol, UdpFlow, listen_sip_udp
+from sessioncore.testing.network import FakeNetwork
+from sessioncore.vocabulary import Address
+
+
+class Opened:
+    """A SIP socket on a host of the in-memory network and what it received."""
+
+    def __init__(self, host: Any, listen: Listen | None = None, **options: Any) -> None:
+        self.received: list[tuple[bytes, Address, UdpFlow, int]] = []
+        self.clockwork = clockwork_for(host)
+        port: Any
+        self.protocol, port = listen_sip_udp(
+            host,
+            Listen(5060) if listen is None else listen,
+            lambda *arguments: self.received.append(arguments),
+            self.clockwork,
+            **options,
+        )
+        self.port = port
+        self.flow = self.protocol.flow
+
+
+class FlowTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.network = FakeNetwork()
+        self.here = Opened(self.network.host("192.0.2.1", "2001:db8::1"))
+        self.there = Opened(self.network.host("192.0.2.2"))
+
+    def test_a_datagram_arrives_with_source_flow_and_time(self) -> None:
+        self.here.flow.send(b"hello", ("192.0.2.2", 5060))
+        self.network.advance(0.1)
+        ((data, source, flow, now),) = self.there.received
+        self.assertEqual((data, source), (b"hello", ("192.0.2.1", 5060)))
+        self.assertIs(flow, self.there.flow)
+        self.assertEqual(now, 1_000_000)
+        self.assertEqual((self.there.protocol.received, self.there.protocol.errors), (1, 0))
+
+    def test_what_it_says_of_itself(self) -> None:
+        flow = self.here.flow
+        self.assertEqual((flow.reliable, flow.transport), (False, b"UDP"))
+        self.assertEqual(flow.local, ("0.0.0.0", 5060))
+
+    def test_the_largest_datagram_is_not_cut(self) -> None:
+        self.here.flow.send(b"x" * 60_000, ("192.0.2.2", 5060))
+        self.network.advance(0.1)
+        self.assertEqual(len(self.there.received[0][0]), 60_000)
+
+    def test_too_long(self) -> None:
+        error = self.assertRaises(OSError, self.here.flow.send, b"x" * 70_000, ("192.0.2.2", 5060))
+        self.assertEqual((error.errno, self.here.flow.failed), (errno.EMSGSIZE, 1))
+
+    def test_a_full_buffer_is_a_lost_datagram(self) -> None:
+        for number in (errno.ENOBUFS, errno.EWOULDBLOCK):
+            self.here.port.fail_writes = OSError(number, "full")
+            self.here.flow.send(b"x", ("192.0.2.2", 5060))
+        self.assertEqual((self.here.flow.dropped, self.here.flow.failed), (2, 0))
+
+    def test_other_errors_are_the_callers(self) -> None:
+        self.here.port.fail_writes = OSError(errno.EPERM, "the firewall said no")
+        self.assertRaises(OSError, self.here.flow.send, b"x", ("192.0.2.2", 5060))
+        self.assertEqual((self.here.flow.dropped, self.here.flow.failed), (0, 1))
+
+    def test_an_old_refusal_is_nobodys(self) -> None:
+        self.here.port.fail_writes = OSError(errno.ECONNREFUSED, "somebody else")
+        self.here.flow.send(b"x", ("192.0.2.2", 5060))
+        self.assertEqual((self.here.flow.dropped, self.here.flow.failed), (0, 0))
+
+    def test_a_name_is_refused_and_not_looked_up(self) -> None:
+        for host in ("example.com", "localhost", "", "192.0.2.300"):
+            error = self.assertRaises(OSError, self.here.flow.send, b"x", (host, 5060))
+            self.assertEqual(error.errno, errno.EINVAL)
+
+    def test_the_other_ip_version_is_refused(self) -> None:
+        error = self.assertRaises(OSError, self.here.flow.send, b"x", ("2001:db8::2", 5060))
+        self.assertEqual(error.errno, errno.EAFNOSUPPORT)
+
+    def test_known_hosts_are_bounded(self) -> None:
+        with mock.patch.object(sip_udp, "_MOST_KNOWN", 10):
+            for each in range(50):
+                self.here.flow.send(b"x", (f"198.51.100.{each}", 5060))
+                self.assertLessEqual(len(self.here.flow._known), 10)
+
+    def test_port_in_use(self) -> None:
+        self.assertRaises(CannotListenError, Opened, self.network.host("192.0.2.1"))
+
+    def test_not_open(self) -> None:
+        clockwork = clockwork_for(self.network.host("192.0.2.1"))
+        protocol = SipUdpProtocol(lambda *arguments: None, clockwork)
+        self.assertRaises(RuntimeError, getattr, protocol, "flow")
+
+
+class SentByTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.network = FakeNetwork()
+        self.host = self.network.host("192.0.2.1", "2001:db8::1")
+
+    def sent_by(self, peer: str, listen: Listen, **options: Any) -> bytes:
+        return Opened(self.host, listen, **options).flow.sent_by(peer)
+
+    def test_never_a_wildcard(self) -> None:
+        self.assertEqual(self.sent_by("198.51.100.1", Listen(5060)), b"192.0.2.1:5060")
+        self.assertEqual(self.sent_by("2001:db8::9", Listen(5060, "::")), b"[2001:db8::1]:5060")
+
+    def test_chosen_per_peer(self) -> None:
+        self.assertEqual(self.sent_by("127.0.0.1", Listen(5060)), b"127.0.0.1:5060")
+        self.assertEqual(self.sent_by("::1", Listen(5062, "::")), b"[::1]:5062")
+
+    def test_no_route_is_loopback(self) -> None:
+        host = self.network.host("2001:db8::5")
+        self.assertEqual(Opened(host).flow.sent_by("192.0.2.9"), b"127.0.0.1:5060")
+
+    def test_the_bound_address(self) -> None:
+        self.assertEqual(self.sent_by("127.0.0.1", Listen(5060, "192.0.2.1")), b"192.0.2.1:5060")
+
+    def test_advertise(self) -> None:
+        sent_by = self.sent_by("192.0.2.9", Listen(5060), advertise="203.0.113.5")
+        self.assertEqual(sent_by, b"203.0.113.5:5060")
+        sent_by = self.sent_by("192.0.2.9", Listen(5062), advertise="sip.example.com:5070")
+        self.assertEqual(sent_by, b"sip.example.com:5070")
+        sent_by = self.sent_by("192.0.2.9", Listen(5064), advertise="2001:db8::7")
+        self.assertEqual(sent_by, b"[2001:db8::7]:5064")
+
+    def test_bad_advertise(self) -> None:
+        for text in ("", "a b", "[::1", "host:0", "host:x", "http://x"):
+            self.assertRaises(
+                ConfigurationError, self.sent_by, "192.0.2.9", Listen(5060), advertise=text
+            )
+
+    def test_port_zero_shows_the_real_port(self) -> None:
+        self.assertEqual(self.sent_by("192.0.2.9", Listen(0)), b"192.0.2.1:49152")
+
+
+class ReceiveTests(SynchronousTestCase):
+    def open(self, receive: Any) -> SipUdpProtocol:
+        host = FakeNetwork().host("192.0.2.1")
+        protocol, _ = listen_sip_udp(host, Listen(5060), receive, clockwork_for(host))
+        return protocol
+
+    def test_errors_are_counted_and_logged_once_per_kind(self) -> None:
+        def receive(data: bytes, *arguments: Any) -> None:
+            if data == b"key":
+                raise KeyError("no such call")
+            raise ValueError(data)
+
+        protocol = self.open(receive)
+        for data in (b"key", b"1", b"key", b"2", b"3"):
+            protocol.datagramReceived(data, ("192.0.2.2", 5060))
+        self.assertEqual((protocol.received, protocol.errors), (5, 5))
+        logged = self.flushLoggedErrors()
+        self.assertEqual([failure.type for failure in logged], [KeyError, ValueError])
+        self.assertIn("in receive", logged[0].getTraceback())
+
+    def test_ipv4_mapped_sources_are_ipv4(self) -> None:
+        sources: list[Address] = []
+        protocol = self.open(lambda data, source, flow, now: sources.append(source))
+        for host in ("::ffff:192.0.2.7", "::1", "::FFFF:c000:207"):
+            protocol.datagramReceived(b"x", (host, 5060, 0, 0))
+        self.assertEqual(sources, [("192.0.2.7", 5060), ("::1", 5060), ("192.0.2.7", 5060)])
+
+    def test_strange_sources_do_not_raise(self) -> None:
+        protocol = self.open(lambda *arguments: None)
+        protocol.datagramReceived(b"x", ("::zz", 5060))
+        protocol.datagramReceived(b"x", ())
+        self.assertEqual(protocol.errors, len(self.flushLoggedErrors()))
+
+
+class RealSocketTests(TestCase):
+    """On the reactor that runs the tests."""
+
+    def open(self, listen: Listen) -> tuple[UdpFlow, Any, Deferred[Any]]:
+        from twisted.internet import reactor
+
+        arrived: Deferred[Any] = Deferred()
+        _protocol, port = listen_sip_udp(
+            reactor, listen, lambda *each: arrived.callback(each), clockwork_for(reactor)
+        )
+        self.addCleanup(port.stopListening)
+        return _protocol.flow, port, arrived
+
+    @inlineCallbacks
+    def test_ipv4(self) -> Any:
+        flow, _, arrived = self.open(Listen(0, "127.0.0.1"))
+        flow.send(b"x" * 20_000, ("127.0.0.1", flow.local[1]))
+        data, source, by, _now = yield arrived
+        self.assertEqual((len(data), source), (20_000, flow.local))
+        self.assertIs(by, flow)
+        self.assertRaises(OSError, flow.send, b"x" * 70_000, flow.local)
+
+    @inlineCallbacks
+    def test_ipv6(self) -> Any:
+        flow, _, arrived = self.open(Listen(0, _ipv6("::1")))
+        flow.send(b"x", flow.local)
+        _data, source, _by, _now = yield arrived
+        self.assertEqual(source, flow.local)
+        self.assertEqual(flow.sent_by("::1"), f"[::1]:{flow.local[1]}".encode())
+
+    @inlineCallbacks
+    def test_all_of_ipv6_leaves_ipv4_alone(self) -> Any:
+        flow, port, arrived = self.open(Listen(0, _ipv6("::")))
+        self.assertTrue(port.getHandle().getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
+        other, _, _ = self.open(Listen(flow.local[1]))
+        self.assertEqual(other.local[1], flow.local[1])
+        flow.send(b"x", ("::1", flow.local[1]))
+        _data, source, _by, _now = yield arrived
+        self.assertEqual(source, ("::1", flow.local[1]))
+
+    def test_all_of_ipv6_in_use(self) -> None:
+        flow, _, _ = self.open(Listen(0, _ipv6("::")))
+        self.assertRaises(CannotListenError, self.open, Listen(flow.local[1], "::"))
+
+    def test_bursts_do_not_hold_up_the_tick(self) -> None:
+        _, port, _ = self.open(Listen(0, "127.0.0.1"))
+        self.assertEqual(port.maxThroughput, 8192)
+        given = port.getHandle().getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        plain = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(plain.close)
+        self.assertGreaterEqual(given, plain.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
+
+    @inlineCallbacks
+    def test_a_refusal_does_not_close_the_socket(self) -> Any:
+        flow, _, arrived = self.open(Listen(0, "127.0.0.1"))
+        closed = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        closed.bind(("127.0.0.1", 0))
+        nobody = closed.getsockname()
+        closed.close()
+        for _ in range(3):
+            flow.send(b"x", nobody)
+        flow.send(b"x", flow.local)
+        yield arrived
+
+
+def _ipv6(host: str) -> str:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as opened:
+            opened.bind(("::1", 0))
+    except OSError:
+        raise SkipTest("this machine has no IPv6") from None
+    return host

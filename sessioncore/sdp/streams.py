@@ -131,8 +131,7 @@ def _judge(
         shortest = min(side.policy.sendable_ptimes)
         return [Refusal(306, f"maxptime {lines.maxptime} ms: we send {shortest} ms and more")]
     connection = media.connection
-    if connection is None:
-        return [Refusal(301, "no c= line")]
+    assert connection is not None  # the parser refuses an m-line in use without one
     remote = _address(connection, media.port)
     if isinstance(remote, Refusal):
         return [remote]

@@ -33,7 +33,8 @@ class Host(NamedTuple):
 
 
 @lru_cache(maxsize=4_096)
-def _read(text: str) -> Host | None:
+def read_host(text: str) -> Host | None:
+    """The IP address a text stands for, or None where it is none (a host name, say)."""
     try:
         # RFC 5118 section 4.10: an ABNF bug made 2001:db8:::192.0.2.1 valid; tolerate it.
         address = ip_address(text.replace(":::", "::", 1))
@@ -50,11 +51,6 @@ def _read(text: str) -> Host | None:
     elif name.startswith("0.") and not address.is_unspecified:
         fault = Refusal(399, f"{name} is no address of a host")
     return Host(name, address.version == 6, address.is_loopback, address.is_unspecified, fault)
-
-
-def read_host(text: str) -> Host | None:
-    """The IP address a text stands for, or None where it is none (a host name, say)."""
-    return _read(text) if len(text) <= 64 else None
 
 
 def find_fault(address: Address, own: tuple[Address, ...], signalling_peer: str) -> Refusal | None:

@@ -198,6 +198,14 @@ class Answering(SynchronousTestCase):
         audio, _ = answer_to(description(PLAIN, ip="2001:db8:::192.0.2.9"), machine)
         self.assertEqual(audio.remote, ("2001:db8::c000:209", 6000))
 
+    def test_our_address_as_it_is_written(self) -> None:
+        for local, line in (
+            ("::ffff:192.0.2.1", b"c=IN IP4 192.0.2.1\r\n"),
+            ("media.example.com", b"c=IN IP4 media.example.com\r\n"),
+        ):
+            _, answer = answer_to(SIPP_UAC, ours(local=(local, 4000)))
+            self.assertIn(line, answer)
+
     def test_zone_of_our_address_stays_at_home(self) -> None:
         machine = ours(local=("fe80::1%eth0", 4000))
         _, answer = answer_to(description(PLAIN, ip="fe80::9"), machine)
@@ -360,6 +368,24 @@ class Refusing(SynchronousTestCase):
             machine.local = ("192.0.2.1", 4000)
             machine.make_answer()
         self.assertRaises(ValueError, ours(local=None).make_offer)
+
+    def test_hold_offer_and_late_address(self) -> None:
+        machine = ours(local=None)
+        machine.receive_offer(description(PLAIN, ip="0.0.0.0"))
+        machine.local = LOCAL
+        self.assertIn(b"a=recvonly", machine.make_answer())
+
+    def test_loopback_when_nothing_is_known(self) -> None:
+        with self.assertRaises(NegotiationError):
+            ours(local=None).receive_offer(description(PLAIN, ip="127.0.0.1"))
+
+    def test_the_warning_is_about_formats_if_any_are_at_fault(self) -> None:
+        self.refuse(
+            description("audio 6000 RTP/SAVP 0", "audio 6002 RTP/AVP 18"),
+            "m-line 1 RTP/SAVP: not supported",
+            "PT 18 G729/8000: not supported",
+            code=305,
+        )
 
     def test_family_is_known_before_the_port(self) -> None:
         self.refuse(

@@ -24,6 +24,7 @@ from sessioncore.sip.values import (
     parse_name_addr,
     parse_number,
     parse_uri,
+    parse_via,
 )
 
 __all__ = [
@@ -226,8 +227,9 @@ def required_faults(message: Message) -> str | None:
                 return f"more than one {name.decode()}"
     firsts = message._firsts
     try:
-        via = message.via
         # Set at once what the properties would set one by one.
+        top = firsts[b"Via"]
+        message.via = via = parse_via(top) if b"," not in top else message.via
         message.from_ = from_ = parse_name_addr(firsts[b"From"])
         message.to = to = parse_name_addr(firsts[b"To"])
         message.from_tag = from_.params.get(b"tag")
@@ -244,7 +246,9 @@ def required_faults(message: Message) -> str | None:
 
 
 def _request_fault(request: Request, via: Via, cseq: CSeq) -> str | None:
-    parse_any_uri(request.uri)
+    uri = parse_any_uri(request.uri)
+    if isinstance(uri, Uri):
+        request.request_uri = uri
     if cseq.method != request.method:
         return "CSeq names another method"
     if b"Max-Forwards" in request._firsts:

@@ -95,8 +95,14 @@ def parse_call_id(value: bytes) -> bytes:
 
 def parse_number(value: bytes, largest: int = 0xFFFFFFFF) -> int:
     """Read 1*DIGIT up to ``largest``; leading zeros are allowed."""
-    match = grammar.NUMBER.fullmatch(value)
-    if match is None or (number := int(match[1])) > largest:
+    if len(value) < 10 and value.isdigit():
+        number = int(value)
+    else:
+        match = grammar.NUMBER.fullmatch(value)
+        if match is None:
+            raise SipParseError(f"no number: {shown(value)}")
+        number = int(match[1])
+    if number > largest:
         raise SipParseError(f"no number up to {largest}: {shown(value)}")
     return number
 

@@ -140,6 +140,12 @@ def _accepted(tx: ClientTransaction, given: Success) -> Effects:
     return (Do(_settle, given.now), Deliver(given.response, given.now))
 
 
+def _accepted_again(tx: InviteClientTransaction, given: Success) -> Effects:
+    if tx.ack and given.response.to_tag == tx.acknowledged_tag:
+        return (Resend(tx.ack, given.now),)
+    return (Deliver(given.response, given.now),)
+
+
 def _failed(tx: InviteClientTransaction, given: Failure) -> Effects:
     tx.ack = acknowledgement(tx.request, given.response)
     return (
@@ -224,7 +230,7 @@ CLIENT_INVITE: Final = Table(
         on(_RINGING, Provisional, None, _deliver),
         ignore(_OVER, Provisional, because="a late provisional changes nothing"),
         on((*_SILENT, *_RINGING), Success, _CI.ACCEPTED, _accepted, "RFC 6026: Timer M"),
-        on(_CI.ACCEPTED, Success, None, _deliver, "a repeat or another fork; the user sends ACK"),
+        on(_CI.ACCEPTED, Success, None, _accepted_again, "a repeat, or another fork"),
         ignore((_CI.COMPLETED, _CI.TERMINATED), Success, because="the call has failed already"),
         on((*_SILENT, *_RINGING), Failure, _CI.COMPLETED, _failed, "ACK; Timer D"),
         on(_CI.COMPLETED, Failure, None, _acknowledge_again, "the ACK was lost"),
@@ -296,12 +302,14 @@ class ClientTransaction(Machine):
     """One request of ours on its way to a final response.
 
     ``data`` is the request as sent, ``key`` its branch and method, ``step`` the number of
-    repeats so far, ``ack`` the ACK of a 3xx to 6xx once there is one.
+    repeats so far, ``ack`` what a repeated final response is
+    answered with, once there is something.
     """
 
     __slots__ = (
         "_request",
         "ack",
+        "acknowledged_tag",
         "branch",
         "data",
         "destination",
@@ -315,7 +323,7 @@ class ClientTransaction(Machine):
     last_step: ClassVar[int] = 3
     """From this repeat on the interval stays the same: T2, or 64*T1 ends it before."""
 
-    def __init__(  # noqa: PLR0917 - one slot each
+    def __init__(
         self,
         keeper: Keeper,
         user: ClientUser,
@@ -336,6 +344,7 @@ class ClientTransaction(Machine):
         self.key = branch + b" " + method
         self.step = 0
         self.ack = b""
+        self.acknowledged_tag: bytes | None = None
         self._request: Request | None = None
 
     @property

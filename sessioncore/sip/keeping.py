@@ -173,7 +173,7 @@ class Keeping:
         """A branch for a new client transaction."""
         return COOKIE + self._random_token()
 
-    def request(  # noqa: PLR0917 - in the order in which they come to mind
+    def request(
         self,
         user: ClientUser,
         data: bytes,
@@ -265,6 +265,8 @@ class Keeping:
 
     def send_cancel(self, tx: ClientTransaction, now: int) -> None:
         """Send the CANCEL in a transaction of its own, and end this one 64*T1 later."""
+        if self.stopped:
+            return
         self._timer_cancel.add(tx.key, _on_grid(now))
         data = cancellation(tx.request)
         self.request(_NOBODY, data, b"CANCEL", tx.destination, tx.flow, tx.branch, now)
@@ -272,6 +274,10 @@ class Keeping:
     def await_ack(self, tx: ServerTransaction, now: int) -> None:
         """Arm Timer H."""
         self._timer_h.add(tx.key, _on_grid(now))
+
+    def is_known(self, key: bytes | None) -> bool:
+        """Whether there is a server transaction of that key, in progress or finished."""
+        return key in self._servers or key in self._finished
 
     def full(self, in_dialog: bool) -> bool:
         """Whether strangers make us remember too much; within a dialog there is more room."""

@@ -51,7 +51,7 @@ def response_address(via: Via, source: Address, flow: Flow) -> Address:
     """
     if flow.reliable or b"rport" in via.params:
         return source
-    return (source[0], via.port or 5060, *source[2:])
+    return (source[0], via.port or 5060)
 
 
 def ack_keys(request: Request) -> tuple[bytes, ...]:

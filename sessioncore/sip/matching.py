@@ -128,7 +128,7 @@ class TransactionLayer(Keeping):
         merged = None
         if request.to_tag is None:
             merged = merge_key(request)
-            if merged in self._merged:
+            if self.is_known(self._merged.get(merged)):
                 self.counters.merged += 1
                 self._refuse(request, 482, source, flow)
                 return
@@ -166,7 +166,7 @@ class TransactionLayer(Keeping):
                 tx.feed(Acked(now))
                 return
             answer = self._finished.get(key)
-            if answer is not None and answer is not ACCEPTED_MARK:
+            if answer is not None and answer != ACCEPTED_MARK:
                 self.counters.retransmissions_absorbed += 1
                 return
         to_tag = request.to_tag
@@ -183,7 +183,7 @@ class TransactionLayer(Keeping):
         """RFC 3261 section 9.2; answered statelessly, since every copy gets the same answer."""
         key = transaction_key(request, b"INVITE")
         tx = self._servers.get(key)
-        if tx is None and key not in self._finished:
+        if not self.is_known(key):
             self.counters.unmatched_cancels += 1
             self._refuse(request, 481, source, flow)
             return
@@ -220,6 +220,28 @@ class TransactionLayer(Keeping):
         ``timed_out``.  Does nothing once a final response is there.
         """
         tx.feed(Cancel(now))
+
+    def acknowledge(
+        self,
+        tx: ClientTransaction,
+        ack: bytes,
+        response: Response,
+        destination: Address,
+        now: int,
+        *,
+        heir: ClientUser | None = None,
+    ) -> None:
+        """Send the ACK of a 2xx, and from here on to every repeat of it, unasked.
+
+        The 2xx of other forks still go to the user, or to ``heir`` in its place: so a call that
+        is over need not stay in memory for the 64*T1 in which a 2xx may be repeated.
+        """
+        tx.ack = ack
+        tx.acknowledged_tag = response.to_tag
+        tx.destination = destination
+        if heir is not None:
+            tx.user = heir
+        self.transmit(ack, tx.flow, destination)
 
     def unreachable(self, address: Address, now: int) -> None:
         """The network said that nobody is at ``address`` (RFC 3261 section 18.4)."""

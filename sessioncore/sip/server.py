@@ -58,7 +58,7 @@ CONFIRMED_MARK: Final = b"ACK"
 """What one in Confirmed leaves behind: absorbs INVITE and ACK."""
 
 
-def fitted(  # noqa: PLR0917 - those of build_response
+def fitted(
     request: Request,
     data: bytes,
     status: int,
@@ -361,7 +361,7 @@ class ServerTransaction(Machine):
         "via",
     )
 
-    def __init__(  # noqa: PLR0917 - one slot each
+    def __init__(
         self,
         keeper: Keeper,
         request: Request,

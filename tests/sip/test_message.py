@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -13,56 +12,19 @@ from sessioncore.errors import SipParseError
 from sessioncore.sip.message import (
     Message,
     Request,
-    Response,
-    build_request,
     build_response,
     parse_message,
     required_faults,
 )
 from sessioncore.sip.values import Uri
+from tests.sip.samples import INVITE, RESPONSE, modest, request, response, with_lines
 
-modest = settings(deadline=None, max_examples=200, derandomize=True)
-
-INVITE = b"""\
-INVITE sip:service@10.0.0.1:5060 SIP/2.0\r
-Via: SIP/2.0/UDP 10.0.0.2:5061;branch=z9hG4bK-1;rport\r
-From: "Alice" <sip:alice@10.0.0.2>;tag=88sja8x\r
-To: <sip:service@10.0.0.1:5060>\r
-Call-ID: 987asjd97y7atg\r
-CSeq: 986759 INVITE\r
-Contact: <sip:alice@10.0.0.2:5061>\r
-Max-Forwards: 70\r
-Record-Route: <sip:p1;lr>, <sip:p2;lr>\r
-Content-Type: application/sdp\r
-Content-Length: 4\r
-\r
-v=0\n"""
-RESPONSE = INVITE.replace(b"INVITE sip:service@10.0.0.1:5060 SIP/2.0", b"SIP/2.0 180 Ringing")
 TYPED = [
     name
     for kind in (Message, Request)
     for name, value in vars(kind).items()
     if not name.startswith("_") and not callable(value)
 ]
-
-
-def request(data: bytes) -> Request:
-    message = parse_message(data)
-    assert isinstance(message, Request)
-    return message
-
-
-def response(data: bytes) -> Response:
-    message = parse_message(data)
-    assert isinstance(message, Response)
-    return message
-
-
-def with_lines(*lines: bytes, without: bytes = b"") -> bytes:
-    """The INVITE without body and some header, with further lines before its end."""
-    head = INVITE.partition(b"Content-Type")[0].split(b"\r\n")[:-1]
-    kept = [line for line in head if not without or not line.startswith(without)]
-    return b"\r\n".join([*kept, *lines, b"", b""])
 
 
 class ReadingTests(SynchronousTestCase):
@@ -102,83 +64,6 @@ class ReadingTests(SynchronousTestCase):
         required_faults(checked)
         for name in TYPED:
             self.assertEqual(getattr(alone, name), getattr(checked, name), name)
-
-    def test_headersKeepOrderAndUnknownNames(self) -> None:
-        message = request(with_lines(b"X-oNe: 1", b"v: SIP/2.0/UDP h", b"x-One:2"))
-        self.assertEqual(
-            message.headers[-3:], [(b"X-oNe", b"1"), (b"Via", b"SIP/2.0/UDP h"), (b"x-One", b"2")]
-        )
-        self.assertEqual(message.all(b"X-ONE"), [b"1", b"2"])
-        self.assertEqual(message.first(b"X-One"), b"1")
-        self.assertEqual(message.first(b"V"), b"SIP/2.0/UDP 10.0.0.2:5061;branch=z9hG4bK-1;rport")
-        self.assertIsNone(message.first(b"X-Two"))
-        self.assertIsNone(message.first(b"Require"))
-        self.assertEqual(message.all(b"Require"), [])
-
-    def test_allGivesItsOwnList(self) -> None:
-        message = request(with_lines(b"Z: 1", b"Z: 2"))
-        message.all(b"Z").clear()
-        self.assertEqual(message.all(b"Z"), [b"1", b"2"])
-
-    def test_values(self) -> None:
-        message = request(with_lines(b"Supported: a , b", b"k:", b'K: ",", <,>, '))
-        self.assertEqual(message.values(b"Supported"), [b"a", b"b", b'","', b"<,>"])
-
-    def test_topViaOfSeveral(self) -> None:
-        message = request(
-            with_lines(
-                b'Via: SIP/2.0/UDP a;x=",",SIP/2.0/UDP b', b"v: SIP/2.0/TCP c", without=b"Via"
-            )
-        )
-        self.assertEqual((message.via.host, message.via_count), (b"a", 3))
-
-    def test_date(self) -> None:
-        message = request(with_lines(b"Date: Sat, 13 Nov 2010 23:29:00 GMT"))
-        self.assertEqual(message.date, datetime(2010, 11, 13, 23, 29, tzinfo=UTC))
-        for bad in (b"Sat, 31 Feb 2010 23:29:00 GMT", b"Sat, 13 Nov 2010 23:29:00 EST", b""):
-            message = request(with_lines(b"Date: " + bad))
-            self.assertRaises(SipParseError, lambda message=message: message.date)
-
-    def test_contentType(self) -> None:
-        for text in (
-            b"Application / SDP",
-            b"application/sdp;charset=utf-8",
-            b"application/sdp ; x",
-        ):
-            message = request(with_lines(b"c: " + text))
-            self.assertEqual(message.content_type, b"application/sdp")
-        for bad in (b"", b"sdp", b"application/", b"a b/c", b"a/b c"):
-            message = request(with_lines(b"c: " + bad))
-            self.assertRaises(SipParseError, lambda message=message: message.content_type)
-
-    def test_star(self) -> None:
-        message = request(with_lines(b"Contact: *", without=b"Contact"))
-        assert message.contact is not None
-        self.assertEqual(bytes(message.contact.uri), b"*")
-
-    def test_missing(self) -> None:
-        for line, name in (
-            (b"Via", "via"),
-            (b"From", "from_"),
-            (b"From", "from_tag"),
-            (b"To", "to_tag"),
-            (b"Call-ID", "call_id"),
-            (b"CSeq", "cseq"),
-        ):
-            message = request(with_lines(without=line))
-            error = self.assertRaises(SipParseError, getattr, message, name)
-            self.assertEqual((str(error), error.status), (f"{line.decode()} is missing", 400))
-            self.assertEqual(required_faults(message), f"{line.decode()} is missing")
-
-    def test_callIdIsOneWord(self) -> None:
-        for bad in (b"Call-ID:", b"Call-ID: a b"):
-            message = request(with_lines(bad, without=b"Call-ID"))
-            self.assertIsNotNone(required_faults(message))
-
-    def test_tooManyRoutes(self) -> None:
-        lines = [b"Route: " + b"<sip:p>," * 199 + b"<sip:p>"] * 2
-        message = request(with_lines(*lines))
-        self.assertRaises(SipParseError, lambda: message.routes)
 
 
 class FramingTests(SynchronousTestCase):
@@ -394,113 +279,6 @@ class RequiredFaultTests(SynchronousTestCase):
         self.assertIsNone(required_faults(message))
         error = self.assertRaises(SipParseError, lambda: message.request_uri)
         self.assertEqual(error.status, 416)
-
-
-class BuildingTests(SynchronousTestCase):
-    def test_request(self) -> None:
-        data = build_request(
-            b"BYE", b"sip:a@b", [(b"Via", b"SIP/2.0/UDP h;branch=z9hG4bK1"), (b"Z", b"1")], b"body"
-        )
-        self.assertEqual(
-            data,
-            b"BYE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nZ: 1\r\n"
-            b"Content-Length: 4\r\n\r\nbody",
-        )
-
-    def test_nobodySmugglesLines(self) -> None:
-        for bad in (b"a\r\nZ: 1", b"a\n", b"\ra"):
-            self.assertRaises(ValueError, build_request, b"BYE", b"sip:a", [(b"Z", bad)])
-            self.assertRaises(ValueError, build_request, b"BYE", b"sip:a", [(bad, b"x")])
-            self.assertRaises(ValueError, build_request, b"BYE", bad, [])
-            self.assertRaises(ValueError, build_request, bad, b"sip:a", [])
-            invite = request(INVITE)
-            self.assertRaises(ValueError, build_response, invite, 200, bad)
-            self.assertRaises(ValueError, build_response, invite, 200, headers=[(b"Z", bad)])
-            self.assertRaises(ValueError, build_response, invite, 200, to_tag=bad)
-            self.assertRaises(ValueError, build_response, invite, 200, via=bad)
-        self.assertRaises(ValueError, build_request, b"BYE", b"sip:a b", [])
-
-    def test_response(self) -> None:
-        self.assertEqual(
-            build_response(
-                request(INVITE),
-                200,
-                to_tag=b"t1",
-                headers=[(b"Contact", b"<sip:me>")],
-                body=b"v=0\n",
-                via=b"SIP/2.0/UDP changed",
-                record_route=True,
-            ),
-            b"SIP/2.0 200 OK\r\n"
-            b"Via: SIP/2.0/UDP changed\r\n"
-            b"Record-Route: <sip:p1;lr>, <sip:p2;lr>\r\n"
-            b'From: "Alice" <sip:alice@10.0.0.2>;tag=88sja8x\r\n'
-            b"To: <sip:service@10.0.0.1:5060>;tag=t1\r\n"
-            b"Call-ID: 987asjd97y7atg\r\n"
-            b"CSeq: 986759 INVITE\r\n"
-            b"Contact: <sip:me>\r\n"
-            b"Content-Length: 4\r\n\r\nv=0\n",
-        )
-
-    def test_aTagIsNeverReplaced(self) -> None:
-        data = INVITE.replace(b"5060>\r\nCall", b"5060>;tag=old\r\nCall")
-        answer = response(build_response(request(data), 200, to_tag=b"new"))
-        self.assertEqual(answer.to_tag, b"old")
-
-    def test_unreadableTo(self) -> None:
-        data = INVITE.replace(b"<sip:service@10.0.0.1:5060>\r", b"< x >;Tag = 1\r")
-        self.assertEqual(
-            response(build_response(request(data), 400, to_tag=b"n")).first(b"To"), b"< x >;Tag = 1"
-        )
-        data = INVITE.replace(b"<sip:service@10.0.0.1:5060>\r", b"< x >\r")
-        self.assertEqual(
-            response(build_response(request(data), 400, to_tag=b"n")).first(b"To"), b"< x >;tag=n"
-        )
-
-    def test_viasKeepTheirOrder(self) -> None:
-        data = with_lines(
-            b'Via: SIP/2.0/UDP a;x="," , SIP/2.0/UDP b',
-            b"Via: SIP/2.0/UDP c,SIP/2.0/UDP d",
-            without=b"Via",
-        )
-        answer = response(build_response(request(data), 200, via=b"SIP/2.0/UDP new"))
-        self.assertEqual(
-            answer.values(b"Via"), [b"SIP/2.0/UDP " + host for host in (b"new", b"b", b"c", b"d")]
-        )
-        answer = response(build_response(request(data), 200))
-        self.assertEqual(answer.all(b"Via"), request(data).all(b"Via"))
-
-    def test_timestampGoesIntoA100Only(self) -> None:
-        invite = request(with_lines(b"Timestamp: 54"))
-        self.assertEqual(response(build_response(invite, 100)).first(b"Timestamp"), b"54")
-        self.assertIsNone(response(build_response(invite, 180)).first(b"Timestamp"))
-
-    def test_reasons(self) -> None:
-        invite = request(INVITE)
-        self.assertEqual(response(build_response(invite, 486)).reason, b"Busy Here")
-        self.assertEqual(response(build_response(invite, 486, b"No")).reason, b"No")
-        self.assertEqual(response(build_response(invite, 299)).status, 299)
-
-    @modest
-    @given(
-        st.lists(
-            st.tuples(
-                st.text("abcXYZ-.!%*_+`'~09", min_size=1, max_size=9).map(
-                    lambda s: b"x" + s.encode()
-                ),
-                st.binary(max_size=30).filter(lambda v: b"\r" not in v and b"\n" not in v),
-            ),
-            max_size=8,
-        ),
-        st.binary(max_size=60),
-    )
-    def test_whatIsBuiltIsRead(self, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        expected = [(name, value.strip()) for name, value in headers]
-        built = request(build_request(b"INFO", b"sip:a@b", headers, body))
-        self.assertEqual((built.headers[:-1], built.body), (expected, body))
-        answer = response(build_response(request(INVITE), 200, headers=headers, body=body))
-        self.assertEqual((answer.headers[5:-1], answer.body), (expected, body))
-        self.assertEqual(answer.content_length, len(body))
 
 
 def mutated(data: bytes, seed: int, count: int) -> bytes:

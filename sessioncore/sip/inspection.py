@@ -10,6 +10,7 @@ from typing import Final
 from attrs import frozen
 
 from sessioncore.errors import SipParseError
+from sessioncore.sip.grammar import TOKEN
 from sessioncore.sip.message import Request
 from sessioncore.sip.values import parse_any_uri
 
@@ -98,6 +99,8 @@ def _extension_refused(request: Request, extensions: frozenset[bytes]) -> Refusa
     unknown = [option for option in request.values(b"Require") if option.lower() not in extensions]
     if not unknown:
         return None
+    if not all(TOKEN.fullmatch(option) for option in unknown):
+        raise SipParseError("no option tag in Require")
     echoed = b", ".join(dict.fromkeys(unknown[:_MOST_ECHOED]))
     return Refusal(420, ((b"Unsupported", echoed),))
 

@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(FOUNDATION, FOUNDATION),
     **dict.fromkeys(PURE_FOLDERS, FOUNDATION),
     **dict.fromkeys(APPLICATION, FOUNDATION | APPLICATION),
-    **dict.fromkeys(WATCHERS, FOUNDATION | APPLICATION | WATCHERS),
+    **dict.fromkeys(WATCHERS, FOUNDATION | APPLICATION | WATCHERS | {"session"}),
     "media": FOUNDATION | {"rtp"},
     "session": CALLS,
     "net": CALLS,

@@ -218,7 +218,7 @@ def draw(output: Path) -> None:
     figure, axes = pyplot.subplots(len(TONES), 1, figsize=(9, 6), sharex=True, layout="constrained")
     for axis, role in zip(axes, TONES, strict=True):
         audio = read_wav(output / f"{role.lower()}.wav")
-        axis.specgram(audio.mono / 32768, NFFT=512, noverlap=256, Fs=audio.rate, vmin=-140)
+        axis.specgram(audio.mono / 32768, NFFT=512, noverlap=256, Fs=audio.rate, vmin=-100)
         axis.set(title=f"What the {role} heard", ylabel="Hz", ylim=(0, 2000))
     axes[-1].set_xlabel("s")
     figure.savefig(output / "spectrogram.png", dpi=100)

@@ -1,0 +1,85 @@
+"""The ``sessioncore`` command: parsing and what needs no network."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sessioncore.cli import Command, main
+from sessioncore.diagrams import tables
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    """Status, standard output, standard error."""
+    out, error = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+        try:
+            status = main(list(arguments))
+        except SystemExit as exit_:
+            status = int(exit_.code or 0)
+    return status, out.getvalue(), error.getvalue()
+
+
+class MachinesTests(SynchronousTestCase):
+    def test_every_table_of_the_house(self) -> None:
+        names = {table.name for table in tables()}
+        # One for each of the orthogonal machines of the design.
+        self.assertGreaterEqual(len(names), 7, names)
+        for name in ("session", "media state"):
+            self.assertIn(name, names)
+
+    def test_text_names_every_cell(self) -> None:
+        status, out, _ = run("machines")
+        self.assertEqual(status, 0)
+        for table in tables():
+            self.assertIn(f"{table.name}\n{'=' * len(table.name)}\n", out)
+        cells = sum(len(table.states) * len(table.inputs) for table in tables())
+        self.assertEqual(sum(line.startswith("  ") for line in out.splitlines()), cells)
+
+    def test_dot(self) -> None:
+        status, out, _ = run("machines", "--format=dot")
+        self.assertEqual(status, 0)
+        self.assertEqual(out.count("digraph"), len(tables()))
+        self.assertEqual(out.count("{"), out.count("}"))
+
+
+class CommandLineTests(SynchronousTestCase):
+    def call(self, *arguments: str) -> Any:
+        command = Command()
+        command.parseOptions(["call", *arguments])
+        return command.subOptions.uac_plan(command.subOptions.uris)
+
+    def test_options_before_and_after_the_uri(self) -> None:
+        for arguments in (
+            ("sip:b@h", "--duration", "3", "--from=sip:a@h"),
+            ("--duration", "3", "sip:b@h", "--from=sip:a@h"),
+            ("--duration=3", "--from", "sip:a@h", "--", "sip:b@h"),
+        ):
+            calls = self.call(*arguments).calls
+            self.assertEqual(
+                (calls.uris, calls.duration, calls.from_uri), (("sip:b@h",), 3.0, "sip:a@h")
+            )
+
+    def test_several_uris_are_called_once_each(self) -> None:
+        plan = self.call("sip:a@h", "sip:b@h", "sip:c@h")
+        self.assertEqual((len(plan.calls.uris), plan.calls.calls), (3, 3))
+        self.assertEqual(plan.settings.listen, ("udp:0",))
+
+    def test_help_and_version(self) -> None:
+        for command in ("", "call", "answer", "machines"):
+            arguments = [*command.split(), "--help"]
+            status, out, _ = run(*arguments)
+            self.assertEqual(status, 0)
+            self.assertTrue(out.startswith(f"Usage: sessioncore {command}"), out)
+        status, out, _ = run("--version")
+        self.assertEqual((status, out.split("/")[0].strip()), (0, "sessioncore"))
+
+    def test_an_error_is_one_line(self) -> None:
+        status, out, error = run("call")
+        self.assertEqual((status, out), (2, ""))
+        self.assertEqual(
+            error, "sessioncore: a URI to call is missing; write e.g. sip:bob@192.0.2.1\n"
+        )

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from attrs import asdict, frozen
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from sessioncore.errors import CallFailed, ConfigurationError
+from sessioncore.errors import CallFailed, CallOver, ConfigurationError
 from sessioncore.events import Event
 from sessioncore.interfaces import ICallHandler, IEventSink
 from sessioncore.media.statistics import PlaneStatistics
@@ -25,8 +25,9 @@ from sessioncore.net.resolver import resolver_for
 from sessioncore.net.rtp import packet_io_for
 from sessioncore.net.sip_udp import SipUdpProtocol, UdpFlow, listen_sip_udp
 from sessioncore.rtp.rtcp import ntp_time
-from sessioncore.session.call import Call
-from sessioncore.session.coordinator import CallCounters, SessionCoordinator
+from sessioncore.session.call import Call, Milestone
+from sessioncore.session.coordinator import SessionCoordinator
+from sessioncore.session.counters import CallCounters
 from sessioncore.settings import Settings
 from sessioncore.sip.matching import Counters
 from sessioncore.sip.transaction import Flow
@@ -113,6 +114,7 @@ class SessionManager:
             wake=self._wake,
         )
         self.running = False
+        self._stopping: Milestone | None = None
 
     # --- life
 
@@ -127,12 +129,16 @@ class SessionManager:
     def _start(self) -> None:
         if self.running:
             return
+        if self._stopping is not None:
+            raise ConfigurationError("a manager that was stopped stays so; make another one")
         self.clockwork.start()
         try:
             for listen in self._listen:
                 self._open(listen)
         except ConfigurationError:
             self._close_sockets()
+            if self._own_clockwork:
+                self.clockwork.stop()
             raise
         self._coordinator.flows = [protocol.flow for protocol in self._protocols]
         self.running = True
@@ -146,10 +152,11 @@ class SessionManager:
                 self.clockwork,
                 advertise=self.settings.advertise,
             )
-        except CannotListenError as error:
+        except (CannotListenError, OSError) as error:
             where = listen.interface or "all interfaces"
+            why = getattr(error, "socketError", error)
             raise ConfigurationError(
-                f"cannot listen on UDP port {listen.port} of {where}: {error.socketError};"
+                f"cannot listen on UDP port {listen.port} of {where}: {why};"
                 " stop what holds it, or choose another with --listen"
             ) from None
         self._protocols.append(protocol)
@@ -159,12 +166,18 @@ class SessionManager:
         """End every call as its state demands, then close everything.
 
         Calls that are not over after ``grace`` seconds are given up; fires with how many.
+        Asked again, it fires with the same.
         """
-        return Deferred.fromCoroutine(self._stop(grace))
+        if self._stopping is None:
+            if not self.running:
+                return succeed(0)
+            self._stopping = Milestone()
+            Deferred.fromCoroutine(self._stop(grace)).addCallbacks(
+                self._stopping.settle, lambda failure: self._stopping.settle(failure.value)
+            )
+        return self._stopping.wait()
 
     async def _stop(self, grace: float) -> int:
-        if not self.running:
-            return 0
         self.running = False
         ended = self._coordinator.close()
         late: Deferred[None] = Deferred()
@@ -187,9 +200,8 @@ class SessionManager:
         now = self.clockwork.now()
         self.clockwork.set_tick(None)
         self._ticking = False
-        self.plane.close(now)
-        self._coordinator.layer.stop()
-        await DeferredList(self._close_sockets())
+        self._coordinator.stop()
+        await DeferredList([*self._close_sockets(), maybeDeferred(self.plane.close, now)])
         if self._own_clockwork:
             self.clockwork.stop()
 
@@ -310,7 +322,7 @@ class SessionManager:
 
 
 def _told_elsewhere(failure: Failure) -> None:
-    failure.trap(CallFailed)  # type: ignore[no-untyped-call]
+    failure.trap(CallFailed, CallOver)  # type: ignore[no-untyped-call]
 
 
 def _handler(given: Any) -> IncomingHandler | None:

@@ -6,7 +6,7 @@ Also the later INVITEs of a dialog, which either role can be the callee of.
 from __future__ import annotations
 
 from inspect import iscoroutine
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 __all__ = ["Callee"]
 
 _log = Logger(namespace="sessioncore.session.callee")
+_MOST_UNACKNOWLEDGED: Final = 500
+"""Calls per source IP that wait for their ACK: each may send RTP to wherever its offer said."""
 
 
 class Callee:
@@ -65,17 +67,24 @@ class Callee:
     def __init__(self, coordinator: SessionCoordinator) -> None:
         self._all = coordinator
         self._unanswered: dict[bytes, Leg] = {}
+        # By source IP: our 2xx that wait for their ACK.
+        self._unacknowledged: dict[str, int] = {}
 
     # ------------------------------------------------------------------ an INVITE begins a call
 
     def invited(self, tx: ServerTransaction, now: int) -> None:
         """Refuse what must be refused, else ask the application (the walk, rows 4 to 6)."""
+        if self._unacknowledged.get(tx.source[0], 0) >= _MOST_UNACKNOWLEDGED:
+            self._all.refuse_busy(tx, now)
+            return
         leg = self._all.new_leg(SessionRole.UAS, tx.request.call_id)
         try:
             self._prepare(leg, tx, now)
-        except (SessionCoreError, OSError) as error:
+        except Exception as error:
             self._all.forget(leg)
             self._all.media.close(leg, now)
+            if not isinstance(error, SessionCoreError | OSError):
+                raise
             self._refuse_unready(tx, error, now)
             return
         self._all.counters.incoming += 1
@@ -94,31 +103,26 @@ class Callee:
         leg.local_uri, leg.remote_uri = str(request.to.uri), str(request.from_.uri)
         offer = description_in(request)
         leg.late_offer = not offer
+        ip = self._all.choose_media_ip(leg)
         if offer:
             leg.negotiation.receive_offer(offer, signalling_host=tx.source[0])
             leg.media.machine.feed(OfferPending())
-        self._all.open_stream(leg, now)
+        # Last: what is refused must not use up ports.
+        self._all.open_stream(leg, ip, now)
 
     def _refuse_unready(self, tx: ServerTransaction, error: Exception, now: int) -> None:
-        """Say why a call could not even be rung."""
+        """Say why a call could not even be rung, or a re-INVITE not be agreed to."""
         counters = self._all.counters
+        headers: tuple[Header, ...] = ()
         if isinstance(error, NoPortsError):
             counters.no_ports += 1
-            tx.respond(503, headers=(RETRY_LATER,), now=now)
+            headers = (RETRY_LATER,)
         elif isinstance(error, NegotiationError | SdpParseError):
             counters.refused_media += 1
-            tx.respond(error.status or 488, headers=self._warning(tx, error), now=now)
+            headers = _warning(tx, error)
         else:
-            _log.error("cannot take a call: {error}", error=error)
-            tx.respond(getattr(error, "status", None) or 500, now=now)
-
-    def _warning(self, tx: ServerTransaction, error: Exception) -> tuple[Header, ...]:
-        """RFC 3261 section 20.43; the peer's own bytes in it are bounded and quoted."""
-        agent = tx.flow.sent_by(tx.source[0])
-        code = getattr(error, "warning_code", 399)
-        text = "; ".join(getattr(error, "reasons", ())) or str(error)
-        quoted = "".join(c if c.isprintable() and c not in '"\\' else "?" for c in text[:160])
-        return ((b"Warning", b'%d %b "%b"' % (code, agent, quoted.encode())),)
+            counters.refused_faulty += 1
+        tx.respond(getattr(error, "status", None) or 500, headers=headers, now=now)
 
     def _ask(self, leg: Leg) -> None:
         """Hand the call to the application, whichever way it likes to decide."""
@@ -141,8 +145,7 @@ class Callee:
             return  # the call ended under the handler's hands; everybody has been told why
         self._all.counters.handler_errors += 1
         _log.failure("the handler of incoming calls failed", failure=failure)
-        reason = EndReason(EndedBy.ERROR, "the application failed", 500, 41)
-        leg.feed(HangUp(reason, 500))
+        leg.feed(HangUp(EndReason(EndedBy.ERROR, "the application failed", None, 41), 500))
 
     # ------------------------------------------------------------------ what the application says
 
@@ -154,7 +157,7 @@ class Callee:
         agreement = self._describe(leg) if described else None
         leg.ringing = 183 if described else 180
         self._respond(leg, tx, leg.ringing, now)
-        if agreement is not None:
+        if agreement is not None and not leg.over:
             leg.media.agreed(agreement)
             self._all.emit(leg, events.EarlyMediaStarted, now)
             self._all.establish(leg, now)
@@ -169,13 +172,14 @@ class Callee:
         if sink is not None:
             self._all.media.set_sink(leg, sink)
         self._all.emit(leg, events.CallAccepted, now)
+        self._undecided(leg)  # an application that was told of it may have ended the call
         agreement = self._describe(leg)
         self._await_ack(leg, tx, now)
         self._respond(leg, tx, 200, now)
         if leg.over:
             assert leg.reason is not None
             raise CallFailed(leg.reason)
-        del self._unanswered[tx.key]
+        self._unanswered.pop(tx.key, None)
         leg.feed(AnswerWritten())
         if agreement is not None:
             leg.media.agreed(agreement)
@@ -202,12 +206,9 @@ class Callee:
     ) -> None:
         """Carry out the table's `RefuseInvite`."""
         if leg.server is not None:
-            self._unanswered.pop(leg.server.key, None)
             if status == 503:
                 headers = (*headers, RETRY_LATER)
-            leg.server.respond(
-                status, phrase, to_tag=leg.local_tag, headers=headers, now=self._all.now()
-            )
+            leg.server.respond(status, phrase, headers=headers, now=self._all.now())
 
     def _undecided(self, leg: Leg) -> ServerTransaction:
         if leg.state is not SessionState.INCOMING or leg.server is None:
@@ -215,14 +216,25 @@ class Callee:
         return leg.server
 
     def _describe(self, leg: Leg) -> NegotiatedMedia | None:
-        """Make our description once; returns what it agreed on, if it is an answer."""
+        """Make our description once; returns what it agreed on, if it is an answer.
+
+        An offer that turns out to be none to agree to, now that our own ports are known, is
+        refused by 488; then `CallFailed` is raised.
+        """
         if leg.local_description:
             return None
         if leg.late_offer:
             leg.local_description = leg.negotiation.make_offer()
             leg.media.machine.feed(OfferPending())
             return None
-        leg.local_description = leg.negotiation.make_answer()
+        try:
+            leg.local_description = leg.negotiation.make_answer()
+        except NegotiationError as error:
+            assert leg.server is not None
+            self._all.counters.refused_media += 1
+            reason = EndReason(EndedBy.ERROR, str(error), 488, 65)
+            leg.feed(Refuse(reason, 488, None, _warning(leg.server, error)))
+            raise CallFailed(reason) from error
         return leg.negotiation.agreement
 
     def _respond(self, leg: Leg, tx: ServerTransaction, status: int, now: int) -> None:
@@ -245,12 +257,32 @@ class Callee:
 
     def _await_ack(self, leg: Leg, tx: ServerTransaction, now: int) -> None:
         def missing(at: int) -> None:
-            leg.unacknowledged = None
+            self._stop_waiting(leg)
             leg.feed(AckMissing(EndReason(EndedBy.TIMEOUT, "no ACK for the 200 OK", None, 102)))
 
         leg.unacknowledged = UnacknowledgedSuccess(
             tx, tx.request.cseq.number, self._all.deadlines, missing, now
         )
+        source = tx.source[0]
+        self._unacknowledged[source] = self._unacknowledged.get(source, 0) + 1
+
+    def _stop_waiting(self, leg: Leg) -> None:
+        """The ACK came, will not come, or no longer matters."""
+        waiting, leg.unacknowledged = leg.unacknowledged, None
+        if waiting is None:
+            return
+        waiting.acknowledged()
+        assert leg.server is not None
+        source = leg.server.source[0]
+        self._unacknowledged[source] -= 1
+        if not self._unacknowledged[source]:
+            del self._unacknowledged[source]
+
+    def ended(self, leg: Leg) -> None:
+        """The leg is over: nothing is waited for any more."""
+        self._stop_waiting(leg)
+        if leg.server is not None:
+            self._unanswered.pop(leg.server.key, None)
 
     def acknowledged(self, leg: Leg, request: Request, now: int) -> None:
         """The ACK of a 2xx of ours; it plays a part in media only with a late offer."""
@@ -258,8 +290,7 @@ class Callee:
         if waiting is None or waiting.cseq != request.cseq.number:
             self._all.counters.stray_acks += 1
             return
-        waiting.acknowledged()
-        leg.unacknowledged = None
+        self._stop_waiting(leg)
         first = leg.state in (SessionState.ANSWERED, SessionState.LEAVING)
         problem = self._answer_in_ack(leg, request)
         self._all.media.prove_path(leg)
@@ -269,7 +300,7 @@ class Callee:
             leg.feed(AckRead())
             leg.feed(HangUp(problem))
             return
-        if problem is not None:
+        if problem is not None and leg.negotiation.changed:
             leg.media.agreed(problem)
             self._all.establish(leg, now)
         if first:
@@ -280,7 +311,9 @@ class Callee:
         if leg.negotiation.state is not OfferState.OFFER_SENT:
             return None
         try:
-            return leg.negotiation.receive_answer(description_in(request))
+            return leg.negotiation.receive_answer(
+                description_in(request), signalling_host=leg.media.signalling_host
+            )
         except NegotiationError as error:
             leg.media.machine.feed(OfferWithdrawn())
             return EndReason(EndedBy.ERROR, f"no usable answer in the ACK: {error}", None, 88)
@@ -289,6 +322,9 @@ class Callee:
 
     def reinvited(self, leg: Leg, tx: ServerTransaction, now: int) -> None:
         """A new offer, or a request for one, within the dialog (RFC 3261 section 14.2)."""
+        if leg.negotiation.state is OfferState.OFFER_SENT:
+            tx.respond(491, now=now)
+            return
         if leg.state in (SessionState.INCOMING, SessionState.ANSWERED) or leg.unacknowledged:
             wait = b"%d" % (self._all.random_bits(3) + 1)
             tx.respond(500, headers=((b"Retry-After", wait),), now=now)
@@ -296,29 +332,28 @@ class Callee:
         if leg.state is not SessionState.CONFIRMED:
             tx.respond(481, now=now)
             return
-        if leg.negotiation.has_pending_offer:
-            tx.respond(491, now=now)
-            return
-        offer = description_in(tx.request)
         try:
-            if offer:
-                leg.negotiation.receive_offer(offer, signalling_host=leg.media.signalling_host)
-                description = leg.negotiation.make_answer()
-            else:
-                description = leg.negotiation.make_offer()
-        except (NegotiationError, SdpParseError) as error:
+            description = self._renegotiate(leg, tx.request)
+        except SessionCoreError as error:
             if leg.negotiation.has_pending_offer:
                 leg.negotiation.withdraw()
             self._refuse_unready(tx, error, now)
             return
         self._answer_reinvite(leg, tx, description, now)
 
+    def _renegotiate(self, leg: Leg, request: Request) -> bytes:
+        """Our answer to the offer of a re-INVITE, or our offer where it brought none."""
+        assert leg.dialog is not None
+        offer = description_in(request)
+        if offer:
+            leg.negotiation.receive_offer(offer, signalling_host=leg.media.signalling_host)
+        leg.dialog.refresh_target(request)
+        return leg.negotiation.make_answer() if offer else leg.negotiation.make_offer()
+
     def _answer_reinvite(
         self, leg: Leg, tx: ServerTransaction, description: bytes, now: int
     ) -> None:
-        assert leg.dialog is not None
         leg.server, leg.local_description = tx, description
-        leg.dialog.refresh_target(tx.request)
         self._await_ack(leg, tx, now)
         self._respond(leg, tx, 200, now)
         agreement = leg.negotiation.agreement
@@ -334,7 +369,15 @@ class Callee:
 
     def transport_failed(self, tx: ServerTransaction) -> None:
         """A response cannot be sent: before the answer that is the end of the call."""
-        leg = self._unanswered.pop(tx.key, None)
+        leg = self._unanswered.get(tx.key)
         if leg is not None:
             text = f"cannot reach {tx.source[0]}"
             leg.feed(GiveUp(EndReason(EndedBy.NETWORK, text, None, 38)))
+
+
+def _warning(tx: ServerTransaction, error: Exception) -> tuple[Header, ...]:
+    """RFC 3261 section 20.43: why a description is refused, format by format."""
+    told = error if isinstance(error, NegotiationError) else NegotiationError(str(error))
+    agent = tx.flow.sent_by(tx.source[0])
+    value = b'%d %b "%b"' % (told.warning_code, agent, told.warning.encode("ascii"))
+    return ((b"Warning", value),)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from sessioncore import events
 from sessioncore.errors import (
     CallFailed,
+    CallOver,
     NegotiationError,
     SdpParseError,
     SessionCoreError,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["Caller"]
 
 _MOST_FORKS: Final = 16
+_RINGING: Final = (SessionState.CALLING, SessionState.PROCEEDING)
 _RING_AT_MOST: Final = 180 * SECOND
 """A 1xx stops Timer B, so nothing else ends a call that rings for ever."""
 
@@ -78,26 +80,34 @@ class Caller:
         self._all = coordinator
         self._ringing = coordinator.deadlines.fifo(_RING_AT_MOST, self._rang_long_enough)
 
+    def stop(self) -> None:
+        """Time nothing any more."""
+        self._all.deadlines.remove(self._ringing)
+
     # ------------------------------------------------------------------ placing
 
     def prepare(self, target: Uri, from_uri: str | None, *, late_offer: bool) -> Leg:
         """A leg that has sent nothing yet."""
         host = self._all.random_token() + b"@" + (target.host or b"invalid")
         leg = self._all.new_leg(SessionRole.UAC, host)
+        leg.target = target
         leg.remote_uri = str(target)
         leg.local_uri = from_uri or ""
         leg.late_offer = late_offer
         return leg
 
-    async def place(self, leg: Leg, target: Uri) -> None:
+    async def place(self, leg: Leg) -> None:
         """Resolve the target and send the INVITE to the first address that takes it."""
+        if leg.state is not SessionState.PREPARED or leg.target is None:
+            raise CallOver(f"call {leg.name} cannot be placed: it is {leg.state}")
         try:
-            leg.targets = list(await self._all.resolve(target))
+            targets = list(await self._all.resolve(leg.target))
         except SessionCoreError as error:
             reason = EndReason(EndedBy.ERROR, str(error), 404, 3)
             leg.feed(GiveUp(reason))
             raise CallFailed(leg.reason or reason) from error
         if leg.state is SessionState.PREPARED:
+            leg.targets = targets
             self._try_next(leg, self._all.now())
         if leg.over:
             raise CallFailed(leg.reason or local_reason("hung up"))
@@ -128,7 +138,7 @@ class Caller:
         if not leg.local_uri:
             leg.local_uri = "sip:sessioncore@" + flow.sent_by(target[0]).decode()
         if leg.media.stream is None:
-            self._all.open_stream(leg, now)
+            self._all.open_stream(leg, self._all.choose_media_ip(leg), now)
         self._all.media.expect_early(leg, target[0])
         if not leg.late_offer and not leg.local_description:
             leg.local_description = leg.negotiation.make_offer()
@@ -161,19 +171,24 @@ class Caller:
         leg.client = self._all.layer.request(user, data, b"INVITE", target, flow, branch, now)
         if first:
             leg.feed(InviteWritten())
-            self._ringing.add(leg, now)
+            self._ringing.add(leg.name, now)
             self._all.counters.placed += 1
             self._all.emit(leg, events.CallInitiated, now, leg.remote_uri)
 
     def failed(self, leg: Leg, reason: EndReason, now: int) -> None:
         """One address did not answer; another may."""
-        if leg.state is SessionState.CALLING and leg.targets:
+        if self._has_another(leg):
             self._try_next(leg, now)
         elif not leg.answered:
             leg.feed(GiveUp(reason))
 
-    def _rang_long_enough(self, leg: Leg, now: int) -> None:
-        if leg.state in (SessionState.CALLING, SessionState.PROCEEDING):
+    def _has_another(self, leg: Leg) -> bool:
+        """Whether to go on to the next address (RFC 3263 section 4.3)."""
+        return bool(leg.targets) and leg.state in _RINGING and not leg.media.established
+
+    def _rang_long_enough(self, name: str, now: int) -> None:
+        leg = self._all.legs.get(name)
+        if leg is not None and leg.state in _RINGING:
             leg.feed(HangUp(EndReason(EndedBy.TIMEOUT, "nobody answered", 408, 19)))
 
     # ------------------------------------------------------------------ responses
@@ -181,24 +196,30 @@ class Caller:
     def answered(self, leg: Leg, response: Response, now: int) -> None:
         """Any response to the INVITE, repeats and other forks' included."""
         status = response.status
+        if not leg.media.path_proven:
+            # Whoever answers has read the branch of our INVITE, so is where we sent it.
+            self._all.media.prove_path(leg)
         if status < 200:
             self._provisional(leg, response, now)
         elif status < 300:
             self._success(leg, response, now)
-        elif leg.state is SessionState.CANCELLING:
-            leg.feed(FailureRead(leg.reason or answered_with(response)))
-        elif not leg.answered:
+        elif status == 503 and self._has_another(leg):
+            self._try_next(leg, now)
+        else:
             leg.feed(FailureRead(answered_with(response)))
 
     def _provisional(self, leg: Leg, response: Response, now: int) -> None:
         leg.feed(ProvisionalRead())
-        if response.status == 100 or leg.state is not SessionState.PROCEEDING:
+        status = response.status
+        if status == 100 or leg.state is not SessionState.PROCEEDING:
             return
-        if not leg.late_offer and response.to_tag and description_in(response):
+        # An offer in a provisional that is not reliable is none (RFC 3262 section 5).
+        described = bool(not leg.late_offer and response.to_tag and description_in(response))
+        if status != leg.ringing and not (described and status == 183):
+            leg.ringing = status
+            self._all.emit(leg, events.CallRinging, now, status)
+        if described and leg.state is SessionState.PROCEEDING:
             self._early_media(leg, response, now)
-        elif response.status != leg.ringing:
-            leg.ringing = response.status
-            self._all.emit(leg, events.CallRinging, now, response.status)
 
     def _early_media(self, leg: Leg, response: Response, now: int) -> None:
         """SDP in a provisional: the agreement of that early dialog, made once."""
@@ -228,11 +249,11 @@ class Caller:
 
     def _success(self, leg: Leg, response: Response, now: int) -> None:
         dialog = leg.dialog
-        if dialog is not None and response.to_tag == dialog.remote_tag:
+        if dialog is not None and (response.to_tag or b"") == dialog.remote_tag:
             if leg.ack is not None and leg.flow is not None:
-                self._all.send(leg.flow, *leg.ack)  # a repeat: the ACK was lost (13.2.2.4)
+                self._all.requests.repeat(leg.flow, leg.ack)  # it was lost (13.2.2.4)
         elif dialog is not None or leg.over:
-            self._all.end_stray_dialog(leg, response)
+            self._all.start(self._all.requests.end_stray(leg, response))
         else:
             assert leg.invite is not None
             try:
@@ -247,30 +268,47 @@ class Caller:
 
     async def _conclude(self, leg: Leg, response: Response, now: int) -> None:
         """Media first, in the turn in which the 200 is read; then the ACK."""
-        wanted = leg.state is SessionState.ANSWERED
-        in_ack = b""
+        body, problem = b"", None
         if leg.late_offer:
-            in_ack, problem = self._answer_offer(leg, response)
-        else:
+            body, problem = self._answer_offer(leg, response)
+        elif leg.answered:
             problem = self._take_answer(leg, response)
-        if wanted:
+        if leg.answered:
             self._all.answered(leg, now)
             # Not Ready: a 183 said the same before, and media runs already.
-            if leg.media.state is MediaState.READY and not leg.late_offer:
+            if leg.media.state is MediaState.READY:
                 self._all.establish(leg, now)
         if problem is not None:
+            self._all.counters.refused_media += 1
             leg.feed(HangUp(problem))
-        destination = await self._all.next_hop(leg)
-        self._all.acknowledge(leg, destination, in_ack)
+        if not await self._acknowledge(leg, body):
+            return
         now = self._all.now()
         self._all.emit(leg, events.AckSent, now)
-        if wanted and leg.late_offer and problem is None:
-            # The answer has just left in the ACK: only now is it agreed.
-            self._all.agree(leg)
+        agreement = leg.negotiation.agreement
+        if leg.late_offer and agreement is not None and leg.state is SessionState.ANSWERED:
+            # Our answer has just left in the ACK: only now is it agreed.
+            leg.media.agreed(agreement)
             self._all.establish(leg, now)
-        if wanted:
+        if leg.answered:
             self._all.emit(leg, events.DialogEstablished, now)
         leg.feed(AckWritten())
+
+    async def _acknowledge(self, leg: Leg, body: bytes) -> bool:
+        """Write the ACK; False where the leg was over before or is over by that."""
+        assert leg.dialog is not None and leg.flow is not None and leg.invite is not None
+        requests = self._all.requests
+        try:
+            destination = await requests.next_hop(leg.dialog, leg.flow)
+        except SessionCoreError as error:
+            leg.feed(GiveUp(EndReason(EndedBy.NETWORK, f"no way for the ACK: {error}", None, 38)))
+            return False
+        if self._all.layer.stopped:
+            return False
+        # Also when the peer's BYE was faster than the resolver: it repeats its 200 till then.
+        number = leg.invite.cseq.number
+        leg.ack = requests.acknowledge(leg.dialog, leg.flow, number, destination, body)
+        return not leg.over
 
     def _take_answer(self, leg: Leg, response: Response) -> EndReason | None:
         """The answer to our offer: new, the repeat of a 183's, or another fork's."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
-from attrs import define
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
@@ -18,7 +17,6 @@ from sessioncore import events
 from sessioncore.deadlines import Deadlines
 from sessioncore.errors import (
     ConfigurationError,
-    SessionCoreError,
     SipParseError,
     TooManyCalls,
 )
@@ -33,16 +31,16 @@ from sessioncore.session.capabilities import (
     ACCEPT,
     ALLOW,
     ALLOWED,
-    CONTENT_SDP,
     EXTENSIONS,
     RETRY_LATER,
     SUPPORTED,
 )
+from sessioncore.session.counters import CallCounters
 from sessioncore.session.leg import Leg
 from sessioncore.session.media_control import MediaSessionController
 from sessioncore.session.reasons import ended_by_peer, local_reason
+from sessioncore.session.requests import DialogRequests
 from sessioncore.session.session import (
-    ByeAnswered,
     ByeRead,
     Finish,
     GiveUp,
@@ -55,15 +53,23 @@ from sessioncore.settings import Settings
 from sessioncore.sip.dialog import Dialog, key_of_request
 from sessioncore.sip.inspection import inspect
 from sessioncore.sip.matching import TransactionLayer
-from sessioncore.sip.message import Request, Response
-from sessioncore.sip.transaction import ClientTransaction, Flow, ServerTransaction
+from sessioncore.sip.message import Request
+from sessioncore.sip.transaction import Flow, ServerTransaction
 from sessioncore.sip.values import Uri, parse_uri
 from sessioncore.vocabulary import Address, EndedBy, EndReason, SessionRole
 
-__all__ = ["CallCounters", "SessionCoordinator"]
+__all__ = ["SessionCoordinator"]
 
 _log = Logger(namespace="sessioncore.session.coordinator")
 _SHUTTING_DOWN: Final = 480
+_SEEN: Final = frozenset(
+    (
+        MediaEvent.FIRST_SENT,
+        MediaEvent.FIRST_RECEIVED,
+        MediaEvent.RESUMED,
+        MediaEvent.STALLED,
+    )
+)
 
 Resolve = Callable[[Uri], "Deferred[list[Address]]"]
 Handler = Callable[[Call], Any]
@@ -74,44 +80,6 @@ class LocalIp(Protocol):
 
     def __call__(self, flow: Flow, peer: str) -> str:
         """An IP literal of this host; raises OSError where there is no route."""
-
-
-class _ByeUser:
-    """Uses the transaction of a BYE: whatever comes of it, the dialog is over."""
-
-    __slots__ = ("_leg",)
-
-    def __init__(self, leg: Leg | None) -> None:
-        self._leg = leg
-
-    def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
-        if response.status >= 200:
-            self.timed_out(tx, now)
-
-    def timed_out(self, tx: ClientTransaction, now: int) -> None:
-        if self._leg is not None:
-            self._leg.feed(ByeAnswered())
-
-    transport_failed = timed_out
-
-
-@define(eq=False)
-class CallCounters:
-    """What became of calls, and what was refused or dropped above the transactions."""
-
-    placed: int = 0
-    incoming: int = 0
-    answered: int = 0
-    ended: int = 0
-    failed: int = 0
-    refused_busy: int = 0
-    refused_media: int = 0
-    no_ports: int = 0
-    no_dialog: int = 0
-    stray_acks: int = 0
-    handler_errors: int = 0
-    send_failures: int = 0
-    given_up: int = 0
 
 
 class SessionCoordinator:
@@ -164,6 +132,7 @@ class SessionCoordinator:
         self._policy = MediaPolicy(settings.codec_list)
         self._named = 0
         self._idle: Deferred[None] | None = None
+        self.requests = DialogRequests(self)
         self._callee = Callee(self)
         self._caller = Caller(self)
         self._effects: dict[type, Callable[[Leg, Any], None]] = {
@@ -196,12 +165,16 @@ class SessionCoordinator:
         elif request.method == b"BYE":
             self._no_dialog(tx, now)
         elif self.closing or len(self.legs) >= self.settings.max_calls:
-            self.counters.refused_busy += 1
-            tx.respond(503, headers=(RETRY_LATER,), now=now)
+            self.refuse_busy(tx, now)
         elif request.method == b"INVITE":
             self._callee.invited(tx, now)
         else:
             self._tell_options(tx, now)
+
+    def refuse_busy(self, tx: ServerTransaction, now: int) -> None:
+        """There is no room for it now (RFC 3261 section 21.5.4)."""
+        self.counters.refused_busy += 1
+        tx.respond(503, headers=(RETRY_LATER,), now=now)
 
     def _no_dialog(self, tx: ServerTransaction, now: int) -> None:
         self.counters.no_dialog += 1
@@ -259,7 +232,9 @@ class SessionCoordinator:
         uri = _callable_uri(target)
         if from_uri is not None:
             _callable_uri(from_uri)
-        if self.closing or len(self.legs) >= self.settings.max_calls:
+        if self.closing:
+            raise TooManyCalls("no more calls are placed: it is shutting down")
+        if len(self.legs) >= self.settings.max_calls:
             raise TooManyCalls(f"{len(self.legs)} calls of {self.settings.max_calls} are up")
         leg = self._caller.prepare(uri, from_uri, late_offer=late_offer)
         leg.media.source, leg.media.sink = source, sink
@@ -268,7 +243,7 @@ class SessionCoordinator:
 
     def place(self, leg: Leg) -> Deferred[None]:
         """Send the INVITE of a prepared leg."""
-        return Deferred.fromCoroutine(self._caller.place(leg, _callable_uri(leg.remote_uri)))
+        return Deferred.fromCoroutine(self._caller.place(leg))
 
     def ring(self, leg: Leg, *, early_media: bool) -> None:
         """Answer 180, or 183 with a description."""
@@ -297,7 +272,7 @@ class SessionCoordinator:
     def close(self) -> Deferred[None]:
         """Take no more calls and end those that are up; fires when none is left."""
         self.closing = True
-        reason = local_reason("shutting down", _SHUTTING_DOWN)
+        reason = local_reason("shutting down")
         for leg in list(self.legs.values()):
             leg.feed(HangUp(reason, _SHUTTING_DOWN))
         if not self.legs:
@@ -312,6 +287,11 @@ class SessionCoordinator:
             leg.feed(GiveUp(EndReason(EndedBy.TIMEOUT, "given up at shutdown", None, 102)))
         self.counters.given_up += len(legs)
         return len(legs)
+
+    def stop(self) -> None:
+        """Send, receive and time nothing any more."""
+        self.layer.stop()
+        self._caller.stop()
 
     # ------------------------------------------------------------------ legs
 
@@ -349,19 +329,19 @@ class SessionCoordinator:
 
     # ------------------------------------------------------------------ media, both roles
 
-    def open_stream(self, leg: Leg, now: int) -> None:
-        """Lease ports towards the peer, and have the descriptions name them."""
+    def choose_media_ip(self, leg: Leg) -> str:
+        """Which address of ours the peer's media reaches; offers are judged by it."""
         assert leg.flow is not None
         ip = self._local_ip(leg.flow, leg.media.signalling_host)
+        leg.negotiation.local = (self.settings.media_ip or ip, 0)
+        return ip
+
+    def open_stream(self, leg: Leg, ip: str, now: int) -> None:
+        """Lease ports on ``ip``, and have the descriptions name them."""
+        assert leg.negotiation.local is not None
         _, port = self.media.open(leg, ip, now)
         self._wake()
-        leg.negotiation.local = (self.settings.media_ip or ip, port)
-
-    def agree(self, leg: Leg) -> None:
-        """The second description of the leg's dialog was written or read."""
-        agreement = leg.negotiation.agreement
-        assert agreement is not None
-        leg.media.agreed(agreement)
+        leg.negotiation.local = (leg.negotiation.local[0], port)
 
     def establish(self, leg: Leg, now: int) -> None:
         """Make the agreement true; once per agreement, the same for both roles."""
@@ -370,6 +350,8 @@ class SessionCoordinator:
         assert agreement is not None
         audio = agreement.audio
         self.emit(leg, events.MediaNegotiated, now, agreement)
+        if leg.over:
+            return  # an application that was told of it ended the call
         self.media.establish_media_flow(leg, audio.remote, now)
         self.emit(leg, events.MediaFlowEstablished, now, audio.local, audio.remote)
         if media.held is media.sends:
@@ -382,18 +364,23 @@ class SessionCoordinator:
         leg: Leg | None = stream.owner
         if leg is None or leg.media.stream is not stream:
             return
-        if kind is MediaEvent.DIGIT:
+        if kind in _SEEN:
+            self._media_seen(leg, kind, now)
+        elif kind is MediaEvent.DIGIT:
             self.emit(leg, events.DigitReceived, now, *detail)
         elif kind is MediaEvent.REFUSED:
             self.emit(leg, events.MediaPathProblem, now, str(detail))
-        elif kind is not MediaEvent.LATCHED:
-            became_active = leg.media.saw(kind)
-            if became_active:
-                self.emit(leg, events.MediaActive, now)
-                if leg.media.both_ways:
-                    leg.call.reached_two_way()
-            elif kind is MediaEvent.STALLED:
-                self.emit(leg, events.MediaStalled, now)
+        elif kind is not MediaEvent.LATCHED and detail is not None:
+            _log.warn("session {name}: {kind}: {detail}", name=leg.name, kind=kind, detail=detail)
+
+    def _media_seen(self, leg: Leg, kind: MediaEvent, now: int) -> None:
+        became_active = leg.media.saw(kind)
+        if became_active:
+            self.emit(leg, events.MediaActive, now)
+            if leg.media.both_ways:
+                leg.call.reached_two_way()
+        elif kind is MediaEvent.STALLED:
+            self.emit(leg, events.MediaStalled, now)
 
     # ------------------------------------------------------------------ what the tables ask for
 
@@ -406,35 +393,14 @@ class SessionCoordinator:
         self.layer.cancel(leg.client, self.now())
 
     def _send_bye(self, leg: Leg, effect: SendBye) -> None:
-        self.start(self._bye(leg))
-
-    async def _bye(self, leg: Leg) -> None:
-        try:
-            destination = await self.next_hop(leg)
-        except SessionCoreError as error:
-            _log.warn("no BYE to {uri}: {error}", uri=leg.remote_uri, error=error)
-            leg.feed(ByeAnswered())
-            return
-        if leg.over or self.layer.stopped:
-            return
-        self._send_in_dialog(leg, b"BYE", destination, _ByeUser(leg))
-
-    def _send_in_dialog(
-        self, leg: Leg, method: bytes, destination: Address, user: _ByeUser
-    ) -> None:
-        assert leg.flow is not None and leg.dialog is not None
-        branch = self.layer.new_branch()
-        sent_by = leg.flow.sent_by(destination[0])
-        data = leg.dialog.request(method, branch=branch, via_sent_by=sent_by)
-        self.layer.request(user, data, method, destination, leg.flow, branch, self.now())
+        self.start(self.requests.end(leg))
 
     def _refuse_invite(self, leg: Leg, effect: RefuseInvite) -> None:
         self._callee.refuse_invite(leg, effect.status, effect.phrase, effect.headers)
 
     def _finish(self, leg: Leg, effect: Finish) -> None:
         now = self.now()
-        if leg.unacknowledged is not None:
-            leg.unacknowledged.acknowledged()
+        self._callee.ended(leg)
         self.media.close(leg, now)
         self.forget(leg)
         reason = leg.reason
@@ -455,65 +421,22 @@ class SessionCoordinator:
             lambda failure: _log.failure("unexpected failure", failure=failure)
         )
 
-    def send(self, flow: Flow, data: bytes, address: Address) -> None:
-        """Send what no transaction looks after (the ACK of a 2xx)."""
-        try:
-            flow.send(data, address)
-        except OSError:
-            self.counters.send_failures += 1
-
     def contact(self, flow: Flow, peer: str) -> bytes:
         """Our Contact value towards ``peer``."""
         return b"<sip:" + flow.sent_by(peer) + b">"
 
     def flow_for(self, target: Address) -> Flow | None:
-        """A socket of ours of the target's address family."""
-        ipv6 = ":" in target[0]
-        return next((flow for flow in self.flows if (":" in flow.local[0]) is ipv6), None)
+        """A socket of ours that reaches the target's family; loopback only for loopback."""
+        ipv6, inside = ":" in target[0], _is_loopback(target[0])
+        fitting = [flow for flow in self.flows if (":" in flow.local[0]) is ipv6]
+        for flow in fitting:
+            if inside or not _is_loopback(flow.local[0]):
+                return flow
+        return next(iter(fitting), None)
 
-    async def next_hop(self, leg: Leg) -> Address:
-        """Where requests of the leg's dialog go; raises an error of the resolver's."""
-        assert leg.dialog is not None and leg.flow is not None
-        addresses = await self.resolve(leg.dialog.next_hop)
-        ipv6 = ":" in leg.flow.local[0]
-        for address in addresses:
-            if (":" in address[0]) is ipv6:
-                return address
-        raise SessionCoreError(f"{leg.dialog.next_hop} has no address this socket reaches")
 
-    def acknowledge(self, leg: Leg, destination: Address, body: bytes) -> None:
-        """Write the ACK of a 2xx, and keep it for when the 2xx is repeated."""
-        assert leg.dialog is not None and leg.flow is not None and leg.invite is not None
-        data = leg.dialog.ack(
-            leg.invite.cseq.number,
-            branch=self.layer.new_branch(),
-            via_sent_by=leg.flow.sent_by(destination[0]),
-            headers=(CONTENT_SDP,) if body else (),
-            body=body,
-        )
-        leg.ack = (data, destination)
-        self.send(leg.flow, data, destination)
-
-    def end_stray_dialog(self, leg: Leg, response: Response) -> None:
-        """ACK and end by BYE a 2xx of another fork (RFC 3261 section 13.2.2.4)."""
-        self.start(self._end_stray_dialog(leg, response))
-
-    async def _end_stray_dialog(self, leg: Leg, response: Response) -> None:
-        assert leg.invite is not None
-        try:
-            dialog = Dialog.from_response(leg.invite, response)
-        except SipParseError:
-            return
-        stray = self.new_leg(SessionRole.UAC, leg.invite.call_id)
-        stray.flow, stray.invite, stray.dialog = leg.flow, leg.invite, dialog
-        del self.legs[stray.name]
-        try:
-            destination = await self.next_hop(stray)
-        except SessionCoreError:
-            self.counters.send_failures += 1
-            return
-        self.acknowledge(stray, destination, b"")
-        self._send_in_dialog(stray, b"BYE", destination, _ByeUser(None))
+def _is_loopback(host: str) -> bool:
+    return host == "::1" or host.startswith("127.")
 
 
 def _callable_uri(text: str) -> Uri:
@@ -526,4 +449,6 @@ def _callable_uri(text: str) -> Uri:
         ) from None
     if uri.scheme != b"sip":
         raise ConfigurationError(f"{text!r}: only sip: URIs can be called over UDP")
+    if uri.headers:
+        raise ConfigurationError(f"{text!r}: leave out what follows the question mark")
     return uri

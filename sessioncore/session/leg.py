@@ -12,6 +12,7 @@ from sessioncore.session.unacknowledged import UnacknowledgedSuccess
 from sessioncore.sip.dialog import Dialog
 from sessioncore.sip.message import Request
 from sessioncore.sip.transaction import ClientTransaction, Flow, ServerTransaction
+from sessioncore.sip.values import Uri
 from sessioncore.vocabulary import Address, MediaState, NegotiatedMedia, SessionRole
 
 __all__ = ["Leg"]
@@ -45,6 +46,8 @@ class Leg(Session):
         "remote_uri",
         "ringing",
         "server",
+        "strays",
+        "target",
         "targets",
         "unacknowledged",
     )
@@ -76,12 +79,16 @@ class Leg(Session):
         # UAS: the INVITE transaction, and the 2xx that waits for its ACK.
         self.server: ServerTransaction | None = None
         self.unacknowledged: UnacknowledgedSuccess | None = None
-        # UAC: the INVITE, where else to try it, its transaction, early dialogs, the ACK.
+        # UAC: whom to call, the INVITE, where else to try it, its transaction, early dialogs,
+        # the ACK.
+        self.target: Uri | None = None
         self.invite: Request | None = None
         self.targets: list[Address] = []
         self.client: ClientTransaction | None = None
         self.forks: dict[bytes, OfferAnswer] | None = None
         self.ack: tuple[bytes, Address] | None = None
+        # By To tag: 2xx of other forks and what they were acknowledged with.
+        self.strays: dict[bytes, tuple[bytes, Address] | None] | None = None
 
     def perform(self, effect: object) -> None:
         """Have the coordinator carry out what the table asks for."""

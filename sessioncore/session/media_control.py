@@ -89,7 +89,7 @@ class SessionMedia:
         elif kind is MediaEvent.STALLED:
             self.heard = False
             self.machine.feed(Silenced())
-        else:
+        elif kind in (MediaEvent.FIRST_RECEIVED, MediaEvent.RESUMED):
             self.heard = True
         complete = (self.sent or not self.sends) and (self.heard or not self.receives)
         if not complete or self.state is not MediaState.ESTABLISHED:

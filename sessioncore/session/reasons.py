@@ -13,6 +13,8 @@ __all__ = ["answered_with", "ended_by_peer", "local_reason", "q850_cause"]
 _CAUSE: Final = re.compile(rb'Q\.850\s*;(?:[^,"]|"[^"]*")*?cause\s*=\s*([0-9]{1,3})', re.IGNORECASE)
 _TEXT: Final = re.compile(rb'text\s*=\s*"((?:[^"\\]|\\.){0,200})"', re.IGNORECASE)
 _LONGEST_PHRASE: Final = 200
+_LONGEST_REASON: Final = 500
+"""A Reason value of the peer's is searched no further than that."""
 
 # RFC 3398 section 8.2.6.1 read backwards, as far as it says anything a person would miss.
 _CAUSE_OF_STATUS: Final = {
@@ -36,13 +38,15 @@ _CAUSE_OF_STATUS: Final = {
 
 
 def _words(raw: bytes) -> str:
-    return raw[:_LONGEST_PHRASE].decode("utf-8", "backslashreplace")
+    """The peer's words, fit for a line of a log."""
+    text = raw[:_LONGEST_PHRASE].decode("utf-8", "backslashreplace")
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def q850_cause(message: Message) -> int | None:
     """The Q.850 cause of the message's Reason header (RFC 3326), if it names one."""
     for value in message.all(b"Reason"):
-        found = _CAUSE.search(value)
+        found = _CAUSE.search(value[:_LONGEST_REASON])
         if found:
             return int(found[1])
     return None
@@ -51,6 +55,9 @@ def q850_cause(message: Message) -> int | None:
 def answered_with(response: Response) -> EndReason:
     """The end of a call whose INVITE got a final response other than 2xx."""
     text = _words(response.reason) or f"answered {response.status}"
+    if response.status < 400:
+        # Where it moved to is for the application to follow, or not.
+        text = f"{text}: {_words(response.first(b'Contact') or b'nowhere')}"
     cause = q850_cause(response) or _CAUSE_OF_STATUS.get(response.status)
     return EndReason(EndedBy.REMOTE, text, response.status, cause)
 
@@ -58,7 +65,7 @@ def answered_with(response: Response) -> EndReason:
 def ended_by_peer(message: Message, text: str, status: int | None = None) -> EndReason:
     """The end of a call by the peer's BYE or CANCEL; 16 is normal call clearing."""
     reason = message.first(b"Reason")
-    found = None if reason is None else _TEXT.search(reason)
+    found = None if reason is None else _TEXT.search(reason[:_LONGEST_REASON])
     words = _words(found[1]) if found else ""
     return EndReason(EndedBy.REMOTE, words or text, status, q850_cause(message) or 16)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from attrs import define
+from attrs import define, evolve
 
 from sessioncore.table import Machine, Table, ignore, impossible, on
 from sessioncore.vocabulary import EndReason, SessionRole
@@ -234,7 +234,8 @@ def _refuse(session: Session, given: Refuse) -> tuple[object, ...]:
 
 
 def _decline(session: Session, given: HangUp) -> tuple[object, ...]:
-    _keep_reason(session, given)
+    if session.reason is None:
+        session.reason = evolve(given.reason, status=given.status)
     return (RefuseInvite(given.status), Finish())
 
 
@@ -290,7 +291,7 @@ SESSION = Table(
         on(_UAC_BEFORE_ANSWER, FailureRead, _S.ENDED, _finish),
         on(_UAC_BEFORE_ANSWER, HangUp, _S.CANCELLING, _cancel),
         ignore(_S.CANCELLING, ProvisionalRead, because="the CANCEL is under way"),
-        on(_S.CANCELLING, SuccessRead, _S.LEAVING, _answered, "CANCEL crossed a 2xx: ACK, BYE"),
+        on(_S.CANCELLING, SuccessRead, _S.LEAVING, None, "CANCEL crossed a 2xx: ACK, BYE"),
         on(_S.CANCELLING, FailureRead, _S.ENDED, _finish),
         ignore(_S.CANCELLING, HangUp, because="it is being hung up"),
         ignore(_OPEN, ProvisionalRead, FailureRead, because="another fork of an answered call"),

@@ -35,6 +35,8 @@ __all__ = ["Command", "main"]
 class Said(Quiet):
     """What the command and all it offers say of themselves."""
 
+    synopsis: ClassVar[str]
+
     def getSynopsis(self) -> str:
         """The first line of the help."""
         return f"Usage: {self.synopsis}"
@@ -138,7 +140,7 @@ class Command(Said):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit status."""
-    command = Command()
+    command = Command()  # type: ignore[no-untyped-call]
     try:
         command.parseOptions(sys.argv[1:] if arguments is None else arguments)
         status: int = command.subOptions.run()

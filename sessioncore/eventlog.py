@@ -109,8 +109,11 @@ def _plain(value: object) -> object:
     """A value as JSON knows it."""
     if isinstance(value, Enum):
         return str(value)
-    if attrs.has(type(value)):
-        return attrs.asdict(value, value_serializer=lambda _owner, _field, part: _plain(part))  # type: ignore[call-overload]
+    if attrs.has(value.__class__):
+        return {
+            field.name: _plain(getattr(value, field.name))
+            for field in attrs.fields(value.__class__)
+        }
     if isinstance(value, tuple):
         return [_plain(part) for part in value]
     return value

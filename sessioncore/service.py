@@ -114,7 +114,7 @@ class SessionService(Service):
     def startService(self) -> None:
         """Bind, unless that was done with privileges; raises `ConfigurationError`."""
         self._begin_or_log()
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
 
     def _begin_or_log(self) -> None:
         try:
@@ -165,7 +165,7 @@ class SessionService(Service):
     def add_log(self, log: Log) -> None:
         """Tell ``log`` of every event and summary from now on; closed when all is over."""
         self._logs.append(log)
-        self.manager.add_event_sink(log)
+        self.manager.add_event_sink(log.event)
 
     def _collect_when_idle(self, _none: None, now: int) -> None:
         """A full collection takes long; it is made while no call can notice."""
@@ -181,7 +181,7 @@ class SessionService(Service):
 
     def stopService(self) -> Deferred[None]:
         """End each call as its state demands; fires within `GRACE` seconds and little more."""
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         if not self._begun:
             return succeed(None)
         return maybeDeferred(self.manager.stop, GRACE).addCallbacks(self._gone, self._not_gone)

@@ -83,7 +83,7 @@ class Quiet(usage.Options):
     def parseOptions(self, options: Any = None) -> None:
         """Parse; raises `UsageError` with a text that names the bad value."""
         try:
-            super().parseOptions(options)
+            super().parseOptions(options)  # type: ignore[no-untyped-call]
         except (usage.UsageError, ConfigurationError) as error:
             self.failed = True
             raise usage.UsageError(str(error)) from None
@@ -107,7 +107,7 @@ class CommonOptions(Quiet):
     ]
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self["listen"] = []
 
     def opt_listen(self, text: str) -> None:

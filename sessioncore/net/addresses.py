@@ -100,7 +100,9 @@ def parse_listen(text: str) -> Listen:
         raise ConfigurationError(
             f"cannot listen on {text!r}: interface={interface} is no IP address; {_EXAMPLE}"
         )
-    return Listen(int(port), "" if interface == "0.0.0.0" else interface)
+    if is_wildcard(interface):
+        interface = "::" if is_ipv6(interface) else ""
+    return Listen(int(port), interface)
 
 
 def is_literal(host: str) -> bool:

@@ -69,6 +69,12 @@ def main(name: str) -> None:
     def again() -> None:
         order.append("again")
         clockwork.start()
+        clockwork.deadlines.at(clockwork.now() + MILLISECOND, restart)
+
+    def restart(_: object, now: int) -> None:
+        order.append("restart")
+        clockwork.stop()
+        clockwork.start()
         clockwork.deadlines.at(clockwork.now() + MILLISECOND, finish)
 
     clockwork.deadlines.at(clockwork.now(), lambda _, now: order.append("deadline"))

@@ -46,6 +46,7 @@ class ListenTests(SynchronousTestCase):
             (r"udp:5060:interface=\:\:", Listen(5060, "::")),
             (r"udp:5060:interface=fe80\:\:1%eth0", Listen(5060, "fe80::1%eth0")),
             ("udp:5060:interface=0.0.0.0", Listen(5060, "")),
+            (r"udp:5060:interface=0\:0\:\:0", Listen(5060, "::")),
         ):
             self.assertEqual(parse_listen(text), expected, text)
 

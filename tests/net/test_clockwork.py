@@ -416,7 +416,7 @@ class ContractTests(SynchronousTestCase):
         kind = "TimerfdClockwork" if timerfd.available() else "ReactorClockwork"
         expected = {
             "clockwork": kind,
-            "order": ["deadline", "ticked", "quiet", "again", "overdue", "finish"],
+            "order": ["deadline", "ticked", "quiet", "again", "overdue", "restart", "finish"],
             "ticks": 20,
             "ticks after stopping": 0,
             "early": False,

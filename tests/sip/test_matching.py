@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sessioncore.errors import CallOver, UnexpectedInput
 from sessioncore.sip.dialog import Dialog
 from sessioncore.sip.message import parse_message
+from tests.data import data_file, expected
 from tests.sip.fakes import PEER, Bench, request, response
 
 ELSEWHERE = ("198.51.100.7", 6060)
@@ -885,6 +886,31 @@ class ResponseTests(SynchronousTestCase):
 
     def test_malformed_start(self) -> None:
         self.rejected(response(self.tx, 200).replace(b" 200 ", b" 999 "), "malformed")
+
+
+class TortureTests(SynchronousTestCase):
+    """What the layer itself does with the messages of RFC 4475 and RFC 5118."""
+
+    def test_every_file(self) -> None:
+        for folder in ("rfc4475", "rfc5118"):
+            for row in expected(folder):
+                with self.subTest(f"{folder}/{row['file']}"):
+                    self.check(row, data_file(folder, row["file"]))
+
+    def check(self, row: dict[str, str], data: bytes) -> None:
+        bench = Bench()
+        bench.receive(data)
+        sent = bench.flow.statuses()
+        server = row["server"]
+        if any(word in server for word in ("discard", "drop;", "dropped")):
+            self.assertEqual((sent, bench.user.log), ([], []))
+        elif server.startswith(("400", "505", "UDP 400")) and not bench.user.log:
+            self.assertEqual(sent, [505 if server.startswith("505") else 400])
+        elif sent:
+            self.assertEqual(sent, [400])
+            self.assertIn("400", server)
+        else:
+            self.assertEqual(len(bench.user.log), 1)
 
 
 class StopTests(SynchronousTestCase):

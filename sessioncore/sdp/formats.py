@@ -130,11 +130,7 @@ def propose(policy: MediaPolicy, numbers: tuple[tuple[Codec, int], ...] = ()) ->
 
     RFC 3264 section 8.3.2: a number must not change its meaning within a session.
     """
-    wanted = list(policy.codecs)
-    if policy.comfort_noise:
-        wanted.append(COMFORT_NOISE)
-    if policy.dtmf:
-        wanted.append(TELEPHONE_EVENT)
+    wanted = (*policy.codecs, COMFORT_NOISE, TELEPHONE_EVENT)
     known = dict(numbers)
     used = set(known.values())
     for codec in wanted:

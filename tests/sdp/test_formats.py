@@ -144,11 +144,13 @@ class Matching(SynchronousTestCase):
         found = match("audio 4000 RTP/AVP 0 0 96\na=rtpmap:96 PCMU/8000")
         self.assertEqual(found.audio, ((PCMU, 0, 0),))
 
-    def test_policy_without_dtmf_refuses_it(self) -> None:
+    def test_what_the_policy_switches_off_is_refused(self) -> None:
         found = match(
-            "audio 4000 RTP/AVP 0 101\na=rtpmap:101 telephone-event/8000", MediaPolicy(dtmf=False)
+            "audio 4000 RTP/AVP 0 13 101\na=rtpmap:101 telephone-event/8000",
+            MediaPolicy(dtmf=False, comfort_noise=False),
         )
-        self.assertIsNone(found.dtmf)
+        self.assertEqual((found.dtmf, found.comfort_noise), (None, None))
+        self.assertEqual(len(found.refusals), 2)
 
 
 class PacketLength(SynchronousTestCase):

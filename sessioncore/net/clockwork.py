@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.base import ReactorBase
-from twisted.internet.error import ConnectionFdescWentAway
 from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IReadDescriptor
 from twisted.logger import Logger
 from zope.interface import Attribute, Interface, implementer
@@ -224,12 +223,8 @@ class TimerfdClockwork(Clockwork):
             # Disarming is what clears the expiry.
             timerfd.set_absolute(self._descriptor, 0)
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: object) -> None:
         """The reactor is going away (`IFileDescriptor`)."""
-        if self.running and isinstance(getattr(reason, "value", None), ConnectionFdescWentAway):
-            # Stopped and started within one callback: the reactor missed the old descriptor.
-            self._reactor.addReader(self)
-            return
         self.stop()
 
     def logPrefix(self) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from typing import Any
 
@@ -74,6 +75,7 @@ def main(name: str) -> None:
     def restart(_: object, now: int) -> None:
         order.append("restart")
         clockwork.stop()
+        os.dup(0)  # or the new descriptor would have the old number
         clockwork.start()
         clockwork.deadlines.at(clockwork.now() + MILLISECOND, finish)
 

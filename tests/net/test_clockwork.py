@@ -360,7 +360,9 @@ class TimerfdTests(SynchronousTestCase):
         self.assertFalse(os.get_blocking(descriptor))
 
     def test_errors_of_the_system(self) -> None:
-        self.assertRaises(OSError, timerfd.set_absolute, -1, 1)
+        closed = os.dup(0)
+        os.close(closed)
+        self.assertRaises(OSError, timerfd.set_absolute, closed, 1)
 
 
 class ChoiceTests(SynchronousTestCase):

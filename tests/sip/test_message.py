@@ -151,7 +151,14 @@ class FramingTests(SynchronousTestCase):
         self.assertEqual(request(data).headers, request(INVITE).headers)
 
     def test_brokenHeaderLines(self) -> None:
-        for line in (b"no colon", b": no name", b"Call ID: x", b"B\x00d: x", b"\xff: x"):
+        for line in (
+            b"no colon",
+            b"nocolon",
+            b": no name",
+            b"Call ID: x",
+            b"B\x00d: x",
+            b"\xff: x",
+        ):
             salvaged = self.refused(INVITE.replace(b"Max-Forwards: 70", line))
             self.assertEqual(salvaged.content_type, b"application/sdp")
             self.assertEqual(len(salvaged.headers), len(request(INVITE).headers) - 1)
@@ -251,6 +258,11 @@ class RequiredFaultTests(SynchronousTestCase):
             b"Max-Forwards: -1",
         ):
             self.assertIsNotNone(self.fault(line, without=line.partition(b":")[0]), line)
+
+    def test_viasInOneHeaderField(self) -> None:
+        line = b"Via: SIP/2.0/UDP h;branch=z9hG4bK1 , SIP/2.0/UDP g"
+        self.assertIsNone(self.fault(line, without=b"Via"))
+        self.assertIsNotNone(self.fault(line + b",", without=b"Via"))
 
     def test_optional(self) -> None:
         self.assertIsNone(self.fault(without=b"Max-Forwards"))

@@ -63,6 +63,11 @@ class TortureTestCase(SynchronousTestCase):
     def parsed(self, name: str) -> Message:
         return parse_message(data_file(self.folder, name + ".dat"))
 
+    def unparsed(self, name: str) -> SipParseError:
+        # Read first: a skip inside assertRaises would count as the wrong exception.
+        data = data_file(self.folder, name + ".dat")
+        return self.assertRaises(SipParseError, parse_message, data)
+
     def accepted(self, name: str) -> Request:
         request = self.parsed(name)
         self.assertIsInstance(request, Request)
@@ -85,7 +90,7 @@ class TortureTestCase(SynchronousTestCase):
 
     def refused(self, name: str, status: int = 400) -> Request:
         """Raises, and what was read is enough to answer."""
-        error = self.assertRaises(SipParseError, self.parsed, name)
+        error = self.unparsed(name)
         self.assertEqual(error.status, status)
         request = error.request
         assert isinstance(request, Request)
@@ -314,7 +319,7 @@ class Rfc4475InvalidTests(TortureTestCase):
 
     def refused_anyhow(self, name: str) -> Request:
         """Refused, and not even the answer's From or To reads."""
-        error = self.assertRaises(SipParseError, self.parsed, name)
+        error = self.unparsed(name)
         self.assertEqual(error.status, 400)
         assert isinstance(error.request, Request)
         return error.request
@@ -336,7 +341,7 @@ class Rfc4475InvalidTests(TortureTestCase):
         self.assertIsNotNone(required_faults(request))
 
     def test_bigcode(self) -> None:
-        error = self.assertRaises(SipParseError, self.parsed, "bigcode")
+        error = self.unparsed("bigcode")
         self.assertIsNone(error.request)
 
 
@@ -459,7 +464,7 @@ class Rfc4475AboveTheParserTests(TortureTestCase):
 
     def test_test(self) -> None:
         """In the RFC's archive but in none of its sections: no version, a line without colon."""
-        self.assertRaises(SipParseError, self.parsed, "test")
+        self.unparsed("test")
 
 
 class Rfc5118Tests(TortureTestCase):

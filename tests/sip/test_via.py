@@ -83,8 +83,9 @@ class ViaTests(SynchronousTestCase):
             self.assertEqual(answer.received, b"10.0.0.9")
             self.assertEqual(answer.branch, b"z9hG4bK1")
             self.assertEqual(answer.raw.lower().count(b"received"), 1)
-        answer = parse_via(self.received(b"SIP/2.0/UDP h;rport=666;branch=z9hG4bK1"))
-        self.assertEqual(answer.params[b"rport"], b"7000")
+        for claim in (b";rport=666;branch=z9hG4bK1", b";received=6.6.6.6;branch=z9hG4bK1;rport"):
+            answer = parse_via(self.received(b"SIP/2.0/UDP h" + claim))
+            self.assertEqual((answer.received, answer.params[b"rport"]), (b"10.0.0.9", b"7000"))
 
     def test_lookAlikesStay(self) -> None:
         for kept in (b";received-by=x", b";xrport", b";rports=1", b';x=";rport;received=1"'):

@@ -270,6 +270,18 @@ class FakeClockTests(SynchronousTestCase):
         self.advance(900)
         self.assertEqual(called, [SECOND])
 
+    def test_a_call_early_by_rounding_is_in_time(self) -> None:
+        """Or a clock that cannot tell the two times apart would be asked for ever."""
+        monotonic = [0]
+        clockwork = ReactorClockwork(self.clock, now=lambda: monotonic[0])
+        clockwork.start()
+        called: list[int] = []
+        clockwork.deadlines.at(SECOND, lambda argument, now: called.append(now))
+        monotonic[0] = SECOND - 500
+        self.advance(1000)
+        self.assertEqual(called, [SECOND])
+        self.assertEqual(clockwork.now(), SECOND)
+
 
 class NetworkTests(SynchronousTestCase):
     def test_one_long_advance_has_every_tick_on_time(self) -> None:

@@ -238,8 +238,7 @@ class Keeping:
 
     def repeat_client(self, tx: ClientTransaction, now: int) -> None:
         """Arm the next Timer A or E, number ``tx.step``; Timer E stays at T2."""
-        if not tx.flow.reliable:
-            self._timers_a[min(tx.step, tx.last_step)].add(tx.key, _on_grid(now))
+        self._timers_a[min(tx.step, tx.last_step)].add(tx.key, _on_grid(now))
 
     def repeat_server(self, tx: ServerTransaction, now: int) -> None:
         """Arm the next Timer G, number ``tx.step``."""
@@ -247,8 +246,7 @@ class Keeping:
 
     def settle(self, tx: ClientTransaction, now: int) -> None:
         """A final response is there: no longer pending; linger for Timer D, K or M."""
-        if self._clients.pop(tx.key, None) is None:
-            return
+        self._clients.pop(tx.key, None)
         if tx.state is ClientInviteState.ACCEPTED or (
             tx.state is ClientInviteState.COMPLETED and not tx.flow.reliable
         ):

@@ -351,6 +351,15 @@ class MatchingTests(SynchronousTestCase):
         self.bench.advance(70)
         self.assertEqual(self.bench.layer._merged, {})
 
+    def test_merging_ends_with_the_transaction_not_with_its_timer(self) -> None:
+        self.bench.receive(request())
+        tx = self.bench.user.transactions[0]
+        tx.respond(486, now=self.bench.now)
+        self.bench.receive(request(b"ACK", to_tag=tx.to_tag))
+        self.bench.advance(5.1)
+        self.bench.user.take()
+        self.assertTrue(self.new(request(branch=b"z9hG4bK-2")))
+
     def test_refused_request_is_not_merged_with(self) -> None:
         self.bench.user.answers[b"INVITE"] = [486]
         self.bench.receive(request())
@@ -518,15 +527,15 @@ class CancelTests(SynchronousTestCase):
         self.bench = Bench()
 
     def test_cancel_of_a_pending_invite(self) -> None:
-        self.bench.user.answers[b"INVITE"] = [180]
         self.bench.receive(request())
-        ringing = self.bench.flow.take()[0]
+        tx = self.bench.user.transactions[0]
+        tx.respond(180, to_tag=b"mine", now=self.bench.now)
+        self.bench.flow.take()
         self.bench.receive(request(b"CANCEL"))
         (ok,) = self.bench.flow.take()
         self.assertEqual((ok.status, ok.cseq.method), (200, b"CANCEL"))
-        self.assertEqual(ok.to_tag, ringing.to_tag)
+        self.assertEqual(ok.to_tag, b"mine")
         self.assertEqual(self.bench.user.take()[1:], [("cancel", b"call-1")])
-        tx = self.bench.user.transactions[0]
         self.assertTrue(tx.cancelled)
         tx.respond(487, now=self.bench.now)
         self.assertEqual(self.bench.flow.statuses(), [487])
@@ -848,6 +857,38 @@ class ClientOtherTests(SynchronousTestCase):
         self.bench.receive(response(tx, 200))
         self.assertEqual(self.bench.layer.counters.unmatched_responses, 1)
         self.assertEqual(self.bench.user.log, [])
+
+
+class ReliableClientTests(SynchronousTestCase):
+    """Over a reliable transport Timers D and K are zero; Timer M is not (RFC 6026)."""
+
+    def test_nothing_lingers_but_a_2xx(self) -> None:
+        bench = Bench(reliable=True)
+        refused, bye, accepted = bench.invite(), bench.send(b"BYE"), bench.invite()
+        for tx, status in ((refused, 486), (bye, 200), (accepted, 200)):
+            bench.receive(response(tx, status))
+            bench.receive(response(tx, status))
+        self.assertEqual(
+            bench.user.take(), [("response", status) for status in (486, 200, 200, 200)]
+        )
+        self.assertEqual(bench.layer.counters.unmatched_responses, 2)
+        self.assertEqual(bench.flow.methods(), [b"INVITE", b"BYE", b"INVITE", b"ACK"])
+
+
+class GridTests(SynchronousTestCase):
+    """Timers share wake-ups."""
+
+    def test_timers_fall_due_on_a_grid_of_5_ms_and_never_early(self) -> None:
+        bench = Bench()
+        for number in range(1, 5):
+            bench.now += 1_000_000
+            bench.receive(request(call_id=b"%d" % number))
+            due = bench.deadlines.next()
+            assert due is not None
+            self.assertEqual(due % 5_000_000, 0)
+            self.assertGreaterEqual(due, bench.user.transactions[0].arrived + 200_000_000)
+        bench.deadlines.run(due)
+        self.assertEqual(bench.flow.statuses(), [100] * 4)
 
 
 class ResponseTests(SynchronousTestCase):

@@ -619,9 +619,22 @@ class Again(SynchronousTestCase):
         self.assertEqual(bytes(self.machine.remote_description), SIPP_UAC)
 
     def test_signalling_host_is_remembered(self) -> None:
+        # A peer on this machine that names loopback, while we are on another address.
+        here = description(PLAIN, ip="127.0.0.1")
+        machine = ours()
+        machine.receive_offer(here, signalling_host="127.0.0.1")
+        machine.make_answer()
+        machine.receive_offer(here)
+        machine.make_answer()
+        machine.make_offer()
+        machine.receive_answer(here)
+        caller = ours()
+        caller.make_offer()
+        caller.receive_answer(here, signalling_host="127.0.0.1")
         self.assertRaises(
-            NegotiationError, self.machine.receive_offer, description(PLAIN, ip="127.0.0.1")
+            NegotiationError, machine.receive_offer, here, signalling_host="192.0.2.9"
         )
+        self.assertRaises(NegotiationError, self.machine.receive_offer, here)
 
 
 class OneAtATime(SynchronousTestCase):

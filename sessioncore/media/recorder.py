@@ -11,10 +11,12 @@ from collections import deque
 from concurrent.futures import Future
 from os import PathLike, fspath
 from os.path import abspath
+from queue import SimpleQueue
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import as_strided
 
 from sessioncore.errors import CallOver, ConfigurationError, MediaFileError
 from sessioncore.media.source_kinds import RATE, grown
@@ -61,34 +63,27 @@ _Problems: TypeAlias = deque[tuple[Recording, MediaFileError]]
 
 
 class _Queue:
-    """What waits for the writer: a bounded number of blocks, and whatever must not be lost."""
+    """What waits for the writer: a bounded number of blocks, and whatever must not be lost.
+
+    SimpleQueue is written in C and holds no lock while anybody waits for it: with a Condition
+    the tick waits for the thread's turn at the interpreter, up to 5 ms.
+    """
 
     def __init__(self, max_blocks: int) -> None:
-        self._items: deque[tuple[Recording | None, Samples | None]] = deque()
+        self._items: SimpleQueue[tuple[Recording | None, Samples | None]] = SimpleQueue()
         self._max_blocks = max_blocks
-        self._changed = threading.Condition()
+        self.take = self._items.get
 
     def offer(self, recording: Recording, block: Samples) -> bool:
         """Put in a block, if there is room."""
-        with self._changed:
-            if len(self._items) >= self._max_blocks:
-                return False
-            self._items.append((recording, block))
-            self._changed.notify()
-            return True
+        if self._items.qsize() >= self._max_blocks:
+            return False
+        self._items.put((recording, block))
+        return True
 
     def put(self, recording: Recording | None, block: Samples | None = None) -> None:
         """Put in what opens (a block) or ends (None) a recording; None ends them all."""
-        with self._changed:
-            self._items.append((recording, block))
-            self._changed.notify()
-
-    def take(self) -> tuple[Recording | None, Samples | None]:
-        """The next item, waiting for it."""
-        with self._changed:
-            while not self._items:
-                self._changed.wait()
-            return self._items.popleft()
+        self._items.put((recording, block))
 
 
 class _Writer:
@@ -163,7 +158,6 @@ class _Buffers:
         self._samples = grown(self._samples, slot)
         self._fill = grown(self._fill, slot)
         self._limit = grown(self._limit, slot)
-        self._fill[slot] = 0
         self._limit[slot] = first_limit
         return slot
 
@@ -171,12 +165,18 @@ class _Buffers:
         """Add a frame to each slot; returns the slots with no room for another."""
         width = frames.shape[1]
         fill = self._fill[slots]
-        at = fill[:, None] + np.arange(width)
-        self._samples[slots[:, None], at] = frames
+        self._windows(width)[slots, fill] = frames
         fill += width
         self._fill[slots] = fill
         full: Ints = slots[fill + width > self._limit[slots]]
         return full
+
+    def _windows(self, width: int) -> Samples:
+        """Entry [slot, i] is where a frame goes that starts at i: one piece, one copy."""
+        slots, size, *channels = self._samples.shape
+        step = self._samples.strides
+        shape = (slots, size - width + 1, width, *channels)
+        return as_strided(self._samples, shape, (step[0], step[1], *step[1:]))
 
     def empty(self, slot: int) -> Samples:
         """What the slot holds, as a copy; the slot is empty after it."""

@@ -157,11 +157,11 @@ class WavWriter:
 
     def write(self, samples: Samples) -> None:
         """Append int16 samples; those of several channels interleaved."""
-        octets = np.ascontiguousarray(samples, "<i2").tobytes()
-        if self._size + len(octets) > _MAX_DATA:
+        octets = np.ascontiguousarray(samples, "<i2")
+        if self._size + octets.nbytes > _MAX_DATA:
             raise OSError("a WAV file ends at 4 GiB")
-        self._write_at(octets, _HEADER_SIZE + self._size)
-        self._size += len(octets)
+        self._write_at(octets.reshape(-1).view(np.uint8).data, _HEADER_SIZE + self._size)
+        self._size += octets.nbytes
         self._write_header()
 
     def close(self) -> None:
@@ -170,7 +170,7 @@ class WavWriter:
         if fd >= 0:
             os.close(fd)
 
-    def _write_at(self, octets: bytes, at: int) -> None:
+    def _write_at(self, octets: bytes | memoryview, at: int) -> None:
         left = memoryview(octets)
         while left:
             done = os.pwrite(self._fd, left, at)

@@ -82,10 +82,9 @@ def _parse_variable_part(
     offset = HEADER_SIZE + 4 * (flags & 0x0F)
 
     extended = (flags & 0x10) != 0
-    # Where the extension would lie outside, any octet will do: the row fails on its offset.
+    # Where the extension would lie outside, any octet will do: the row fails on its length.
     at = np.minimum(offset, width - 4)
     words = packets[rows, at + 2].astype(np.int64) << 8 | packets[rows, at + 3]
-    ok &= ~extended | (offset + 4 <= end)
     offset = np.where(extended, offset + 4 + 4 * words, offset)
 
     padded = (flags & 0x20) != 0

@@ -119,7 +119,7 @@ class DigitDetector:
             at = left[first]
             digits += self._step(
                 rows[at],
-                timestamps[at] & _WRAP,
+                timestamps[at],
                 markers[at],
                 events.event[at],
                 events.end[at],

@@ -180,6 +180,17 @@ class Records(BankCase):
         self.consume([1])
         self.assertEqual(len(listener.heard), 1)
 
+    def test_a_disk_that_does_not_follow_is_told_of_and_recording_goes_on(self):
+        bank = SinkBank(Recorder(max_blocks=0))
+        self.addCleanup(lambda: bank.recorder.close().result(WAIT))
+        recording = bank.attach(1, Record(self.mktemp()))
+        for _ in range(120):
+            bank.consume(np.array([1]), frames(1), frames(1), 0)
+        (report,) = bank.reports()
+        self.assertFalse(report.detached)
+        self.assertRegex(str(report.error), "too slow")
+        self.assertIs(bank.detach(1), recording)
+
     def test_a_path_in_use_leaves_the_row_without_a_sink(self):
         path = self.mktemp()
         self.bank.attach(1, Record(path))

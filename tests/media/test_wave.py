@@ -131,6 +131,8 @@ class Refuse(SynchronousTestCase):
         self.assert_refused(riff(fmt(), chunk(b"data", b"x")), "holds no audio")
         self.assert_refused(riff(fmt(channels=0), audio), "contradicts itself")
         self.assert_refused(riff(fmt(rate=0), audio), "contradicts itself")
+        wrong = struct.pack("<HHIIHH", 1, 1, 8000, 16000, 4, 16)
+        self.assert_refused(riff(chunk(b"fmt ", wrong), audio), "contradicts itself")
 
     @settings(deadline=None, max_examples=300, derandomize=True)
     @given(st.data())

@@ -117,6 +117,9 @@ class Parse(SynchronousTestCase):
             b"\xa0\xc9\0\2\0\0\0\1\0\0\0\3",  # padding of 3
             b"\xa0\xc9\0\2\0\0\0\1\0\0\0\x0c",  # padding beyond the packet
             b"\xa0\xc9\0\0",  # padding of nothing
+            b"\xa0\xc9\0\2\0\0\0\1\0\0\0\4\x80\xc9\0\1\0\0\0\1",
+            b"\xa0\xcb\0\1\0\0\0\0",
+            b"\xa0\xcb\0\1\0\0\0\x0c",
             b"\x81\xca\0\2\0\0\0\1\1\2ab",  # items without an end
             b"\x81\xcb\0\2\0\0\0\1\4abc",  # reason cut off
         ):
@@ -135,6 +138,11 @@ class Parse(SynchronousTestCase):
         body = b"\0\0\0\1" + b"\2\2ab\1\1c\0" + b"\0\0\0\2" + b"\2\0\0\0"
         data = bytes([0x82, 202, 0, len(body) // 4]) + body
         self.assertEqual(parse_rtcp(data), (SourceDescription(((1, b"c"), (2, None))),))
+
+    def test_the_first_cname_counts(self):
+        body = b"\0\0\0\1" + b"\1\1a\1\1b\0\0"
+        data = bytes([0x81, 202, 0, len(body) // 4]) + body
+        self.assertEqual(parse_rtcp(data), (SourceDescription(((1, b"a"),)),))
 
 
 class Build(SynchronousTestCase):

@@ -153,6 +153,11 @@ class Lost(SynchronousTestCase):
         self.assertEqual(detector.expire(501 * MILLISECOND), [Digit(0, "5", 200)])
         self.assertEqual(detector.expire(9999 * MILLISECOND), [])
 
+    def test_the_longest_duration_seen_counts(self):
+        detector = DigitDetector()
+        feed_each(detector, [Packet("5", 1000, 800), Packet("5", 1000, 400)])
+        self.assertEqual(detector.expire(10**12), [Digit(0, "5", 100)])
+
     def test_ends_that_come_after_it_was_given_up(self):
         detector = DigitDetector()
         feed(detector, key("5", 1000, ends=0), 0)
@@ -182,6 +187,26 @@ class OddSenders(SynchronousTestCase):
         for packet in key("5", 1000):
             found += feed(detector, [packet], 1000 * MILLISECOND)
         self.assertEqual([d.digit for d in found], ["5", "5"])
+
+    def test_what_comes_very_late_is_no_second_press(self):
+        detector = DigitDetector()
+        feed_each(detector, key("5", 1000))
+        late = [Packet("5", 1000, 400), Packet("5", 1000, 2000, end=True, marker=True)]
+        for packet in late:
+            self.assertEqual(feed(detector, [packet], 2000 * MILLISECOND), [])
+        self.assertEqual(detector.expire(10**12), [])
+
+    def test_a_key_right_after_the_longest(self):
+        packets = [
+            Packet("5", 1000, 65535, end=True, marker=True),
+            Packet("5", 66535, 800, end=True, marker=True),
+        ]
+        expected = [Digit(0, "5", 8191), Digit(0, "5", 100)]
+        self.assertEqual(feed_each(DigitDetector(), packets), expected)
+
+    def test_a_timestamp_far_back_is_another_key(self):
+        packets = key("5", 100_000) + key("6", 10)
+        self.assertEqual([d.digit for d in feed_each(DigitDetector(), packets)], ["5", "6"])
 
     def test_a_long_press_is_one_key(self):
         # Section 2.5.1.3: a new segment starts where the longest duration ends.

@@ -57,6 +57,7 @@ class BadAudio(SynchronousTestCase):
         self.assertIsNone(report.loudest_hz)
         self.assertEqual(report.level_dbov, -127.0)
         self.assertEqual(report.longest_gap_ms, 2000)
+        self.assertEqual(report.phase_jumps, 0)
 
     def test_nothing_at_all(self):
         self.assert_not_heard(SILENCE[:0])

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import getopt
 import sys
+from collections.abc import Callable
 from typing import Any, ClassVar
 
+from attrs import evolve
 from twisted.logger import (
     FilteringLogObserver,
     ILogObserver,
@@ -21,13 +23,16 @@ from twisted.logger import (
 from twisted.python import usage
 from zope.interface import implementer
 
+from sessioncore.calling import CallPlan
 from sessioncore.diagrams import diagrams
 from sessioncore.errors import ConfigurationError
 from sessioncore.livelines import LiveLines
+from sessioncore.media.sources import Tone
 from sessioncore.outcome import Outcome
-from sessioncore.service import SessionService, UacService, UasService
+from sessioncore.service import Log, SessionService, UacPlan, UacService, UasService
 from sessioncore.settings import Settings
 from sessioncore.tap import AnswerOptions, CallOptions, Quiet
+from sessioncore.walk import Walk, heading
 
 __all__ = ["Command", "main"]
 
@@ -103,6 +108,48 @@ class AnswerCommand(Said, AnswerOptions):
         return 0 if run_service(service, level=LogLevel.info) else 1
 
 
+class TraceCommand(Said, AnswerOptions):
+    """``sessioncore trace``."""
+
+    synopsis = "sessioncore trace [options]"
+    longdesc = (
+        "Prints the way of calls through the package, row by row.  With --listen it answers and"
+        " follows the calls that come there; without, it calls itself and follows both sides."
+    )
+    hint = "See `sessioncore trace --help`."
+
+    def run(self) -> int:
+        """Trace; 0 if the call to itself had audio both ways."""
+        by_itself = not self["listen"]
+        if by_itself:
+            self.opt_listen("udp:0:interface=127.0.0.1")
+        walk = Walk(sys.stdout, "UAS")
+        service = UasService(self.uas_plan(), echo_events=False, tracer=walk)
+        print(heading(), end="\n\n", flush=True)
+        if not by_itself:
+            return 0 if run_service(service, walk, LogLevel.info) else 1
+        return 0 if run_service(service, walk, then=self._call_itself) and self.heard else 1
+
+    heard = False
+
+    def _call_itself(self, callee: SessionService) -> None:
+        """Place a short call to the service that has just started."""
+        host, port = callee.manager.local_addresses[0]
+        plan = UacPlan(
+            evolve(self.settings(), listen=("udp:0:interface=127.0.0.1",)),
+            CallPlan((f"sip:trace@{host}:{port}",), source=Tone(), duration=0.2),
+        )
+        walk = Walk(sys.stdout, "UAC")
+        caller = UacService(plan, echo_events=False, tracer=walk, say=self._over)
+        caller.begin()
+        caller.add_log(walk)
+        caller.reactor.addSystemEventTrigger("before", "shutdown", caller.stopService)
+        caller.startService()
+
+    def _over(self, outcome: Outcome, _interrupted: bool) -> None:
+        self.heard = outcome.good
+
+
 class MachinesCommand(Said):
     """``sessioncore machines``."""
 
@@ -128,6 +175,7 @@ class Command(Said):
     subCommands: ClassVar[list[Any]] = [
         ["call", None, CallCommand, "Place calls."],
         ["answer", None, AnswerCommand, "Answer calls."],
+        ["trace", None, TraceCommand, "Print the way of a call through the package."],
         ["machines", None, MachinesCommand, "Draw the state machines."],
     ]
 
@@ -153,12 +201,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_service(
-    service: SessionService, lines: LiveLines | None = None, level: Any = LogLevel.warn
+    service: SessionService,
+    lines: Log | None = None,
+    level: Any = LogLevel.warn,
+    then: Callable[[SessionService], None] = lambda service: None,
 ) -> bool:
     """Run the reactor for one service; False where it could not start.
 
     SIGTERM and SIGINT end the calls first; the reactor's shutdown waits for that.  What we
-    log from ``level`` up, and what Twisted warns of, goes to standard error.
+    log from ``level`` up, and what Twisted warns of, goes to standard error.  ``then`` is called
+    with the service once it listens.
     """
     globalLogBeginner.beginLoggingTo([_short_lines(level)], redirectStandardIO=False)
     reactor = service.reactor
@@ -171,6 +223,7 @@ def run_service(
         service.add_log(lines)
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     service.startService()
+    then(service)
     reactor.run()
     return True
 

@@ -28,6 +28,7 @@ from sessioncore.rtp.rtcp import ntp_time
 from sessioncore.session.call import Call, Milestone
 from sessioncore.session.coordinator import SessionCoordinator
 from sessioncore.session.counters import CallCounters
+from sessioncore.session.tracing import Tracer
 from sessioncore.settings import Settings
 from sessioncore.sip.matching import Counters
 from sessioncore.sip.transaction import Flow
@@ -60,7 +61,8 @@ class SessionManager:
     ``reactor`` is any reactor with UDP, or a `testing.FakeHost`.  ``on_incoming`` decides
     about incoming calls: an `ICallHandler`, or a callable that takes the `Call` and returns
     None, a Deferred or a coroutine; without it they are refused with 480.  ``clockwork``,
-    ``resolver`` and ``random_bytes`` replace what the manager would make itself.
+    ``resolver`` and ``random_bytes`` replace what the manager would make itself.  ``tracer``
+    is told of what happens below the events (`sessioncore.session.tracing`).
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class SessionManager:
         clockwork: Any = None,
         resolver: Any = None,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        tracer: Tracer | None = None,
     ) -> None:
         self.settings = settings = settings or Settings()
         self._reactor = reactor
@@ -112,6 +115,7 @@ class SessionManager:
             emit=self._emit,
             on_incoming=_handler(on_incoming),
             wake=self._wake,
+            tracer=tracer,
         )
         self.running = False
         self._stopping: Milestone | None = None

@@ -31,6 +31,7 @@ from sessioncore.eventlog import EventLog, json_line, open_log, text_line
 from sessioncore.manager import SessionManager
 from sessioncore.net.limits import raise_descriptor_limit
 from sessioncore.outcome import CallLedger, CallSummary, Outcome
+from sessioncore.session.tracing import Tracer
 from sessioncore.settings import Settings
 from sessioncore.vocabulary import SECOND, SessionRole
 
@@ -84,12 +85,19 @@ class SessionService(Service):
     role = SessionRole.UAS
 
     def __init__(
-        self, settings: Settings, events: str | None, *, echo_events: bool, reactor: Any = None
+        self,
+        settings: Settings,
+        events: str | None,
+        *,
+        echo_events: bool,
+        reactor: Any = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._settings = settings
         self._events = events
         self._echo_events = echo_events and events != "-"
         self._given_reactor = reactor
+        self._tracer = tracer
         self._begun = False
         self._logs: list[Log] = []
         self._record: EventLog | None = None
@@ -151,7 +159,7 @@ class SessionService(Service):
         self._collect_when_idle(None, self.manager.clockwork.now())
 
     def _make_manager(self) -> SessionManager:
-        return SessionManager(self.reactor, self._settings)
+        return SessionManager(self.reactor, self._settings, tracer=self._tracer)
 
     def _open_logs(self) -> None:
         clockwork = self.manager.clockwork
@@ -205,8 +213,8 @@ class SessionService(Service):
 class UasService(SessionService):
     """Answers calls until it is told to stop."""
 
-    def __init__(self, plan: UasPlan, *, echo_events: bool, reactor: Any = None) -> None:
-        super().__init__(plan.settings, plan.events, echo_events=echo_events, reactor=reactor)
+    def __init__(self, plan: UasPlan, **given: Any) -> None:
+        super().__init__(plan.settings, plan.events, **given)
         self._answer = plan.answer
 
     def _make_manager(self) -> SessionManager:
@@ -219,7 +227,9 @@ class UasService(SessionService):
             watch=self.ledger.watch,
             recording=recording,
         )
-        return SessionManager(self.reactor, self._settings, on_incoming=answering)
+        return SessionManager(
+            self.reactor, self._settings, on_incoming=answering, tracer=self._tracer
+        )
 
 
 class UacService(SessionService):
@@ -235,11 +245,10 @@ class UacService(SessionService):
         self,
         plan: UacPlan,
         *,
-        echo_events: bool,
         say: Callable[[Outcome, bool], None],
-        reactor: Any = None,
+        **given: Any,
     ) -> None:
-        super().__init__(plan.settings, plan.events, echo_events=echo_events, reactor=reactor)
+        super().__init__(plan.settings, plan.events, **given)
         self._plan = plan.calls
         self._say = say
         self._run: CallRun | None = None

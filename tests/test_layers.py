@@ -42,7 +42,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tap": DAEMON | {"service"},
     # Draws every table there is.
     "diagrams": FOUNDATION,
-    "cli": DAEMON | {"service", "tap", "diagrams"},
+    "walk": DAEMON,
+    "cli": DAEMON | {"service", "tap", "diagrams", "walk"},
     "__main__": {"cli"},
     # The package's front door re-exports the public names.
     "__init__": DAEMON | {"service", "tap", "cli"},

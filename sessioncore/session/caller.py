@@ -169,6 +169,9 @@ class Caller:
         first = leg.state is SessionState.PREPARED
         user = _InviteUser(self, leg)
         leg.client = self._all.layer.request(user, data, b"INVITE", target, flow, branch, now)
+        if self._all.tracer is not None:
+            leg.client.trace = self._all.tracer.step
+            self._all.tracer.transaction(leg.client)
         if first:
             leg.feed(InviteWritten())
             self._ringing.add(leg.name, now)

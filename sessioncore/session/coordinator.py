@@ -49,6 +49,7 @@ from sessioncore.session.session import (
     SendBye,
     SendCancel,
 )
+from sessioncore.session.tracing import Tracer
 from sessioncore.settings import Settings
 from sessioncore.sip.dialog import Dialog, key_of_request
 from sessioncore.sip.inspection import inspect
@@ -105,8 +106,10 @@ class SessionCoordinator:
         emit: Callable[[Event], None],
         wake: Callable[[], None],
         on_incoming: Handler | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.settings = settings
+        self.tracer = tracer
         self.on_incoming = on_incoming
         self.now = now
         self.deadlines = deadlines
@@ -146,10 +149,15 @@ class SessionCoordinator:
 
     def receive(self, data: bytes, source: Address, flow: Flow, now: int) -> None:
         """Take one SIP datagram."""
+        if self.tracer is not None:
+            self.tracer.datagram(data, source, now)
         self.layer.receive(data, source, flow, now)
 
     def request_received(self, tx: ServerTransaction, now: int) -> None:
         """A new request (`TransactionUser`)."""
+        if self.tracer is not None:
+            tx.trace = self.tracer.step
+            self.tracer.transaction(tx)
         request = tx.request
         leg = None
         if request.to_tag is not None:
@@ -301,12 +309,16 @@ class SessionCoordinator:
         negotiation = OfferAnswer(self._policy, None, self.random_bits(62))
         leg = Leg(self, role, str(self._named), call_id, self.random_token(), negotiation)
         self.legs[leg.name] = leg
+        if self.tracer is not None:
+            leg.trace = negotiation.trace = leg.media.machine.trace = self.tracer.step
         return leg
 
     def join(self, leg: Leg, dialog: Dialog) -> None:
         """Requests of ``dialog`` are for ``leg`` from here on."""
         leg.dialog = dialog
         self._dialogs[dialog.key] = leg
+        if self.tracer is not None:
+            self.tracer.dialog(dialog)
 
     def forget(self, leg: Leg) -> None:
         """Nothing is for ``leg`` any more."""

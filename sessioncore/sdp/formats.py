@@ -6,7 +6,7 @@ the number the peer wants to be sent and the number we said we receive.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -63,6 +63,10 @@ _STATIC: Final = {
 _MAX_CODECS: Final = 16
 
 
+def _codecs(given: Iterable[Codec]) -> tuple[Codec, ...]:
+    return tuple(given)
+
+
 def _usable(_: object, __: object, value: tuple[Codec, ...]) -> None:
     if not 0 < len(set(value)) == len(value) <= _MAX_CODECS:
         raise ConfigurationError(f"a media policy needs 1 to {_MAX_CODECS} different codecs")
@@ -85,7 +89,7 @@ class MediaPolicy:
     """
 
     codecs: tuple[Codec, ...] = field(
-        default=tuple(CODECS.values()), converter=tuple, validator=_usable
+        default=tuple(CODECS.values()), converter=_codecs, validator=_usable
     )
     ptime: int = field(default=20, validator=_sendable)
     dtmf: bool = True

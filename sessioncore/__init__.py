@@ -1,1 +1,82 @@
-"""SIP, SDP and RTP sessions for Twisted."""
+"""SIP calls with audio both ways, for Twisted: a server, a client and a library.
+
+The way of a call through the package, INVITE datagram to audio both ways:
+
+==  ===============================  ===============================================================
+ #  where                            what
+==  ===============================  ===============================================================
+ 1  net                              a datagram arrives, gets its time stamp and is handed on
+ 2  sip/message                      bytes become a Request or a Response, or are refused
+ 3  sip/matching, sip/transaction    it finds its transaction; repetitions end here
+ 4  sip/dialog                       a dialog: tags, route set, remote target
+ 5  sip/inspection, sdp/negotiation  what must be refused is refused; the offer is read
+ 6  session/session                  the session: IncomingCall, the application decides, the answer
+ 7  session/coordinator              the 200 OK, the agreement, establish_media_flow: one turn
+ 8  session/coordinator              the ACK; it plays no part in media
+ 9  media/tick                       packets both ways: MediaActive
+==  ===============================  ===============================================================
+
+A UAC walks 6, 7 and 9 on the 200 OK.  ``sessioncore trace`` prints it from live traffic.
+
+``sip``, ``sdp`` and ``rtp`` are pure and do not know one another; ``media`` moves all streams
+as rows of numpy arrays; ``session`` is where they meet; only ``net`` touches sockets and
+timers; `SessionManager` is the API over all of it.  Events are in `sessioncore.events`, errors
+in `sessioncore.errors`, fakes for tests in `sessioncore.testing`.
+"""
+
+from sessioncore.errors import (
+    CallFailed,
+    CallOver,
+    ConfigurationError,
+    OneWayByAgreement,
+    SessionCoreError,
+)
+from sessioncore.interfaces import ICallHandler, IEventSink
+from sessioncore.manager import ManagerStatistics, SessionManager
+from sessioncore.media.interfaces import IMediaSink, IMediaSource
+from sessioncore.media.sinks import Deliver, Discard, Record
+from sessioncore.media.sources import Clip, Echo, Frames, Silence, Tone
+from sessioncore.session.call import Call
+from sessioncore.settings import Settings
+from sessioncore.uac import UserAgentClient
+from sessioncore.uas import UserAgentServer
+from sessioncore.vocabulary import (
+    Direction,
+    EndedBy,
+    EndReason,
+    MediaState,
+    NegotiatedMedia,
+    SessionRole,
+)
+
+__all__ = [
+    "Call",
+    "CallFailed",
+    "CallOver",
+    "Clip",
+    "ConfigurationError",
+    "Deliver",
+    "Direction",
+    "Discard",
+    "Echo",
+    "EndReason",
+    "EndedBy",
+    "Frames",
+    "ICallHandler",
+    "IEventSink",
+    "IMediaSink",
+    "IMediaSource",
+    "ManagerStatistics",
+    "MediaState",
+    "NegotiatedMedia",
+    "OneWayByAgreement",
+    "Record",
+    "SessionCoreError",
+    "SessionManager",
+    "SessionRole",
+    "Settings",
+    "Silence",
+    "Tone",
+    "UserAgentClient",
+    "UserAgentServer",
+]

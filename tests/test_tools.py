@@ -108,8 +108,8 @@ class NewsTests(SynchronousTestCase):
         self.news.release(self.root, "0.2", "2026-01-02")
         self.assertEqual(
             log.read_text(),
-            f"# Changes\n\n{self.news.MARK}\n## 0.2 (2026-01-02)\n\n### New\n\n- Calls\n  both ways."
-            "\n\n### Mended\n\n- BYE.\n\n\n## 0.1 (old)\n",
+            f"# Changes\n\n{self.news.MARK}\n## 0.2 (2026-01-02)\n\n### New\n\n"
+            "- Calls\n  both ways.\n\n### Mended\n\n- BYE.\n\n\n## 0.1 (old)\n",
         )
         self.assertEqual([path.name for path in self.folder.iterdir()], ["README.md"])
 

@@ -81,5 +81,4 @@ def _filter(up: int, down: int) -> Floats:
     taps = 2 * (half // up) + 1
     index = np.arange(up)[:, None] + (2 * half - up * np.arange(taps))[None, :]
     phases: Floats = impulse[index]
-    phases /= phases.sum(axis=1, keepdims=True)
     return phases

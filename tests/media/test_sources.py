@@ -214,6 +214,7 @@ class Pool(SynchronousTestCase):
     def test_silence_follows_a_clip_where_a_longer_one_was(self):
         pool, out = SamplePool(idle_samples=0), np.zeros((1, 960), np.int16)
         pool.lease("a", lambda: RAMP, loop=False)
+        pool.lease("stays", lambda: RAMP, loop=False)
         pool.release("a")
         sound = pool.lease("b", lambda: RAMP[:10], loop=False)
         pool.gather(np.array([sound.slab]), np.array([sound.start]), out)

@@ -33,6 +33,7 @@ MOST_WAITING: Final = 2000
 """Lines that are written at once even if the time has not come."""
 
 _COMMON: Final = frozenset(field.name for field in attrs.fields(Event))
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 _PLAIN: Final = re.compile(r"[!#-+\--~]+").fullmatch
 _log: Final = Logger(namespace="sessioncore.eventlog")
 
@@ -47,7 +48,7 @@ def printable(text: str) -> str:
 
 def _dumps(value: object) -> str:
     # DEL is the one control character that ASCII JSON leaves as it is.
-    return json.dumps(value, separators=(",", ":")).replace("\x7f", "\\u007f")
+    return _encode(value).replace("\x7f", "\\u007f")
 
 
 def _extra_fields(kind: type[Any]) -> tuple[tuple[str, str], ...]:

@@ -148,7 +148,8 @@ class SessionService(Service):
             _log.warn("{limit}", limit=limit)
         self.manager = self._make_manager()
         self._open_logs()
-        self.manager.add_event_sink(self.ledger)
+        if self._wants_account:
+            self.manager.add_event_sink(self.ledger)
         _result_now(self.manager.start())
         _log.info(
             "{role} on {addresses}",
@@ -157,6 +158,11 @@ class SessionService(Service):
         )
         tune_collector()
         self._collect_when_idle(None, self.manager.clockwork.now())
+
+    @property
+    def _wants_account(self) -> bool:
+        """Whether anybody will be told what calls came to; keeping account costs time."""
+        return bool(self._logs)
 
     def _make_manager(self) -> SessionManager:
         return SessionManager(self.reactor, self._settings, tracer=self._tracer)
@@ -224,12 +230,16 @@ class UasService(SessionService):
         answering = Answering(
             self._answer,
             lambda: self.manager.clockwork,
-            watch=self.ledger.watch,
+            watch=self._watch,
             recording=recording,
         )
         return SessionManager(
             self.reactor, self._settings, on_incoming=answering, tracer=self._tracer
         )
+
+    def _watch(self, call: Call) -> None:
+        if self._wants_account:
+            self.ledger.watch(call)
 
 
 class UacService(SessionService):
@@ -240,6 +250,7 @@ class UacService(SessionService):
     """
 
     role = SessionRole.UAC
+    _wants_account = True
 
     def __init__(
         self,

@@ -91,7 +91,8 @@ class Callee:
         self._unanswered[tx.key] = leg
         leg.feed(InviteRead())
         self._all.emit(leg, events.IncomingCall, now, leg.remote_uri, leg.local_uri)
-        self._ask(leg)
+        if not leg.over:
+            self._ask(leg)
 
     def _prepare(self, leg: Leg, tx: ServerTransaction, now: int) -> None:
         request = tx.request
@@ -194,7 +195,7 @@ class Callee:
             raise ConfigurationError(f"{status} refuses nothing: give a status of 300 to 699")
         headers: tuple[Header, ...] = ()
         if contact is not None:
-            if any(ord(c) <= 32 or c in '<>"' for c in contact):
+            if any(not "!" <= c <= "~" or c in '<>"' for c in contact):
                 raise ConfigurationError(f"{contact!r} is no URI to redirect to")
             headers = ((b"Contact", b"<" + contact.encode() + b">"),)
         said = None if phrase is None else " ".join(phrase.split()).encode()
@@ -365,7 +366,8 @@ class Callee:
         """The caller gave up before the answer (RFC 3261 section 9.2)."""
         leg = self._unanswered.get(tx.key)
         if leg is not None:
-            leg.feed(CancelRead(ended_by_peer(tx.request, "cancelled", 487)))
+            reason = ended_by_peer(tx.cancel or tx.request, "cancelled", 487)
+            leg.feed(CancelRead(reason))
 
     def transport_failed(self, tx: ServerTransaction) -> None:
         """A response cannot be sent: before the answer that is the end of the call."""

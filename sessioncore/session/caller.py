@@ -25,6 +25,7 @@ from sessioncore.session.capabilities import (
 from sessioncore.session.leg import Leg
 from sessioncore.session.media_state import OfferPending
 from sessioncore.session.reasons import answered_with, local_reason
+from sessioncore.session.requests import OtherForks
 from sessioncore.session.session import (
     AckWritten,
     FailureRead,
@@ -251,21 +252,24 @@ class Caller:
         return negotiation
 
     def _success(self, leg: Leg, response: Response, now: int) -> None:
-        dialog = leg.dialog
-        if dialog is not None and (response.to_tag or b"") == dialog.remote_tag:
-            if leg.ack is not None and leg.flow is not None:
-                self._all.requests.repeat(leg.flow, leg.ack)  # it was lost (13.2.2.4)
-        elif dialog is not None or leg.over:
-            self._all.start(self._all.requests.end_stray(leg, response))
-        else:
-            assert leg.invite is not None
-            try:
-                self._all.join(leg, Dialog.from_response(leg.invite, response))
-            except SipParseError as error:
-                leg.feed(GiveUp(EndReason(EndedBy.ERROR, f"unusable 200: {error}", None, 95)))
-                return
-            leg.feed(SuccessRead())
-            self._all.start(self._conclude(leg, response, now))
+        """A 2xx that is not the repeat of one we have acknowledged."""
+        assert leg.invite is not None and leg.flow is not None and leg.client is not None
+        if leg.other_forks is None:
+            leg.other_forks = OtherForks(self._all.requests, leg.invite, leg.flow)
+        if leg.dialog is None and not leg.over:
+            self._begin_dialog(leg, response, now)
+        elif leg.dialog is None or (response.to_tag or b"") != leg.dialog.remote_tag:
+            leg.other_forks.response_received(leg.client, response, now)
+
+    def _begin_dialog(self, leg: Leg, response: Response, now: int) -> None:
+        assert leg.invite is not None
+        try:
+            self._all.join(leg, Dialog.from_response(leg.invite, response))
+        except SipParseError as error:
+            leg.feed(GiveUp(EndReason(EndedBy.ERROR, f"unusable 200: {error}", None, 95)))
+            return
+        leg.feed(SuccessRead())
+        self._all.start(self._conclude(leg, response, now))
 
     # ------------------------------------------------------------------ the answer
 
@@ -284,7 +288,7 @@ class Caller:
         if problem is not None:
             self._all.counters.refused_media += 1
             leg.feed(HangUp(problem))
-        if not await self._acknowledge(leg, body):
+        if not await self._acknowledge(leg, response, body):
             return
         now = self._all.now()
         self._all.emit(leg, events.AckSent, now)
@@ -297,20 +301,21 @@ class Caller:
             self._all.emit(leg, events.DialogEstablished, now)
         leg.feed(AckWritten())
 
-    async def _acknowledge(self, leg: Leg, body: bytes) -> bool:
+    async def _acknowledge(self, leg: Leg, response: Response, body: bytes) -> bool:
         """Write the ACK; False where the leg was over before or is over by that."""
-        assert leg.dialog is not None and leg.flow is not None and leg.invite is not None
+        dialog, flow, invite, tx = leg.dialog, leg.flow, leg.invite, leg.client
+        assert dialog is not None and flow is not None and invite is not None and tx is not None
         requests = self._all.requests
         try:
-            destination = await requests.next_hop(leg.dialog, leg.flow)
+            destination = await requests.next_hop(dialog, flow)
         except SessionCoreError as error:
             leg.feed(GiveUp(EndReason(EndedBy.NETWORK, f"no way for the ACK: {error}", None, 38)))
             return False
-        if self._all.layer.stopped:
-            return False
         # Also when the peer's BYE was faster than the resolver: it repeats its 200 till then.
-        number = leg.invite.cseq.number
-        leg.ack = requests.acknowledge(leg.dialog, leg.flow, number, destination, body)
+        ack = requests.ack(dialog, flow, invite, destination, body)
+        self._all.layer.acknowledge(
+            tx, ack, response, destination, self._all.now(), heir=leg.other_forks
+        )
         return not leg.over
 
     def _take_answer(self, leg: Leg, response: Response) -> EndReason | None:

@@ -356,14 +356,18 @@ class SessionCoordinator:
         leg.negotiation.local = (leg.negotiation.local[0], port)
 
     def establish(self, leg: Leg, now: int) -> None:
-        """Make the agreement true; once per agreement, the same for both roles."""
+        """Make the agreement true; once per agreement, the same for both roles.
+
+        Applications that are told of it on the way may end the call.
+        """
         media = leg.media
         agreement = media.agreement
-        assert agreement is not None
+        if leg.over or agreement is None:
+            return
         audio = agreement.audio
         self.emit(leg, events.MediaNegotiated, now, agreement)
-        if leg.over:
-            return  # an application that was told of it ended the call
+        if media.stream is None:
+            return
         self.media.establish_media_flow(leg, audio.remote, now)
         self.emit(leg, events.MediaFlowEstablished, now, audio.local, audio.remote)
         if media.held is media.sends:

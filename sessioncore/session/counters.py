@@ -27,8 +27,5 @@ class CallCounters:
     no_ports: int = 0
     no_dialog: int = 0
     stray_acks: int = 0
-    stray_dialogs: int = 0
-    """Other forks' 2xx that were acknowledged and ended by BYE."""
     handler_errors: int = 0
-    send_failures: int = 0
     given_up: int = 0

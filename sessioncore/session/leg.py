@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from sessioncore.sdp.negotiation import OfferAnswer
 from sessioncore.session.call import Call
 from sessioncore.session.media_control import SessionMedia
+from sessioncore.session.requests import OtherForks
 from sessioncore.session.session import Session
 from sessioncore.session.unacknowledged import UnacknowledgedSuccess
 from sessioncore.sip.dialog import Dialog
@@ -28,7 +29,6 @@ class Leg(Session):
     """One leg.  Everything it holds is changed by the coordinator and its two role paths."""
 
     __slots__ = (
-        "ack",
         "call",
         "client",
         "contact",
@@ -43,10 +43,10 @@ class Leg(Session):
         "local_uri",
         "media",
         "negotiation",
+        "other_forks",
         "remote_uri",
         "ringing",
         "server",
-        "strays",
         "target",
         "targets",
         "unacknowledged",
@@ -80,15 +80,13 @@ class Leg(Session):
         self.server: ServerTransaction | None = None
         self.unacknowledged: UnacknowledgedSuccess | None = None
         # UAC: whom to call, the INVITE, where else to try it, its transaction, early dialogs,
-        # the ACK.
+        # and what ends the confirmed ones that are not ours.
         self.target: Uri | None = None
         self.invite: Request | None = None
         self.targets: list[Address] = []
         self.client: ClientTransaction | None = None
         self.forks: dict[bytes, OfferAnswer] | None = None
-        self.ack: tuple[bytes, Address] | None = None
-        # By To tag: 2xx of other forks and what they were acknowledged with.
-        self.strays: dict[bytes, tuple[bytes, Address] | None] | None = None
+        self.other_forks: OtherForks | None = None
 
     def perform(self, effect: object) -> None:
         """Have the coordinator carry out what the table asks for."""

@@ -10,7 +10,7 @@ from sessioncore.errors import SessionCoreError
 from sessioncore.session.capabilities import CONTENT_SDP
 from sessioncore.session.session import ByeAnswered
 from sessioncore.sip.dialog import Dialog
-from sessioncore.sip.message import Response
+from sessioncore.sip.message import Request, Response
 from sessioncore.sip.transaction import ClientTransaction, Flow
 from sessioncore.vocabulary import Address
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from sessioncore.session.coordinator import SessionCoordinator
     from sessioncore.session.leg import Leg
 
-__all__ = ["DialogRequests"]
+__all__ = ["DialogRequests", "OtherForks"]
 
 _log = Logger(namespace="sessioncore.session.requests")
-_MOST_STRAYS: Final = 16
+_MOST_FORKS: Final = 16
 """Other forks' dialogs per call; what a callee makes beyond that times out by itself."""
 
 
@@ -44,11 +44,57 @@ class _ByeUser:
     transport_failed = timed_out
 
 
+class OtherForks:
+    """Ends what other forks of an answered INVITE begin (RFC 3261 section 13.2.2.4).
+
+    Each of their 2xx gets an ACK, and a BYE once; a repeated one gets the same ACK again.  Uses
+    the INVITE transaction in place of its leg, which may be over long before the last repeat.
+    """
+
+    __slots__ = ("_acks", "_flow", "_invite", "_requests")
+
+    def __init__(self, requests: DialogRequests, invite: Request, flow: Flow) -> None:
+        self._requests = requests
+        self._invite = invite
+        self._flow = flow
+        self._acks: dict[bytes, tuple[bytes, Address] | None] = {}
+
+    def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
+        """A 2xx of a fork that is not the call's."""
+        tag = response.to_tag or b""
+        ack = self._acks.get(tag)
+        if ack is not None:
+            self._requests.send_ack(self._flow, *ack)
+        elif tag not in self._acks and len(self._acks) < _MOST_FORKS:
+            self._acks[tag] = None
+            self._requests.start(self._end(tag, response))
+
+    def timed_out(self, tx: ClientTransaction, now: int) -> None:
+        """A 2xx was there, so nothing times out any more."""
+
+    def transport_failed(self, tx: ClientTransaction, now: int) -> None:
+        """Likewise."""
+
+    async def _end(self, tag: bytes, response: Response) -> None:
+        requests, flow = self._requests, self._flow
+        try:
+            dialog = Dialog.from_response(self._invite, response)
+            destination = await requests.next_hop(dialog, flow)
+        except SessionCoreError as error:
+            _log.warn("cannot end another fork's dialog: {error}", error=error)
+            return
+        ack = requests.ack(dialog, flow, self._invite, destination)
+        self._acks[tag] = (ack, destination)
+        requests.send_ack(flow, ack, destination)
+        requests.bye(dialog, flow, destination)
+
+
 class DialogRequests:
     """Resolves where a dialog's requests go, and sends them."""
 
     def __init__(self, coordinator: SessionCoordinator) -> None:
         self._all = coordinator
+        self.start = coordinator.start
 
     async def next_hop(self, dialog: Dialog, flow: Flow) -> Address:
         """Where requests of ``dialog`` go; raises `SessionCoreError` where that is nowhere."""
@@ -59,28 +105,26 @@ class DialogRequests:
                 return address
         raise SessionCoreError(f"{uri} has no address this socket reaches")
 
-    def acknowledge(
-        self, dialog: Dialog, flow: Flow, cseq: int, destination: Address, body: bytes = b""
-    ) -> tuple[bytes, Address]:
-        """Write the ACK of a 2xx; returns what to `repeat` when the 2xx is repeated."""
-        data = dialog.ack(
-            cseq,
+    def ack(
+        self, dialog: Dialog, flow: Flow, invite: Request, destination: Address, body: bytes = b""
+    ) -> bytes:
+        """The ACK of a 2xx to ``invite``."""
+        return dialog.ack(
+            invite.cseq.number,
             branch=self._all.layer.new_branch(),
             via_sent_by=flow.sent_by(destination[0]),
             headers=(CONTENT_SDP,) if body else (),
             body=body,
         )
-        self.repeat(flow, (data, destination))
-        return data, destination
 
-    def repeat(self, flow: Flow, ack: tuple[bytes, Address]) -> None:
+    def send_ack(self, flow: Flow, ack: bytes, destination: Address) -> None:
         """Write an ACK; no transaction looks after it."""
-        try:
-            flow.send(*ack)
-        except OSError:
-            self._all.counters.send_failures += 1
+        self._all.layer.transmit(ack, flow, destination)
 
-    def _bye(self, dialog: Dialog, flow: Flow, destination: Address, leg: Leg | None) -> None:
+    def bye(self, dialog: Dialog, flow: Flow, destination: Address, leg: Leg | None = None) -> None:
+        """Write a BYE; ``leg`` is told when it was answered or never will be."""
+        if self._all.layer.stopped:
+            return
         branch = self._all.layer.new_branch()
         sent_by = flow.sent_by(destination[0])
         data = dialog.request(b"BYE", branch=branch, via_sent_by=sent_by)
@@ -97,34 +141,5 @@ class DialogRequests:
             _log.warn("no BYE to {uri}: {error}", uri=leg.remote_uri, error=error)
             leg.feed(ByeAnswered())
             return
-        if not leg.over and not self._all.layer.stopped:
-            self._bye(leg.dialog, leg.flow, destination, leg)
-
-    async def end_stray(self, leg: Leg, response: Response) -> None:
-        """ACK a 2xx of another fork and end that dialog by BYE (RFC 3261 section 13.2.2.4).
-
-        A repeat of it is acknowledged again, by the same ACK.
-        """
-        assert leg.invite is not None and leg.flow is not None
-        flow, tag = leg.flow, response.to_tag or b""
-        if leg.strays is None:
-            leg.strays = {}
-        if tag in leg.strays:
-            ack = leg.strays[tag]
-            if ack is not None:
-                self.repeat(flow, ack)
-            return
-        if len(leg.strays) >= _MOST_STRAYS:
-            return
-        leg.strays[tag] = None
-        self._all.counters.stray_dialogs += 1
-        try:
-            dialog = Dialog.from_response(leg.invite, response)
-            destination = await self.next_hop(dialog, flow)
-        except SessionCoreError:
-            self._all.counters.send_failures += 1
-            return
-        if self._all.layer.stopped:
-            return
-        leg.strays[tag] = self.acknowledge(dialog, flow, leg.invite.cseq.number, destination)
-        self._bye(dialog, flow, destination, None)
+        if not leg.over:
+            self.bye(leg.dialog, leg.flow, destination, leg)

@@ -189,6 +189,7 @@ class TransactionLayer(Keeping):
             return
         self._refuse(request, 200, source, flow, to_tag=None if tx is None else tx.to_tag)
         if tx is not None:
+            tx.cancel = request
             tx.feed(Cancelled(now))
 
     def _receive_response(self, response: Response, now: int) -> None:

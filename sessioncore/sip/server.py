@@ -342,11 +342,12 @@ class ServerTransaction(Machine):
     """One request of a peer's and what we answered.
 
     ``arrived`` is when (ns) and ``source`` where it came from, ``last`` what was sent last,
-    ``cancelled`` whether a CANCEL came.
+    ``cancelled`` whether a CANCEL came, ``cancel`` the last one (its Reason may say why).
     """
 
     __slots__ = (
         "arrived",
+        "cancel",
         "cancelled",
         "destination",
         "flow",
@@ -385,6 +386,7 @@ class ServerTransaction(Machine):
         self.last: bytes | None = None
         self.to_tag: bytes | None = None
         self.cancelled = False
+        self.cancel: Request | None = None
         self.fresh = True
 
     def respond(

@@ -1,0 +1,992 @@
+"""The UAS path, the caller played by hand: what is answered, in which order, when media runs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from sessioncore import events
+from sessioncore.errors import CallFailed, CallOver, ConfigurationError
+from sessioncore.session.session import SessionState
+from sessioncore.testing import messages
+from sessioncore.vocabulary import Direction, EndedBy, MediaState
+from tests.session.scene import A, B, C, Caller, Scene, answer, early, parsed, ring
+
+ANSWERED = [
+    "IncomingCall Negotiating",
+    "CallAccepted Negotiating",
+    "CallAnswered Ready",
+    "MediaNegotiated Ready",
+    "MediaFlowEstablished Established",
+]
+ACKED = ["AckReceived Established", "DialogEstablished Established"]
+
+
+class CalleeScene(Scene):
+    def setUp(self) -> None:
+        super().setUp()
+        self.decisions: Any = answer
+        self.us = self.party(B, lambda call: self.decisions(call))
+        self.them = self.peer(C)
+        self.caller = Caller(self.them)
+        self.media = self.peer(C, 40_000)
+        self.sent = 0
+
+    def invited(self, decide: Any = ring, **given: Any) -> Any:
+        """An INVITE that waits for a decision; returns its call."""
+        self.decisions = decide
+        self.caller.invite(**given)
+        self.run_for(0.01)
+        return self.us.call_in
+
+    def send_rtp(self, count: int = 10, *, host: Any = None) -> None:
+        """20 ms packets of silence towards the call's RTP port."""
+        local = self.us.call_in.local_rtp
+        assert local is not None
+        for number in range(self.sent, self.sent + count):
+            header = b"\x80\x00" + number.to_bytes(2, "big") + (160 * number).to_bytes(4, "big")
+            (host or self.media).send(header + b"abcd" + b"\xff" * 160, local)
+            self.run_for(0.02)
+        self.sent += count
+
+
+class AnsweringTests(CalleeScene):
+    def test_early_offer(self) -> None:
+        self.caller.invite()
+        self.run_for(0.0015)
+        self.assertEqual(self.us.story(), ANSWERED)
+        self.run_for(0.001)
+        self.assertEqual(self.them.lines(), ["200 INVITE"])
+        self.caller.ack()
+        self.run_for(0.0015)
+        self.assertEqual(self.us.story(), [*ANSWERED, *ACKED])
+        call = self.us.call_in
+        self.assertIs(call.state, SessionState.CONFIRMED)
+        self.assertEqual(call.negotiated_media.audio.remote, (C, 40_000))
+        self.send_rtp()
+        self.assertEqual(self.us.story(), [*ANSWERED, *ACKED, "MediaActive Active"])
+
+    def test_answered_in_one_turn(self) -> None:
+        self.caller.invite()
+        self.run_for(0.0015)
+        self.assertEqual({event.at for event in self.us.events}, {1_000_000})
+
+    def test_every_event_knows_its_call(self) -> None:
+        self.caller.established(self)
+        call = self.us.call_in
+        for event in self.us.events:
+            self.assertEqual((event.session, event.call_id), (call.session, call.call_id))
+            self.assertEqual(str(event.role), "UAS")
+        self.assertEqual(call.call_id, f"by-hand@{C}")
+        incoming = self.us.event("IncomingCall")
+        self.assertEqual(incoming.remote_uri, f"sip:alice@{C}:5060")
+        self.assertEqual(incoming.local_uri, f"sip:bob@{B}:5060")
+
+    def test_late_offer(self) -> None:
+        self.caller.invite(body=b"")
+        self.run_for(0.0025)
+        self.assertEqual(
+            self.us.story(), ["IncomingCall Idle", "CallAccepted Idle", "CallAnswered Negotiating"]
+        )
+        offer = parsed(self.them.last(b"SIP/2.0 200"))
+        self.assertEqual(offer.content_type, b"application/sdp")
+        self.run_for(0.1)
+        self.assertEqual(self.rtp_from(B), [])
+        self.us.forget()
+        self.caller.ack(body=messages.offer(C))
+        self.run_for(0.0015)
+        self.assertEqual(
+            self.us.story(),
+            [
+                "AckReceived Negotiating",
+                "MediaNegotiated Ready",
+                "MediaFlowEstablished Established",
+                "DialogEstablished Established",
+            ],
+        )
+        self.send_rtp()
+        self.assertEqual(self.us.names()[-1], "MediaActive")
+
+    def test_ringing_then_answer(self) -> None:
+        call = self.invited()
+        self.assertEqual(self.them.lines(), ["180 INVITE"])
+        self.assertEqual(self.us.event("CallRinging").status, 180)
+        answered = self.successResultOf(call.answer())
+        self.assertIs(answered, call)
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["200 INVITE"])
+        tags = {messages.tag(data, "To") for _, data, _ in self.them.heard}
+        self.assertEqual(len(tags), 1)
+
+    def test_early_media(self) -> None:
+        call = self.invited(early)
+        self.assertEqual(
+            self.us.story()[:4],
+            [
+                "IncomingCall Negotiating",
+                "EarlyMediaStarted Ready",
+                "MediaNegotiated Ready",
+                "MediaFlowEstablished Established",
+            ],
+        )
+        self.assertEqual(self.them.lines(), ["183 INVITE"])
+        self.send_rtp()
+        self.assertEqual(self.us.names()[4:], ["MediaActive"])
+        self.us.forget()
+        call.answer()
+        self.run_for(0.01)
+        self.caller.ack()
+        self.run_for(0.01)
+        self.assertEqual(
+            self.us.story(),
+            [
+                "CallAccepted Active",
+                "CallAnswered Active",
+                "AckReceived Active",
+                "DialogEstablished Active",
+            ],
+        )
+        said = [parsed(data).body for _, data, _ in self.them.heard]
+        self.assertEqual(said[0], said[1])
+
+    def test_no_early_media_without_an_offer_to_answer(self) -> None:
+        """An offer of ours in a 183 would need PRACK."""
+        self.invited(early, body=b"")
+        self.assertEqual(self.them.lines(), ["180 INVITE"])
+        self.assertEqual(self.us.names(), ["IncomingCall", "CallRinging"])
+
+    def test_180_after_early_media_has_no_body(self) -> None:
+        call = self.invited(early)
+        call.ring()
+        self.run_for(0.01)
+        self.assertEqual(parsed(self.them.last(b"SIP/2.0 180")).body, b"")
+
+    def test_trying_only_after_200_ms(self) -> None:
+        self.decisions = lambda call: None
+        self.caller.invite()
+        self.run_for(0.19)
+        self.assertEqual(self.them.lines(), [])
+        self.run_for(0.03)
+        self.assertEqual(self.them.lines(), ["100 INVITE"])
+
+    def test_provisional_again_every_minute(self) -> None:
+        self.invited()
+        self.run_for(125)
+        self.assertEqual(self.them.lines(), ["180 INVITE"] * 3)
+
+    def test_contact_is_an_address_the_peer_can_reach(self) -> None:
+        self.caller.established(self)
+        self.assertEqual(bytes(parsed(self.caller.answer).contact.uri), b"sip:192.0.2.2:5060")
+
+    def test_record_route_is_copied_and_followed(self) -> None:
+        proxy = self.peer("192.0.2.9")
+        self.caller.invite(headers=[("Record-Route", "<sip:192.0.2.9;lr>")])
+        self.run_for(0.01)
+        self.caller.ack()
+        self.run_for(0.01)
+        self.assertEqual(messages.header(self.caller.answer, "Record-Route"), "<sip:192.0.2.9;lr>")
+        self.us.call_in.hang_up()
+        self.run_for(0.01)
+        bye = parsed(proxy.take()[0])
+        self.assertEqual(bye.method, b"BYE")
+        self.assertEqual(bye.uri, b"sip:alice@192.0.2.3:5060")
+        self.assertEqual(messages.header(bye.raw, "Route"), "<sip:192.0.2.9;lr>")
+        proxy.send(messages.response(bye.raw, 200), (B, 5060))
+        self.run_for(0.01)
+        self.assertIs(self.us.call_in.state, SessionState.ENDED)
+
+
+class DirectionTests(CalleeScene):
+    def agreed(self, body: bytes) -> Any:
+        self.caller.invite(body=body)
+        self.run_for(0.01)
+        self.caller.ack()
+        self.run_for(0.01)
+        return self.us.call_in
+
+    def attribute(self) -> str:
+        body = parsed(self.caller.answer).body.decode()
+        found = re.search("a=(sendrecv|sendonly|recvonly|inactive)", body)
+        assert found is not None
+        return found[1]
+
+    def test_sendonly(self) -> None:
+        call = self.agreed(messages.offer(C, direction="sendonly"))
+        self.assertIs(call.negotiated_media.audio.direction, Direction.RECVONLY)
+        self.assertEqual(self.attribute(), "recvonly")
+        self.assertFalse(call.transmitting)
+        self.assertIn("CallHeld", self.us.names())
+        self.send_rtp()
+        self.assertIs(call.media_state, MediaState.ACTIVE)
+        self.assertEqual(self.rtp_from(B), [])
+
+    def test_recvonly(self) -> None:
+        call = self.agreed(messages.offer(C, direction="recvonly"))
+        self.assertEqual(self.attribute(), "sendonly")
+        self.run_for(0.1)
+        self.assertIs(call.media_state, MediaState.ACTIVE)
+        self.assertTrue(call.transmitting)
+        self.assertNotIn("CallHeld", self.us.names())
+
+    def test_inactive(self) -> None:
+        call = self.agreed(messages.offer(C, direction="inactive"))
+        self.assertEqual(self.attribute(), "inactive")
+        self.run_for(20)
+        self.assertIs(call.media_state, MediaState.ESTABLISHED)
+        self.assertEqual(self.rtp_from(B), [])
+        self.assertNotIn("MediaStalled", self.us.names())
+
+    def test_hold_by_address(self) -> None:
+        call = self.agreed(messages.offer("0.0.0.0"))
+        self.run_for(1)
+        self.assertIsNone(call.negotiated_media.audio.remote)
+        self.assertIs(call.media_state, MediaState.ESTABLISHED)
+        self.assertEqual(self.rtp_from(B), [])
+
+    def test_two_way_fails_where_less_was_agreed(self) -> None:
+        call = self.agreed(messages.offer(C, direction="sendonly"))
+        from sessioncore.errors import OneWayByAgreement
+
+        self.failureResultOf(call.when_two_way(), OneWayByAgreement)
+        self.assertIs(self.successResultOf(call.when_media_ready()), call)
+
+
+class MediaWithThe200Tests(CalleeScene):
+    def test_rtp_runs_while_the_ack_is_late_and_not_before_the_200(self) -> None:
+        call = self.invited()
+        self.run_for(1)
+        self.assertEqual(self.rtp_from(B), [])
+        call.answer()
+        answered = self.network.now / 1e9
+        self.run_for(2)
+        sent = self.rtp_from(B)
+        self.assertGreaterEqual(len(sent), 98)
+        self.assertGreaterEqual(sent[0], answered)
+        self.assertEqual(self.media.times(b"\x80")[0], round(sent[0] + 0.001, 3))
+        self.assertNotIn("AckReceived", self.us.names())
+        self.caller.ack()
+        self.run_for(5)
+        self.assertGreater(len(self.rtp_from(B)), 300)
+
+    def test_the_200_again_then_bye_when_no_ack_comes(self) -> None:
+        self.caller.invite()
+        self.run_for(40)
+        repeats = self.them.times(b"SIP/2.0 200 ")
+        since = [round(at - repeats[0], 1) for at in repeats]
+        self.assertEqual(since, [0, 0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5])
+        (bye, *_) = self.them.times(b"BYE")
+        self.assertEqual(round(bye - repeats[0], 2), 32)
+        self.them.send(messages.response(self.them.last(b"BYE"), 200), (B, 5060))
+        self.run_for(0.01)
+        ended = self.us.event("CallEnded")
+        self.assertIs(ended.reason.by, EndedBy.TIMEOUT)
+        self.assertEqual(self.us.names().count("CallAnswered"), 1)
+
+    def test_rtp_of_an_unproven_path_stops_after_5_s(self) -> None:
+        self.caller.invite()
+        self.run_for(20)
+        sent = self.rtp_from(B)
+        self.assertLess(sent[-1] - sent[0], 5.05)
+        self.assertGreater(len(sent), 240)
+
+    def test_a_packet_of_the_peer_proves_the_path(self) -> None:
+        self.caller.invite()
+        self.run_for(1)
+        self.send_rtp()
+        self.run_for(10)
+        self.assertGreater(self.rtp_from(B)[-1], 11)
+
+    def test_the_ack_proves_the_path(self) -> None:
+        self.caller.established(self)
+        self.run_for(10)
+        self.assertGreater(self.rtp_from(B)[-1], 9.9)
+
+    def test_a_repeated_invite_is_not_a_second_call(self) -> None:
+        self.caller.invite()
+        self.caller.invite()
+        self.run_for(0.1)
+        self.assertEqual(len(self.us.incoming), 1)
+
+    def test_unacknowledged_calls_of_one_host_are_capped(self) -> None:
+        for number in range(502):
+            self.caller.send(
+                messages.invite(self.caller.who, call_id=f"n{number}", branch=f"z9hG4bK{number}")
+            )
+        self.run_for(0.01)
+        self.assertEqual(len(self.us.incoming), 500)
+        self.assertEqual(self.them.lines().count("503 INVITE"), 2)
+        other = Caller(self.peer(A))
+        other.invite()
+        self.run_for(0.01)
+        self.assertEqual(len(self.us.incoming), 501)
+
+
+class RefusingTests(CalleeScene):
+    def refused(self, **given: Any) -> Any:
+        self.caller.invite(**given)
+        self.run_for(0.01)
+        (data,) = self.them.take()
+        return parsed(data)
+
+    def test_reject(self) -> None:
+        self.decisions = lambda call: call.reject(486)
+        self.assertEqual(self.refused().status, 486)
+        reason = self.us.event("CallFailed").reason
+        self.assertEqual((reason.by, reason.status, reason.cause), (EndedBy.LOCAL, 486, 17))
+
+    def test_reject_in_own_words(self) -> None:
+        self.decisions = lambda call: call.reject(603, "not\r\ntoday")
+        self.assertEqual(self.refused().reason, b"not today")
+
+    def test_a_later_refusal_is_repeated_until_its_ack(self) -> None:
+        call = self.invited()
+        call.reject(480)
+        self.run_for(2)
+        self.assertEqual(self.them.lines(), ["180 INVITE", *["480 INVITE"] * 3])
+        self.caller.send(messages.ack(self.caller.who, to=self.them.last(b"SIP/2.0 480")))
+        self.run_for(10)
+        self.assertEqual(self.them.lines(), [])
+
+    def test_redirect(self) -> None:
+        self.decisions = lambda call: call.redirect("sip:carol@192.0.2.7")
+        answered = self.refused()
+        self.assertEqual(answered.status, 302)
+        self.assertEqual(messages.header(answered.raw, "Contact"), "<sip:carol@192.0.2.7>")
+
+    def test_redirect_to_no_uri(self) -> None:
+        call = self.invited()
+        for uri in ("sip:a b@c", "sip:a@b>\r\nX: y", "sip:é"):
+            self.assertRaises(ConfigurationError, call.redirect, uri)
+        self.assertIs(call.state, SessionState.INCOMING)
+
+    def test_200_refuses_nothing(self) -> None:
+        call = self.invited()
+        self.assertRaises(ConfigurationError, call.reject, 200)
+
+    def test_without_a_handler(self) -> None:
+        self.us.manager._coordinator.on_incoming = None
+        self.assertEqual(self.refused().status, 480)
+
+    def test_offer_without_a_common_codec(self) -> None:
+        answered = self.refused(body=messages.offer(C, formats=(18, 4)))
+        self.assertEqual(answered.status, 488)
+        warning = messages.header(answered.raw, "Warning") or ""
+        self.assertRegex(warning, r'^305 192\.0\.2\.2:5060 "[ -~]*18[ -~]*"$')
+        self.assertEqual(self.us.names(), [])
+        self.assertEqual(self.us.counters["refused_media"], 1)
+
+    def test_offers_nobody_can_agree_to(self) -> None:
+        for number, body in enumerate(
+            [
+                messages.offer(C, 0),
+                messages.offer("224.0.0.1"),
+                messages.offer("255.255.255.255"),
+                messages.offer("127.0.0.1"),
+                messages.offer("2001:db8::1"),
+                messages.offer("media.example.com"),
+                messages.offer(C).partition(b"m=")[0],
+            ]
+        ):
+            who = Caller(self.them, call_id=f"n{number}", branch=f"z9hG4bK{number}")
+            who.invite(body=body)
+            self.run_for(0.01)
+            self.assertEqual(self.them.lines(), ["488 INVITE"], body)
+        self.assertEqual(self.us.incoming, [])
+
+    def test_an_offer_that_points_at_our_own_port(self) -> None:
+        """Which port that is is known only after the offer was judged."""
+        call = self.invited(ring, body=messages.offer(B, 40_000))
+        self.assertEqual(call.local_rtp, (B, 40_000))
+        self.failureResultOf(call.answer(), CallFailed)
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines()[:2], ["180 INVITE", "488 INVITE"])
+        self.assertEqual(self.us.event("CallFailed").reason.status, 488)
+
+    def test_sdp_that_cannot_be_read(self) -> None:
+        answered = self.refused(body=b"v=0\r\nnonsense")
+        self.assertEqual(answered.status, 400)
+
+    def test_a_contact_that_is_no_uri(self) -> None:
+        self.assertEqual(self.refused(headers=[("Contact", "<mailto:a@b>")]).status, 400)
+        self.assertEqual(self.us.counters["refused_faulty"], 1)
+
+    def test_busy(self) -> None:
+        full = self.party(A, answer, max_calls=1)
+        for number, expected in enumerate(("200 INVITE", "503 INVITE")):
+            caller = Caller(self.them, A, call_id=f"n{number}", branch=f"z9hG4bK{number}")
+            caller.invite()
+            self.run_for(0.01)
+            self.assertEqual(self.them.lines(), [expected])
+        self.assertEqual(messages.header(self.them.heard[-1][1], "Retry-After"), "10")
+        self.assertEqual(full.counters["refused_busy"], 1)
+
+    def test_no_ports(self) -> None:
+        full = self.party(A, answer, rtp_ports=(40_000, 40_001))
+        for number, expected in enumerate(("200 INVITE", "503 INVITE")):
+            caller = Caller(self.them, A, call_id=f"n{number}", branch=f"z9hG4bK{number}")
+            caller.invite()
+            self.run_for(0.01)
+            self.assertEqual(self.them.lines(), [expected])
+        self.assertEqual(messages.header(self.them.heard[-1][1], "Retry-After"), "10")
+        self.assertEqual(full.counters["no_ports"], 1)
+
+    def test_refused_offers_use_up_no_ports(self) -> None:
+        before = self.us.manager.statistics().rtp_ports_free
+        self.refused(body=messages.offer(C, formats=(18,)))
+        self.assertEqual(self.us.manager.statistics().rtp_ports_free, before)
+
+    def test_merged(self) -> None:
+        self.invited()
+        self.caller.invite(branch="z9hG4bK-another-way")
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["180 INVITE", "482 INVITE"])
+
+    def test_stray_to_tag(self) -> None:
+        for method in ("INVITE", "BYE", "OPTIONS"):
+            self.caller.send(messages.request(method, self.caller.who, remote_tag="unknown"))
+            self.run_for(0.01)
+            self.assertEqual(self.them.lines(), [f"481 {method}"])
+        self.caller.send(messages.ack(self.caller.who, remote_tag="unknown"))
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), [])
+        self.assertEqual(self.us.counters["stray_acks"], 1)
+
+    def test_bye_and_cancel_of_nothing(self) -> None:
+        self.caller.send(messages.bye(self.caller.who))
+        self.caller.send(messages.cancel(self.caller.who))
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["481 BYE", "481 CANCEL"])
+
+    def test_what_is_not_served(self) -> None:
+        for method, status in (
+            ("REGISTER", 405),
+            ("SUBSCRIBE", 405),
+            ("MESSAGE", 405),
+            ("REFER", 405),
+            ("invite", 501),
+            ("DANCE", 501),
+        ):
+            self.caller.send(messages.request(method, self.caller.who))
+            self.run_for(0.01)
+            (data,) = self.them.take()
+            self.assertEqual(parsed(data).status, status, method)
+            allowed = messages.header(data, "Allow") or ""
+            self.assertEqual(
+                sorted(allowed.split(", ")), ["ACK", "BYE", "CANCEL", "INVITE", "OPTIONS"]
+            )
+
+    def test_options(self) -> None:
+        self.caller.send(messages.options(self.caller.who))
+        self.run_for(0.01)
+        (data,) = self.them.take()
+        self.assertEqual(parsed(data).status, 200)
+        self.assertEqual(messages.header(data, "Accept"), "application/sdp")
+        self.assertEqual(messages.header(data, "Supported"), "")
+
+
+class HandlerTests(CalleeScene):
+    def fails(self) -> None:
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines()[-1], "500 INVITE")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        reason = self.us.event("CallFailed").reason
+        self.assertEqual((reason.by, reason.status), (EndedBy.ERROR, 500))
+        self.assertEqual(self.us.counters["handler_errors"], 1)
+
+    def test_raises(self) -> None:
+        self.decisions = lambda call: 1 // 0
+        self.caller.invite()
+        self.fails()
+
+    def test_coroutine_raises(self) -> None:
+        async def decide(call: Any) -> None:
+            call.ring()
+            raise ZeroDivisionError
+
+        self.decisions = decide
+        self.caller.invite()
+        self.fails()
+
+    def test_deferred_fails(self) -> None:
+        later: Deferred[None] = Deferred()
+        self.decisions = lambda call: later
+        self.caller.invite()
+        self.run_for(1)
+        later.errback(ZeroDivisionError())
+        self.fails()
+
+    def test_fails_after_the_answer(self) -> None:
+        async def decide(call: Any) -> None:
+            await call.answer()
+            raise ZeroDivisionError
+
+        self.decisions = decide
+        self.caller.established(self)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(len(self.them.times(b"BYE")), 1)
+        self.them.send(messages.response(self.them.last(b"BYE"), 200), (B, 5060))
+        self.run_for(0.01)
+        reason = self.us.event("CallEnded").reason
+        self.assertEqual((reason.by, reason.status), (EndedBy.ERROR, None))
+
+    def test_decides_after_the_call_is_gone(self) -> None:
+        later: Deferred[None] = Deferred()
+
+        async def decide(call: Any) -> None:
+            await later
+            await call.answer()
+
+        self.decisions = decide
+        self.caller.invite()
+        self.run_for(0.3)
+        self.caller.cancel()
+        self.run_for(0.01)
+        later.callback(None)
+        call = self.us.call_in
+        self.failureResultOf(call.answer(), CallOver)
+        self.assertRaises(CallOver, call.ring)
+        self.assertRaises(CallOver, call.reject)
+        self.assertRaises(CallOver, call.redirect, "sip:a@b")
+        self.assertEqual(self.us.counters["handler_errors"], 0)
+
+    def test_answers_twice(self) -> None:
+        self.caller.established(self)
+        self.failureResultOf(self.us.call_in.answer(), CallOver)
+
+    def test_an_application_that_ends_the_call_from_any_event(self) -> None:
+        """Whatever it was told, what follows is one proper end and no fault."""
+        for number, kind in enumerate(
+            (
+                events.IncomingCall,
+                events.CallRinging,
+                events.EarlyMediaStarted,
+                events.CallAccepted,
+                events.CallAnswered,
+                events.MediaNegotiated,
+                events.MediaFlowEstablished,
+                events.AckReceived,
+                events.DialogEstablished,
+            )
+        ):
+            for how in (answer, ring, early):
+                self._ended_from(f"{kind.__name__}-{how.__name__}-{number}", kind, how)
+
+    def _ended_from(self, name: str, kind: type[events.Event], how: Any) -> None:
+        def told(event: events.Event) -> None:
+            if isinstance(event, kind):
+                for call in self.us.manager.calls:
+                    call.hang_up()
+
+        def decide(call: Any) -> None:
+            try:
+                if how is not answer:
+                    how(call)
+                answered = call.answer()
+            except CallOver:
+                return
+            answered.addErrback(lambda failure: failure.trap(CallFailed, CallOver))
+
+        self.us.forget()
+        self.decisions = decide
+        self.us.manager.add_event_sink(told)
+        caller = Caller(self.them, call_id=name, branch="z9hG4bK" + name)
+        caller.invite()
+        self.run_for(0.01)
+        if any(line.startswith("200") for line in self.them.lines()):
+            caller.ack()
+            self.run_for(0.01)
+            for data in self.them.take():
+                if data.startswith(b"BYE"):
+                    self.them.send(messages.response(data, 200), (B, 5060))
+        self.run_for(0.01)
+        self.us.manager.remove_event_sink(told)
+        if kind.__name__ in self.us.names():
+            self.assertEqual(self.us.manager.calls, [], name)
+            self.assertIn(self.us.names()[-1], ("CallEnded", "CallFailed"), name)
+        for call in self.us.manager.calls:
+            call.hang_up()
+        self.run_for(40)
+        self.them.take()
+
+
+class EndingTests(CalleeScene):
+    def test_cancel_before_the_first_1xx(self) -> None:
+        self.decisions = lambda call: None
+        self.caller.invite()
+        self.run_for(0.01)
+        self.caller.cancel()
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["200 CANCEL", "487 INVITE"])
+        reason = self.us.event("CallFailed").reason
+        self.assertEqual((reason.by, reason.status), (EndedBy.REMOTE, 487))
+
+    def test_cancel_while_ringing(self) -> None:
+        self.invited()
+        self.caller.cancel()
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["180 INVITE", "200 CANCEL", "487 INVITE"])
+
+    def test_cancel_after_the_200_has_no_effect(self) -> None:
+        self.caller.invite()
+        self.run_for(0.01)
+        self.caller.cancel()
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["200 INVITE", "200 CANCEL"])
+        self.assertIs(self.us.call_in.state, SessionState.ANSWERED)
+
+    def test_reason_of_the_cancel(self) -> None:
+        self.invited()
+        self.caller.send(
+            messages.cancel(
+                self.caller.who,
+                headers=[("Reason", 'SIP ;cause=200 ;text="Call completed elsewhere"')],
+            )
+        )
+        self.run_for(0.01)
+        self.assertEqual(self.us.event("CallFailed").reason.text, "Call completed elsewhere")
+
+    def test_bye_of_the_early_dialog(self) -> None:
+        self.invited()
+        self.caller.answer = self.them.last(b"SIP/2.0 180")
+        self.caller.within("BYE")
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["180 INVITE", "200 BYE", "487 INVITE"])
+
+    def test_bye(self) -> None:
+        self.caller.established(self)
+        self.caller.within("BYE", headers=[("Reason", 'Q.850;cause=31;text="gone\x1b[2J"')])
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["200 BYE"])
+        reason = self.us.event("CallEnded").reason
+        self.assertEqual((reason.by, reason.cause, reason.text), (EndedBy.REMOTE, 31, "gone?[2J"))
+
+    def test_bye_before_the_ack(self) -> None:
+        self.caller.invite()
+        self.run_for(0.01)
+        self.caller.answer = self.them.last(b"SIP/2.0 200")
+        self.caller.within("BYE")
+        self.run_for(10)
+        self.assertEqual(self.them.lines(), ["200 INVITE", "200 BYE"])
+
+    def test_hang_up_while_ringing(self) -> None:
+        call = self.invited()
+        done = call.hang_up()
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["180 INVITE", "603 INVITE"])
+        self.assertEqual(self.successResultOf(done).status, 603)
+
+    def test_hang_up_waits_for_the_ack(self) -> None:
+        self.caller.invite()
+        self.run_for(0.01)
+        done = self.us.call_in.hang_up()
+        self.run_for(3)
+        self.assertNotIn("BYE", self.them.lines())
+        self.assertIs(self.us.call_in.state, SessionState.LEAVING)
+        self.caller.ack()
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["BYE"])
+        self.assertNoResult(done)
+        self.them.send(messages.response(self.them.last(b"BYE"), 200), (B, 5060))
+        self.run_for(0.01)
+        self.assertIs(self.successResultOf(done).by, EndedBy.LOCAL)
+
+    def test_hang_up_waits_at_most_64_t1_for_the_ack(self) -> None:
+        self.caller.invite()
+        self.run_for(0.01)
+        self.us.call_in.hang_up()
+        self.run_for(32.1)
+        self.assertEqual(len(self.them.times(b"BYE")), 1)
+
+    def test_byes_cross(self) -> None:
+        self.caller.established(self)
+        done = self.us.call_in.hang_up()
+        self.caller.within("BYE")
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["BYE", "200 BYE"])
+        self.assertNoResult(done)
+        self.them.send(messages.response(self.them.last(b"BYE"), 481), (B, 5060))
+        self.run_for(0.01)
+        self.successResultOf(done)
+
+    def test_bye_is_never_answered(self) -> None:
+        self.caller.established(self)
+        done = self.us.call_in.hang_up()
+        self.run_for(31.9)
+        self.assertNoResult(done)
+        self.run_for(0.2)
+        self.successResultOf(done)
+        self.assertEqual(self.us.manager.calls, [])
+
+    def test_bye_answered_by_anything_final(self) -> None:
+        for status in (200, 302, 401, 481, 500, 603):
+            caller = Caller(self.them, call_id=f"n{status}", branch=f"z9hG4bK{status}")
+            caller.established(self)
+            done = self.us.call_in.hang_up()
+            self.run_for(0.01)
+            self.them.send(messages.response(self.them.last(b"BYE"), 100), (B, 5060))
+            self.run_for(0.01)
+            self.assertNoResult(done)
+            self.them.send(messages.response(self.them.last(b"BYE"), status), (B, 5060))
+            self.run_for(0.01)
+            self.successResultOf(done)
+
+    def test_the_peers_contact_is_a_name(self) -> None:
+        self.network.names.add("alice.example.com", "192.0.2.8")
+        phone = self.peer("192.0.2.8")
+        self.caller.invite(headers=[("Contact", "<sip:alice@alice.example.com:5060>")])
+        self.run_for(0.01)
+        self.caller.ack()
+        self.run_for(0.01)
+        self.us.call_in.hang_up()
+        self.run_for(0.01)
+        self.assertEqual(phone.lines(), ["BYE"])
+
+    def test_the_peers_contact_is_a_name_of_nobody(self) -> None:
+        self.caller.invite(headers=[("Contact", "<sip:alice@nowhere.example.com:5060>")])
+        self.run_for(0.01)
+        self.caller.ack()
+        self.run_for(0.01)
+        done = self.us.call_in.hang_up()
+        self.run_for(0.01)
+        self.successResultOf(done)
+
+    def test_the_answer_cannot_be_sent(self) -> None:
+        call = self.invited()
+        (port,) = [port for (_, number), port in self.us.host.ports.items() if number == 5060]
+        port.fail_writes = OSError(101, "unreachable")
+        self.failureResultOf(call.answer(), CallFailed)
+        port.fail_writes = None
+        self.assertIs(self.us.event("CallFailed").reason.by, EndedBy.NETWORK)
+        self.run_for(40)
+        self.assertEqual(self.us.manager.calls, [])
+
+    def test_ack_without_the_answer_it_owes(self) -> None:
+        for number, body in enumerate((b"", b"nonsense", messages.offer(C, formats=(18,)))):
+            caller = Caller(self.them, call_id=f"n{number}", branch=f"z9hG4bK{number}")
+            self.us.forget()
+            caller.invite(body=b"")
+            self.run_for(0.01)
+            caller.ack(body=body)
+            self.run_for(0.01)
+            self.assertEqual(self.them.lines(), ["200 INVITE", "BYE"])
+            self.them.send(messages.response(self.them.last(b"BYE"), 200), (B, 5060))
+            self.run_for(0.01)
+            self.assertNotIn("MediaNegotiated", self.us.names())
+            self.assertEqual(self.us.event("CallEnded").reason.cause, 88)
+
+
+class WithinTheDialogTests(CalleeScene):
+    def setUp(self) -> None:
+        super().setUp()
+        self.caller.established(self)
+        self.send_rtp()
+        self.us.forget()
+        self.call = self.us.call_in
+
+    def reinvite(self, body: bytes, **given: Any) -> str:
+        self.caller.within("INVITE", body=body, **given)
+        self.run_for(0.01)
+        said = self.them.lines()
+        if said == ["200 INVITE"]:
+            self.caller.ack()
+            self.run_for(0.01)
+        return said[0]
+
+    def test_unchanged(self) -> None:
+        before = len(self.rtp_from(B))
+        self.assertEqual(self.reinvite(messages.offer(C)), "200 INVITE")
+        self.run_for(0.1)
+        self.assertEqual(self.us.names(), ["AckReceived"])
+        self.assertGreater(len(self.rtp_from(B)), before + 4)
+        versions = {
+            re.search(rb"o=- \d+ (\d+)", data).group(1)  # type: ignore[union-attr]
+            for _, data, _ in self.them.heard
+            if data.startswith(b"SIP/2.0 200")
+        }
+        self.assertEqual(len(versions), 1)
+
+    def test_hold_and_resume(self) -> None:
+        held = messages.offer(C, direction="sendonly", version=2)
+        self.assertEqual(self.reinvite(held), "200 INVITE")
+        self.run_for(0.1)
+        self.assertEqual(
+            self.us.story()[:4],
+            [
+                "MediaNegotiated Ready",
+                "MediaFlowEstablished Established",
+                "CallHeld Established",
+                "AckReceived Established",
+            ],
+        )
+        self.assertEqual(self.rtp_from(B, self.network.now / 1e9 - 0.09), [])
+        self.us.forget()
+        self.assertEqual(self.reinvite(messages.offer(C, version=3)), "200 INVITE")
+        self.assertEqual(
+            self.us.names()[:3], ["MediaNegotiated", "MediaFlowEstablished", "CallResumed"]
+        )
+        self.send_rtp()
+        self.assertEqual(self.us.names()[-1], "MediaActive")
+        self.assertTrue(self.call.transmitting)
+        self.assertNotIn("CallAnswered", self.us.names())
+
+    def test_hold_by_a_peer_that_forgets_the_version(self) -> None:
+        self.reinvite(messages.offer(C, direction="inactive"))
+        self.assertIn("CallHeld", self.us.names())
+
+    def test_changed_port(self) -> None:
+        other = self.peer(C, 40_010)
+        self.reinvite(messages.offer(C, 40_010, version=2))
+        self.assertEqual(self.us.names()[:2], ["MediaNegotiated", "MediaFlowEstablished"])
+        self.run_for(0.1)
+        self.assertGreater(len(other.take()), 3)
+        self.media.take()
+        self.run_for(0.1)
+        self.assertEqual(self.media.take(), [])
+
+    def test_refused_with_the_call_unchanged(self) -> None:
+        media = self.call.negotiated_media
+        self.assertEqual(self.reinvite(messages.offer(C, formats=(18,), version=2)), "488 INVITE")
+        self.assertEqual(self.reinvite(b"v=nonsense"), "400 INVITE")
+        self.assertEqual(self.us.names(), [])
+        self.assertIs(self.call.negotiated_media, media)
+        self.assertIs(self.call.media_state, MediaState.ACTIVE)
+        self.assertEqual(self.reinvite(messages.offer(C, version=3)), "200 INVITE")
+
+    def test_refused_for_its_contact_with_the_call_unchanged(self) -> None:
+        said = self.reinvite(
+            messages.offer(C, 40_010, version=2), headers=[("Contact", "<mailto:a@b>")]
+        )
+        self.assertEqual(said, "400 INVITE")
+        self.assertEqual(self.call.negotiated_media.audio.remote, (C, 40_000))
+        self.assertEqual(self.reinvite(messages.offer(C)), "200 INVITE")
+
+    def test_without_description(self) -> None:
+        self.caller.within("INVITE")
+        self.run_for(0.01)
+        (data,) = self.them.take()
+        self.assertIn(b"m=audio", parsed(data).body)
+        self.assertEqual(self.us.names(), [])
+        self.caller.ack(body=messages.offer(C, 40_010, formats=(0,), version=2))
+        self.run_for(0.01)
+        self.assertEqual(
+            self.us.names()[:3], ["AckReceived", "MediaNegotiated", "MediaFlowEstablished"]
+        )
+        self.assertEqual(self.call.negotiated_media.audio.remote, (C, 40_010))
+
+    def test_without_description_and_nothing_new_in_the_ack(self) -> None:
+        caller = Caller(self.them, call_id="another", branch="z9hG4bKanother")
+        caller.invite(body=messages.offer(C, formats=(0, 101)))
+        self.run_for(0.01)
+        caller.ack()
+        self.run_for(0.01)
+        self.us.forget()
+        caller.within("INVITE")
+        self.run_for(0.01)
+        caller.ack(body=messages.offer(C, formats=(0, 101)))
+        self.run_for(0.01)
+        self.assertEqual(self.us.names(), ["AckReceived"])
+
+    def test_without_description_and_no_answer_in_the_ack(self) -> None:
+        self.caller.within("INVITE")
+        self.run_for(0.01)
+        self.caller.ack()
+        self.run_for(0.01)
+        self.assertIn("BYE", self.them.lines())
+
+    def test_overlapping(self) -> None:
+        self.caller.within("INVITE", body=messages.offer(C, version=2))
+        self.caller.within("INVITE", body=messages.offer(C, version=3))
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["200 INVITE", "500 INVITE"])
+        wait = int(messages.header(self.them.last(b"SIP/2.0 500"), "Retry-After") or 0)
+        self.assertTrue(1 <= wait <= 10)
+
+    def test_while_our_offer_is_pending(self) -> None:
+        self.caller.within("INVITE")
+        self.caller.within("INVITE", body=messages.offer(C, version=3))
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["200 INVITE", "491 INVITE"])
+
+    def test_never_acknowledged(self) -> None:
+        self.caller.within("INVITE", body=messages.offer(C, version=2))
+        self.run_for(33)
+        self.assertEqual(len(self.them.times(b"BYE")), 1 + 1)
+        self.them.send(messages.response(self.them.last(b"BYE"), 200), (B, 5060))
+        self.run_for(0.01)
+        self.assertIs(self.us.event("CallEnded").reason.by, EndedBy.TIMEOUT)
+
+    def test_old_sequence_number(self) -> None:
+        self.reinvite(messages.offer(C))
+        self.caller.within("INVITE", body=messages.offer(C), sequence=1)
+        self.caller.within("BYE", sequence=1)
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["500 INVITE", "500 BYE"])
+        self.assertIs(self.call.state, SessionState.CONFIRMED)
+
+    def test_what_is_not_served(self) -> None:
+        for method in ("UPDATE", "PRACK", "INFO", "REFER", "MESSAGE"):
+            self.caller.within(method)
+            self.run_for(0.01)
+            self.assertEqual(self.them.lines(), [f"405 {method}"])
+        self.assertIs(self.call.state, SessionState.CONFIRMED)
+
+    def test_options(self) -> None:
+        self.caller.within("OPTIONS")
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["200 OPTIONS"])
+
+    def test_body_of_an_unknown_kind(self) -> None:
+        self.assertEqual(self.reinvite(b"x", content_type="text/plain"), "415 INVITE")
+
+    def test_new_contact_is_where_the_bye_goes(self) -> None:
+        phone = self.peer("192.0.2.8")
+        self.reinvite(messages.offer(C), headers=[("Contact", "<sip:alice@192.0.2.8>")])
+        self.call.hang_up()
+        self.run_for(0.01)
+        self.assertEqual(phone.lines(), ["BYE"])
+
+    def test_while_our_bye_is_out(self) -> None:
+        self.call.hang_up()
+        self.assertEqual(self.reinvite(messages.offer(C, version=2)), "BYE")
+        self.assertEqual(parsed(self.them.heard[-1][1]).status, 481)
+
+    def test_a_repeated_ack(self) -> None:
+        self.caller.ack()
+        self.run_for(0.01)
+        self.assertEqual(self.us.names(), [])
+
+    def test_a_stall_and_its_end(self) -> None:
+        self.run_for(6)
+        self.assertEqual(self.us.story(), ["MediaStalled Established"])
+        self.send_rtp()
+        self.assertEqual(self.us.story()[1:], ["MediaActive Active"])
+
+
+class AddressTests(Scene):
+    def test_ipv6(self) -> None:
+        us = self.party("2001:db8::2", answer, listen=(r"udp:5060:interface=2001\:db8\:\:2",))
+        peer = self.peer("2001:db8::3")
+        peer.port.stopListening()
+        self.run_for(0.01)
+        from tests.session.scene import Peer
+
+        peer = Peer(self.network.host("2001:db8::3"), 5060, "2001:db8::3")
+        caller = Caller(peer, "2001:db8::2")
+        caller.established(self)
+        call = us.call_in
+        self.assertEqual(call.negotiated_media.audio.remote, ("2001:db8::3", 40_000))
+        self.assertIn(b"Contact: <sip:[2001:db8::2]:5060>", caller.answer)
+        self.assertIn(b"c=IN IP6 2001:db8::2", caller.answer)
+        call.hang_up()
+        self.run_for(0.01)
+        self.assertEqual(peer.lines(), ["BYE"])
+
+    def test_advertised_addresses(self) -> None:
+        self.party(B, answer, advertise="198.51.100.1", media_ip="198.51.100.2")
+        peer = self.peer(C)
+        caller = Caller(peer)
+        caller.established(self)
+        self.assertIn(b"Contact: <sip:198.51.100.1:5060>", caller.answer)
+        self.assertIn(b"c=IN IP4 198.51.100.2", caller.answer)

@@ -37,7 +37,7 @@ environment() {
         "$base" -m venv "$venv" ||
             fail "python3 -m venv failed; on Debian: apt-get install python3-venv"
     fi
-    "$python" -m pip install --quiet --disable-pip-version-check --editable "$root[$extra]" >&2 ||
+    "$python" -m pip install -qq --disable-pip-version-check --editable "$root[$extra]" >&2 ||
         fail "pip could not install the package with [$extra]; see above"
     echo "$stamp $root" >"$mark"
 }

@@ -83,7 +83,7 @@ def _borrow(source: Path, target: Path) -> None:
 
 class PackagingTests(SynchronousTestCase):
     def setUp(self) -> None:
-        for needed in ("pip", "setuptools", "wheel"):
+        for needed in ("pip", "setuptools"):
             if find_spec(needed) is None:
                 message = f"{needed} is not installed here"
                 if os.environ.get("SESSIONCORE_REQUIRE_ALL") == "1":

@@ -1,0 +1,85 @@
+"""baresip as caller and callee: audio both ways, heard on the recordings of both."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import wave
+from pathlib import Path
+
+from sessioncore.testing.tones import sine
+from tests.interop.peers import HOST, PeerTestCase, require, tone_in
+from tests.split.processes import free_port
+
+MODULES = Path("/usr/lib/baresip/modules")
+
+
+class BaresipTests(PeerTestCase):
+    """One baresip with a 440 Hz file as its microphone; we play 1000 Hz."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.program = require("baresip", "baresip-core")
+        self.port = free_port()
+        # baresip cuts the paths of its configuration at 128 characters.
+        self.folder = Path(tempfile.mkdtemp(prefix="bs"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.configure()
+
+    def configure(self) -> None:
+        for name in ("conf", "baresip", "heard"):
+            (self.folder / name).mkdir()
+        with wave.open(str(self.folder / "tone.wav"), "wb") as file:
+            file.setparams((1, 2, 8000, 0, "NONE", ""))
+            file.writeframes(sine(440.0, 30.0).astype("<i2").tobytes())
+        modules = ("g711", "aufile", "aubridge", "sndfile")
+        lines = [
+            f"sip_listen {HOST}:{self.port}",
+            f"net_interface {HOST}",
+            "rtp_ports 30000-31000",
+            f"module_path {MODULES}",
+            *(f"module {name}.so" for name in modules),
+            "module_tmp account.so",
+            "module_app menu.so",
+            f"audio_source aufile,{self.folder}/tone.wav",
+            "audio_player aubridge,null",
+            "audio_alert aubridge,null",
+            f"snd_path {self.folder}/baresip",
+        ]
+        (self.folder / "conf/config").write_text("\n".join(lines) + "\n")
+        account = f"<sip:bob@{HOST}:{self.port};transport=udp>;regint=0;answermode=auto"
+        (self.folder / "conf/accounts").write_text(account + ";audio_codecs=pcmu\n")
+        (self.folder / "conf/contacts").touch()
+
+    def check_baresip_heard(self) -> None:
+        """What baresip decoded is our tone.  Its file starts with the call's first packet."""
+        (path,) = (self.folder / "baresip").glob("*-dec.wav")
+        report = tone_in(path, 1000.0)
+        self.assertGreaterEqual(report.fraction_present, 0.95, f"{path.name}: {report}")
+
+    def test_baresip_calls(self) -> None:
+        server, port = self.serve("--answer=tone:1000", "--record-dir=heard")
+        status, output = self.foreign(
+            *(self.program, "-f", self.folder / "conf", "-t", 5),
+            *("-e", f"/dial sip:us@{HOST}:{port}"),
+        )
+        self.until("the call's end", lambda: "CallEnded" in self.names(), 10)
+        self.stop(server)
+        self.assertEqual(status, 0, output)
+        (heard,) = (self.folder / "heard").iterdir()
+        report = tone_in(heard, 440.0)
+        self.assertGreaterEqual(report.fraction_present, 0.95, str(report))
+        self.check_baresip_heard()
+        self.assertIn("MediaActive", self.names())
+
+    def test_we_call_baresip(self) -> None:
+        self.background(self.program, "-f", self.folder / "conf")
+        self.until_bound(self.port)
+        call = self.command(
+            *("call", f"sip:bob@{HOST}:{self.port}", f"--listen=udp:0:interface={HOST}"),
+            *("--play=tone:1000", "--record=heard.wav", "--duration=3"),
+        )
+        self.assertEqual(call.wait(), 0, call.output)
+        report = tone_in(self.folder / "heard.wav", 440.0)
+        self.assertGreaterEqual(report.fraction_present, 0.95, str(report))
+        self.check_baresip_heard()

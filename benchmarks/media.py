@@ -10,6 +10,7 @@ run; so the ratio of the two holds on any machine, also a busy one.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import random
@@ -162,6 +163,9 @@ def serve(calls: int, profile: str | None) -> None:
         )
         stream.establish(agreement, signalling_host=HOST, nat=None, now=now)
         stream.start_transmission(now, proven=True)
+    # As the daemon does after its start.
+    gc.collect()
+    gc.freeze()
     opened = resident()
     clockwork.start()
     clockwork.set_tick(plane.tick)

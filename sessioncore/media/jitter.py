@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-from sessioncore.media.bank import FRAME, FRAMES_PER_RING, Bank, Bools, Ints, Samples
+from sessioncore.media.bank import FRAME, FRAMES_PER_RING, Bank, Bools, Ints, Samples, every, some
 
 __all__ = ["MAX_PACKET", "next_frames", "place", "store", "trim"]
 
@@ -47,12 +47,12 @@ def place(
     ahead = position - play
     fits = (ahead >= 0) & (ahead + count <= _RING)
     usable = fits & ~restart
-    if not usable.all():
+    if not every(usable):
         empty = bank.end[rows] <= play
         far = (ahead + count > _RING) | (ahead < -_RING)
         anew = (restart | (forward & ~fits & (empty | far))) & (count <= MAX_PACKET)
         usable |= anew
-        if anew.any():
+        if some(anew):
             _anchor(bank, rows, play, anew, far & ~restart & ~empty)
             position = np.where(anew, play + bank.target[rows], position)
             forward = forward | anew
@@ -82,7 +82,7 @@ def store(bank: Bank, rows: Ints, position: Ints, samples: Samples) -> None:
     count = samples.shape[1]
     if count % FRAME == 0:
         offset = position % FRAME
-        if not offset.any():
+        if not np.count_nonzero(offset):
             _store_frames(bank, rows, position, samples)
             return
     _store_anywhere(bank, rows, position, samples)
@@ -123,7 +123,7 @@ def next_frames(bank: Bank, rows: Ints) -> tuple[Samples, Bools]:
     play += FRAME
     bank.play[rows] = play
     depth = bank.end[rows] - play
-    if there.all():
+    if every(there):
         bank.filled[slot] = False
     else:
         heard[~there] = 0

@@ -24,6 +24,8 @@ from sessioncore.media.bank import (
     Bytes,
     Ints,
     Samples,
+    every,
+    some,
 )
 from sessioncore.rtp.g711 import decode_alaw, decode_ulaw
 from sessioncore.rtp.header import HeaderBatch, parse_headers
@@ -103,14 +105,14 @@ class Reception:
         kind = bank.kinds[rows * 128 + header.payload_type].astype(np.int64)
         batch = _Batch(rows, packets, header, kind)
         good = header.ok & (kind != 0)
-        if not good.all():
+        if not every(good):
             bank.invalid[rows] += ~header.ok
             bank.unexpected[rows] += header.ok & ~good
             batch.keep(good)
         arrival = now * 8 // 1_000_000
         restart = self._check_sources(batch, arrival)
         forward, fresh = self._check_sequences(batch)
-        if not fresh.all():
+        if not every(fresh):
             batch.keep(fresh)
             forward, restart = forward[fresh], restart[fresh]
         if len(batch.rows):
@@ -122,7 +124,7 @@ class Reception:
         bank, rows, header = self._bank, batch.rows, batch.header
         step = _step(header.sequence, bank.highest[rows])
         known: Bools = (header.ssrc == bank.remote_ssrc[rows]) & (np.abs(step) <= _MAX_JUMP)
-        if known.all():
+        if every(known):
             return ~known
         self._note_collisions(rows, header.ssrc)
         # RFC 3550 A.1 asks two packets in sequence of a source; the very first is believed.
@@ -133,7 +135,7 @@ class Reception:
         bank.candidate_ssrc[rows[doubtful]] = header.ssrc[doubtful]
         bank.candidate_sequence[rows[doubtful]] = header.sequence[doubtful]
         self._adopt(rows[restart], batch, restart, arrival)
-        if doubtful.any():
+        if some(doubtful):
             batch.keep(~doubtful)
         return restart[~doubtful]
 
@@ -165,7 +167,7 @@ class Reception:
         highest = bank.highest[rows]
         step = _step(batch.header.sequence, highest)
         plain: Bools = step == 1
-        if plain.all():
+        if every(plain):
             bank.highest[rows] = highest + 1
             bank.seen[rows] = bank.seen[rows] << _ONE | _ONE
             return plain, plain
@@ -195,7 +197,7 @@ class Reception:
         bank.jitter[rows] = known + (np.abs(change) - known) / 16
         bank.heard_at[rows] = now
         attention = bank.attention[rows]
-        if attention.any():
+        if some(attention):
             noticed.first.extend(rows[bank.first_receive_pending[rows]].tolist())
             noticed.resumed.extend(rows[bank.stalled[rows]].tolist())
             noticed.proven.extend(rows[bank.unproven[rows]].tolist())
@@ -205,7 +207,7 @@ class Reception:
         """Audio into the ring, events and noise levels where they belong."""
         bank = self._bank
         audio = (batch.kind <= L16) & bank.receiving[batch.rows]
-        if not audio.all():
+        if not every(audio):
             self._take_events(batch, now)
             self._take_noise(batch)
             batch.keep(audio)
@@ -220,7 +222,7 @@ class Reception:
         )
         # What lies in the same place and is coded alike is decoded in one go.
         shape = (header.payload_length << 16 | header.payload_offset) << 3 | kind
-        if usable.all() and (shape == shape[0]).all():
+        if every(usable) and every(shape == shape[0]):
             self._store(batch, None, position, int(shape[0]))
             return
         for each in np.unique(shape[usable]).tolist():

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from sessioncore.media import bank as kinds
-from sessioncore.media.bank import FRAME, NEVER, Bank, Ints
+from sessioncore.media.bank import FRAME, NEVER, Bank, Ints, some
 from sessioncore.media.latch import EarlySource, Latch
 from sessioncore.media.packet_io import PACKET_WIDTH, PacketIO, PortLease, Stray
 from sessioncore.media.reception import Reception
@@ -286,7 +286,7 @@ class Stream:
     def admit(self, data: bytes, source: Address, now: int) -> bool:
         """Whether an RTP packet that came by itself may be heard; latches its source."""
         bank, row = self._plane.bank, self.row
-        if not 12 <= len(data) <= PACKET_WIDTH or data[0] >> 6 != 2:
+        if not _is_rtp(data):
             bank.invalid[row] += 1
             return False
         if not bank.kinds[row * 128 + (data[1] & 0x7F)]:
@@ -612,10 +612,10 @@ class MediaPlane:
         """Silence and reports due, for the rows of a phase."""
         bank = self.bank
         quiet = bank.heard_at[rows] < now - _RELEARN
-        if quiet.any():
+        if some(quiet):
             self._watch_quiet(rows[quiet], now)
         due = bank.next_report[rows] <= now
-        if due.any():
+        if some(due):
             for row in rows[due].tolist():
                 self._report(row, now)
 
@@ -698,6 +698,20 @@ class MediaPlane:
             first_received_at=stream.first_received_at,
             peer_said_bye=reports.peer_said_bye,
         )
+
+
+def _is_rtp(data: bytes) -> bool:
+    """Whether the header of one packet fits, as `parse_headers` judges a batch."""
+    size = len(data)
+    if not 12 <= size <= PACKET_WIDTH or data[0] >> 6 != 2:
+        return False
+    end = 12 + 4 * (data[0] & 0x0F)
+    if data[0] & 0x10:
+        if end + 4 > size:
+            return False
+        end += 4 + 4 * (data[end + 2] << 8 | data[end + 3])
+    padding = data[-1] if data[0] & 0x20 else 0
+    return end + padding <= size and not (data[0] & 0x20 and padding == 0)
 
 
 def _taken(items: list[Any]) -> list[Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from attrs import define
 
 from sessioncore.media import jitter
-from sessioncore.media.bank import FRAME, L16, PCMA, Bank, Bools, Bytes, Ints, Samples
+from sessioncore.media.bank import FRAME, L16, PCMA, Bank, Bools, Bytes, Ints, Samples, every, some
 from sessioncore.media.packet_io import Handle, PacketIO, PortLease
 from sessioncore.media.sinks import SinkBank
 from sessioncore.media.sources import SourceBank
@@ -194,7 +194,7 @@ class Playout:
 
     def _hear_frame(self, rows: Ints) -> Samples:
         heard, there = jitter.next_frames(self._bank, rows)
-        if not there.all():
+        if not every(there):
             level = self._bank.noise_level[rows]
             noisy = np.flatnonzero(~there & (level >= 0))
             if len(noisy):
@@ -212,7 +212,7 @@ class Playout:
         bank = self._bank
         if section.gated:
             allowed = self._allowed(section.rows, now)
-            if not allowed.all():
+            if not every(allowed):
                 section, samples = section.only(allowed), samples[allowed]
                 if not len(section.rows):
                     return
@@ -248,7 +248,10 @@ class Playout:
             bank.octets_sent[lost] -= payload.shape[1]
             bank.send_errors[lost] += 1
         if section.new or section.gated:
-            self._note_first(rows, failed, now)
+            self._note_sent(rows, failed, now)
+            if section.new:
+                # Look again at what is new, until nothing is.
+                self.changed(int(rows[0]))
 
     def _send_loose(self, section: _Section, views: Sequence[memoryview]) -> list[int]:
         """Send by address for rows that are not latched; returns the positions that failed."""
@@ -260,7 +263,7 @@ class Playout:
                 failed.append(position)
         return failed
 
-    def _note_first(self, rows: Ints, failed: Sequence[int], now: int) -> None:
+    def _note_sent(self, rows: Ints, failed: Sequence[int], now: int) -> None:
         bank = self._bank
         sent = np.ones(len(rows), np.bool_)
         sent[list(failed)] = False
@@ -270,8 +273,6 @@ class Playout:
         first = rows[bank.first_send_pending[rows]]
         bank.first_send_pending[first] = False
         self.first_sent.extend(first.tolist())
-        for row in rows[:1].tolist():
-            self.changed(row)
 
     def _allowed(self, rows: Ints, now: int) -> Bools:
         """Until the path is proven: 5 s of RTP; to a foreign IP 1 s, then a packet a second."""
@@ -331,8 +332,8 @@ class Playout:
                 handles.append(lease.handle)
             else:
                 loose.append((lease, remote))
-        new = bool((bank.first_send_pending[rows] | bank.marker[rows]).any())
-        gated = bool(bank.unproven[rows].any())
+        new = some(bank.first_send_pending[rows] | bank.marker[rows])
+        gated = some(bank.unproven[rows])
         return _Section(start, rows, int(bank.codec[rows[0]]), handles, loose, new, gated)
 
 

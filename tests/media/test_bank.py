@@ -1,0 +1,68 @@
+import numpy as np
+from twisted.trial.unittest import SynchronousTestCase
+
+from sessioncore.media.bank import _DEFAULTS, FRAMES_PER_RING, NONE, Bank, every, some
+
+
+class BankTests(SynchronousTestCase):
+    def test_rows_are_lent_lowest_first(self):
+        bank = Bank(8)
+        rows = [bank.take_row() for _ in range(4)]
+        bank.give_back(2)
+        bank.give_back(1)
+        self.assertEqual(rows, [0, 1, 2, 3])
+        self.assertEqual([bank.take_row(), bank.take_row(), bank.take_row()], [1, 2, 4])
+        self.assertEqual((bank.used, bank.top), (5, 5))
+
+    def test_a_full_bank_grows_and_keeps_what_it_held(self):
+        bank = Bank(2)
+        for _ in range(2):
+            bank.take_row()
+        bank.ssrc[1] = 99
+        bank.ring[1 * FRAMES_PER_RING + 3] = 5
+        bank.kinds[128 + 8] = 2
+        self.assertEqual(bank.take_row(), 2)
+        self.assertEqual(bank.capacity, 4)
+        self.assertEqual((bank.ssrc[1], bank.kinds[128 + 8]), (99, 2))
+        self.assertTrue((bank.ring[1 * FRAMES_PER_RING + 3] == 5).all())
+
+    def test_a_row_that_was_used_comes_back_clean(self):
+        bank = Bank(2)
+        row = bank.take_row()
+        for name, default in _DEFAULTS.items():
+            getattr(bank, name)[row] = np.bool_(True) if default.dtype == bool else 7
+        bank.kinds[: 2 * 128] = 1
+        bank.filled[:] = True
+        bank.give_back(row)
+        self.assertEqual(bank.take_row(), row)
+        for name, default in _DEFAULTS.items():
+            self.assertEqual(getattr(bank, name)[row], default, name)
+        self.assertFalse(bank.kinds[:128].any())
+        self.assertTrue(bank.kinds[128:].all())
+        self.assertFalse(bank.filled[:FRAMES_PER_RING].any())
+
+    def test_a_row_given_back_is_not_played_and_not_reported(self):
+        bank = Bank(2)
+        row = bank.take_row()
+        bank.playing[row] = bank.transmitting[row] = bank.receiving[row] = True
+        bank.next_report[row] = 5
+        bank.give_back(row)
+        self.assertFalse(bank.playing[row] or bank.transmitting[row] or bank.receiving[row])
+        self.assertGreater(bank.next_report[row], 1 << 60)
+
+    def test_every_column_is_declared_and_takes_little_room(self):
+        bank = Bank(16)
+        for name in _DEFAULTS:
+            self.assertIn(name, Bank.__annotations__)
+        columns = [getattr(bank, name) for name in _DEFAULTS]
+        columns += [bank.kinds, bank.ring, bank.filled]
+        self.assertLess(sum(column.nbytes for column in columns) / 16, 5_000)
+
+    def test_no_ssrc_is_none_of_the_32_bits(self):
+        self.assertLess(NONE, 0)
+
+    def test_every_and_some(self):
+        for mask in ([], [True], [False], [True, False], [False, False]):
+            array = np.array(mask, np.bool_)
+            self.assertIs(every(array), all(mask))
+            self.assertIs(some(array), any(mask))

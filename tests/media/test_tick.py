@@ -1,0 +1,240 @@
+from itertools import pairwise
+
+import numpy as np
+from twisted.trial.unittest import SynchronousTestCase
+
+from sessioncore.media.sinks import Deliver
+from sessioncore.media.sources import Clip, Echo
+from sessioncore.media.statistics import PlaneStatistics
+from sessioncore.media.tick import PhaseClock
+from sessioncore.rtp.g711 import decode_alaw, decode_ulaw
+from sessioncore.vocabulary import L16, MILLISECOND, PCMA, SECOND, Direction
+from tests.media.fakes import PEER, TICK, Bench, Talker, rtp_fields
+
+RAMP = (np.arange(16_000) * 11 % 12_000 - 6_000).astype(np.int16)
+
+
+class PhaseClockTests(SynchronousTestCase):
+    def setUp(self):
+        self.statistics = PlaneStatistics()
+        self.clock = PhaseClock(self.statistics)
+
+    def due(self, now):
+        phases, skipped = self.clock.due(now)
+        return list(phases), skipped
+
+    def test_a_tick_every_5_ms_plays_a_phase_each(self):
+        played = [self.due(100 + turn * TICK) for turn in range(8)]
+        self.assertEqual(played, [([turn], 0) for turn in range(8)])
+
+    def test_ticks_that_jitter_play_a_phase_each(self):
+        self.due(0)
+        for turn in range(1, 100):
+            jitter = (turn * 7919 % 2_000_000) - 1_000_000
+            self.assertEqual(self.due(turn * TICK + jitter), ([turn], 0))
+
+    def test_a_late_tick_plays_what_it_missed(self):
+        self.due(0)
+        self.assertEqual(self.due(3 * TICK), ([1, 2, 3], 0))
+        self.assertEqual(self.statistics.caught_up_phases, 2)
+        self.assertEqual(self.due(3 * TICK + 1000), ([], 0))
+        self.assertEqual(self.due(4 * TICK), ([4], 0))
+
+    def test_what_comes_far_too_late_is_skipped_in_whole_periods(self):
+        self.due(0)
+        phases, skipped = self.due(SECOND)
+        self.assertEqual(len(phases) + 4 * skipped, 200)
+        self.assertLessEqual(len(phases), 8)
+        self.assertEqual(phases[0] % 4, 1)
+        self.assertEqual(self.statistics.missed_phases, 4 * skipped)
+        self.assertEqual(self.due(SECOND + TICK)[1], 0)
+
+    def test_a_first_tick_that_came_late_is_forgotten(self):
+        self.due(2 * MILLISECOND)
+        for turn in range(1, 200):
+            self.due(turn * TICK)
+        self.assertLess(abs(self.clock._next - 200 * TICK), MILLISECOND // 4)
+        self.assertEqual(self.statistics.phases, 200)
+
+    def test_after_a_stop_time_that_went_by_is_not_missed(self):
+        self.due(0)
+        self.clock.stop()
+        self.assertEqual(self.due(SECOND), ([1], 0))
+
+
+class SendingTests(SynchronousTestCase):
+    def setUp(self):
+        self.bench = Bench()
+
+    def packets(self, stream):
+        return [data for data, _ in stream._lease.sent]
+
+    def heard_by_peer(self, stream, decode=decode_ulaw):
+        packets = self.packets(stream)
+        return np.concatenate([decode(np.frombuffer(each[12:], np.uint8)) for each in packets])
+
+    def test_a_packet_every_20_ms_with_a_header_that_counts(self):
+        stream = self.bench.call()
+        self.bench.run(1)
+        headers = [rtp_fields(data) for data in self.packets(stream)]
+        self.assertEqual(len(headers), 50)
+        self.assertEqual([marker for marker, *_ in headers], [1] + [0] * 49)
+        self.assertEqual({kind for _, kind, *_ in headers}, {0})
+        for former, later in pairwise(headers):
+            self.assertEqual((later[2] - former[2]) & 0xFFFF, 1)
+            self.assertEqual((later[3] - former[3]) & 0xFFFF_FFFF, 160)
+            self.assertEqual(later[4], former[4])
+
+    def test_without_a_source_silence_is_sent(self):
+        stream = self.bench.call()
+        self.bench.run(0.1)
+        self.assertEqual({data[12:] for data in self.packets(stream)}, {b"\xff" * 160})
+
+    def test_rows_are_spread_over_the_phases(self):
+        streams = [self.bench.call() for _ in range(8)]
+        for _ in range(4):
+            before = [len(self.packets(stream)) for stream in streams]
+            self.bench.run(0.005)
+            sent = [len(self.packets(s)) - b for s, b in zip(streams, before, strict=True)]
+            self.assertEqual(sum(sent), 2)
+
+    def test_each_codec_and_length_goes_out_as_agreed(self):
+        cases = [
+            ({}, decode_ulaw, 160),
+            ({"codec": PCMA, "send_payload_type": 8}, decode_alaw, 160),
+            ({"codec": L16, "send_payload_type": 97}, _decode_l16, 320),
+            ({"ptime": 40}, decode_ulaw, 320),
+            ({"ptime": 60, "codec": PCMA}, decode_alaw, 480),
+            ({"ptime": 30}, decode_ulaw, 160),
+            ({"ptime": 60, "codec": L16}, _decode_l16, 960),
+        ]
+        streams = [self.bench.call(**changes) for changes, _, _ in cases]
+        for stream in streams:
+            stream.set_source(Clip(RAMP))
+        self.bench.run(1.2)
+        for stream, (changes, decode, size) in zip(streams, cases, strict=True):
+            self.assertEqual({len(data) - 12 for data in self.packets(stream)}, {size}, changes)
+            heard = self.heard_by_peer(stream, decode)
+            self.assertEqual(len(heard), 9600, changes)
+            difference = np.abs(heard.astype(int) - RAMP[: len(heard)])
+            self.assertLessEqual(int(difference.max()), 260, changes)
+            kind = changes.get("send_payload_type", 0)
+            self.assertEqual({rtp_fields(d)[1] for d in self.packets(stream)}, {kind})
+            steps = {
+                (rtp_fields(b)[3] - rtp_fields(a)[3]) & 0xFFFF_FFFF
+                for a, b in pairwise(self.packets(stream))
+            }
+            self.assertEqual(steps, {changes.get("ptime", 20) // 20 * 160})
+
+    def test_an_echo_comes_back_with_the_right_samples_at_every_length(self):
+        for ptime in (20, 40, 60):
+            stream = self.bench.call(ptime=ptime)
+            stream.set_source(Echo())
+            talker = Talker(self.bench, stream)
+            self.bench.run(2, talker)
+            sent = decode_ulaw(np.concatenate(talker.sent))
+            back = self.heard_by_peer(stream)
+            start = int(np.flatnonzero(back)[0])
+            self.assertLessEqual(start, 3 * 480 + 320)
+            whole = len(back) - start
+            self.assertTrue((back[start:] == sent[:whole]).all(), ptime)
+            self.assertGreater(whole, 14_000)
+
+    def test_who_may_not_send_still_hears(self):
+        stream = self.bench.call(direction=Direction.RECVONLY)
+        heard = []
+        stream.set_sink(Deliver(heard.append))
+        self.bench.run(1, Talker(self.bench, stream))
+        self.assertEqual(self.packets(stream), [])
+        self.assertGreater(np.count_nonzero(np.concatenate(heard)), 7000)
+
+    def test_stopping_and_starting_again_keeps_time_and_marks_the_start(self):
+        stream = self.bench.call()
+        self.bench.run(0.2)
+        stream.stop_transmission()
+        self.bench.run(1)
+        count = len(self.packets(stream))
+        self.assertEqual(count, 10)
+        stream.start_transmission(self.bench.now, True)
+        self.bench.run(0.2)
+        last, first = rtp_fields(self.packets(stream)[9]), rtp_fields(self.packets(stream)[10])
+        self.assertEqual(first[0], 1)
+        self.assertEqual((first[2] - last[2]) & 0xFFFF, 1)
+        self.assertEqual((first[3] - last[3]) & 0xFFFF_FFFF, 8000 + 160)
+
+    def test_packets_the_kernel_refuses_are_counted_and_are_not_sent(self):
+        stream = self.bench.call()
+        self.bench.io.broken = True
+        self.bench.run(0.2)
+        self.assertEqual(stream.statistics.send_errors, 10)
+        self.assertEqual(stream.statistics.packets_sent, 0)
+        self.assertEqual(self.bench.names(), [])
+        self.bench.io.broken = False
+        self.bench.run(0.2)
+        self.assertEqual(self.bench.names(), ["FIRST_SENT"])
+
+    def test_skipped_time_shows_in_the_timestamps(self):
+        stream = self.bench.call()
+        self.bench.run(0.1)
+        self.bench.now += SECOND
+        self.bench.run(0.1)
+        stamps = [rtp_fields(data)[3] for data in self.packets(stream)]
+        self.assertEqual((stamps[-1] - stamps[0]) & 0xFFFF_FFFF, round(1.18 * 8000) // 160 * 160)
+
+
+class UnprovenPathTests(SynchronousTestCase):
+    def setUp(self):
+        self.bench = Bench()
+
+    def test_an_unproven_path_gets_five_seconds(self):
+        stream = self.bench.call(proven=False)
+        self.bench.run(8)
+        self.assertEqual(len(stream._lease.sent), 250)
+
+    def test_a_foreign_ip_gets_one_second_then_a_packet_a_second(self):
+        stream = self.bench.call(proven=False, host="203.0.113.9")
+        self.bench.run(8)
+        self.assertIn(len(stream._lease.sent), (53, 54))
+
+    def test_the_ack_lifts_it(self):
+        for host in (PEER[0], "203.0.113.9"):
+            stream = self.bench.call(proven=False, host=host)
+            self.bench.run(2)
+            stream.prove_path()
+            before = len(stream._lease.sent)
+            self.bench.run(6)
+            self.assertEqual(len(stream._lease.sent) - before, 300)
+
+    def test_a_packet_of_the_peer_lifts_it(self):
+        stream = self.bench.call(proven=False)
+        talker = Talker(self.bench, stream)
+        self.bench.run(1)
+        self.bench.run(0.1, talker)
+        self.bench.run(6.9)
+        self.assertEqual(len(stream._lease.sent), 400)
+
+    def test_a_stranger_does_not(self):
+        stream = self.bench.call(proven=False)
+        self.bench.run(8, Talker(self.bench, stream, ("192.0.2.66", 4000)))
+        self.assertEqual(len(stream._lease.sent), 250)
+
+    def test_a_new_agreement_does_not_start_the_time_again(self):
+        from tests.media.fakes import agreement
+
+        stream = self.bench.call(proven=False)
+        self.bench.run(4)
+        stream.establish(agreement(stream), signalling_host=PEER[0], nat=None, now=self.bench.now)
+        stream.start_transmission(self.bench.now, False)
+        self.bench.run(4)
+        self.assertEqual(len(stream._lease.sent), 250)
+
+    def test_a_proven_row_beside_it_is_not_held_back(self):
+        proven = self.bench.call()
+        others = [self.bench.call(proven=False) for _ in range(4)]
+        self.bench.run(8)
+        self.assertEqual(len(proven._lease.sent), 400)
+        self.assertEqual({len(each._lease.sent) for each in others}, {250})
+
+
+def _decode_l16(octets):
+    return octets.view(">i2").astype(np.int16)

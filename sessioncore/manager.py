@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from attrs import asdict, frozen
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -36,6 +37,8 @@ from sessioncore.vocabulary import SECOND, Address
 
 __all__ = ["ManagerStatistics", "SessionManager"]
 
+WRITING: Final = 0.8
+"""Seconds that stopping waits for the thread that writes recordings."""
 TICK: Final = 5_000_000
 """Nanoseconds between two media phases."""
 _log = Logger(namespace="sessioncore.manager")
@@ -206,8 +209,33 @@ class SessionManager:
         self._ticking = False
         self._coordinator.stop()
         await DeferredList([*self._close_sockets(), maybeDeferred(self.plane.close, now)])
+        await self._recordings_written()
         if self._own_clockwork:
             self.clockwork.stop()
+
+    def _recordings_written(self) -> Deferred[None]:
+        """Fires once all recordings are on disk, or the disk was waited for long enough."""
+        closed = self.plane.playout.sinks.recorder.close()
+        reactor = self._reactor
+        written: Deferred[None] = Deferred()
+        written.addErrback(self._not_written)
+        if closed.done():
+            written.callback(None)
+        elif not IReactorFromThreads.providedBy(reactor):
+            # Under a fake clock no virtual time makes the writer's thread any faster.
+            try:
+                written.callback(closed.result(WRITING))
+            except TimeoutError:
+                written.errback()
+        else:
+            closed.add_done_callback(lambda _: reactor.callFromThread(written.callback, None))
+            timeout: Any = reactor
+            written.addTimeout(WRITING, timeout)
+        return written
+
+    def _not_written(self, failure: Failure) -> None:
+        failure.trap(TimeoutError, CancelledError)
+        _log.error("recordings are incomplete: the disk did not follow in {s} s", s=WRITING)
 
     def _close_sockets(self) -> list[Deferred[Any]]:
         ports, self._ports, self._protocols = self._ports, [], []

@@ -234,7 +234,7 @@ class SessionManager:
         return written
 
     def _not_written(self, failure: Failure) -> None:
-        failure.trap(TimeoutError, CancelledError)
+        failure.trap(TimeoutError, CancelledError)  # type: ignore[no-untyped-call]
         _log.error("recordings are incomplete: the disk did not follow in {s} s", s=WRITING)
 
     def _close_sockets(self) -> list[Deferred[Any]]:

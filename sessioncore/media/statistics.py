@@ -47,7 +47,7 @@ class MediaEvent(Enum):
 class StreamStatistics:
     """One stream's counters.  Times are monotonic ns, jitter and round trip are in ms.
 
-    ``octets`` count RTP payload (RFC 3550 section 6.4.1).  ``jitter_ms`` and the losses are
+    ``octets`` count RTP payload (RFC 3550 section 6.4.1).  ``jitter_ms`` and ``loss`` are
     None until media was measured.
     """
 
@@ -60,6 +60,7 @@ class StreamStatistics:
     lost: int
     """Expected minus received; never below 0 here."""
     duplicates: int
+    """Packets that came more than once."""
     late: int
     """Arrived after their turn to be played."""
     overflow: int
@@ -71,9 +72,11 @@ class StreamStatistics:
     invalid: int
     """Datagrams that are no RTP of version 2, or too long."""
     unexpected_payload_type: int
+    """Packets of a payload type that was not negotiated."""
     strangers: int
     """Packets of addresses that may not be heard: never played, never answered."""
     send_errors: int
+    """RTP and RTCP packets the socket would not send."""
     refused: int
     """ICMP port unreachable, seen as ECONNREFUSED."""
     kernel_drops: int
@@ -81,15 +84,21 @@ class StreamStatistics:
     collisions: int
     """Packets that carried our own SSRC (RFC 3550 section 8.2)."""
     jitter_ms: float | None
+    """Interarrival jitter of the peer's packets (RFC 3550 section 6.4.1)."""
     round_trip_ms: float | None
+    """Round trip time by RTCP (RFC 3550 section 6.4.1)."""
     remote_lost: int | None
     """Cumulative number of packets lost that the peer reports about us."""
     remote_jitter_ms: float | None
+    """Jitter of our packets as the peer measures it."""
     remote: Address | None
     """Where we send to: the latched address, else the one of the agreement."""
     latched: bool
+    """Whether one source has been chosen, to be heard and sent to."""
     transmitting: bool
+    """Whether RTP of ours runs."""
     stalled: bool
+    """Whether nothing was heard for 5 s where receiving is allowed."""
     first_sent_at: int | None
     first_received_at: int | None
     peer_said_bye: bool
@@ -106,12 +115,18 @@ class PlaneStatistics:
     """Counters of the whole plane.  How late ticks came is the clockwork's to tell."""
 
     ticks: int = 0
+    """Calls of `MediaPlane.tick`."""
     phases: int = 0
+    """Phases of 5 ms that were played; each plays one quarter of the streams."""
     missed_phases: int = 0
     """Phases that came so late that their 20 ms were skipped."""
     caught_up_phases: int = 0
     """Phases played late, together with a later one."""
     packets_received: int = 0
+    """RTP packets taken for a stream, before their payload is judged."""
     packets_sent: int = 0
+    """RTP packets handed to the kernel."""
     strays: int = 0
+    """Datagrams looked at one by one: RTCP, and RTP of streams not yet latched."""
     callback_errors: int = 0
+    """Errors raised by whoever was told of an event."""

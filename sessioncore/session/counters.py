@@ -12,8 +12,11 @@ class CallCounters:
     """Plain numbers since the start; `SessionManager.statistics` shows them."""
 
     placed: int = 0
+    """Calls whose INVITE was written."""
     incoming: int = 0
+    """INVITEs that became a call and were put to the application."""
     answered: int = 0
+    """Calls, of either role, whose first 200 OK was written or read."""
     ended: int = 0
     """Calls that were answered and are over."""
     failed: int = 0
@@ -25,7 +28,12 @@ class CallCounters:
     refused_faulty: int = 0
     """INVITEs whose header fields make no dialog, or that nothing of ours can answer."""
     no_ports: int = 0
+    """503: all RTP ports were in use."""
     no_dialog: int = 0
+    """481: requests for a dialog that is not there (any more)."""
     stray_acks: int = 0
+    """ACKs that no 200 OK waited for."""
     handler_errors: int = 0
+    """Handlers of incoming calls that failed; see the log."""
     given_up: int = 0
+    """Calls that had not ended when the time to stop was up."""

@@ -125,18 +125,34 @@ class Counters:
     """What the layer has seen and done, as plain numbers."""
 
     requests: int = 0
+    """Requests that could be read, retransmissions included."""
     responses: int = 0
+    """Responses that came in."""
     malformed: int = 0
+    """Datagrams that are no SIP message, or break RFC 3261 beyond repair."""
     keepalives: int = 0
+    """Empty datagrams (RFC 5626 section 3.5.1)."""
     unmatched_responses: int = 0
+    """Responses to no request of ours; dropped."""
     several_vias: int = 0
+    """Responses with more than one Via (RFC 3261 section 8.1.3.3); dropped."""
     unmatched_cancels: int = 0
+    """CANCELs of no INVITE; answered 481."""
     acks_swallowed: int = 0
+    """ACKs of refusals that left no state."""
     retransmissions_absorbed: int = 0
+    """Messages that came again and went no further."""
     retransmitted: int = 0
+    """Messages of ours that were sent again."""
     stateless: int = 0
+    """Responses sent by the layer itself that left no state."""
     merged: int = 0
+    """Copies of a request that came by another way; answered 482."""
     too_many: int = 0
+    """Requests answered 503 because too many transactions are kept."""
     unacknowledged: int = 0
+    """Final responses other than 2xx whose ACK never came (Timer H)."""
     send_failures: int = 0
+    """Messages the socket would not send."""
     dropped: int = 0
+    """Messages in either direction after the layer was stopped."""

@@ -12,7 +12,7 @@ from attrs import frozen
 from sessioncore.errors import SipParseError
 from sessioncore.sip.grammar import TOKEN
 from sessioncore.sip.message import Request
-from sessioncore.sip.values import parse_any_uri
+from sessioncore.sip.values import Uri, parse_any_uri
 
 __all__ = ["BODIES", "DIALOG_ONLY", "KNOWN_METHODS", "SCHEMES", "Refusal", "inspect"]
 
@@ -66,7 +66,7 @@ def inspect(
         if not in_dialog and method in DIALOG_ONLY:
             return Refusal(481, text=f"{method.decode()} outside a dialog")
         return (
-            _scheme_refused(request, schemes)
+            _uri_refused(request, schemes)
             or _extension_refused(request, extensions)
             or _body_refused(request, bodies)
             or _answer_refused(request)
@@ -85,11 +85,14 @@ def _method_refused(method: bytes, methods: frozenset[bytes]) -> Refusal:
     return Refusal(405 if method in KNOWN_METHODS else 501, _allow(methods))
 
 
-def _scheme_refused(request: Request, schemes: frozenset[bytes]) -> Refusal | None:
-    """8.2.2.1."""
-    if parse_any_uri(request.uri).scheme in schemes:
-        return None
-    return Refusal(416, text="Request-URI scheme")
+def _uri_refused(request: Request, schemes: frozenset[bytes]) -> Refusal | None:
+    """8.2.2.1; header fields in a Request-URI are not allowed (19.1.1), still less acted on."""
+    uri = parse_any_uri(request.uri)
+    if uri.scheme not in schemes:
+        return Refusal(416, text="Request-URI scheme")
+    if isinstance(uri, Uri) and uri.headers:
+        return Refusal(400, text="header fields in the Request-URI")
+    return None
 
 
 def _extension_refused(request: Request, extensions: frozenset[bytes]) -> Refusal | None:

@@ -55,6 +55,7 @@ class InspectionTests(SynchronousTestCase):
         self.assertIsNone(look(uri=b"SIPS:bob@example.net"))
         self.refused(look(uri=b"nobodyKnowsThisScheme:totallyopaquecontent"), 416)
         self.refused(look(uri=b"soap.beep://192.0.2.103:3002"), 416)
+        self.refused(look(uri=b"sip:bob@192.0.2.9?Route=%3Csip:example.com%3E"), 400)
 
     def test_required_extensions(self) -> None:
         self.assertIsNone(look(b"INVITE", (b"Require", b"Timer, 100rel")))

@@ -26,7 +26,15 @@ setup(
         "numpy>=1.26",
     ],
     extras_require={
-        "dev": ["setuptools>=70.1", "hypothesis", "ruff", "mypy", "mypy-zope", "build", "matplotlib"],
+        "dev": [
+            "setuptools>=70.1",
+            "hypothesis",
+            "ruff",
+            "mypy",
+            "mypy-zope",
+            "build",
+            "matplotlib",
+        ],
         "plot": ["matplotlib"],
     },
     entry_points={"console_scripts": ["sessioncore=sessioncore.cli:main"]},

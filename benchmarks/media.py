@@ -261,7 +261,8 @@ def describe(result: dict[str, Any]) -> str:
     generated = result["generator"]
     text = (
         "{calls} calls: {cpu_percent:.1f} % of a core, {cpu_us_per_packet:.2f} us per packet "
-        "echoed ({user_us_per_packet:.2f} user, {system_us_per_packet:.2f} system), {calls_per_core:.0f} calls per core\n"
+        "echoed ({user_us_per_packet:.2f} user, {system_us_per_packet:.2f} system), "
+        "{calls_per_core:.0f} calls per core\n"
         "  lateness p50/p99 {lateness_p50_ms:.2f}/{lateness_p99_ms:.2f} ms, "
         "{missed_ticks} ticks missed, {right_percent:.3f} % back and right, "
         "{kb_per_call:.1f} KB per call\n"

@@ -1,7 +1,7 @@
 """A Twisted application that answers calls and places them, in 20 lines.
 
-    python examples/embed.py                            answer with echo
-    python examples/embed.py sip:bob@192.0.2.1:5060     call, play 440 Hz for 3 s
+Without arguments it answers on UDP port 5060 with an echo.  With SIP URIs it calls each, plays
+440 Hz, and hangs up 3 s after audio ran both ways.
 """
 
 import sys

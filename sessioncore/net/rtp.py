@@ -27,5 +27,5 @@ def packet_io_for(
     # A reactor with descriptors opens real sockets; an in-memory one has none to poll.
     real = IReactorFDSet.providedBy(reactor) and sys.platform == "linux"
     if real and hasattr(select, "epoll"):
-        return EpollPacketIO(reactor, ports=ports, rest=rest)
+        return EpollPacketIO(ports=ports, rest=rest)
     return ReactorPacketIO(reactor, ports=ports, rest=rest)

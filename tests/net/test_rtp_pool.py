@@ -1,0 +1,87 @@
+from errno import EADDRINUSE, EMFILE
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sessioncore.errors import NoPortsError
+from sessioncore.net.rtp_pool import PortPool
+from sessioncore.vocabulary import SECOND
+
+
+class PortPoolTests(SynchronousTestCase):
+    def pool(self, ports=range(100, 108), taken=()):
+        self.opened = []
+        self.taken = set(taken)
+
+        def open_pair(port):
+            if port in self.taken:
+                raise OSError(EADDRINUSE, "taken")
+            self.opened.append(port)
+            return port
+
+        return PortPool(open_pair, ports)
+
+    def test_only_even_ports_with_an_odd_one_above_are_pairs(self):
+        for ports, expected in (
+            (range(100, 108), [100, 102, 104, 106]),
+            (range(101, 107), [102, 104]),
+            (range(100, 101), []),
+        ):
+            pool = self.pool(ports)
+            self.assertEqual(pool.free, len(expected))
+            pool.open_ahead(100)
+            self.assertEqual(self.opened, expected)
+
+    def test_a_pair_comes_back_after_its_rest_not_before(self):
+        pool = self.pool(range(100, 102))
+        pair = pool.lend(0)
+        pool.take_back(pair, 5)
+        self.assertEqual(pool.free, 0)
+        self.assertRaises(NoPortsError, pool.lend, 4 + 2 * SECOND)
+        self.assertEqual(pool.lend(5 + 2 * SECOND), pair)
+        self.assertEqual(self.opened, [100])
+
+    def test_open_pairs_are_lent_before_new_ones_are_opened(self):
+        pool = self.pool()
+        pool.take_back(pool.lend(0), 0)
+        pool.lend(3 * SECOND)
+        self.assertEqual(self.opened, [100])
+
+    def test_taken_ports_are_passed_over_and_tried_again(self):
+        pool = self.pool(taken=[100, 104])
+        self.assertEqual([pool.lend(0), pool.lend(0)], [102, 106])
+        self.assertRaises(NoPortsError, pool.lend, 0)
+        self.taken.clear()
+        self.assertEqual(sorted([pool.lend(0), pool.lend(0)]), [100, 104])
+
+    def test_a_range_held_by_others_costs_a_bounded_number_of_tries(self):
+        tries = []
+
+        def open_pair(port):
+            tries.append(port)
+            raise OSError(EADDRINUSE, "taken")
+
+        pool = PortPool(open_pair, range(10_000, 30_000))
+        self.assertRaises(NoPortsError, pool.lend, 0)
+        self.assertLess(len(tries), 100)
+
+    def test_another_error_names_itself_and_loses_no_port(self):
+        self.broken = True
+
+        def open_pair(port):
+            if self.broken:
+                raise OSError(EMFILE, "too many open files")
+            return port
+
+        pool = PortPool(open_pair, range(100, 102))
+        error = self.assertRaises(NoPortsError, pool.lend, 0)
+        self.assertIn("too many open files", str(error))
+        self.assertEqual(pool.open_ahead(3), 0)
+        self.broken = False
+        self.assertEqual(pool.lend(0), 100)
+
+    def test_drain_gives_everything_that_is_not_lent(self):
+        pool = self.pool()
+        pool.open_ahead(2)
+        pool.take_back(pool.lend(0), 0)
+        self.assertEqual(sorted(pool.drain()), [100, 102])
+        self.assertRaises(NoPortsError, pool.lend, 9 * SECOND)

@@ -1,0 +1,78 @@
+"""Why calls end: Reason headers, causes, and words that are fit for a log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from sessioncore.session.reasons import answered_with, ended_by_peer, local_reason, q850_cause
+from sessioncore.sip.message import parse_message
+from sessioncore.testing import messages
+from sessioncore.vocabulary import EndedBy, EndReason
+
+
+def bye(*reasons: str) -> Any:
+    return parse_message(messages.bye(headers=[("Reason", reason) for reason in reasons]))
+
+
+def refusal(status: int, phrase: str = "Busy Here", **given: Any) -> Any:
+    return parse_message(messages.response(messages.invite(), status, phrase, **given))
+
+
+class ReasonTests(SynchronousTestCase):
+    def test_cause(self) -> None:
+        for text, cause in (
+            ("Q.850;cause=16", 16),
+            ('q.850 ; text="a;b,c" ; cause = 31', 31),
+            ("SIP;cause=200, Q.850;cause=17", 17),
+            ("SIP;cause=600", None),
+            ('SIP;text="Q.850"', None),
+            ("Q.850;cause=x", None),
+        ):
+            self.assertEqual(q850_cause(bye(text)), cause, text)
+        self.assertEqual(q850_cause(bye("SIP;cause=1", "Q.850;cause=2")), 2)
+
+    def test_peer(self) -> None:
+        self.assertEqual(
+            ended_by_peer(bye('Q.850;cause=31;text="no more"'), "hung up"),
+            EndReason(EndedBy.REMOTE, "no more", None, 31),
+        )
+        self.assertEqual(
+            ended_by_peer(bye(), "hung up", 487), EndReason(EndedBy.REMOTE, "hung up", 487, 16)
+        )
+
+    def test_refused(self) -> None:
+        self.assertEqual(
+            answered_with(refusal(486)), EndReason(EndedBy.REMOTE, "Busy Here", 486, 17)
+        )
+        self.assertEqual(answered_with(refusal(499, "")).text, "answered 499")
+        self.assertIsNone(answered_with(refusal(499)).cause)
+
+    def test_moved(self) -> None:
+        moved = refusal(302, "Moved", headers=[("Contact", "<sip:carol@192.0.2.9>")])
+        self.assertEqual(answered_with(moved).text, "Moved: <sip:carol@192.0.2.9>")
+        self.assertEqual(answered_with(refusal(302, "Moved")).text, "Moved: nowhere")
+
+    def test_local(self) -> None:
+        self.assertEqual(local_reason("x"), EndReason(EndedBy.LOCAL, "x", None, 16))
+        self.assertEqual(local_reason("x", 486).cause, 17)
+
+    def test_words_are_bounded_and_printable(self) -> None:
+        text = ended_by_peer(bye('SIP;text="a\x1b[31mb"'), "").text
+        self.assertEqual(text, "a?[31mb")
+        self.assertLessEqual(len(answered_with(refusal(486, "x" * 5_000)).text), 200)
+
+    def test_long_values_are_searched_no_further_than_need_be(self) -> None:
+        self.assertIsNone(q850_cause(bye("Q.850;" * 2_000)))
+        self.assertIsNone(q850_cause(bye("SIP;x=" + "y" * 10_000 + ", Q.850;cause=16")))
+
+    @settings(deadline=None, max_examples=100, derandomize=True)
+    @given(
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), max_size=80)
+    )
+    def test_nothing_is_raised(self, text: str) -> None:
+        reason = ended_by_peer(bye("SIP;" + text.strip()), "hung up")
+        self.assertTrue(reason.text.isprintable())

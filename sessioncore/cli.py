@@ -58,7 +58,6 @@ class CallCommand(Said, CallOptions):
     synopsis = "sessioncore call URI [URI ...] [options]"
     longdesc = "Places calls and tells whether they had audio both ways."
     hint = "See `sessioncore call --help`."
-    listen_default = "udp:0"
 
     def parseOptions(self, options: Any = None) -> None:
         """Parse; options may stand before and after the URIs."""
@@ -136,7 +135,7 @@ class TraceCommand(Said, AnswerOptions):
         """Place a short call to the service that has just started."""
         host, port = callee.manager.local_addresses[0]
         plan = UacPlan(
-            evolve(self.settings(), listen=("udp:0:interface=127.0.0.1",)),
+            evolve(callee.settings, listen=("udp:0:interface=127.0.0.1",)),
             CallPlan((f"sip:trace@{host}:{port}",), source=Tone(), duration=0.2),
         )
         walk = Walk(sys.stdout, "UAC")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, Final
 
 from attrs import define
 from zope.interface import implementer
@@ -23,9 +23,6 @@ from sessioncore.events import (
 )
 from sessioncore.interfaces import IEventSink
 from sessioncore.outcome import CallSummary
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["LiveLines"]
 
@@ -108,11 +105,7 @@ class LiveLines:
         try:
             print(text, file=self._out, flush=True)
         except (OSError, ValueError):
-            self._print_nothing()
-
-    def _print_nothing(self) -> None:
-        """Nobody reads any more; the calls go on."""
-        self._print: Callable[[str], None] = lambda text: None  # type: ignore[method-assign]
+            pass  # nobody reads any more; the calls go on
 
     def close(self) -> None:
         """Nothing is held back, so nothing is left to do."""

@@ -37,7 +37,7 @@ from sessioncore.vocabulary import SECOND, Address
 
 __all__ = ["ManagerStatistics", "SessionManager"]
 
-WRITING: Final = 0.8
+WRITING: Final = 0.5
 """Seconds that stopping waits for the thread that writes recordings."""
 TICK: Final = 5_000_000
 """Nanoseconds between two media phases."""

@@ -1,22 +1,20 @@
 """The daemon: a Twisted service that runs a server or a run of calls.
 
-Nothing is opened before the service starts, that is, after ``twistd`` has forked.  What a
-library may not do is done here and only here: the collector is tuned, the limit on open files
-raised, the outcome printed, the process ended.
+Nothing is opened before the service starts, that is, after ``twistd`` has forked.  What only
+the owner of a process may do is done here: tune the collector, raise the limit on open files,
+stop the reactor when all is over.
 """
 
 from __future__ import annotations
 
-import atexit
 import gc
 import os
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from attrs import field, frozen
 from twisted.application.service import Service
@@ -31,6 +29,7 @@ from sessioncore.eventlog import EventLog, json_line, open_log, text_line
 from sessioncore.manager import SessionManager
 from sessioncore.net.limits import raise_descriptor_limit
 from sessioncore.outcome import CallLedger, CallSummary, Outcome
+from sessioncore.process import tune_collector
 from sessioncore.session.tracing import Tracer
 from sessioncore.settings import Settings
 from sessioncore.vocabulary import SECOND, SessionRole
@@ -93,7 +92,7 @@ class SessionService(Service):
         reactor: Any = None,
         tracer: Tracer | None = None,
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._events = events
         self._echo_events = echo_events and events != "-"
         self._given_reactor = reactor
@@ -143,7 +142,7 @@ class SessionService(Service):
         self._begun = True
 
     def _open(self) -> None:
-        limit = raise_descriptor_limit(2 * self._settings.max_calls + SPARE_DESCRIPTORS)
+        limit = raise_descriptor_limit(2 * self.settings.max_calls + SPARE_DESCRIPTORS)
         if not limit.enough:
             _log.warn("{limit}", limit=limit)
         self.manager = self._make_manager()
@@ -165,7 +164,7 @@ class SessionService(Service):
         return bool(self._logs)
 
     def _make_manager(self) -> SessionManager:
-        return SessionManager(self.reactor, self._settings, tracer=self._tracer)
+        return SessionManager(self.reactor, self.settings, tracer=self._tracer)
 
     def _open_logs(self) -> None:
         clockwork = self.manager.clockwork
@@ -234,7 +233,7 @@ class UasService(SessionService):
             recording=recording,
         )
         return SessionManager(
-            self.reactor, self._settings, on_incoming=answering, tracer=self._tracer
+            self.reactor, self.settings, on_incoming=answering, tracer=self._tracer
         )
 
     def _watch(self, call: Call) -> None:
@@ -245,8 +244,8 @@ class UasService(SessionService):
 class UacService(SessionService):
     """Places the calls of its plan; when they are over it stops the reactor.
 
-    ``say`` is given the outcome, once, when all is over.  ``interrupted`` tells whether the
-    service was stopped before the calls had ended.
+    ``say`` is given the outcome, once, when all is over, and whether the service was stopped
+    before the calls had ended.
     """
 
     role = SessionRole.UAC
@@ -263,7 +262,7 @@ class UacService(SessionService):
         self._plan = plan.calls
         self._say = say
         self._run: CallRun | None = None
-        self.interrupted = False
+        self._interrupted = False
 
     def startService(self) -> None:
         """Bind, and place the first call once the reactor runs."""
@@ -283,7 +282,7 @@ class UacService(SessionService):
 
     def stopService(self) -> Deferred[None]:
         """Place no further calls, end those that are up."""
-        self.interrupted = not (self._run is not None and self._run.over)
+        self._interrupted = not (self._run is not None and self._run.over)
         if self._run is not None:
             self._run.stop()
         return super().stopService()
@@ -291,28 +290,7 @@ class UacService(SessionService):
     def _finish(self) -> None:
         super()._finish()
         _log.info("{outcome}", outcome=self.ledger.outcome)
-        self._say(self.ledger.outcome, self.interrupted)
-
-
-def print_last(outcome: Outcome, interrupted: bool) -> None:
-    """Print the outcome after everything ``twistd`` itself has to say.
-
-    A process that was sent a signal is ended by it without coming to `atexit`.
-    """
-    if interrupted:
-        _to_stdout(f"{outcome}\n")
-    else:
-        atexit.register(_to_stdout, f"{outcome}\n")
-
-
-def _to_stdout(text: str) -> None:
-    stdout: IO[str] | None = sys.__stdout__
-    try:
-        if stdout is not None:
-            stdout.write(text)
-            stdout.flush()
-    except (OSError, ValueError):
-        pass
+        self._say(self.ledger.outcome, self._interrupted)
 
 
 def recording_name(directory: str, call: Call) -> str:
@@ -321,36 +299,9 @@ def recording_name(directory: str, call: Call) -> str:
     return str(Path(directory) / f"{stamp}-{os.getpid()}-{call.session}.wav")
 
 
-def tune_collector() -> None:
-    """Take what is loaded out of the collector's sight and let it run seldom.
-
-    A finished call leaves no cycles; the default thresholds only cost pauses.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 1000)
-
-
 def _result_now(started: Deferred[None]) -> None:
     """Raise what a Deferred that has fired failed with."""
     failures: list[Failure] = []
     started.addErrback(failures.append)
     if failures:
         failures[0].raiseException()
-
-
-def end_without_traceback() -> None:
-    """Let a `ConfigurationError` that ends this process be one line on standard error.
-
-    ``twistd`` lets what `startService` raises end the process; that is how its status
-    becomes 1, its PID file goes and the parent of a daemon is told.
-    """
-    usual = sys.excepthook
-
-    def hook(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
-        if isinstance(error, ConfigurationError):
-            print(f"sessioncore: {error}", file=sys.__stderr__)
-        else:
-            usual(kind, error, traceback)
-
-    sys.excepthook = hook

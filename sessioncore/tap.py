@@ -16,14 +16,8 @@ from sessioncore.calling import CallPlan
 from sessioncore.errors import ConfigurationError, SessionCoreError
 from sessioncore.media.sources import Clip, Silence
 from sessioncore.net.addresses import parse_listen
-from sessioncore.service import (
-    UacPlan,
-    UacService,
-    UasPlan,
-    UasService,
-    end_without_traceback,
-    print_last,
-)
+from sessioncore.process import end_without_traceback, print_last
+from sessioncore.service import UacPlan, UacService, UasPlan, UasService
 from sessioncore.settings import Settings
 from sessioncore.sip.values import parse_uri
 
@@ -96,7 +90,6 @@ class Quiet(usage.Options):
 class CommonOptions(Quiet):
     """What both roles can be told."""
 
-    listen_default: ClassVar[str] = "udp:5060"
     optParameters = [
         ["rtp-ports", None, "40000-49999", "First and last port for RTP and RTCP."],
         ["media-ip", None, None, "IP that our descriptions name, where it is not the local one."],
@@ -115,15 +108,15 @@ class CommonOptions(Quiet):
         parse_listen(text)
         self["listen"].append(text)
 
-    def settings(self) -> Settings:
-        """The settings that these options ask for."""
+    def settings(self, listen: str) -> Settings:
+        """The settings that these options ask for; ``listen`` is for want of --listen."""
         ports = _RANGE(self["rtp-ports"])
         if ports is None:
             raise usage.UsageError(
                 f"--rtp-ports: {self['rtp-ports']!r} is no range; write e.g. 40000-49999"
             )
         return Settings(
-            listen=tuple(self["listen"]) or (self.listen_default,),
+            listen=tuple(self["listen"]) or (listen,),
             rtp_ports=(int(ports[1]), int(ports[2])),
             media_ip=self["media-ip"],
             advertise=self["advertise"],
@@ -161,7 +154,7 @@ class AnswerOptions(CommonOptions):
             plan = evolve(plan, after=seconds("answer-after", self["answer-after"]))
         if self["record-dir"] is not None:
             plan = evolve(plan, record_dir=self._record_dir())
-        return UasPlan(self.settings(), plan, self.events())
+        return UasPlan(self.settings("udp:5060"), plan, self.events())
 
     def _record_dir(self) -> str:
         path = Path(self["record-dir"]).absolute()
@@ -202,7 +195,7 @@ class CallOptions(CommonOptions):
             calls=len(uris) if self["calls"] is None else whole("calls", self["calls"]),
             rate=rate,
         )
-        return UacPlan(self.settings(), calls, self.events())
+        return UacPlan(self.settings("udp:0"), calls, self.events())
 
     def _duration(self, source: object) -> float | None:
         if self["duration"] is not None:
@@ -251,7 +244,6 @@ class Options(AnswerOptions, CallOptions):
                 "--role=uac needs someone to call; write e.g. --call sip:bob@192.0.2.1"
             )
         else:
-            self.listen_default = "udp:0"  # type: ignore[misc]
             self.plan = self.uac_plan((self["call"],))
 
 

@@ -38,8 +38,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "uas": MANAGER,
     "answers": MANAGER,
     "calling": MANAGER | WATCHERS,
-    "service": DAEMON | {"service"},
-    "tap": DAEMON | {"service"},
+    "process": FOUNDATION | WATCHERS,
+    "service": DAEMON | {"process"},
+    "tap": DAEMON | {"process", "service"},
     # Draws every table there is.
     "diagrams": FOUNDATION,
     "walk": DAEMON,

@@ -6,7 +6,6 @@ import gc
 import json
 import os
 import resource
-import sys
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,7 +21,6 @@ from sessioncore.service import (
     UacService,
     UasPlan,
     UasService,
-    end_without_traceback,
 )
 from sessioncore.settings import Settings
 from sessioncore.testing.network import FakeNetwork
@@ -198,13 +196,3 @@ class StartTests(ServiceTestCase):
         self.network.advance(61)
         self.assertEqual(len(collected), 1)
         self.stop(uas)
-
-
-class HookTests(SynchronousTestCase):
-    def test_only_configuration_errors_lose_their_traceback(self) -> None:
-        usual: list[Any] = []
-        self.patch(sys, "excepthook", lambda *args: usual.append(args))
-        end_without_traceback()
-        other = RuntimeError("a bug")
-        sys.excepthook(RuntimeError, other, None)
-        self.assertEqual(usual, [(RuntimeError, other, None)])

@@ -1,0 +1,61 @@
+"""What only the owner of a process may do to it; a library never does."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import sys
+from typing import IO, Any
+
+from sessioncore.errors import ConfigurationError
+from sessioncore.outcome import Outcome
+
+__all__ = ["end_without_traceback", "print_last", "tune_collector"]
+
+
+def tune_collector() -> None:
+    """Take what is loaded out of the collector's sight and let it run seldom.
+
+    A finished call leaves no cycles; the default thresholds only cost pauses.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 1000)
+
+
+def print_last(outcome: Outcome, interrupted: bool) -> None:
+    """Print the outcome after everything ``twistd`` itself has to say.
+
+    A process that was sent a signal is ended by it without coming to `atexit`.
+    """
+    if interrupted:
+        _to_stdout(f"{outcome}\n")
+    else:
+        atexit.register(_to_stdout, f"{outcome}\n")
+
+
+def _to_stdout(text: str) -> None:
+    stdout: IO[str] | None = sys.__stdout__
+    try:
+        if stdout is not None:
+            stdout.write(text)
+            stdout.flush()
+    except (OSError, ValueError):
+        pass
+
+
+def end_without_traceback() -> None:
+    """Let a `ConfigurationError` that ends this process be one line on standard error.
+
+    ``twistd`` lets what `startService` raises end the process; that is how its status
+    becomes 1, its PID file goes and the parent of a daemon is told.
+    """
+    usual = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
+        if isinstance(error, ConfigurationError):
+            print(f"sessioncore: {error}", file=sys.__stderr__)
+        else:
+            usual(kind, error, traceback)
+
+    sys.excepthook = hook

@@ -170,8 +170,6 @@ class SessionCoordinator:
             tx.respond(refusal.status, headers=refusal.headers, now=now)
         elif leg is not None:
             self._within_dialog(leg, tx, now)
-        elif request.method == b"BYE":
-            self._no_dialog(tx, now)
         elif self.closing or len(self.legs) >= self.settings.max_calls:
             self.refuse_busy(tx, now)
         elif request.method == b"INVITE":

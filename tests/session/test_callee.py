@@ -8,7 +8,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from sessioncore import events
-from sessioncore.errors import CallFailed, CallOver, ConfigurationError
+from sessioncore.errors import CallFailed, CallOver, ConfigurationError, MediaFileError
+from sessioncore.media.sinks import Deliver, Discard
+from sessioncore.media.sources import Clip, Silence, Tone
+from sessioncore.media.statistics import MediaEvent
 from sessioncore.session.session import SessionState
 from sessioncore.testing import messages
 from sessioncore.vocabulary import Direction, EndedBy, MediaState
@@ -175,6 +178,57 @@ class AnsweringTests(CalleeScene):
         self.invited()
         self.run_for(125)
         self.assertEqual(self.them.lines(), ["180 INVITE"] * 3)
+
+    def test_source_and_sink_given_with_the_answer(self) -> None:
+        heard: list[Any] = []
+        self.decisions = lambda call: call.answer(Tone(), Deliver(heard.append))
+        self.caller.established(self)
+        self.send_rtp()
+        self.assertGreater(len(heard), 3)
+        self.assertNotEqual(self.media.heard[0][1][12:], b"\xff" * 160)
+        self.media.take()
+        self.us.call_in.set_source(Silence())
+        self.us.call_in.set_sink(Discard())
+        self.run_for(0.1)
+        self.assertEqual(self.media.take()[-1][12:], b"\xff" * 160)
+
+    def test_a_source_that_cannot_be_played_is_the_applications_fault(self) -> None:
+        async def decide(call: Any) -> None:
+            await call.answer(Clip.from_file("/nonexistent.wav"))
+
+        self.decisions = decide
+        self.caller.invite()
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["500 INVITE"])
+        self.assertTrue(self.flushLoggedErrors(MediaFileError))
+
+    def test_a_key_is_told_once(self) -> None:
+        self.caller.established(self)
+        self.send_rtp(5)
+        local = self.us.call_in.local_rtp
+        for number in range(6):
+            ended = 0x80 if number >= 3 else 0
+            header = b"\x80\x65" + (5 + number).to_bytes(2, "big") + (800).to_bytes(4, "big")
+            event = bytes([7, ended | 10]) + (160 * (min(number, 3) + 1)).to_bytes(2, "big")
+            self.media.send(header + b"abcd" + event, local)
+            self.run_for(0.02)
+        self.run_for(1)
+        digit = self.us.event("DigitReceived")
+        self.assertEqual((digit.digit, digit.duration), ("7", 80))
+
+    def test_what_the_plane_reports(self) -> None:
+        self.caller.established(self)
+        coordinator: Any = self.us.manager._coordinator
+        stream = coordinator.legs[self.us.call_in.session].media.stream
+        self.us.forget()
+        coordinator.media_event(stream, MediaEvent.REFUSED, "port closed", 5)
+        self.assertEqual(self.us.event("MediaPathProblem").text, "port closed")
+        for kind in (MediaEvent.LATCHED, MediaEvent.SOURCE_ENDED, MediaEvent.SINK_FAILED):
+            coordinator.media_event(stream, kind, None, 5)
+        coordinator.media_event(stream, MediaEvent.SINK_FAILED, "disk full", 5)
+        stream.owner = None
+        coordinator.media_event(stream, MediaEvent.REFUSED, "port closed", 5)
+        self.assertEqual(self.us.names(), ["MediaPathProblem"])
 
     def test_contact_is_an_address_the_peer_can_reach(self) -> None:
         self.caller.established(self)
@@ -348,6 +402,21 @@ class RefusingTests(CalleeScene):
         self.caller.send(messages.ack(self.caller.who, to=self.them.last(b"SIP/2.0 480")))
         self.run_for(10)
         self.assertEqual(self.them.lines(), [])
+
+    def test_out_of_service(self) -> None:
+        self.decisions = lambda call: call.reject(503)
+        answered = self.refused()
+        self.assertEqual(answered.status, 503)
+        self.assertEqual(messages.header(answered.raw, "Retry-After"), "10")
+
+    def test_a_fault_of_ours_leaves_nothing_behind(self) -> None:
+        plane = self.us.manager.plane
+        opening = plane.open
+        plane.open = lambda *given: 1 // 0  # type: ignore[method-assign,assignment,return-value]
+        self.assertEqual(self.refused().status, 500)
+        plane.open = opening  # type: ignore[method-assign]
+        self.assertTidy(self.us)
+        self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
 
     def test_redirect(self) -> None:
         self.decisions = lambda call: call.redirect("sip:carol@192.0.2.7")

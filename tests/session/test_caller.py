@@ -653,6 +653,25 @@ class ForkTests(CallerScene):
         self.reply(200, sdp=True, to_tag="two")
         self.assertEqual(self.them.lines(), ["ACK", "BYE"])
 
+    def test_another_answers_before_our_ack_has_left(self) -> None:
+        self.network.names.silent.add("slow.example.com")
+        self.calling()
+        slow = [("Contact", "<sip:bob@slow.example.com:5060>")]
+        for _ in range(2):
+            self.reply(200, sdp=True, to_tag="one", headers=slow)
+        self.assertEqual(self.them.lines(), ["INVITE"])
+        self.reply(200, sdp=True, to_tag="two")
+        self.assertEqual(self.them.lines(), ["ACK", "BYE"])
+        self.assertEqual(parsed(self.them.last(b"BYE")).to_tag, b"two")
+
+    def test_another_that_cannot_be_reached(self) -> None:
+        self.calling()
+        self.reply(200, sdp=True, to_tag="one")
+        for contact in ("<sip:bob@nowhere.example.com:5060>", "<sip:bob@[2001:db8::9]>"):
+            self.reply(200, sdp=True, to_tag=contact[-6:-2], headers=[("Contact", contact)])
+        self.run_for(1)
+        self.assertEqual(self.them.lines(), ["INVITE", "ACK"])
+
     def test_no_end_of_forks(self) -> None:
         self.calling()
         for number in range(40):

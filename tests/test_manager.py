@@ -1,0 +1,155 @@
+"""The embedding API: starting, what may be given and replaced, what is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zope.interface import implementer
+
+from sessioncore.errors import ConfigurationError
+from sessioncore.events import Event
+from sessioncore.interfaces import ICallHandler, IEventSink
+from sessioncore.manager import SessionManager
+from sessioncore.net.clockwork import ReactorClockwork
+from sessioncore.session.call import Call
+from sessioncore.settings import Settings
+from sessioncore.testing.network import FakeNetwork
+from tests.session.scene import A, B, Scene, answer
+
+
+@implementer(ICallHandler)
+class Handler:
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+
+    def incoming_call(self, call: Call) -> Any:
+        self.calls.append(call)
+        return call.answer()
+
+
+@implementer(IEventSink)
+class Sink:
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def event(self, event: Event) -> None:
+        self.names.append(event.name)
+
+
+class ManagerTests(Scene):
+    def manager(self, address: str, *listen: str, **given: Any) -> SessionManager:
+        settings = Settings(listen=listen or ("udp:5060",))
+        manager = SessionManager(self.network.host(address), settings, **given)
+        self.addCleanup(manager.stop, 0.0)
+        return manager
+
+    def test_objects_in_place_of_functions(self) -> None:
+        handler, sink = Handler(), Sink()
+        callee = self.manager(B, on_incoming=handler)
+        callee.start()
+        callee.add_event_sink(sink)
+        caller = self.manager(A)
+        caller.start()
+        call = caller.call(f"sip:bob@{B}")
+        self.run_for(0.1)
+        self.assertEqual(len(handler.calls), 1)
+        self.assertEqual(sink.names[0], "IncomingCall")
+        callee.remove_event_sink(sink)
+        told = len(sink.names)
+        call.hang_up()
+        self.run_for(0.1)
+        self.assertEqual(len(sink.names), told)
+
+    def test_calls_before_the_start_fail(self) -> None:
+        manager = self.manager(A)
+        call = manager.call(f"sip:bob@{B}")
+        assert call.end_reason is not None
+        self.assertIn("no socket of ours", call.end_reason.text)
+
+    def test_addresses(self) -> None:
+        manager = self.manager(A, "udp:0", f"udp:5062:interface={A}")
+        self.assertEqual(manager.local_addresses, [])
+        self.successResultOf(manager.start())
+        self.successResultOf(manager.start())
+        (_, free), named = manager.local_addresses
+        self.assertGreater(free, 0)
+        self.assertEqual(named, (A, 5062))
+
+    def test_wrong_settings(self) -> None:
+        for listen in ("tcp:5060", "udp:x", "udp:5060:interface=example.com"):
+            self.assertRaises(ConfigurationError, self.manager, A, listen)
+
+    def test_an_interface_of_another_host(self) -> None:
+        manager = self.manager(A, "udp:5060:interface=192.0.2.77")
+        failure = self.failureResultOf(manager.start(), ConfigurationError)
+        self.assertIn("192.0.2.77", str(failure.value))
+        self.assertFalse(manager.running)
+        self.assertEqual(self.network.clock.getDelayedCalls(), [])
+
+    def test_a_clockwork_of_the_applications_own_is_left_running(self) -> None:
+        clockwork = ReactorClockwork(self.network.clock)
+        manager = self.manager(A, clockwork=clockwork)
+        manager.start()
+        manager.stop(0.0)
+        self.run_for(0.1)
+        self.assertTrue(clockwork.running)
+
+    def test_services_are_found_by_name(self) -> None:
+        """SRV with weights: chance is drawn from what was injected."""
+        for name in ("one", "two"):
+            self.network.names.add_service("_sip._udp.example.com", name, 5060, weight=10)
+            self.network.names.add(name, B)
+        callee = self.party(B, answer)
+        caller = self.manager(A)
+        caller.start()
+        caller.call("sip:bob@example.com")
+        self.run_for(0.1)
+        self.assertEqual(len(callee.incoming), 1)
+
+    def test_the_ticks_stop_with_the_last_stream(self) -> None:
+        caller, _ = self.pair()
+        call = caller.call()
+        self.run_for(1)
+        call.hang_up()
+        self.run_for(0.1)
+        before = caller.manager.statistics().media["ticks"]
+        self.run_for(5)
+        self.assertEqual(caller.manager.statistics().media["ticks"], before)
+        caller.call()
+        self.run_for(1)
+        self.assertGreater(caller.manager.statistics().media["ticks"], before + 100)
+
+
+class ReplayTests(Scene):
+    def test_a_call_replays_byte_for_byte(self) -> None:
+        def captured() -> list[bytes]:
+            network = FakeNetwork(seed=3)
+            drawn = iter(range(100_000))
+
+            def random_bytes(count: int) -> bytes:
+                return (
+                    (next(drawn) * 2_654_435_761 % (1 << 64))
+                    .to_bytes(8, "big")
+                    .rjust(count)[-count:]
+                )
+
+            managers = []
+            for address, handler in ((A, None), (B, answer)):
+                manager = SessionManager(
+                    network.host(address), on_incoming=handler, random_bytes=random_bytes
+                )
+                manager.start()
+                managers.append(manager)
+            call = managers[0].call(f"sip:bob@{B}")
+            network.advance(1)
+            call.hang_up()
+            network.advance(0.1)
+            for manager in managers:
+                manager.stop(0.0)
+            network.advance(0.1)
+            # RTCP carries the time of day.
+            return [each.data for each in network.captured if not 200 <= each.data[1] <= 207]
+
+        first, second = captured(), captured()
+        self.assertGreater(len(first), 90)
+        self.assertEqual(first, second)

@@ -268,22 +268,22 @@ class Callee:
         self._unacknowledged[source] = self._unacknowledged.get(source, 0) + 1
 
     def _stop_waiting(self, leg: Leg) -> None:
-        """The ACK came, will not come, or no longer matters."""
+        """The ACK came, will not come, or no longer matters: nor does the transaction."""
         waiting, leg.unacknowledged = leg.unacknowledged, None
         if waiting is None:
             return
         waiting.acknowledged()
         assert leg.server is not None
-        source = leg.server.source[0]
+        source, leg.server = leg.server.source[0], None
         self._unacknowledged[source] -= 1
         if not self._unacknowledged[source]:
             del self._unacknowledged[source]
 
     def ended(self, leg: Leg) -> None:
         """The leg is over: nothing is waited for any more."""
-        self._stop_waiting(leg)
         if leg.server is not None:
             self._unanswered.pop(leg.server.key, None)
+        self._stop_waiting(leg)
 
     def acknowledged(self, leg: Leg, request: Request, now: int) -> None:
         """The ACK of a 2xx of ours; it plays a part in media only with a late offer."""

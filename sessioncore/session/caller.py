@@ -316,6 +316,8 @@ class Caller:
         self._all.layer.acknowledge(
             tx, ack, response, destination, self._all.now(), heir=leg.other_forks
         )
+        # A held call needs none of this any more.
+        leg.invite = leg.client = leg.other_forks = None
         return not leg.over
 
     def _take_answer(self, leg: Leg, response: Response) -> EndReason | None:

@@ -120,7 +120,7 @@ class SessionCoordinator:
         self.legs: dict[str, Leg] = {}
         self.flows: list[Flow] = []
         self.closing = False
-        self.media = MediaSessionController(plane, nat=settings.nat)
+        self.media = MediaSessionController(plane, nat=settings.nat, codecs=settings.codec_list)
         self.layer = TransactionLayer(
             self,
             deadlines,

@@ -14,7 +14,13 @@ from sessioncore.session.media_state import (
     Silenced,
     StreamClosed,
 )
-from sessioncore.vocabulary import Address, MediaState, NegotiatedMedia
+from sessioncore.vocabulary import (
+    COMFORT_NOISE,
+    Address,
+    Codec,
+    MediaState,
+    NegotiatedMedia,
+)
 
 __all__ = ["MediaSessionController", "SessionMedia"]
 
@@ -109,9 +115,13 @@ class _HasMedia(Protocol):
 class MediaSessionController:
     """Opens, establishes and closes the media of sessions; the same calls for both roles."""
 
-    def __init__(self, plane: MediaPlane, *, nat: bool | None = None) -> None:
+    def __init__(
+        self, plane: MediaPlane, *, nat: bool | None = None, codecs: tuple[Codec, ...] = ()
+    ) -> None:
         self.plane = plane
         self._nat = nat
+        # Played before there is an agreement: what we offer, by the numbers we offer it with.
+        self._early = tuple((each.payload_type, each) for each in (*codecs, COMFORT_NOISE))
 
     def open(self, session: _HasMedia, local_ip: str, now: int) -> Address:
         """Lease ports and open a row for receiving; returns where RTP will arrive.
@@ -131,7 +141,7 @@ class MediaSessionController:
     def expect_early(self, session: _HasMedia, ip: str) -> None:
         """Play what comes from ``ip`` even before there is an agreement (RFC 3264 section 5.1)."""
         if session.media.stream is not None:
-            session.media.stream.expect_early(ip)
+            session.media.stream.expect_early(ip, self._early)
 
     def establish_media_flow(
         self, session: _HasMedia, remote_address: Address | None, now: int

@@ -22,6 +22,8 @@ from sessioncore.session.media_state import (
     StreamClosed,
 )
 from sessioncore.vocabulary import (
+    COMFORT_NOISE,
+    L16,
     PCMU,
     Address,
     Direction,
@@ -123,7 +125,11 @@ class ControllerTests(SynchronousTestCase):
     def setUp(self) -> None:
         plane = FakePlane()
         self.stream = plane.stream
-        self.control = MediaSessionController(plane, nat=True)  # type: ignore[arg-type]
+        self.control = MediaSessionController(
+            plane,  # type: ignore[arg-type]
+            nat=True,
+            codecs=(L16, PCMU),
+        )
         self.session = FakeSession()
         self.media = self.session.media
 
@@ -246,7 +252,7 @@ class ControllerTests(SynchronousTestCase):
                 ("prove_path",),
                 ("start_transmission", 5, True),
                 ("stop_transmission",),
-                ("expect_early", "192.0.2.3"),
+                ("expect_early", "192.0.2.3", ((96, L16), (0, PCMU), (13, COMFORT_NOISE))),
             ],
         )
 

@@ -210,6 +210,7 @@ class Measured:
         self.clockwork.lateness.reset()
         self.missed = self.clockwork.missed
         self.received = self.plane.statistics.packets_received
+        self.faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         self.cpu = os.times()
         self.at = time.monotonic()
 
@@ -217,6 +218,7 @@ class Measured:
         used, seconds = os.times(), time.monotonic() - self.at
         user, system = used.user - self.cpu.user, used.system - self.cpu.system
         cpu = user + system
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - self.faults
         if self.profile is not None:
             self.profile[0].disable()
             self.profile[0].dump_stats(self.profile[1])
@@ -232,6 +234,7 @@ class Measured:
             "calls_per_core": carried * seconds / cpu,
             "lateness_p50_ms": lateness.percentile(50) / 1e6,
             "lateness_p99_ms": lateness.percentile(99) / 1e6,
+            "page_faults": faults,
             "missed_ticks": self.clockwork.missed - self.missed,
             "received_percent": 100 * carried / self.calls,
         }

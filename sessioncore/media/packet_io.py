@@ -33,6 +33,8 @@ class Round(NamedTuple):
     rows: npt.NDArray[np.int64]
     packets: npt.NDArray[np.uint8]
     lengths: npt.NDArray[np.int64]
+    full: bool = False
+    """The round held no more; others wait that would have belonged to it."""
 
 
 class Stray(NamedTuple):

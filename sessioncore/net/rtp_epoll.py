@@ -15,7 +15,6 @@ import socket
 import struct
 from collections.abc import Sequence
 from errno import ECONNREFUSED
-from operator import call
 from typing import Any, Final
 
 import numpy as np
@@ -93,7 +92,7 @@ class _Pair:
         number = self.rtp.getsockname()[1]
         self.local: Address = (local_ip, number)
         self.local_rtcp: Address = (local_ip, number + 1)
-        self.handle = self.rtp.fileno()
+        self.handle = self.rtp
         self.row = -1
         self.pool: PortPool[_Pair]
         self._latched = False
@@ -239,7 +238,7 @@ class EpollPacketIO:
         receivers = self._receivers
         fds = [fd for fd, _ in ready]
         lengths: list[int] = []
-        reading = map(call, [receivers[fd] for fd in fds], self._views)
+        reading = map(socket.socket.recv_into, [receivers[fd] for fd in fds], self._views)
         while len(lengths) < len(fds):
             try:
                 # Runs in C; after an error it goes on with the next socket.
@@ -252,8 +251,8 @@ class EpollPacketIO:
         packets = self._packets[: len(fds), :PACKET_WIDTH]
         good = sizes >= 0
         if good.all():
-            return Round(rows, packets, sizes)
-        return Round(rows[good], packets[good], sizes[good])
+            return Round(rows, packets, sizes, len(fds) == _ROUND)
+        return Round(rows[good], packets[good], sizes[good], len(fds) == _ROUND)
 
     def _read_failed(self, fd: int, error: OSError) -> None:
         if error.errno == ECONNREFUSED:
@@ -278,10 +277,10 @@ class EpollPacketIO:
         strays, self._strays = self._strays, []
         return strays
 
-    def send(self, handles: Sequence[int], packets: Sequence[memoryview]) -> list[int]:
+    def send(self, handles: Sequence[socket.socket], packets: Sequence[memoryview]) -> list[int]:
         """Send one packet for each handle; returns the positions that failed, in order."""
         sent: list[int] = []
-        sending = map(os.write, handles, packets)
+        sending = map(socket.socket.send, handles, packets)
         failed = []
         while len(sent) < len(handles):
             try:
@@ -290,7 +289,7 @@ class EpollPacketIO:
                 at = len(sent)
                 sent.append(-1)
                 failed.append(at)
-                self._read_failed(handles[at], error)
+                self._read_failed(handles[at].fileno(), error)
         return failed
 
     def failures(self) -> list[Failure]:
@@ -331,7 +330,7 @@ class EpollPacketIO:
             more = fd + 1
             self._receivers.extend([None] * more)
             self._row_of = np.concatenate([self._row_of, np.zeros(more, np.int64)])
-        self._receivers[fd] = sock.recv_into
+        self._receivers[fd] = sock
         self._row_of[fd] = pair.row
         self._pair_of[fd] = pair
         self._hot.register(fd, select.EPOLLIN)

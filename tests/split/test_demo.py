@@ -1,0 +1,49 @@
+"""The demo: what it shows and leaves, and that it tells a call that was not heard."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+from tests.split.processes import ROOT, ProcessTestCase
+from tests.test_tools import tool
+
+LADDER = """\
+[UAC] Event: CallInitiated, Media State: Negotiating
+[UAS] Event: IncomingCall, Media State: Negotiating
+[UAS] Event: CallAnswered, Media State: Ready
+[UAC] Event: CallAnswered, Media State: Ready
+[UAC] Event: AckSent, Media State: Established
+[UAS] Event: AckReceived, Media State: """
+
+
+class DemoTests(ProcessTestCase):
+    def test_demo(self) -> None:
+        demo = self.start(ROOT / "tools" / "demo.py", "--seconds=1.5", "--output=out")
+        self.assertEqual(demo.wait(60), 0, demo.output)
+        self.assertEqual(demo.lines[-1], "Both directions were heard.")
+        place = 0
+        for line in LADDER.splitlines():
+            place = demo.output.find(line, place)
+            self.assertGreaterEqual(place, 0, f"{line}\n{demo.output}")
+        self.assertIn("UAC heard no", demo.output)
+        self.assertIn("UAS heard yes, -16.0 dBov", demo.output)
+        out = self.folder / "out"
+        names = {path.name for path in out.iterdir() if path.is_file()}
+        self.assertEqual(
+            names,
+            {"uac.wav", "uas.wav", "uac.events.jsonl", "uas.events.jsonl", "spectrogram.png"},
+        )
+        self.assertTrue((out / "spectrogram.png").read_bytes().startswith(b"\x89PNG"))
+        self.swapped()
+
+    def swapped(self) -> None:
+        """Each side hearing itself is not a call."""
+        folder = self.folder / "out"
+        (folder / "uac.wav").rename(folder / "x.wav")
+        (folder / "uas.wav").rename(folder / "uac.wav")
+        (folder / "x.wav").rename(folder / "uas.wav")
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
+            self.assertFalse(tool("demo").judge(folder))
+        self.assertEqual(shown.getvalue().count("WRONG"), 4)

@@ -1,0 +1,96 @@
+"""Two user agents that call each other in memory: the shortest way to test an application.
+
+with LegPair(seed=7) as pair:
+    call = pair.connect(source=Tone((440.0,)), answer=lambda call: my_bot(call))
+    pair.advance(2.0)
+    assert call.media_state is MediaState.ACTIVE
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from sessioncore.events import Event
+from sessioncore.manager import SessionManager
+from sessioncore.session.call import Call
+from sessioncore.settings import Settings
+from sessioncore.testing.network import FakeNetwork
+
+__all__ = ["LegPair"]
+
+_CALLER, _CALLEE = "192.0.2.1", "192.0.2.2"
+
+
+class LegPair:
+    """A caller and a callee, each with a manager of its own, on one `FakeNetwork`.
+
+    ``caller`` and ``callee`` are the `SessionManager`s, ``events`` the events of both in order,
+    ``legs`` the callee's calls as they came.  ``settings`` are for both sides, but for where
+    they listen.  As a context manager it closes itself, and an error carries the seed.
+    """
+
+    def __init__(
+        self, *, seed: int = 0, network: FakeNetwork | None = None, **settings: Any
+    ) -> None:
+        self.network = network or FakeNetwork(seed)
+        self.events: list[Event] = []
+        self.legs: list[Call] = []
+        self._answer: Callable[[Call], Any] = Call.answer
+        self.caller = self._manager(_CALLER, settings)
+        self.callee = self._manager(_CALLEE, settings)
+
+    def _manager(self, address: str, settings: dict[str, Any]) -> SessionManager:
+        listening = Settings(listen=(f"udp:5060:interface={address}",), **settings)
+        manager = SessionManager(self.network.host(address), listening, on_incoming=self._incoming)
+        manager.add_event_sink(self.events.append)
+        self._result(manager.start())
+        return manager
+
+    def _incoming(self, call: Call) -> Any:
+        self.legs.append(call)
+        return self._answer(call)
+
+    def connect(
+        self,
+        *,
+        answer: Callable[[Call], Any] = Call.answer,
+        user: str = "callee",
+        **given: Any,
+    ) -> Call:
+        """Have the caller call the callee; ``answer`` is what the callee does with its leg.
+
+        ``given`` is for `SessionManager.call`.  Nothing has been delivered yet: `advance`.
+        """
+        self._answer = answer
+        return self.caller.call(f"sip:{user}@{_CALLEE}", **given)
+
+    def advance(self, seconds: float) -> None:
+        """Let virtual time pass."""
+        self.network.advance(seconds)
+
+    def close(self, grace: float = 4.0) -> int:
+        """End all calls and both managers; returns how many calls had to be given up."""
+        stopping = [manager.stop(grace) for manager in (self.caller, self.callee)]
+        self.network.run_until(lambda: all(each.called for each in stopping), within=grace + 1.0)
+        return sum(self._result(each) for each in stopping)
+
+    def __enter__(self) -> LegPair:
+        self.network.__enter__()
+        return self
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        if error is None:
+            self.close()
+        self.network.__exit__(kind, error, traceback)
+
+    @staticmethod
+    def _result(fired: Deferred[Any]) -> Any:
+        outcome: list[Any] = []
+        failed: list[Any] = []
+        fired.addCallbacks(outcome.append, failed.append)
+        if failed:
+            failed[0].raiseException()
+        return outcome[0]

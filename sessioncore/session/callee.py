@@ -1,4 +1,4 @@
-"""The UAS path of a call: INVITE read, application asked, 200 written, ACK read.
+"""The UAS path of a call: INVITE read, application asked, 200 written; its ACK is in `acks`.
 
 Also the later INVITEs of a dialog, which either role can be the callee of.
 """
@@ -6,7 +6,7 @@ Also the later INVITEs of a dialog, which either role can be the callee of.
 from __future__ import annotations
 
 from inspect import iscoroutine
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -32,11 +32,9 @@ from sessioncore.session.capabilities import (
     description_in,
 )
 from sessioncore.session.leg import Leg
-from sessioncore.session.media_state import OfferPending, OfferWithdrawn
+from sessioncore.session.media_state import OfferPending
 from sessioncore.session.reasons import ended_by_peer, local_reason
 from sessioncore.session.session import (
-    AckMissing,
-    AckRead,
     AnswerWritten,
     CancelRead,
     GiveUp,
@@ -45,7 +43,7 @@ from sessioncore.session.session import (
     Refuse,
     SessionState,
 )
-from sessioncore.session.unacknowledged import UnacknowledgedSuccess
+from sessioncore.session.targets import contact_towards
 from sessioncore.sip.dialog import Dialog
 from sessioncore.sip.message import Request
 from sessioncore.sip.transaction import ServerTransaction
@@ -57,8 +55,6 @@ if TYPE_CHECKING:
 __all__ = ["Callee"]
 
 _log = Logger(namespace="sessioncore.session.callee")
-_MOST_UNACKNOWLEDGED: Final = 500
-"""Calls per source IP that wait for their ACK: each may send RTP to wherever its offer said."""
 
 
 class Callee:
@@ -67,14 +63,12 @@ class Callee:
     def __init__(self, coordinator: SessionCoordinator) -> None:
         self._all = coordinator
         self._unanswered: dict[bytes, Leg] = {}
-        # By source IP: our 2xx that wait for their ACK.
-        self._unacknowledged: dict[str, int] = {}
 
     # ------------------------------------------------------------------ an INVITE begins a call
 
     def invited(self, tx: ServerTransaction, now: int) -> None:
         """Refuse what must be refused, else ask the application (the walk, rows 4 to 6)."""
-        if self._unacknowledged.get(tx.source[0], 0) >= _MOST_UNACKNOWLEDGED:
+        if self._all.acks.too_many(tx.source[0]):
             self._all.refuse_busy(tx, now)
             return
         leg = self._all.new_leg(SessionRole.UAS, tx.request.call_id)
@@ -99,7 +93,7 @@ class Callee:
         leg.server = tx
         leg.flow = tx.flow
         leg.media.signalling_host = tx.source[0]
-        leg.contact = self._all.contact(tx.flow, tx.source[0])
+        leg.contact = contact_towards(tx.flow, tx.source[0])
         self._all.join(leg, Dialog.from_request(request, leg.local_tag))
         leg.local_uri, leg.remote_uri = str(request.to.uri), str(request.from_.uri)
         offer = description_in(request)
@@ -175,7 +169,7 @@ class Callee:
         self._all.emit(leg, events.CallAccepted, now)
         self._undecided(leg)  # an application that was told of it may have ended the call
         agreement = self._describe(leg)
-        self._await_ack(leg, tx, now)
+        self._all.acks.expect(leg, tx, now)
         self._respond(leg, tx, 200, now)
         if leg.over:
             assert leg.reason is not None
@@ -254,70 +248,10 @@ class Callee:
             record_route=True,
         )
 
-    # ------------------------------------------------------------------ the ACK
-
-    def _await_ack(self, leg: Leg, tx: ServerTransaction, now: int) -> None:
-        def missing(at: int) -> None:
-            self._stop_waiting(leg)
-            leg.feed(AckMissing(EndReason(EndedBy.TIMEOUT, "no ACK for the 200 OK", None, 102)))
-
-        leg.unacknowledged = UnacknowledgedSuccess(
-            tx, tx.request.cseq.number, self._all.deadlines, missing, now
-        )
-        source = tx.source[0]
-        self._unacknowledged[source] = self._unacknowledged.get(source, 0) + 1
-
-    def _stop_waiting(self, leg: Leg) -> None:
-        """The ACK came, will not come, or no longer matters: nor does the transaction."""
-        waiting, leg.unacknowledged = leg.unacknowledged, None
-        if waiting is None:
-            return
-        waiting.acknowledged()
-        assert leg.server is not None
-        source, leg.server = leg.server.source[0], None
-        self._unacknowledged[source] -= 1
-        if not self._unacknowledged[source]:
-            del self._unacknowledged[source]
-
     def ended(self, leg: Leg) -> None:
-        """The leg is over: nothing is waited for any more."""
+        """The leg is over: no decision about it is waited for."""
         if leg.server is not None:
             self._unanswered.pop(leg.server.key, None)
-        self._stop_waiting(leg)
-
-    def acknowledged(self, leg: Leg, request: Request, now: int) -> None:
-        """The ACK of a 2xx of ours; it plays a part in media only with a late offer."""
-        waiting = leg.unacknowledged
-        if waiting is None or waiting.cseq != request.cseq.number:
-            self._all.counters.stray_acks += 1
-            return
-        self._stop_waiting(leg)
-        first = leg.state in (SessionState.ANSWERED, SessionState.LEAVING)
-        problem = self._answer_in_ack(leg, request)
-        self._all.media.prove_path(leg)
-        self._all.emit(leg, events.AckReceived, now)
-        if isinstance(problem, EndReason):
-            # The peer owes an answer and there is none to be had: RFC 3261 section 13.2.2.4.
-            leg.feed(AckRead())
-            leg.feed(HangUp(problem))
-            return
-        if problem is not None and leg.negotiation.changed:
-            leg.media.agreed(problem)
-            self._all.establish(leg, now)
-        if first:
-            self._all.emit(leg, events.DialogEstablished, now)
-        leg.feed(AckRead())
-
-    def _answer_in_ack(self, leg: Leg, request: Request) -> NegotiatedMedia | EndReason | None:
-        if leg.negotiation.state is not OfferState.OFFER_SENT:
-            return None
-        try:
-            return leg.negotiation.receive_answer(
-                description_in(request), signalling_host=leg.media.signalling_host
-            )
-        except NegotiationError as error:
-            leg.media.machine.feed(OfferWithdrawn())
-            return EndReason(EndedBy.ERROR, f"no usable answer in the ACK: {error}", None, 88)
 
     # ------------------------------------------------------------------ an INVITE within a call
 
@@ -355,7 +289,7 @@ class Callee:
         self, leg: Leg, tx: ServerTransaction, description: bytes, now: int
     ) -> None:
         leg.server, leg.local_description = tx, description
-        self._await_ack(leg, tx, now)
+        self._all.acks.expect(leg, tx, now)
         self._respond(leg, tx, 200, now)
         agreement = leg.negotiation.agreement
         if leg.negotiation.state is OfferState.AGREED and leg.negotiation.changed and agreement:

@@ -36,6 +36,7 @@ from sessioncore.session.session import (
     SessionState,
     SuccessRead,
 )
+from sessioncore.session.targets import contact_towards, flow_for
 from sessioncore.sip.dialog import Dialog
 from sessioncore.sip.matching import Flow
 from sessioncore.sip.message import Request, Response, build_request, parse_message
@@ -117,7 +118,7 @@ class Caller:
         """INVITE the next address (RFC 3263 section 4.3), or give up."""
         while leg.targets:
             target = leg.targets.pop(0)
-            flow = self._all.flow_for(target)
+            flow = flow_for(target, self._all.flows)
             if flow is not None:
                 break
         else:
@@ -135,7 +136,7 @@ class Caller:
         """Open what is needed towards one address."""
         leg.flow = flow
         leg.media.signalling_host = target[0]
-        leg.contact = self._all.contact(flow, target[0])
+        leg.contact = contact_towards(flow, target[0])
         if not leg.local_uri:
             leg.local_uri = "sip:sessioncore@" + flow.sent_by(target[0]).decode()
         if leg.media.stream is None:

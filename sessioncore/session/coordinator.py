@@ -16,14 +16,13 @@ from twisted.logger import Logger
 from sessioncore import events
 from sessioncore.deadlines import Deadlines
 from sessioncore.errors import (
-    ConfigurationError,
-    SipParseError,
     TooManyCalls,
 )
 from sessioncore.events import Event
 from sessioncore.media.statistics import MediaEvent
 from sessioncore.media.streams import MediaPlane, Stream
 from sessioncore.sdp.negotiation import MediaPolicy, OfferAnswer
+from sessioncore.session.acks import Acks
 from sessioncore.session.call import Call
 from sessioncore.session.callee import Callee
 from sessioncore.session.caller import Caller
@@ -49,6 +48,7 @@ from sessioncore.session.session import (
     SendBye,
     SendCancel,
 )
+from sessioncore.session.targets import callable_uri
 from sessioncore.session.tracing import Tracer
 from sessioncore.settings import Settings
 from sessioncore.sip.dialog import Dialog, key_of_request
@@ -56,7 +56,7 @@ from sessioncore.sip.inspection import inspect
 from sessioncore.sip.matching import TransactionLayer
 from sessioncore.sip.message import Request
 from sessioncore.sip.transaction import Flow, ServerTransaction
-from sessioncore.sip.values import Uri, parse_uri
+from sessioncore.sip.values import Uri
 from sessioncore.vocabulary import Address, EndedBy, EndReason, SessionRole
 
 __all__ = ["SessionCoordinator"]
@@ -136,6 +136,7 @@ class SessionCoordinator:
         self._named = 0
         self._idle: Deferred[None] | None = None
         self.requests = DialogRequests(self)
+        self.acks = Acks(self)
         self._callee = Callee(self)
         self._caller = Caller(self)
         self._effects: dict[type, Callable[[Leg, Any], None]] = {
@@ -210,7 +211,7 @@ class SessionCoordinator:
         if leg is None:
             self.counters.stray_acks += 1
         else:
-            self._callee.acknowledged(leg, request, now)
+            self.acks.read(leg, request, now)
 
     def cancel_received(self, tx: ServerTransaction, now: int) -> None:
         """The CANCEL of an unanswered INVITE (`TransactionUser`)."""
@@ -235,9 +236,9 @@ class SessionCoordinator:
 
         Raises `ConfigurationError` for a URI that cannot be called, `TooManyCalls`.
         """
-        uri = _callable_uri(target)
+        uri = callable_uri(target)
         if from_uri is not None:
-            _callable_uri(from_uri)
+            callable_uri(from_uri)
         if self.closing:
             raise TooManyCalls("no more calls are placed: it is shutting down")
         if len(self.legs) >= self.settings.max_calls:
@@ -415,6 +416,7 @@ class SessionCoordinator:
     def _finish(self, leg: Leg, effect: Finish) -> None:
         now = self.now()
         self._callee.ended(leg)
+        self.acks.stop_waiting(leg)
         self.media.close(leg, now)
         self.forget(leg)
         reason = leg.reason
@@ -427,42 +429,10 @@ class SessionCoordinator:
             self.emit(leg, events.CallFailed, now, reason)
         leg.call.reached_end(reason)
 
-    # ------------------------------------------------------------------ sending
+    # ------------------------------------------------------------------ waiting
 
     def start(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
         """Run a coroutine nobody waits for; what it raises is logged."""
         Deferred.fromCoroutine(work).addErrback(
             lambda failure: _log.failure("unexpected failure", failure=failure)
         )
-
-    def contact(self, flow: Flow, peer: str) -> bytes:
-        """Our Contact value towards ``peer``."""
-        return b"<sip:" + flow.sent_by(peer) + b">"
-
-    def flow_for(self, target: Address) -> Flow | None:
-        """A socket of ours that reaches the target's family; loopback only for loopback."""
-        ipv6, inside = ":" in target[0], _is_loopback(target[0])
-        fitting = [flow for flow in self.flows if (":" in flow.local[0]) is ipv6]
-        for flow in fitting:
-            if inside or not _is_loopback(flow.local[0]):
-                return flow
-        return next(iter(fitting), None)
-
-
-def _is_loopback(host: str) -> bool:
-    return host == "::1" or host.startswith("127.")
-
-
-def _callable_uri(text: str) -> Uri:
-    """Read a SIP URI that a person gave; raises `ConfigurationError`."""
-    try:
-        uri = parse_uri(text.encode("ascii"))
-    except (SipParseError, UnicodeEncodeError) as error:
-        raise ConfigurationError(
-            f"{text!r} is no SIP URI: {error}; write e.g. sip:alice@192.0.2.1:5060"
-        ) from None
-    if uri.scheme != b"sip":
-        raise ConfigurationError(f"{text!r}: only sip: URIs can be called over UDP")
-    if uri.headers:
-        raise ConfigurationError(f"{text!r}: leave out what follows the question mark")
-    return uri

@@ -145,7 +145,12 @@ class Scene(SynchronousTestCase):
         """Nothing is kept of calls that are over."""
         coordinator: Any = party.manager._coordinator
         callee = coordinator._callee
-        kept = (coordinator.legs, coordinator._dialogs, callee._unanswered, callee._unacknowledged)
+        kept = (
+            coordinator.legs,
+            coordinator._dialogs,
+            callee._unanswered,
+            coordinator.acks._waiting,
+        )
         self.assertEqual(kept, ({}, {}, {}, {}))
         self.assertFalse(party.manager.plane.active)
 

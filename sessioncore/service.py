@@ -45,7 +45,7 @@ GRACE: Final = 4.0
 COLLECT_EVERY: Final = 60 * SECOND
 """How often, in ns, the daemon looks whether it is idle enough for a full collection."""
 SPARE_DESCRIPTORS: Final = 1024
-"""Open files beyond two a call: SIP sockets, logs, recordings, ports in quarantine."""
+"""Open files beyond the RTP ports: SIP sockets, logs, recordings."""
 _log: Final = Logger(namespace="sessioncore")
 
 
@@ -142,7 +142,9 @@ class SessionService(Service):
         self._begun = True
 
     def _open(self) -> None:
-        limit = raise_descriptor_limit(2 * self.settings.max_calls + SPARE_DESCRIPTORS)
+        first, last = self.settings.rtp_ports
+        # Ports rest for a while after a call, so at a high rate all of them are open.
+        limit = raise_descriptor_limit(last - first + 1 + SPARE_DESCRIPTORS)
         if not limit.enough:
             _log.warn("{limit}", limit=limit)
         self.manager = self._make_manager()

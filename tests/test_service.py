@@ -10,10 +10,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sessioncore import service as module
 from sessioncore.answers import AnswerPlan
 from sessioncore.calling import CallPlan
 from sessioncore.errors import ConfigurationError
 from sessioncore.media.sources import Echo, Tone
+from sessioncore.net.limits import DescriptorLimit
 from sessioncore.outcome import Outcome
 from sessioncore.service import (
     SessionService,
@@ -188,6 +190,17 @@ class StartTests(ServiceTestCase):
         self.uas()
         self.assertGreater(gc.get_threshold()[0], 10_000)
         self.assertGreater(gc.get_freeze_count(), 1000)
+
+    def test_allows_for_all_rtp_ports(self) -> None:
+        wanted: list[int] = []
+
+        def raised(number: int) -> DescriptorLimit:
+            wanted.append(number)
+            return DescriptorLimit(number, number, number)
+
+        self.patch(module, "raise_descriptor_limit", raised)
+        self.uas()
+        self.assertGreater(wanted[0], 10_000)
 
     def test_collects_when_idle(self) -> None:
         uas = self.uas(AnswerPlan(source=Echo()))

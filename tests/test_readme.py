@@ -30,5 +30,5 @@ class ReadmeTests(SynchronousTestCase):
 
     def test_commands_exist(self) -> None:
         known = {row[0] for row in Command.subCommands}
-        used = set(re.findall(r"^    bin/sessioncore (\w+)", README, re.MULTILINE))
+        used = set(re.findall(r"^    sessioncore (\w+)", README, re.MULTILINE))
         self.assertEqual(used, known)

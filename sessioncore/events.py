@@ -54,7 +54,7 @@ class Event:
 
 @frozen
 class OutgoingCallPrepared(Event):
-    """UAC: the call exists, its receive row is open, nothing has been sent."""
+    """UAC: the call exists; nothing has been opened or sent for it yet."""
 
     remote_uri: str
 
@@ -83,7 +83,7 @@ class CallRinging(Event):
 
 @frozen
 class EarlyMediaStarted(Event):
-    """A description in a reliable-enough provisional agreed on media before the answer."""
+    """SDP in a provisional response agreed on media before the answer.  Once per call."""
 
 
 @frozen
@@ -138,7 +138,10 @@ class MediaStalled(Event):
 
 @frozen
 class MediaPathProblem(Event):
-    """What the network did to our media, by name, e.g. the peer's port is closed."""
+    """ICMP says that nobody listens where our RTP goes; ``text`` names that address.
+
+    At most once in 5 s.
+    """
 
     text: str
 

@@ -19,6 +19,7 @@ import numpy as np
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+import sessioncore
 from sessioncore import events
 from sessioncore.cli import Command
 from sessioncore.manager import SessionManager
@@ -30,6 +31,7 @@ from sessioncore.tap import Options
 from sessioncore.testing.network import FakeNetwork
 from sessioncore.testing.tones import listen, sine
 from sessioncore.vocabulary import MediaState, SessionRole
+from sessioncore.walk import WALK
 from tests.test_tools import tool
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -132,6 +134,19 @@ class PageTests(SynchronousTestCase):
         headings = set(re.findall(r"^### (\w+)$", text, re.MULTILINE))
         self.assertEqual(headings, set(tool("docs").event_names()) - {"Event"})
 
+    def test_every_option_is_in_the_reference(self) -> None:
+        text = (DOCS / "reference" / "options.md").read_text(encoding="utf-8")
+        kinds = [Options, *(row[2] for row in Command.subCommands)]
+        for option in {each.rstrip("=") for kind in kinds for each in kind().longOpt}:
+            if option not in ("help", "version"):
+                self.assertIn(f"- `--{option}`", text)
+
+    def test_every_public_name_is_in_the_reference(self) -> None:
+        text = "".join(path.read_text("utf-8") for path in (DOCS / "reference").glob("*.md"))
+        for public in sessioncore.__all__:
+            told = f"# {public}\n" in text or f"`{public}`" in text
+            self.assertTrue(told, public)
+
     def test_settings_and_options_that_are_named_exist(self) -> None:
         options = {each.rstrip("=") for each in Options().longOpt}
         elsewhere = {
@@ -170,9 +185,6 @@ class ReferenceStalenessTests(SynchronousTestCase):
 
 class WalkthroughTests(SynchronousTestCase):
     def test_the_package_says_the_same(self) -> None:
-        import sessioncore
-        from sessioncore.walk import WALK
-
         said = (sessioncore.__doc__ or "").splitlines()
         rows = [line.split(None, 1) for line in said if re.match(r" [1-9]  ", line)]
         self.assertEqual([int(number) for number, _ in rows], list(range(1, len(WALK) + 1)))

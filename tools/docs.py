@@ -35,7 +35,15 @@ from sessioncore.sip.matching import Counters
 from sessioncore.table import Table
 from sessioncore.testing.links import Datagram, Link
 from sessioncore.testing.network import FakeNetwork
-from sessioncore.vocabulary import EndReason, NegotiatedMedia, StreamAgreement
+from sessioncore.vocabulary import (
+    Direction,
+    EndedBy,
+    EndReason,
+    MediaState,
+    NegotiatedMedia,
+    SessionRole,
+    StreamAgreement,
+)
 from sessioncore.walk import WALK, Walk
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -78,13 +86,20 @@ def paragraph(text: str) -> str:
     )
 
 
+def class_source(kind: Any) -> ast.ClassDef:
+    """The syntax tree of a class, or of a zope interface, which `inspect` does not know."""
+    tree = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
+    (found,) = (
+        node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__
+    )
+    return found
+
+
 def field_notes(kind: type) -> dict[str, str]:
     """The strings that stand below the fields of a class, by field."""
-    (body,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    assert isinstance(body, ast.ClassDef)
     notes: dict[str, str] = {}
     name = ""
-    for statement in body.body:
+    for statement in class_source(kind).body:
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             name = statement.target.id
         elif name and isinstance(statement, ast.Expr):
@@ -179,8 +194,10 @@ def error_tree(kind: type[Exception] = errors.SessionCoreError, depth: int = 0) 
     """The tree below one error: status it answers with, and what it means."""
     status = getattr(kind, "status", None)
     head = f"`{kind.__name__}`" + ("" if status is None else f" ({status})")
+    if kind.__module__ != errors.__name__:
+        head += f" of `{kind.__module__}`"
     lines = [bullet(head, prose(kind.__doc__), "  " * depth)]
-    below = [each for each in kind.__subclasses__() if each.__module__ == errors.__name__]
+    below = [each for each in kind.__subclasses__() if each.__module__.startswith("sessioncore.")]
     for child in sorted(below, key=lambda each: each.__name__):
         lines.append(error_tree(child, depth + 1))
     return "\n".join(lines)
@@ -196,7 +213,53 @@ def value_reference() -> str:
     parts = []
     for kind in (EndReason, NegotiatedMedia, StreamAgreement):
         parts += [f"### {kind.__name__}", "", paragraph(prose(kind.__doc__)), "", *fields(kind), ""]
+    for words in (SessionRole, MediaState, Direction, EndedBy):
+        parts += [f"### {words.__name__}", "", paragraph(prose(words.__doc__)), ""]
+        parts += [bullet(f"`{each.name}`", f"printed `{each}`") for each in words] + [""]
     return "\n".join(parts)
+
+
+def _signature(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """``name(arguments)`` without self, annotations as they are written."""
+    arguments = re.sub(r"^(self|cls)(, )?", "", ast.unparse(function.args))
+    return f"{function.name}({arguments})"
+
+
+def _members(kind: Any) -> Iterator[str]:
+    """A list entry per public method and property of a class, in the order of its source."""
+    for each in class_source(kind).body:
+        text = ast.get_docstring(each) if isinstance(each, ast.FunctionDef) else None
+        if not isinstance(each, ast.FunctionDef) or text is None or each.name.startswith("_"):
+            continue
+        if each.name.startswith("reached_") or each.name == "bind":
+            continue  # the coordinator's side of a `Call`, the bank's of `Frames`
+        made = [word.id for word in each.decorator_list if isinstance(word, ast.Name)]
+        returns = "" if each.returns is None else ast.unparse(each.returns)
+        if "property" in made:
+            yield bullet(f"`{each.name}` ({returns.replace(' | None', ' or none')})", prose(text))
+        else:
+            arrow = f" -> {returns}" if returns not in ("", "None") else ""
+            yield bullet(f"`{_signature(each)}{arrow}`", prose(text))
+
+
+def api(names: Iterable[str]) -> str:
+    """Classes of the package's front door: what they are, how they are made, what they do."""
+    parts = []
+    for name in names:
+        kind = getattr(sessioncore, name)
+        parts += [f"### {name}", "", paragraph(prose(kind.__doc__)), ""]
+        own = attrs.fields(kind) if attrs.has(kind) else ()
+        shown = [f"{field.name}={_default(field)}" for field in own]
+        if shown:
+            parts += [f"`{name}({', '.join(shown)})`", ""]
+        members = list(_members(kind))
+        if members:
+            parts += [*members, ""]
+    return "\n".join(parts)
+
+
+def _default(field: Any) -> str:
+    return "..." if field.default is attrs.NOTHING else repr(field.default)
 
 
 # ---------------------------------------------------------------------- machines
@@ -489,6 +552,10 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "call counters": lambda: statistics_of(CallCounters),
     "sip counters": lambda: statistics_of(Counters),
     "values": value_reference,
+    "api manager": lambda: api(("SessionManager", "Call", "UserAgentClient", "UserAgentServer")),
+    "api sources": lambda: api(("Silence", "Tone", "Clip", "Echo", "Frames")),
+    "api sinks": lambda: api(("Discard", "Record", "Deliver")),
+    "api interfaces": lambda: api(("ICallHandler", "IEventSink", "IMediaSource", "IMediaSink")),
     "machine list": machine_list,
     "machines": machines,
     "ladder early offer": lambda: early_offer().text(),

@@ -22,7 +22,7 @@ from typing import Any, Final
 import attrs
 
 import sessioncore
-from sessioncore import cli, diagrams, errors, events, outcome, tap
+from sessioncore import cli, diagrams, errors, events, outcome, tap, testing
 from sessioncore.eventlog import json_line, text_line
 from sessioncore.events import Event
 from sessioncore.manager import ManagerStatistics, SessionManager
@@ -33,6 +33,7 @@ from sessioncore.session.counters import CallCounters
 from sessioncore.settings import Settings
 from sessioncore.sip.matching import Counters
 from sessioncore.table import Table
+from sessioncore.testing import messages
 from sessioncore.testing.links import Datagram, Link
 from sessioncore.testing.network import FakeNetwork
 from sessioncore.vocabulary import (
@@ -242,16 +243,41 @@ def _members(kind: Any) -> Iterator[str]:
             yield bullet(f"`{_signature(each)}{arrow}`", prose(text))
 
 
-def api(names: Iterable[str]) -> str:
-    """Classes of the package's front door: what they are, how they are made, what they do."""
+def _made_by(kind: Any) -> str:
+    """How a class is called, or nothing where that takes no arguments."""
+    own = attrs.fields(kind) if attrs.has(kind) else ()
+    if own:
+        return f"{kind.__name__}({', '.join(f'{field.name}={_default(field)}' for field in own)})"
+    for each in class_source(kind).body:
+        if (
+            isinstance(each, ast.FunctionDef)
+            and each.name == "__init__"
+            and len(each.args.args) > 1
+        ):
+            return _signature(each).replace("__init__", kind.__name__, 1)
+    return ""
+
+
+def _function(function: Any) -> str:
+    """A function as a list entry."""
+    (node,) = ast.parse(inspect.getsource(function)).body
+    assert isinstance(node, ast.FunctionDef) and node.returns is not None
+    return bullet(f"`{_signature(node)} -> {ast.unparse(node.returns)}`", prose(function.__doc__))
+
+
+def api(names: Iterable[str], module: Any = sessioncore) -> str:
+    """Public names: what they are, how they are made, what they do."""
     parts = []
     for name in names:
-        kind = getattr(sessioncore, name)
-        parts += [f"### {name}", "", paragraph(prose(kind.__doc__)), ""]
-        own = attrs.fields(kind) if attrs.has(kind) else ()
-        shown = [f"{field.name}={_default(field)}" for field in own]
-        if shown:
-            parts += [f"`{name}({', '.join(shown)})`", ""]
+        kind = getattr(module, name)
+        if inspect.isfunction(kind):
+            parts += [f"### {name}", "", _function(kind), ""]
+            continue
+        parts += [f"### {name}", ""]
+        made = _made_by(kind)
+        if made:
+            parts += [paragraph(f"`{made}`"), ""]
+        parts += [paragraph(prose(kind.__doc__)), ""]
         members = list(_members(kind))
         if members:
             parts += [*members, ""]
@@ -556,6 +582,14 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "api sources": lambda: api(("Silence", "Tone", "Clip", "Echo", "Frames")),
     "api sinks": lambda: api(("Discard", "Record", "Deliver")),
     "api interfaces": lambda: api(("ICallHandler", "IEventSink", "IMediaSource", "IMediaSink")),
+    "api testing": lambda: api(
+        [name for name in testing.__all__ if name not in ("messages", "FakeUdpPort")], testing
+    ),
+    "messages": lambda: "\n".join(
+        _function(value)
+        for name in messages.__all__
+        if inspect.isfunction(value := getattr(messages, name))
+    ),
     "machine list": machine_list,
     "machines": machines,
     "ladder early offer": lambda: early_offer().text(),

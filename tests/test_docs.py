@@ -32,7 +32,8 @@ from sessioncore.testing.network import FakeNetwork
 from sessioncore.testing.tones import listen, sine
 from sessioncore.vocabulary import MediaState, SessionRole
 from sessioncore.walk import WALK
-from tests.test_tools import tool
+from tools import docs
+from tools.documentation import reference
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -69,20 +70,17 @@ def name(path: Path) -> str:
 
 class PageTests(SynchronousTestCase):
     def test_generated_parts_are_as_the_code_is(self) -> None:
-        docs = tool("docs")
         for path in pages():
             text = path.read_text(encoding="utf-8")
-            self.assertEqual(docs.filled(text), text, f"{name(path)}: run tools/docs.py")
+            self.assertEqual(docs.filled(text), text, f"{name(path)}: run python -m tools.docs")
 
     def test_every_generator_is_used(self) -> None:
-        docs = tool("docs")
         used = {
             match[1] for path in pages() for match in docs.BLOCK.findall(path.read_text("utf-8"))
         }
         self.assertEqual(used, set(docs.GENERATORS))
 
     def test_marks_are_paired(self) -> None:
-        docs = tool("docs")
         for path in pages():
             text = path.read_text(encoding="utf-8")
             self.assertEqual(
@@ -132,7 +130,7 @@ class PageTests(SynchronousTestCase):
     def test_every_event_is_in_the_reference(self) -> None:
         text = (DOCS / "reference" / "events.md").read_text(encoding="utf-8")
         headings = set(re.findall(r"^### (\w+)$", text, re.MULTILINE))
-        self.assertEqual(headings, set(tool("docs").event_names()) - {"Event"})
+        self.assertEqual(headings, set(reference.event_names()) - {"Event"})
 
     def test_every_option_is_in_the_reference(self) -> None:
         text = (DOCS / "reference" / "options.md").read_text(encoding="utf-8")
@@ -164,7 +162,6 @@ class ReferenceStalenessTests(SynchronousTestCase):
     """The check would notice: the guard of the guard."""
 
     def test_a_stale_part_is_told(self) -> None:
-        docs = tool("docs")
         page = "a\n<!-- generated: walk -->\nold\n<!-- end generated -->\nb\n"
         fresh = docs.filled(page)
         self.assertNotEqual(fresh, page)
@@ -174,10 +171,9 @@ class ReferenceStalenessTests(SynchronousTestCase):
 
     def test_an_unknown_part_is_an_error(self) -> None:
         page = "<!-- generated: nothing -->\n<!-- end generated -->\n"
-        self.assertRaises(KeyError, tool("docs").filled, page)
+        self.assertRaises(KeyError, docs.filled, page)
 
     def test_command_lines(self) -> None:
-        docs = tool("docs")
         self.patch(sys, "stderr", io.StringIO())
         self.assertEqual(docs.main(["--check"]), 0)
         self.assertEqual(docs.main(["--bogus"]), 2)

@@ -1,0 +1,1 @@
+"""What `tools.docs` fills the generated parts of the documentation with."""

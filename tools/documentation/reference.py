@@ -1,0 +1,197 @@
+"""Reference pages: events, options, settings, errors, counters, the API."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+import sessioncore
+from sessioncore import cli, errors, events, tap
+from sessioncore.events import Event
+from sessioncore.settings import Settings
+from sessioncore.vocabulary import (
+    Direction,
+    EndedBy,
+    EndReason,
+    MediaState,
+    NegotiatedMedia,
+    SessionRole,
+    StreamAgreement,
+)
+from tools.documentation.words import bullet, class_source, fields, kind_of, paragraph, prose
+
+
+def event_list(kinds: Iterable[type[Event]]) -> str:
+    """Each event with what it means and what it carries beyond the common fields."""
+    common = {field.name for field in attrs.fields(Event)}
+    parts = []
+    for kind in kinds:
+        parts += [f"### {kind.__name__}", "", paragraph(prose(kind.__doc__)), ""]
+        own = fields(kind, common)
+        if own:
+            parts += [*own, ""]
+    return "\n".join(parts)
+
+
+def event_reference() -> str:
+    """All events of the package."""
+    kinds = [getattr(events, name) for name in events.__all__ if name != "Event"]
+    kinds.sort(key=lambda kind: inspect.getsourcelines(kind)[1])
+    return event_list(kinds)
+
+
+def event_names() -> list[str]:
+    """The names of all events, those of the commands included."""
+    return [*events.__all__, "CallSummary", "RunEnded"]
+
+
+def option_list(parameters: Iterable[list[Any]]) -> str:
+    """One entry per row of ``optParameters``."""
+    return "\n".join(
+        bullet(f"`--{name}`" + ("" if default is None else f" (`{default}`)"), prose(text))
+        for name, _short, default, text, *_ in parameters
+    )
+
+
+def own_options(kind: Any) -> list[list[Any]]:
+    """The rows of ``optParameters`` that a class adds to those of its bases."""
+    return list(kind.__dict__["optParameters"])
+
+
+def common_options() -> str:
+    """What all roles take."""
+    listen = ["listen", None, None, tap.CommonOptions.opt_listen.__doc__]
+    return option_list([listen, *own_options(tap.CommonOptions)])
+
+
+def commands() -> str:
+    """The commands of ``sessioncore``."""
+    parts = []
+    for _name, _short, kind, text in cli.Command.subCommands:
+        parts.append(bullet(f"`{kind.synopsis}`", f"{text} {prose(kind.longdesc)}"))
+    return "\n".join(parts)
+
+
+def settings_reference() -> str:
+    """Fields of `Settings` with their defaults, and what its docstring says."""
+    rows = []
+    for field in attrs.fields(Settings):
+        factory = isinstance(field.default, attrs.Factory)  # type: ignore[arg-type]
+        default = "the name and version of the package" if factory else f"`{field.default!r}`"
+        rows.append(bullet(f"`{field.name}` ({kind_of(field)})", default))
+    return "\n".join([*rows, "", paragraph(prose(Settings.__doc__))])
+
+
+def error_tree(kind: type[Exception] = errors.SessionCoreError, depth: int = 0) -> str:
+    """The tree below one error: status it answers with, and what it means."""
+    status = getattr(kind, "status", None)
+    head = f"`{kind.__name__}`" + ("" if status is None else f" ({status})")
+    if kind.__module__ != errors.__name__:
+        head += f" of `{kind.__module__}`"
+    lines = [bullet(head, prose(kind.__doc__), "  " * depth)]
+    below = [each for each in kind.__subclasses__() if each.__module__.startswith("sessioncore.")]
+    for child in sorted(below, key=lambda each: each.__name__):
+        lines.append(error_tree(child, depth + 1))
+    return "\n".join(lines)
+
+
+def statistics_of(kind: type) -> str:
+    """A class of counters: what it is and its fields."""
+    return "\n".join([paragraph(prose(kind.__doc__)), "", *fields(kind)])
+
+
+def value_reference() -> str:
+    """The values that events and calls carry."""
+    parts = []
+    for kind in (EndReason, NegotiatedMedia, StreamAgreement):
+        parts += [f"### {kind.__name__}", "", paragraph(prose(kind.__doc__)), "", *fields(kind), ""]
+    for words in (SessionRole, MediaState, Direction, EndedBy):
+        parts += [f"### {words.__name__}", "", paragraph(prose(words.__doc__)), ""]
+        parts += [bullet(f"`{each.name}`", f"printed `{each}`") for each in words] + [""]
+    return "\n".join(parts)
+
+
+def _signature(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """``name(arguments)`` without self, annotations as they are written."""
+    arguments = re.sub(r"^(self|cls)(, )?", "", ast.unparse(function.args))
+    return f"{function.name}({arguments})"
+
+
+def _members(kind: Any) -> Iterator[str]:
+    """A list entry per public method and property of a class, in the order of its source."""
+    for each in class_source(kind).body:
+        text = ast.get_docstring(each) if isinstance(each, ast.FunctionDef) else None
+        if not isinstance(each, ast.FunctionDef) or text is None or each.name.startswith("_"):
+            continue
+        if each.name.startswith("reached_") or each.name == "bind":
+            continue  # the coordinator's side of a `Call`, the bank's of `Frames`
+        made = [word.id for word in each.decorator_list if isinstance(word, ast.Name)]
+        returns = "" if each.returns is None else ast.unparse(each.returns)
+        if "property" in made:
+            yield bullet(f"`{each.name}` ({returns.replace(' | None', ' or none')})", prose(text))
+        else:
+            arrow = f" -> {returns}" if returns not in ("", "None") else ""
+            yield bullet(f"`{_signature(each)}{arrow}`", prose(text))
+
+
+def _made_by(kind: Any) -> str:
+    """How a class is called, or nothing where that takes no arguments."""
+    own = attrs.fields(kind) if attrs.has(kind) else ()
+    if own:
+        return f"{kind.__name__}({', '.join(f'{field.name}={_default(field)}' for field in own)})"
+    for each in class_source(kind).body:
+        if (
+            isinstance(each, ast.FunctionDef)
+            and each.name == "__init__"
+            and len(each.args.args) > 1
+        ):
+            return _signature(each).replace("__init__", kind.__name__, 1)
+    return ""
+
+
+def function(function: Any) -> str:
+    """A function as a list entry."""
+    (node,) = ast.parse(inspect.getsource(function)).body
+    assert isinstance(node, ast.FunctionDef) and node.returns is not None
+    return bullet(f"`{_signature(node)} -> {ast.unparse(node.returns)}`", prose(function.__doc__))
+
+
+def api(names: Iterable[str], module: Any = sessioncore) -> str:
+    """Public names: what they are, how they are made, what they do."""
+    parts = []
+    for name in names:
+        kind = getattr(module, name)
+        if inspect.isfunction(kind):
+            parts += [f"### {name}", "", function(kind), ""]
+            continue
+        parts += [f"### {name}", ""]
+        made = _made_by(kind)
+        if made:
+            parts += [paragraph(f"`{made}`"), ""]
+        parts += [paragraph(prose(kind.__doc__)), ""]
+        members = list(_members(kind))
+        if members:
+            parts += [*members, ""]
+    return "\n".join(parts)
+
+
+def _default(field: Any) -> str:
+    return "..." if field.default is attrs.NOTHING else repr(field.default)
+
+
+def package_map() -> str:
+    """The folders and modules of the package with the first line of their docstrings."""
+    package = Path(sessioncore.__file__).parent
+    names = sorted(path.parent.name for path in package.glob("*/__init__.py"))
+    lines = []
+    for name in names:
+        tree = ast.parse((package / name / "__init__.py").read_text(encoding="utf-8"))
+        text = (ast.get_docstring(tree) or "").split("\n\n")[0]
+        lines.append(bullet(f"`{name}/`", prose(text)))
+    return "\n".join(lines)

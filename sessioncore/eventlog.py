@@ -13,6 +13,8 @@ import re
 import sys
 from collections.abc import Callable
 from enum import Enum
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from typing import IO, Any, Final
 
 import attrs
@@ -23,7 +25,7 @@ from sessioncore.deadlines import Deadlines
 from sessioncore.errors import ConfigurationError
 from sessioncore.events import Event
 from sessioncore.interfaces import IEventSink
-from sessioncore.vocabulary import MILLISECOND, SECOND
+from sessioncore.vocabulary import MILLISECOND, SECOND, MediaState, SessionRole
 
 __all__ = ["EventLog", "json_line", "open_log", "printable", "text_line"]
 
@@ -43,12 +45,16 @@ def printable(text: str) -> str:
 
     Safe is printable ASCII without blank, comma and quote, which part the fields of a line.
     """
-    return text if _PLAIN(text) else _dumps(text)
+    return text if _PLAIN(text) else _harmless(encode_basestring_ascii(text))
 
 
 def _dumps(value: object) -> str:
+    return _harmless(_encode(value))
+
+
+def _harmless(encoded: str) -> str:
     # DEL is the one control character that ASCII JSON leaves as it is.
-    return _encode(value).replace("\x7f", "\\u007f")
+    return encoded.replace("\x7f", "\\u007f")
 
 
 def _extra_fields(kind: type[Any]) -> tuple[tuple[str, str], ...]:
@@ -73,16 +79,35 @@ def _extra(event: Event) -> tuple[tuple[str, str], ...]:
 
 def text_line(event: Event) -> str:
     """``[UAS] Event: CallAnswered, Media State: Ready, Session: 3, Call-ID: ...``."""
-    line = (
-        f"[{event.role.value}] Event: {event.name}, Media State: {event.media_state.value},"
-        f" Session: {printable(event.session)}, Call-ID: {printable(event.call_id)}"
-    )
+    line = _what(event) + _whose(event.session, event.call_id)
     for name, label in _extra(event):
         line += f", {label}: {_text(getattr(event, name))}"
     return line + "\n"
 
 
+_STARTS: Final[dict[tuple[type[Event], SessionRole, MediaState], str]] = {}
+
+
+def _what(event: Event) -> str:
+    """The start of a line; there are as many as kinds, roles and states."""
+    key = (event.__class__, event.role, event.media_state)
+    try:
+        return _STARTS[key]
+    except KeyError:
+        return _STARTS.setdefault(
+            key, f"[{event.role}] Event: {event.name}, Media State: {event.media_state}"
+        )
+
+
+@lru_cache(maxsize=1)
+def _whose(session: str, call_id: str) -> str:
+    """Which call a line is about: mostly the one of the line before."""
+    return f", Session: {printable(session)}, Call-ID: {printable(call_id)}"
+
+
 def _text(value: object) -> str:
+    if value.__class__ is str:
+        return printable(value)
     if isinstance(value, tuple) and len(value) == 2:  # an address
         value = f"{value[0]}:{value[1]}"
     return "none" if value is None else printable(str(value))

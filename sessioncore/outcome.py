@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import floor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field, frozen
 from zope.interface import implementer
@@ -110,12 +110,21 @@ class _Account:
     to_send: float = field(default=0.0)
     to_receive: float = field(default=0.0)
 
-    def agree(self, event: MediaNegotiated) -> None:
+    def agreed(self, event: MediaNegotiated) -> None:
         self.settle(event.at)
         audio = event.media.audio
         self.sends = audio.direction.sends and audio.remote is not None
         self.receives = audio.direction.receives
         self.ptime = audio.ptime
+
+    def established(self, event: Event) -> None:
+        self.since = event.at
+
+    def was_answered(self, event: Event) -> None:
+        self.answered = True
+
+    def became_active(self, event: Event) -> None:
+        self.active = True
 
     def settle(self, now: int) -> None:
         """Add the time since the last agreement to what is expected."""
@@ -126,6 +135,14 @@ class _Account:
         self.to_send += packets * self.sends
         self.to_receive += packets * self.receives
         self.since = None
+
+
+_NOTES: Final[dict[type[Event], Callable[[_Account, Any], None]]] = {
+    MediaNegotiated: _Account.agreed,
+    MediaFlowEstablished: _Account.established,
+    MediaActive: _Account.became_active,
+    CallAnswered: _Account.was_answered,
+}
 
 
 @implementer(IEventSink)
@@ -153,21 +170,18 @@ class CallLedger:
 
     def event(self, event: Event) -> None:
         """Take one event of any call."""
-        account = self._accounts.get(event.session)
-        if account is None:
-            return
-        if isinstance(event, MediaNegotiated):
-            account.agree(event)
-        elif isinstance(event, MediaFlowEstablished):
-            account.since = event.at
-        elif isinstance(event, MediaActive):
-            account.active = True
-        elif isinstance(event, CallAnswered):
-            account.answered = True
-        elif isinstance(event, (CallEnded, CallFailed)):
-            del self._accounts[event.session]
-            account.settle(event.at)
-            self._close(account, event)
+        kind = event.__class__
+        note = _NOTES.get(kind)
+        if note is not None:
+            account = self._accounts.get(event.session)
+            if account is not None:
+                note(account, event)
+        elif kind is CallEnded or kind is CallFailed:
+            assert isinstance(event, CallEnded | CallFailed)
+            account = self._accounts.pop(event.session, None)
+            if account is not None:
+                account.settle(event.at)
+                self._close(account, event)
 
     def _close(self, account: _Account, event: CallEnded | CallFailed) -> None:
         summary = _summary(account, event)

@@ -91,7 +91,10 @@ class Direction(IntEnum):
         return Direction((self & 1) << 1 | (self & 2) >> 1)
 
     def __str__(self) -> str:
-        return self.name.lower()
+        return _DIRECTIONS[self]
+
+
+_DIRECTIONS: Final = tuple(direction.name.lower() for direction in Direction)
 
 
 @frozen
@@ -161,7 +164,7 @@ class NegotiatedMedia:
         audio = self.audio
         remote = "nowhere" if audio.remote is None else f"{audio.remote[0]}:{audio.remote[1]}"
         return (
-            f"{audio.codec} {audio.direction} {audio.local[0]}:{audio.local[1]} <-> {remote}"
+            f"{audio.codec!s} {audio.direction!s} {audio.local[0]}:{audio.local[1]} <-> {remote}"
             f" ptime {audio.ptime} ms"
         )
 
@@ -197,4 +200,4 @@ class EndReason:
     def __str__(self) -> str:
         status = "" if self.status is None else f" {self.status}"
         cause = "" if self.cause is None else f" (Q.850 {self.cause})"
-        return f"{self.by}{status}: {self.text}{cause}"
+        return f"{self.by.value}{status}: {self.text}{cause}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from binascii import hexlify
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -84,7 +85,7 @@ class SessionManager:
         self._listen = [parse_listen(text) for text in settings.listen]
         self._own_clockwork = clockwork is None
         self.clockwork = clockwork or clockwork_for(reactor)
-        self._random_bytes = random_bytes
+        self._random_bytes = _Pages(random_bytes)
         self._resolver = resolver or resolver_for(
             reactor,
             self._random_below,
@@ -344,13 +345,33 @@ class SessionManager:
         return ntp_time(now + self._wall_offset)
 
     def _token(self) -> bytes:
-        return self._random_bytes(8).hex().encode("ascii")
+        return hexlify(self._random_bytes(8))
 
     def _random_bits(self, bits: int) -> int:
         return int.from_bytes(self._random_bytes((bits + 7) // 8), "big") >> (-bits % 8)
 
     def _random_below(self, limit: int) -> int:
         return self._random_bits(32) * limit >> 32
+
+
+class _Pages:
+    """Random bytes by the piece; the operating system is asked for them by the page."""
+
+    SIZE: Final = 4096
+
+    def __init__(self, source: Callable[[int], bytes]) -> None:
+        self._source = source
+        self._page = b""
+        self._at = 0
+
+    def __call__(self, count: int) -> bytes:
+        """``count`` bytes that are given to nobody else."""
+        at, end = self._at, self._at + count
+        if end > len(self._page):
+            self._page = self._source(max(self.SIZE, count))
+            at, end = 0, count
+        self._at = end
+        return self._page[at:end]
 
 
 def _told_elsewhere(failure: Failure) -> None:

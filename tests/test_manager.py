@@ -9,7 +9,7 @@ from zope.interface import implementer
 from sessioncore.errors import ConfigurationError
 from sessioncore.events import Event
 from sessioncore.interfaces import ICallHandler, IEventSink
-from sessioncore.manager import SessionManager
+from sessioncore.manager import SessionManager, _Pages
 from sessioncore.net.clockwork import ReactorClockwork
 from sessioncore.session.call import Call
 from sessioncore.settings import Settings
@@ -59,6 +59,18 @@ class ManagerTests(Scene):
         call.hang_up()
         self.run_for(0.1)
         self.assertEqual(len(sink.names), told)
+
+    def test_random_bytes_are_asked_for_by_the_page_and_given_out_once(self) -> None:
+        asked: list[int] = []
+
+        def source(count: int) -> bytes:
+            asked.append(count)
+            return bytes([len(asked)]) * count
+
+        pages = _Pages(source)
+        self.assertEqual([pages(1000) for _ in range(4)], [b"\1" * 1000] * 4)
+        self.assertEqual((pages(97), pages(5000)), (b"\2" * 97, b"\3" * 5000))
+        self.assertEqual(asked, [4096, 4096, 5000])
 
     def test_calls_before_the_start_fail(self) -> None:
         manager = self.manager(A)

@@ -111,6 +111,13 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "dropped": np.int64(0),
 }
 
+_FLAGS: Final = {name: each for name, each in _DEFAULTS.items() if each.dtype == np.bool_}
+_WORDS: Final = {name: each for name, each in _DEFAULTS.items() if name not in _FLAGS}
+_FLAG_DEFAULTS: Final[Bools] = np.array(list(_FLAGS.values()))
+_WORD_DEFAULTS: Final[Ints] = np.array([each.view(np.int64) for each in _WORDS.values()])
+_APART: Final = 64
+"""Entries between two columns, or all entries of a row would share a set of the CPU's cache."""
+
 
 class Bank:
     """The columns.  A name of `_DEFAULTS` is an array with one entry per row.
@@ -181,16 +188,21 @@ class Bank:
         self.kinds: Bytes = np.zeros(0, np.uint8)
         self.ring: Samples = np.zeros((0, FRAME), np.int16)
         self.filled: Bools = np.zeros(0, np.bool_)
+        self._words: Ints = np.zeros((len(_WORDS), 0), np.int64)
+        self._flags: Bools = np.zeros((len(_FLAGS), 0), np.bool_)
         self._free: list[int] = []
         self._top = 0
-        for name, default in _DEFAULTS.items():
-            setattr(self, name, np.zeros(0, default.dtype))
         self._grow(capacity)
 
     def _grow(self, capacity: int) -> None:
+        self._words = _widened(self._words, self.capacity, capacity)
+        self._flags = _widened(self._flags, self.capacity, capacity)
         self.capacity = capacity
-        for name in _DEFAULTS:
-            setattr(self, name, _grown(getattr(self, name), capacity))
+        # All words lie in one block and all flags in another, so that a row is set at once.
+        for name, word in zip(_WORDS, self._words, strict=True):
+            setattr(self, name, word[:capacity].view(_WORDS[name].dtype))
+        for name, flag in zip(_FLAGS, self._flags, strict=True):
+            setattr(self, name, flag[:capacity])
         self.kinds = _grown(self.kinds, capacity * 128)
         self.ring = _grown(self.ring, capacity * FRAMES_PER_RING)
         self.filled = _grown(self.filled, capacity * FRAMES_PER_RING)
@@ -205,8 +217,8 @@ class Bank:
             row = self._top
             self._top += 1
         self.used += 1
-        for name, default in _DEFAULTS.items():
-            getattr(self, name)[row] = default
+        self._words[:, row] = _WORD_DEFAULTS
+        self._flags[:, row] = _FLAG_DEFAULTS
         self.kinds[row * 128 : row * 128 + 128] = 0
         self.filled[row * FRAMES_PER_RING : (row + 1) * FRAMES_PER_RING] = False
         return row
@@ -233,6 +245,13 @@ def every(mask: Bools) -> bool:
 def some(mask: Bools) -> bool:
     """Whether any is true."""
     return bool(np.count_nonzero(mask))
+
+
+def _widened(block: npt.NDArray[Any], used: int, rows: int) -> npt.NDArray[Any]:
+    """A block of columns, one below the other, with room for ``rows``."""
+    larger = np.zeros((len(block), rows + _APART), block.dtype)
+    larger[:, :used] = block[:, :used]
+    return larger
 
 
 def _grown(column: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:

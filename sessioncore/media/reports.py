@@ -35,10 +35,10 @@ _MAX_DELAY: Final = 65_535 * SECOND
 
 def expected_packets(bank: Bank, row: int) -> int:
     """Packets the peer must have sent so far, all its sources together (A.3)."""
-    former = int(bank.former_expected[row])
-    if bank.remote_ssrc[row] == NONE:
+    former = bank.former_expected.item(row)
+    if bank.remote_ssrc.item(row) == NONE:
         return former
-    return former + int(bank.highest[row] - bank.first_sequence[row]) + 1
+    return former + bank.highest.item(row) - bank.first_sequence.item(row) + 1
 
 
 class Reports:
@@ -76,6 +76,11 @@ class Reports:
         self.remote_lost: int | None = None
         self.round_trip: int | None = None
         """In ns."""
+
+    @property
+    def spoken(self) -> bool:
+        """Whether RTP or RTCP of ours ever left; without it there is no BYE (6.3.7)."""
+        return self._sent_reports > 0 or self._bank.packets_sent.item(self._row) > 0
 
     def interval(self, random: Callable[[], float]) -> int:
         """How long until the next report, in ns."""

@@ -306,7 +306,7 @@ class MediaPlane:
     def end(self, stream: Stream, now: int) -> None:
         """What `Stream.close` does."""
         row, playout = stream.row, self.playout
-        if stream.agreement is not None:
+        if stream.reports.spoken:
             stream.send_rtcp(stream.reports.build(now, self._ntp(now), final=True))
         playout.sources.detach(row)
         playout.sinks.detach(row)
@@ -329,34 +329,34 @@ class MediaPlane:
         """A snapshot of one stream's counters."""
         bank, row, reports = self.bank, stream.row, stream.reports
         expected = expected_packets(bank, row)
-        received = int(bank.packets_received[row])
+        received = bank.packets_received.item(row)
         return StreamStatistics(
-            packets_sent=int(bank.packets_sent[row]),
-            octets_sent=int(bank.octets_sent[row]),
+            packets_sent=bank.packets_sent.item(row),
+            octets_sent=bank.octets_sent.item(row),
             packets_received=received,
-            octets_received=int(bank.octets_received[row]),
+            octets_received=bank.octets_received.item(row),
             expected=expected,
             lost=max(0, expected - received),
-            duplicates=int(bank.duplicates[row]),
-            late=int(bank.late[row]),
-            overflow=int(bank.overflow[row]),
-            inserted=int(bank.inserted[row]),
-            dropped=int(bank.dropped[row]),
-            invalid=int(bank.invalid[row]),
-            unexpected_payload_type=int(bank.unexpected[row]),
+            duplicates=bank.duplicates.item(row),
+            late=bank.late.item(row),
+            overflow=bank.overflow.item(row),
+            inserted=bank.inserted.item(row),
+            dropped=bank.dropped.item(row),
+            invalid=bank.invalid.item(row),
+            unexpected_payload_type=bank.unexpected.item(row),
             strangers=stream.counted_strangers,
-            send_errors=int(bank.send_errors[row]),
+            send_errors=bank.send_errors.item(row),
             refused=stream.refused,
             kernel_drops=kernel_drops,
-            collisions=int(bank.collisions[row]),
-            jitter_ms=float(bank.jitter[row]) / 8 if received else None,
+            collisions=bank.collisions.item(row),
+            jitter_ms=bank.jitter.item(row) / 8 if received else None,
             round_trip_ms=None if reports.round_trip is None else reports.round_trip / 1e6,
             remote_lost=reports.remote_lost,
             remote_jitter_ms=None if reports.remote_jitter is None else reports.remote_jitter / 8,
             remote=stream.remote,
             latched=stream.latched is not None,
-            transmitting=bool(bank.transmitting[row]),
-            stalled=bool(bank.stalled[row]),
+            transmitting=bank.transmitting.item(row),
+            stalled=bank.stalled.item(row),
             first_sent_at=stream.first_sent_at,
             first_received_at=stream.first_received_at,
             peer_said_bye=reports.peer_said_bye,

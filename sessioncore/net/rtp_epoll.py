@@ -33,6 +33,7 @@ _STRAYS: Final = 1_024
 """Datagrams looked at one by one in one tick; the rest wait in their sockets."""
 _PER_SOCKET: Final = 16
 _IP_RECVERR, _IPV6_RECVERR, _SO_MEMINFO = 11, 25, 55
+_MEMINFO: Final = struct.Struct("=9I")
 _AF_UNSPEC: Final = bytes(16)
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -68,6 +69,19 @@ def _empty(sock: socket.socket) -> None:
             return
 
 
+def _receive_queue(sock: socket.socket) -> tuple[int, int]:
+    """Octets that wait in it, ICMP errors included, and datagrams dropped because it was full.
+
+    Where the kernel does not tell, something may wait, and nothing counts as dropped.
+    """
+    try:
+        info = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        allocated, *_, drops = _MEMINFO.unpack(info)
+    except (OSError, struct.error):
+        return 1, 0
+    return allocated, drops
+
+
 class _Pair:
     """Two bound sockets: RTP on an even port, RTCP above it.  Also the `PortLease`."""
 
@@ -75,6 +89,9 @@ class _Pair:
         "_dropped_before",
         "_io",
         "_latched",
+        "_rtcp_fd",
+        "_rtp_fd",
+        "_wanting_errors",
         "handle",
         "local",
         "local_rtcp",
@@ -93,20 +110,30 @@ class _Pair:
         self.local: Address = (local_ip, number)
         self.local_rtcp: Address = (local_ip, number + 1)
         self.handle = self.rtp
+        self._rtp_fd, self._rtcp_fd = self.rtp.fileno(), self.rtcp.fileno()
         self.row = -1
         self.pool: PortPool[_Pair]
+        self._wanting_errors = (
+            (socket.IPPROTO_IPV6, _IPV6_RECVERR)
+            if ":" in local_ip
+            else (socket.IPPROTO_IP, _IP_RECVERR)
+        )
+        self._want_errors(True)
         self._latched = False
         self._dropped_before = 0
 
     def begin(self, row: int) -> None:
         """Lent to ``row``: forget the past and listen."""
         self.row = row
-        _empty(self.rtp)
-        _empty(self.rtcp)
-        self._dropped_before = self._drops()
-        self._want_errors(True)
-        self._io.watch(self, self.rtp.fileno(), False)
-        self._io.watch(self, self.rtcp.fileno(), True)
+        queued, self._dropped_before = _receive_queue(self.rtp)
+        if queued:
+            self._want_errors(False)  # which also throws away the ICMP errors that wait
+            self._want_errors(True)
+            _empty(self.rtp)
+        if _receive_queue(self.rtcp)[0]:
+            _empty(self.rtcp)
+        self._io.watch(self, self._rtp_fd, False)
+        self._io.watch(self, self._rtcp_fd, True)
 
     def latch(self, address: Address) -> bool:
         """Take RTP from this address only and send to it; False where it cannot be reached."""
@@ -125,11 +152,8 @@ class _Pair:
     def unlatch(self) -> None:
         """Take RTP from anyone again, one by one as `Stray`."""
         if self._latched:
-            self._latched = False
-            self._io.cool(self.rtp.fileno())
-            _disconnect(self.rtp)
-            self._want_errors(True)
-            self._io.watch(self, self.rtp.fileno(), False)
+            self._let_go()
+            self._io.watch(self, self._rtp_fd, False)
 
     def send_to(self, data: bytes | memoryview, address: Address) -> None:
         """Send one RTP packet of an unlatched lease; raises OSError when it cannot leave."""
@@ -141,7 +165,7 @@ class _Pair:
 
     def kernel_drops(self) -> int:
         """Datagrams dropped because the RTP receive buffer was full."""
-        return self._drops() - self._dropped_before
+        return _receive_queue(self.rtp)[1] - self._dropped_before
 
     def release(self, now: int) -> None:
         """Stop to listen; the pair rests, then is lent again."""
@@ -149,14 +173,19 @@ class _Pair:
             return
         self.row = -1
         if self._latched:
-            self._latched = False
-            self._io.cool(self.rtp.fileno())
-            _disconnect(self.rtp)
+            self._let_go()
+            self.rtp.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # of the old peer's port
         else:
-            self._want_errors(False)
-            self._io.unwatch(self.rtp.fileno())
-        self._io.unwatch(self.rtcp.fileno())
+            self._io.unwatch(self._rtp_fd)
+        self._io.unwatch(self._rtcp_fd)
         self.pool.take_back(self, now)
+
+    def _let_go(self) -> None:
+        """Undo `latch`."""
+        self._latched = False
+        self._io.cool(self._rtp_fd)
+        _disconnect(self.rtp)
+        self._want_errors(True)
 
     def read_errors(self) -> None:
         """Take ICMP errors of an unlatched socket from its error queue."""
@@ -173,19 +202,9 @@ class _Pair:
             peer = f"{address[0]}:{address[1]}" if address else "the peer"
             self._io.note_failure(self.row, refused, peer)
 
-    def _drops(self) -> int:
-        try:
-            info = self.rtp.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36)
-        except OSError:
-            return 0
-        return int(struct.unpack("=9I", info)[8]) if len(info) == 36 else 0
-
     def _want_errors(self, wanted: bool) -> None:
         # An unconnected socket hears of ICMP only when it asks; a connected one always does.
-        if self.rtp.family == socket.AF_INET6:
-            self.rtp.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, wanted)
-        else:
-            self.rtp.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, wanted)
+        self.rtp.setsockopt(*self._wanting_errors, wanted)
 
 
 class EpollPacketIO:

@@ -590,6 +590,20 @@ class RtcpTests(Case):
         stream.close(self.bench.now)
         self.assertIsInstance(reports(lease)[-1][-1], Goodbye)
 
+    def test_who_never_said_a_word_says_no_bye(self):
+        # RFC 3550 section 6.3.7
+        stream = self.bench.call()
+        lease = stream._lease
+        stream.close(self.bench.now)
+        self.assertEqual(lease.sent_rtcp, [])
+
+    def test_who_only_reported_says_bye(self):
+        stream = self.bench.call(transmit=False)
+        lease = stream._lease
+        self.bench.run(10)
+        stream.close(self.bench.now)
+        self.assertIsInstance(reports(lease)[-1][-1], Goodbye)
+
     def test_a_stream_without_an_agreement_sends_no_rtcp(self):
         stream = self.bench.open()
         lease = stream._lease

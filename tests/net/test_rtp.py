@@ -310,6 +310,24 @@ class EpollTests(OnLoopback, TestCase):
         self.assertEqual(self.io.failures(), [(4, True, f"{address[0]}:{address[1]}")])
         self.assertEqual((await self.strays(), self.io.failures()), ([], []))
 
+    async def test_the_next_call_is_told_nothing_of_the_last_ones_closed_port(self):
+        peer = self.peer()
+        leases = [self.io.lease(self.own, row, 0) for row in range(4)]
+        for latched in (False, True):
+            lease = leases.pop()
+            if latched:
+                lease.latch(self.closed_port())
+                self.io.send([lease.handle], [memoryview(b"x")])
+            else:
+                lease.send_to(b"x", self.closed_port())
+            lease.release(0)
+            await self.settle()
+            again = self.io.lease(self.own, 8, 5 * SECOND)
+            self.assertEqual(again.local, lease.local)
+            again.send_to(b"new", peer.address)
+            self.assertEqual((await self.strays(), self.io.failures()), ([], []))
+            self.assertEqual(peer.received.pop(), (b"new", again.local))
+
     async def test_one_refused_send_does_not_keep_the_others(self):
         leases = [self.io.lease(self.own, row, 0) for row in range(3)]
         peers = [self.peer() for _ in leases]

@@ -392,8 +392,8 @@ class SessionCoordinator:
         became_active = leg.media.saw(kind)
         if became_active:
             self.emit(leg, events.MediaActive, now)
-            if leg.media.both_ways:
-                leg.call.reached_two_way()
+            # Where the agreement is for less, that milestone has failed already.
+            leg.call.reached_two_way()
         elif kind is MediaEvent.STALLED:
             self.emit(leg, events.MediaStalled, now)
 

@@ -141,5 +141,4 @@ class DialogRequests:
             _log.warn("no BYE to {uri}: {error}", uri=leg.remote_uri, error=error)
             leg.feed(ByeAnswered())
             return
-        if not leg.over:
-            self.bye(leg.dialog, leg.flow, destination, leg)
+        self.bye(leg.dialog, leg.flow, destination, leg)

@@ -226,9 +226,13 @@ class AnsweringTests(CalleeScene):
         for kind in (MediaEvent.LATCHED, MediaEvent.SOURCE_ENDED, MediaEvent.SINK_FAILED):
             coordinator.media_event(stream, kind, None, 5)
         coordinator.media_event(stream, MediaEvent.SINK_FAILED, "disk full", 5)
-        stream.owner = None
-        coordinator.media_event(stream, MediaEvent.REFUSED, "port closed", 5)
         self.assertEqual(self.us.names(), ["MediaPathProblem"])
+        self.caller.within("BYE")
+        self.run_for(0.01)
+        for owner in (stream.owner, None):
+            stream.owner = owner
+            coordinator.media_event(stream, MediaEvent.REFUSED, "port closed", 5)
+        self.assertEqual(self.us.names(), ["MediaPathProblem", "CallEnded"])
 
     def test_contact_is_an_address_the_peer_can_reach(self) -> None:
         self.caller.established(self)
@@ -599,6 +603,17 @@ class HandlerTests(CalleeScene):
         self.run_for(0.01)
         reason = self.us.event("CallEnded").reason
         self.assertEqual((reason.by, reason.status), (EndedBy.ERROR, None))
+
+    def test_is_not_asked_about_a_call_that_a_listener_has_ended(self) -> None:
+        def told(event: events.Event) -> None:
+            if event.name == "IncomingCall":
+                self.us.manager.calls[0].hang_up()
+
+        self.us.manager.add_event_sink(told)
+        self.caller.invite()
+        self.run_for(0.01)
+        self.assertEqual(self.us.incoming, [])
+        self.assertEqual(self.them.lines(), ["603 INVITE"])
 
     def test_decides_after_the_call_is_gone(self) -> None:
         later: Deferred[None] = Deferred()
@@ -1020,6 +1035,16 @@ class WithinTheDialogTests(CalleeScene):
         self.call.hang_up()
         self.assertEqual(self.reinvite(messages.offer(C, version=2)), "BYE")
         self.assertEqual(parsed(self.them.heard[-1][1]).status, 481)
+
+    def test_an_ack_of_another_request(self) -> None:
+        self.caller.within("INVITE", body=messages.offer(C, version=2))
+        self.run_for(0.01)
+        answered = self.them.last(b"SIP/2.0 200")
+        self.caller.send(messages.ack(self.caller.who, to=answered, sequence=1))
+        self.run_for(1)
+        self.assertNotIn("AckReceived", self.us.names())
+        self.assertEqual(self.us.counters["stray_acks"], 1)
+        self.assertEqual(self.them.lines(), ["200 INVITE", "200 INVITE"])
 
     def test_a_repeated_ack(self) -> None:
         self.caller.ack()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from sessioncore.errors import CallFailed, CallOver, ConfigurationError, TooManyCalls
 from sessioncore.media.sources import Tone
 from sessioncore.session.leg import Leg
@@ -480,6 +482,13 @@ class FailoverTests(CallerScene):
         self.assertEqual(self.reason().status, 486)
         self.assertEqual(self.them.take(), [])
 
+    def test_not_when_the_first_has_sent_early_media(self) -> None:
+        self.calling("sip:bob@bob.example.com:5060")
+        self.reply(183, sdp=messages.offer(D), peer=self.first)
+        self.reply(503, peer=self.first)
+        self.assertEqual(self.reason().status, 503)
+        self.assertEqual(self.them.take(), [])
+
     def test_no_further_address(self) -> None:
         self.calling("sip:bob@bob.example.com:5060")
         self.reply(503, peer=self.first)
@@ -765,6 +774,77 @@ class RoutingTests(CallerScene):
             self.assertIs(call.state, SessionState.LEAVING)
             self.run_for(10)
             self.assertEqual(self.us.names()[-1], "CallEnded")
+
+    def later(self) -> Deferred[Any]:
+        """From now on names resolve when the test says so."""
+        answer: Deferred[Any] = Deferred()
+        self.us.manager._coordinator.resolve = lambda uri: answer
+        return answer
+
+    def bye(self, call: Any) -> None:
+        """The callee's BYE."""
+        self.them.send(
+            messages.request(
+                "BYE",
+                local=(B, 5060),
+                remote=(A, 5060),
+                call_id=call.call_id,
+                local_tag="314159",
+                remote_tag=messages.tag(self.them.last(b"INVITE"), "From"),
+            ),
+            (A, 5060),
+        )
+        self.run_for(0.01)
+
+    def test_a_bye_before_the_ack_gets_its_ack_and_no_more_is_told(self) -> None:
+        call = self.calling()
+        later = self.later()
+        self.reply(200, sdp=True)
+        self.bye(call)
+        self.assertEqual(self.us.names()[-1], "CallEnded")
+        later.callback([(B, 5060)])
+        self.run_for(0.01)
+        self.assertEqual(self.us.names()[-1], "CallEnded")
+        self.assertEqual(self.them.lines(), ["INVITE", "200 BYE", "ACK"])
+
+    def test_hung_up_before_the_ack_with_a_late_offer(self) -> None:
+        call = self.calling(late_offer=True)
+        later = self.later()
+        self.reply(200, sdp=True)
+        call.hang_up()
+        later.callback([(B, 5060)])
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["INVITE", "ACK", "BYE"])
+        self.assertNotIn("MediaNegotiated", self.us.names())
+
+    def test_a_bye_while_ours_waits_for_the_resolver(self) -> None:
+        call = self.up()
+        later = self.later()
+        call.hang_up()
+        self.bye(call)
+        self.assertEqual(self.them.lines(), ["200 BYE"])
+        later.callback([(B, 5060)])
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["BYE"])
+
+    def test_resolved_after_the_stop(self) -> None:
+        call = self.up()
+        later = self.later()
+        call.hang_up()
+        done = self.us.manager.stop(0.1)
+        self.run_for(1)
+        self.assertEqual(self.successResultOf(done), 1)
+        later.callback([(B, 5060)])
+        self.run_for(1)
+        self.assertEqual(self.them.take(), [])
+
+    def test_hung_up_before_the_target_was_resolved(self) -> None:
+        later = self.later()
+        call = self.calling()
+        call.hang_up()
+        later.callback([(B, 5060)])
+        self.run_for(0.01)
+        self.assertEqual(self.them.take(), [])
 
     def test_record_route(self) -> None:
         one, two = self.peer("192.0.2.7"), self.peer("192.0.2.8")

@@ -16,15 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["build_request", "build_response"]
 
 
-def _checked(headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
-    """Header lines; a line break inside one would let its author write further ones."""
-    lines = []
-    for name, value in headers:
-        line = b"%b: %b\r\n" % (name, value)
-        if line.count(b"\n") != 1 or line.count(b"\r") != 1:
-            raise ValueError(f"line break in header field {name!r}")
-        lines.append(line)
-    return lines
+def _joined(lines: list[bytes]) -> bytes:
+    """The head of a message; a line break inside a line would let its author write further ones."""
+    head = b"\r\n".join(lines)
+    breaks = len(lines) - 1
+    if head.count(b"\n") != breaks or head.count(b"\r") != breaks:
+        raise ValueError(f"line break inside a line of {lines!r}")
+    return head
 
 
 def build_request(
@@ -34,15 +32,13 @@ def build_request(
 
     Raises ValueError for a line break inside a name or value.
     """
-    start = b"%b %b SIP/2.0\r\n" % (method, uri)
-    if grammar.REQUEST_LINE.fullmatch(start, 0, len(start) - 2) is None:
+    start = b"%b %b SIP/2.0" % (method, uri)
+    if grammar.REQUEST_LINE.fullmatch(start) is None:
         raise ValueError(f"not a request line: {start!r}")
-    return b"%b%bContent-Length: %d\r\n\r\n%b" % (
-        start,
-        b"".join(_checked(headers)),
-        len(body),
-        body,
-    )
+    lines = [start]
+    lines += [b"%b: %b" % header for header in headers]
+    lines.append(b"Content-Length: %d" % len(body))
+    return b"%b\r\n\r\n%b" % (_joined(lines), body)
 
 
 def build_response(
@@ -66,43 +62,40 @@ def build_response(
     firsts = request._firsts
     if reason is None:
         reason = REASONS.get(status, b"Unknown")
-    if grammar.LINE_BREAK.search(reason + (to_tag or b"") + (via or b"")):
-        raise ValueError("line break in reason phrase, To tag or Via")
-    parts = [b"SIP/2.0 %d %b\r\n" % (status, reason)]
-    _copy_vias(request, via, parts)
+    lines = [b"SIP/2.0 %d %b" % (status, reason)]
+    _copy_vias(request, via, lines)
     if record_route and b"Record-Route" in firsts:
-        parts += [b"Record-Route: %b\r\n" % value for value in request.all(b"Record-Route")]
+        lines += [b"Record-Route: %b" % value for value in request.all(b"Record-Route")]
     if b"From" in firsts:
-        parts.append(b"From: %b\r\n" % firsts[b"From"])
+        lines.append(b"From: %b" % firsts[b"From"])
     if b"To" in firsts:
         if to_tag is not None and not _has_to_tag(request):
-            parts.append(b"To: %b;tag=%b\r\n" % (firsts[b"To"], to_tag))
+            lines.append(b"To: %b;tag=%b" % (firsts[b"To"], to_tag))
         else:
-            parts.append(b"To: %b\r\n" % firsts[b"To"])
+            lines.append(b"To: %b" % firsts[b"To"])
     for name in (b"Call-ID", b"CSeq"):
         if name in firsts:
-            parts.append(b"%b: %b\r\n" % (name, firsts[name]))
+            lines.append(b"%b: %b" % (name, firsts[name]))
     if status == 100 and b"Timestamp" in firsts:
-        parts.append(b"Timestamp: %b\r\n" % firsts[b"Timestamp"])
-    parts += _checked(headers)
-    parts.append(b"Content-Length: %d\r\n\r\n" % len(body))
-    parts.append(body)
-    return b"".join(parts)
+        lines.append(b"Timestamp: %b" % firsts[b"Timestamp"])
+    lines += [b"%b: %b" % header for header in headers]
+    lines.append(b"Content-Length: %d" % len(body))
+    return b"%b\r\n\r\n%b" % (_joined(lines), body)
 
 
-def _copy_vias(request: Request, via: bytes | None, parts: list[bytes]) -> None:
+def _copy_vias(request: Request, via: bytes | None, lines: list[bytes]) -> None:
     for value in request.all(b"Via"):
         if via is None:
-            parts.append(b"Via: %b\r\n" % value)
+            lines.append(b"Via: %b" % value)
             continue
-        parts.append(b"Via: %b\r\n" % via)
+        lines.append(b"Via: %b" % via)
         via = None
         if b"," in value:
             # Only the topmost value of this header field is replaced.
             first = grammar.LIST_ITEM.match(value)
             rest = value[first.end() + 1 :].strip() if first is not None else b""
             if rest:
-                parts.append(b"Via: %b\r\n" % rest)
+                lines.append(b"Via: %b" % rest)
 
 
 _TAG: Final = re.compile(rb";[ \t]*tag[ \t]*=", re.IGNORECASE)

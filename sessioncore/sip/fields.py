@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from sessioncore.errors import SipParseError
 from sessioncore.sip import grammar
-from sessioncore.sip.names import header_key
+from sessioncore.sip.names import CANONICAL, header_key
 from sessioncore.sip.values import (
     CSeq,
     NameAddr,
@@ -66,16 +66,15 @@ class Message:
 
     def first(self, name: bytes) -> bytes | None:
         """The raw value of the first header field of that name, or None."""
-        value = self._firsts.get(name)
-        return self._firsts.get(header_key(name)) if value is None else value
+        return self._firsts.get(CANONICAL.get(name) or header_key(name))
 
     def all(self, name: bytes) -> list[bytes]:
         """The raw values of all header fields of that name, in order, commas untouched."""
-        key = header_key(name)
+        key = CANONICAL.get(name) or header_key(name)
         first = self._firsts.get(key)
         if first is None:
             return []
-        return list(self._repeated.get(key) or (first,))
+        return list(self._repeated[key]) if key in self._repeated else [first]
 
     def values(self, name: bytes) -> list[bytes]:
         """All values of that name, cut at commas outside quotes and brackets; none is empty."""
@@ -88,6 +87,8 @@ class Message:
             raise SipParseError(f"{name.decode()} is missing") from None
 
     def _addresses(self, name: bytes) -> list[NameAddr]:
+        if name not in self._firsts:
+            return []
         found = [parse_contact(item) for field in self.all(name) for item in split_list(field)]
         if len(found) > grammar.MAX_LIST_ITEMS:
             raise SipParseError(f"too many values of {name.decode()}")

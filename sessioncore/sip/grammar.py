@@ -21,7 +21,6 @@ __all__ = [
     "DISPLAY_ADDRESS",
     "END_OF_HEADERS",
     "FOREIGN_URI",
-    "LINE_BREAK",
     "LINE_END",
     "LIST_ITEM",
     "MAX_HEADER_LINES",
@@ -146,6 +145,5 @@ SLOPPY_REQUEST_LINE: Final = re.compile(
 )
 """What can still be told to be a request, so that it can be refused instead of ignored."""
 STATUS_LINE: Final = re.compile(_VERSION + rb" ([1-6][0-9]{2})(?: (.*))?", re.DOTALL)
-LINE_BREAK: Final = re.compile(rb"[\r\n]")
 LINE_END: Final = re.compile(rb"\r?\n")
 END_OF_HEADERS: Final = re.compile(rb"\r?\n\r?\n")

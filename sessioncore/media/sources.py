@@ -224,7 +224,7 @@ class SourceBank:
         """
         if not len(rows):
             return
-        self._kind = grown(self._kind, int(rows.max()))
+        self._kind = grown(self._kind, int(np.maximum.reduce(rows)))
         kinds = self._kind[rows]
         first = int(kinds[0])
         if (kinds == first).all():

@@ -159,10 +159,10 @@ def _jumps(phase: Floats, present: npt.NDArray[np.bool_], turns_per_window: floa
 
 def _longest_run(missing: npt.NDArray[np.bool_]) -> int:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]])))
-    return int((edges[1::2] - edges[::2]).max(initial=0))
+    return int(np.maximum.reduce(edges[1::2] - edges[::2], initial=0))
 
 
 def _loudest(samples: Floats, rate: int) -> float | None:
     spectrum = np.abs(np.fft.rfft((samples - samples.mean()) * np.hanning(len(samples))))
-    peak = int(spectrum.argmax())
+    peak = int(np.argmax(spectrum))
     return None if spectrum[peak] < 1e-6 * len(samples) else peak * rate / len(samples)

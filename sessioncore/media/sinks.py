@@ -123,7 +123,7 @@ class SinkBank:
         """
         if not len(rows):
             return
-        self._kind = grown(self._kind, int(np.maximum.reduce(rows)))
+        self._kind = grown(self._kind, int(np.max(rows)))
         kinds = self._kind[rows]
         if not kinds.any():
             return

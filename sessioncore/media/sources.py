@@ -224,7 +224,7 @@ class SourceBank:
         """
         if not len(rows):
             return
-        self._kind = grown(self._kind, int(np.maximum.reduce(rows)))
+        self._kind = grown(self._kind, int(np.max(rows)))
         kinds = self._kind[rows]
         first = int(kinds[0])
         if (kinds == first).all():

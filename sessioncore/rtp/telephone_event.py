@@ -111,7 +111,7 @@ class DigitDetector:
         """
         left = np.flatnonzero(events.ok & (events.event < len(DIGITS)))
         if len(left):
-            self._grow(int(np.maximum.reduce(rows[left])))
+            self._grow(int(np.max(rows[left])))
         digits: list[Digit] = []
         while len(left):
             # A row has its turn once per step: `a[rows] = ...` would keep only the last one.

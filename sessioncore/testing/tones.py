@@ -159,7 +159,7 @@ def _jumps(phase: Floats, present: npt.NDArray[np.bool_], turns_per_window: floa
 
 def _longest_run(missing: npt.NDArray[np.bool_]) -> int:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]])))
-    return int(np.maximum.reduce(edges[1::2] - edges[::2], initial=0))
+    return int(np.max(edges[1::2] - edges[::2], initial=0))
 
 
 def _loudest(samples: Floats, rate: int) -> float | None:

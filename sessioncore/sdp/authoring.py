@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Final
+
 from sessioncore.sdp.description import MediaDescription
 from sessioncore.sdp.formats import Proposal, format_lines
 from sessioncore.sdp.streams import PROTOCOL
@@ -9,6 +12,8 @@ from sessioncore.sdp.targets import read_host
 from sessioncore.vocabulary import Address, Direction
 
 __all__ = ["Author", "Rows", "answer_rows"]
+
+_DIRECTIONS: Final = tuple(str(direction).encode() for direction in Direction)
 
 Rows = tuple[bytes | None, ...]
 """The m-lines of a description of ours: a refused one as it is written, None for our audio."""
@@ -52,7 +57,7 @@ class Author:
             formats,
             lines,
             _rtcp_line(*own),
-            str(direction).encode(),
+            _DIRECTIONS[direction],
         )
         tail = b"s=-\r\nc=%b\r\nt=%b\r\n%b" % (
             where,
@@ -72,6 +77,7 @@ def _rtcp_line(rtp: Address, rtcp: Address) -> bytes:
     return b"" if rtcp[1] == rtp[1] + 1 else b"a=rtcp:%d\r\n" % rtcp[1]
 
 
+@lru_cache(maxsize=256)
 def _where(ip: str) -> bytes:
     """``IN IP4 192.0.2.1``, without the zone of a link-local IPv6 address."""
     host = read_host(ip)

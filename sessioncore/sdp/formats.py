@@ -126,6 +126,8 @@ class FormatMatch(NamedTuple):
     dtmf: Shared | None
     comfort_noise: Shared | None
     refusals: tuple[Refusal, ...]
+    answer: Proposal
+    """Our side of an answer: one codec, so that nobody has to guess, with the offer's numbers."""
 
 
 @lru_cache(maxsize=256)
@@ -209,9 +211,13 @@ def _match(
             audio.append(shared)
     if not audio and not refusals:
         refusals.append(Refusal(305, "no audio codec among the formats"))
-    return FormatMatch(
-        tuple(audio), special.get(TELEPHONE_EVENT), special.get(COMFORT_NOISE), tuple(refusals)
+    dtmf, noise = special.get(TELEPHONE_EVENT), special.get(COMFORT_NOISE)
+    answer = Proposal(
+        tuple((shared.codec, shared.receive) for shared in audio[:1]),
+        None if dtmf is None else dtmf.receive,
+        None if noise is None else noise.receive,
     )
+    return FormatMatch(tuple(audio), dtmf, noise, tuple(refusals), answer)
 
 
 _remembered_match = lru_cache(maxsize=512)(_match)

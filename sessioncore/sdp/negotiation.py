@@ -29,7 +29,6 @@ from sessioncore.sdp.exchange import (
 )
 from sessioncore.sdp.formats import MediaPolicy, Proposal, propose
 from sessioncore.sdp.streams import (
-    Accepted,
     Side,
     accept_answer,
     accept_offer,
@@ -165,7 +164,7 @@ class OfferAnswer(Machine):
             recheck(accepted, own)
         direction = agreed_direction(accepted.direction, self.direction, self.local_hold)
         rows = answer_rows(offer.description.media, accepted.index)
-        proposal = _answer_proposal(accepted)
+        proposal = accepted.formats.answer
         times = offer.description.times
         body = self.author.describe(
             rows, proposal, direction, own, ptime=self.policy.ptime, times=times
@@ -276,17 +275,6 @@ class OfferAnswer(Machine):
         formats = self.settled.accepted.formats
         named = (*formats.audio, formats.dtmf, formats.comfort_noise)
         return tuple((shared.codec, shared.receive) for shared in named if shared)
-
-
-def _answer_proposal(accepted: Accepted) -> Proposal:
-    """Our side of an answer: one codec, so that nobody has to guess, with the offer's numbers."""
-    audio = accepted.formats.audio[0]
-    dtmf, noise = accepted.formats.dtmf, accepted.formats.comfort_noise
-    return Proposal(
-        ((audio.codec, audio.receive),),
-        None if dtmf is None else dtmf.receive,
-        None if noise is None else noise.receive,
-    )
 
 
 def _content(description: Description) -> object:

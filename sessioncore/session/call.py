@@ -195,7 +195,8 @@ class Call:
     def ring(self, *, early_media: bool = False) -> None:
         """UAS: answer 180, or 183 with our description and start the media early.
 
-        Raises `CallOver` where the call is no longer waiting for its answer.
+        Raises `CallOver` where the call is no longer waiting for its answer, `CallFailed`
+        where nothing can be sent to the caller.
         """
         self._control.ring(self._leg, early_media=early_media)
 

@@ -145,14 +145,17 @@ class Callee:
     # ------------------------------------------------------------------ what the application says
 
     def ring(self, leg: Leg, *, early_media: bool) -> None:
-        """180, or 183 with our description; raises `CallOver` when too late."""
+        """180, or 183 with our description; raises `CallOver` when too late.
+
+        Raises `CallFailed` where it cannot be sent.
+        """
         tx, now = self._undecided(leg), self._all.now()
         # An offer of ours in a 183 would need PRACK, so only an early offer can be answered.
         described = early_media and not leg.late_offer
         agreement = self._describe(leg) if described else None
         leg.ringing = 183 if described else 180
         self._respond(leg, tx, leg.ringing, now)
-        if agreement is not None and not leg.over:
+        if agreement is not None:
             leg.media.agreed(agreement)
             self._all.emit(leg, events.EarlyMediaStarted, now)
             self._all.establish(leg, now)
@@ -171,9 +174,6 @@ class Callee:
         agreement = self._describe(leg)
         self._all.acks.expect(leg, tx, now)
         self._respond(leg, tx, 200, now)
-        if leg.over:
-            assert leg.reason is not None
-            raise CallFailed(leg.reason)
         self._unanswered.pop(tx.key, None)
         leg.feed(AnswerWritten())
         if agreement is not None:
@@ -247,6 +247,10 @@ class Callee:
             now=now,
             record_route=True,
         )
+        if leg.over:
+            # It could not be sent: `transport_failed` has ended the call.
+            assert leg.reason is not None
+            raise CallFailed(leg.reason)
 
     def ended(self, leg: Leg) -> None:
         """The leg is over: no decision about it is waited for."""

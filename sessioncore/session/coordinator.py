@@ -132,7 +132,7 @@ class SessionCoordinator:
         self._wake = wake
         self._publish = emit
         self._dialogs: dict[bytes, Leg] = {}
-        self._policy = MediaPolicy(settings.codec_list)
+        self._policy = MediaPolicy(settings.codec_list, sendable_ptimes=SENDABLE_PTIMES)
         self._named = 0
         self._idle: Deferred[None] | None = None
         self.requests = DialogRequests(self)
@@ -344,7 +344,10 @@ class SessionCoordinator:
         """Which address of ours the peer's media reaches; offers are judged by it."""
         assert leg.flow is not None
         ip = self._local_ip(leg.flow, leg.media.signalling_host)
-        leg.negotiation.local = (self.settings.media_ip or ip, 0)
+        shown = self.settings.media_ip
+        if shown is None or (":" in shown) is not (":" in ip):
+            shown = ip  # what we are told to show is of the other IP version
+        leg.negotiation.local = (shown, 0)
         return ip
 
     def open_stream(self, leg: Leg, ip: str, now: int) -> None:
@@ -380,22 +383,23 @@ class SessionCoordinator:
         if leg is None or leg.media.stream is not stream:
             return
         if kind in _SEEN:
-            self._media_seen(leg, kind, now)
+            self._media_seen(leg, stream, kind, now)
         elif kind is MediaEvent.DIGIT:
             self.emit(leg, events.DigitReceived, now, *detail)
         elif kind is MediaEvent.REFUSED:
-            self.emit(leg, events.MediaPathProblem, now, str(detail))
+            text = f"nobody listens at {detail} (ICMP port unreachable)"
+            self.emit(leg, events.MediaPathProblem, now, text)
         elif kind is not MediaEvent.LATCHED and detail is not None:
             _log.warn("session {name}: {kind}: {detail}", name=leg.name, kind=kind, detail=detail)
 
-    def _media_seen(self, leg: Leg, kind: MediaEvent, now: int) -> None:
+    def _media_seen(self, leg: Leg, stream: Stream, kind: MediaEvent, now: int) -> None:
         became_active = leg.media.saw(kind)
         if became_active:
             self.emit(leg, events.MediaActive, now)
             # Where the agreement is for less, that milestone has failed already.
             leg.call.reached_two_way()
         elif kind is MediaEvent.STALLED:
-            self.emit(leg, events.MediaStalled, now)
+            self.emit(leg, events.MediaStalled, now, stream.statistics.why_silent)
 
     # ------------------------------------------------------------------ what the tables ask for
 

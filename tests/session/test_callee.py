@@ -846,6 +846,21 @@ class EndingTests(CalleeScene):
         self.run_for(40)
         self.assertEqual(self.us.manager.calls, [])
 
+    def test_nothing_provisional_can_be_sent(self) -> None:
+        for early_media in (False, True):
+            self.us.forget()
+            caller = Caller(self.them, call_id=f"n{early_media}", branch=f"z9hG4bK{early_media}")
+            self.decisions = lambda call: None
+            caller.invite()
+            self.run_for(0.01)
+            ports = self.us.host.ports.items()
+            (port,) = [port for (_, number), port in ports if number == 5060]
+            port.fail_writes = OSError(101, "unreachable")
+            call = self.us.call_in
+            self.assertRaises(CallFailed, call.ring, early_media=early_media)
+            port.fail_writes = None
+            self.assertEqual(self.us.names(), ["IncomingCall", "CallFailed"])
+
     def test_ack_without_the_answer_it_owes(self) -> None:
         for number, body in enumerate((b"", b"nonsense", messages.offer(C, formats=(18,)))):
             caller = Caller(self.them, call_id=f"n{number}", branch=f"z9hG4bK{number}")

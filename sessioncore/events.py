@@ -133,7 +133,9 @@ class MediaActive(Event):
 
 @frozen
 class MediaStalled(Event):
-    """Nothing was heard for 5 s where receiving is allowed."""
+    """Nothing was heard for 5 s where receiving is allowed; ``text`` says what is known of why."""
+
+    text: str
 
 
 @frozen

@@ -88,6 +88,7 @@ class LiveLines:
                 f"ended after {event.duration:.1f} s, {verdict}: sent {event.packets_sent} of"
                 f" {event.packets_to_send}, received {event.packets_received} of"
                 f" {event.packets_to_receive}, lost {event.packets_lost}: {event.reason}"
+                + ("" if event.problem is None else f"; {event.problem}")
             )
         if isinstance(event, (CallEnded, CallFailed)):
             return None

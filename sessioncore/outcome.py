@@ -39,7 +39,8 @@ class CallSummary(Event):
     """What a call came to; follows `CallEnded` and `CallFailed` in the logs of our commands.
 
     ``duration`` is in seconds of agreed media.  The expected packets are what the agreements
-    allowed in that time, by their direction and ptime.
+    allowed in that time, by their direction and ptime.  ``problem`` says what is known of why
+    too little was heard, or is None.
     """
 
     remote_uri: str
@@ -52,6 +53,7 @@ class CallSummary(Event):
     packets_to_receive: int
     packets_lost: int
     jitter_ms: float | None
+    problem: str | None
     reason: str
 
 
@@ -194,9 +196,8 @@ def _summary(account: _Account, event: CallEnded | CallFailed) -> CallSummary:
     statistics = account.call.statistics
     sent = 0 if statistics is None else statistics.packets_sent
     received = 0 if statistics is None else statistics.packets_received
-    enough = sent >= floor(SHARE * account.to_send) and received >= floor(
-        SHARE * account.to_receive
-    )
+    heard = received >= floor(SHARE * account.to_receive)
+    enough = heard and sent >= floor(SHARE * account.to_send)
     return CallSummary(
         session=event.session,
         call_id=event.call_id,
@@ -213,6 +214,7 @@ def _summary(account: _Account, event: CallEnded | CallFailed) -> CallSummary:
         packets_to_receive=round(account.to_receive),
         packets_lost=0 if statistics is None else statistics.lost,
         jitter_ms=_rounded(None if statistics is None else statistics.jitter_ms),
+        problem=None if heard or statistics is None else statistics.why_silent,
         reason=str(event.reason),
     )
 

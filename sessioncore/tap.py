@@ -95,6 +95,7 @@ class CommonOptions(Quiet):
         ["media-ip", None, None, "IP that our descriptions name, where it is not the local one."],
         ["advertise", None, None, "IP that Contact and Via name, where it is not the local one."],
         ["codecs", None, "PCMU,PCMA", "Codecs, preferred first: PCMU, PCMA, L16."],
+        ["nat", None, "auto", "Peers behind NAT: auto (judge each by its SDP), yes or no."],
         ["max-calls", None, "2000", "How many calls may be up at once."],
         ["events", None, None, "Write events as JSON lines to this file; - is standard output."],
     ]
@@ -121,8 +122,15 @@ class CommonOptions(Quiet):
             media_ip=self["media-ip"],
             advertise=self["advertise"],
             codecs=tuple(self["codecs"].split(",")),
+            nat=self._nat(),
             max_calls=whole("max-calls", self["max-calls"]),
         )
+
+    def _nat(self) -> bool | None:
+        choices = {"auto": None, "yes": True, "no": False}
+        if self["nat"] not in choices:
+            raise usage.UsageError(f"--nat: {self['nat']!r} is unknown; write auto, yes or no")
+        return choices[self["nat"]]
 
     def events(self) -> str | None:
         """The file for the events, absolute, or ``-`` or None."""

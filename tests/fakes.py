@@ -76,7 +76,11 @@ class FakeManager:
             local_uri="sip:us@192.0.2.1",
             remote_uri=uri,
             media_statistics=SimpleNamespace(
-                packets_sent=0, packets_received=0, lost=0, jitter_ms=None
+                why_silent="nothing has come",
+                packets_sent=0,
+                packets_received=0,
+                lost=0,
+                jitter_ms=None,
             ),
             reason=None,
         )

@@ -48,7 +48,9 @@ class LedgerTests(SynchronousTestCase):
             self.manager.answered(call)
             self.manager.active(call)
             self.manager.clock.advance(2)
-            self.assertFalse(self.finish(call, sent, received).audio_both_ways)
+            summary = self.finish(call, sent, received)
+            self.assertFalse(summary.audio_both_ways)
+            self.assertEqual(summary.problem, "nothing has come" if received == 94 else None)
         self.assertEqual(self.ledger.outcome.failed, 2)
 
     def test_never_active(self) -> None:

@@ -59,6 +59,7 @@ class ServerOptionsTests(SynchronousTestCase):
             "--advertise=192.0.2.8",
             "--codecs=PCMA,L16",
             "--max-calls=7",
+            "--nat=yes",
             "--events=events.jsonl",
         )
         settings = plan.settings
@@ -68,6 +69,7 @@ class ServerOptionsTests(SynchronousTestCase):
         self.assertEqual(settings.rtp_ports, (20000, 20999))
         self.assertEqual((settings.media_ip, settings.advertise), ("192.0.2.9", "192.0.2.8"))
         self.assertEqual((settings.codecs, settings.max_calls), (("PCMA", "L16"), 7))
+        self.assertIs(settings.nat, True)
         self.assertEqual(plan.answer.source, Tone(frequencies=(440.0, 350.0)))
         self.assertEqual(plan.answer.after, 1.5)
         # twistd changes the directory when it forks.
@@ -140,6 +142,7 @@ class WrongOptionsTests(SynchronousTestCase):
             "--role=uas --media-ip=here": "'here' is no IP address; give a literal",
             "--role=uas --advertise=0.0.0.0": "0.0.0.0 cannot be reached",
             "--role=uas --codecs=G729": "codecs G729: choose from PCMU, PCMA, L16",
+            "--role=uas --nat=maybe": "'maybe' is unknown; write auto, yes or no",
             "--role=uas --max-calls=0": "'0' is no count; write 1 or more",
             "--role=uas --max-calls=many": "'many' is no count; write 1 or more",
             "--role=uas --events=/no/such/file": "/no/such/file cannot be written",

@@ -109,6 +109,23 @@ class StreamStatistics:
         """Lost packets as a fraction of the expected ones, or None before any."""
         return self.lost / self.expected if self.expected else None
 
+    @property
+    def why_silent(self) -> str:
+        """What speaks most for nothing being heard, in words for people."""
+        peer = "the peer" if self.remote is None else f"{self.remote[0]}:{self.remote[1]}"
+        if self.refused:
+            return f"nobody listens at {peer} (ICMP port unreachable)"
+        if self.unexpected_payload_type:
+            count = self.unexpected_payload_type
+            return f"{count} packets came in formats that were not agreed on"
+        if self.strangers:
+            return f"{self.strangers} packets came from elsewhere than {peer} and were not heard"
+        if self.invalid:
+            return f"{self.invalid} datagrams came that are no RTP"
+        if self.packets_received:
+            return f"{peer} has stopped sending"
+        return f"nothing has come from {peer}"
+
 
 @define(eq=False)
 class PlaneStatistics:

@@ -30,10 +30,12 @@ from sessioncore.vocabulary import (
 if TYPE_CHECKING:
     from sessioncore.media.streams import MediaPlane
 
-__all__ = ["RELEARN", "Stream"]
+__all__ = ["RELEARN", "SENDABLE_PTIMES", "Stream"]
 
 RELEARN: Final = 2 * SECOND
 """Silence of the latched source after which another may prove itself."""
+SENDABLE_PTIMES: Final = (20, 40, 60)
+"""Packet lengths in ms that a row can send: whole frames."""
 _TARGET: Final = 2 * FRAME
 """40 ms of delay before the first packet is played."""
 _REFUSED_PAUSE: Final = 5 * SECOND
@@ -189,7 +191,7 @@ class Stream:
         kind[agreement.receive_payload_type] = _KIND[agreement.codec.name]
         bank.codec[row] = _KIND[agreement.codec.name]
         bank.send_payload_type[row] = agreement.send_payload_type
-        frames = agreement.ptime // 20 if agreement.ptime in (20, 40, 60) else 1
+        frames = agreement.ptime // 20 if agreement.ptime in SENDABLE_PTIMES else 1
         bank.frames[row] = frames
         # A long packet takes frames out of the ring before their time: hold more.
         bank.target[row] = _TARGET + (frames - 1) * FRAME

@@ -70,6 +70,9 @@ class UdpFlow:
         self._sendto = sendto
         self._addresses = addresses
         self._advertise = None if advertise is None else parse_host_port(advertise)
+        if self._advertise is not None and is_literal(self._advertise[0]):
+            other = is_ipv6(self._advertise[0]) is not is_ipv6(local[0])
+            self._advertise = None if other else self._advertise
         self._known: set[str] = set()
 
     def send(self, data: bytes, address: Address) -> None:
@@ -110,7 +113,7 @@ class UdpFlow:
     def sent_by(self, peer: str) -> bytes:
         """What to put into Via and Contact for ``peer``: ``b"192.0.2.1:5060"``.
 
-        The advertised address, or the bound one, or for a wildcard the one the peer sees.
+        The advertised address if it is of our IP version, or the bound one, or for a wildcard the one the peer sees.
         Never a wildcard, never raises.
         """
         return host_port(*self.address_for(peer)).encode("ascii")

@@ -20,7 +20,8 @@ from sessioncore.errors import (
 )
 from sessioncore.events import Event
 from sessioncore.media.statistics import MediaEvent
-from sessioncore.media.streams import MediaPlane, Stream
+from sessioncore.media.stream import SENDABLE_PTIMES, Stream
+from sessioncore.media.streams import MediaPlane
 from sessioncore.sdp.negotiation import MediaPolicy, OfferAnswer
 from sessioncore.session.acks import Acks
 from sessioncore.session.call import Call

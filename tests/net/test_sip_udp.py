@@ -135,8 +135,14 @@ class SentByTests(SynchronousTestCase):
         self.assertEqual(sent_by, b"203.0.113.5:5060")
         sent_by = self.sent_by("192.0.2.9", Listen(5062), advertise="sip.example.com:5070")
         self.assertEqual(sent_by, b"sip.example.com:5070")
-        sent_by = self.sent_by("192.0.2.9", Listen(5064), advertise="2001:db8::7")
+        sent_by = self.sent_by("2001:db8::9", Listen(5064, "::"), advertise="2001:db8::7")
         self.assertEqual(sent_by, b"[2001:db8::7]:5064")
+
+    def test_advertise_is_for_its_own_ip_version(self) -> None:
+        sent_by = self.sent_by("192.0.2.9", Listen(5066), advertise="2001:db8::7")
+        self.assertEqual(sent_by, b"192.0.2.1:5066")
+        sent_by = self.sent_by("2001:db8::9", Listen(5068, "::"), advertise="203.0.113.5")
+        self.assertEqual(sent_by, b"[2001:db8::1]:5068")
 
     def test_bad_advertise(self) -> None:
         for text in ("", "a b", "[::1", "host:0", "host:x", "http://x"):

@@ -221,8 +221,9 @@ class AnsweringTests(CalleeScene):
         coordinator: Any = self.us.manager._coordinator
         stream = coordinator.legs[self.us.call_in.session].media.stream
         self.us.forget()
-        coordinator.media_event(stream, MediaEvent.REFUSED, "port closed", 5)
-        self.assertEqual(self.us.event("MediaPathProblem").text, "port closed")
+        coordinator.media_event(stream, MediaEvent.REFUSED, "192.0.2.3:4000", 5)
+        text = self.us.event("MediaPathProblem").text
+        self.assertEqual(text, "nobody listens at 192.0.2.3:4000 (ICMP port unreachable)")
         for kind in (MediaEvent.LATCHED, MediaEvent.SOURCE_ENDED, MediaEvent.SINK_FAILED):
             coordinator.media_event(stream, kind, None, 5)
         coordinator.media_event(stream, MediaEvent.SINK_FAILED, "disk full", 5)
@@ -1069,6 +1070,7 @@ class WithinTheDialogTests(CalleeScene):
     def test_a_stall_and_its_end(self) -> None:
         self.run_for(6)
         self.assertEqual(self.us.story(), ["MediaStalled Established"])
+        self.assertEqual(self.us.event("MediaStalled").text, "192.0.2.3:40000 has stopped sending")
         self.send_rtp()
         self.assertEqual(self.us.story()[1:], ["MediaActive Active"])
 

@@ -1,0 +1,36 @@
+"""What the counters say about silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from sessioncore.media.statistics import StreamStatistics
+from tests.media.fakes import Bench
+
+
+class WhySilentTests(SynchronousTestCase):
+    def why(self, **counted: Any) -> str:
+        nothing: StreamStatistics = Bench().open().statistics
+        return evolve(nothing, remote=("192.0.2.7", 4000), **counted).why_silent
+
+    def test_nothing_at_all(self) -> None:
+        self.assertEqual(self.why(), "nothing has come from 192.0.2.7:4000")
+
+    def test_stopped(self) -> None:
+        self.assertEqual(self.why(packets_received=9), "192.0.2.7:4000 has stopped sending")
+
+    def test_what_came_but_was_not_heard(self) -> None:
+        self.assertIn("7 packets came from elsewhere", self.why(strangers=7))
+        self.assertIn("formats that were not agreed on", self.why(unexpected_payload_type=7))
+        self.assertIn("are no RTP", self.why(invalid=7))
+
+    def test_a_closed_port_comes_before_all_else(self) -> None:
+        text = self.why(refused=1, strangers=7, invalid=7)
+        self.assertEqual(text, "nobody listens at 192.0.2.7:4000 (ICMP port unreachable)")
+
+    def test_without_a_remote(self) -> None:
+        nothing: StreamStatistics = Bench().open().statistics
+        self.assertEqual(evolve(nothing, remote=None).why_silent, "nothing has come from the peer")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["Call", "Milestone"]
 
 
+REACHED: Final = "reached"
+"""The outcome of a milestone of a call; not the call itself, which would keep itself alive."""
+
+
 class Milestone:
     """Something a call reaches once or never; late subscribers get the outcome at once."""
 
@@ -25,7 +29,7 @@ class Milestone:
 
     def __init__(self) -> None:
         self._outcome: object = None
-        self._waiting: list[Deferred[Any]] = []
+        self._waiting: list[Deferred[Any]] | None = None
 
     @property
     def settled(self) -> bool:
@@ -38,6 +42,8 @@ class Milestone:
             return fail(self._outcome)
         if self._outcome is not None:
             return succeed(self._outcome)
+        if self._waiting is None:
+            self._waiting = []
         waiting: Deferred[Any] = Deferred(self._waiting.remove)
         self._waiting.append(waiting)
         return waiting
@@ -47,8 +53,8 @@ class Milestone:
         if self._outcome is not None:
             return
         self._outcome = outcome
-        waiting, self._waiting = self._waiting, []
-        for deferred in waiting:
+        waiting, self._waiting = self._waiting, None
+        for deferred in waiting or ():
             if isinstance(outcome, Exception):
                 deferred.errback(outcome)
             else:
@@ -239,18 +245,18 @@ class Call:
 
     def when_answered(self) -> Deferred[Call]:
         """Fires with this call once the first 200 OK was written or read."""
-        return self._answered.wait()
+        return self._answered.wait().addCallback(self._itself)
 
     def when_media_ready(self) -> Deferred[Call]:
         """Fires with this call once the media flow is established."""
-        return self._media_ready.wait()
+        return self._media_ready.wait().addCallback(self._itself)
 
     def when_two_way(self) -> Deferred[Call]:
         """Fires with this call once media was seen in both directions.
 
         Fails with `OneWayByAgreement` as soon as the two sides agreed on less than that.
         """
-        return self._two_way.wait()
+        return self._two_way.wait().addCallback(self._itself)
 
     def when_ended(self) -> Deferred[EndReason]:
         """Fires with the `EndReason` once the call is over, answered or not; never fails."""
@@ -260,11 +266,11 @@ class Call:
 
     def reached_answer(self) -> None:
         """The first 200 OK was written or read."""
-        self._answered.settle(self)
+        self._answered.settle(REACHED)
 
     def reached_media(self, *, both_ways: bool) -> None:
         """The media flow was established; ``both_ways`` is whether the agreement allows it."""
-        self._media_ready.settle(self)
+        self._media_ready.settle(REACHED)
         if not both_ways:
             self._two_way.settle(
                 OneWayByAgreement(f"agreed on {self.negotiated_media}, not audio both ways")
@@ -272,7 +278,7 @@ class Call:
 
     def reached_two_way(self) -> None:
         """Media was seen in both directions."""
-        self._two_way.settle(self)
+        self._two_way.settle(REACHED)
 
     def reached_end(self, reason: EndReason) -> None:
         """The call is over."""
@@ -281,11 +287,16 @@ class Call:
             milestone.settle(failure)
         self._ended.settle(reason)
 
+    def _itself(self, _: object) -> Call:
+        return self
+
     def _controlled(self, doing: Deferred[None], cancelled: str) -> Deferred[Call]:
         """``doing`` with this call as its result, and cancelling it as a hang-up.
 
         The work itself is not cancelled: a cancel from inside it would be lost.
         """
+        if doing.called:
+            return doing.addCallback(self._itself)
         hang_up: Callable[[Deferred[Any]], None] = lambda _: self._control.hang_up(  # noqa: E731
             self._leg, cancelled
         )

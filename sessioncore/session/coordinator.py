@@ -246,8 +246,9 @@ class SessionCoordinator:
             raise TooManyCalls(f"{len(self.legs)} calls of {self.settings.max_calls} are up")
         leg = self._caller.prepare(uri, from_uri, late_offer=late_offer)
         leg.media.source, leg.media.sink = source, sink
+        call = leg.call
         self.emit(leg, events.OutgoingCallPrepared, self.now(), leg.remote_uri)
-        return leg.call
+        return call
 
     def place(self, leg: Leg) -> Deferred[None]:
         """Send the INVITE of a prepared leg."""
@@ -321,8 +322,10 @@ class SessionCoordinator:
             self.tracer.dialog(dialog)
 
     def forget(self, leg: Leg) -> None:
-        """Nothing is for ``leg`` any more."""
+        """Nothing is for ``leg`` any more; from here on only its handle knows it."""
         del self.legs[leg.name]
+        # The handle keeps the leg: without this the two would wait for the garbage collector.
+        del leg.call
         if leg.dialog is not None:
             self._dialogs.pop(leg.dialog.key, None)
         if self._idle is not None and not self.legs:
@@ -336,8 +339,9 @@ class SessionCoordinator:
     def answered(self, leg: Leg, now: int) -> None:
         """The first 200 OK was written or read."""
         self.counters.answered += 1
+        call = leg.call
         self.emit(leg, events.CallAnswered, now)
-        leg.call.reached_answer()
+        call.reached_answer()
 
     # ------------------------------------------------------------------ media, both roles
 
@@ -367,7 +371,7 @@ class SessionCoordinator:
         agreement = media.agreement
         if leg.over or agreement is None:
             return
-        audio = agreement.audio
+        audio, call = agreement.audio, leg.call
         self.emit(leg, events.MediaNegotiated, now, agreement)
         if media.stream is None:
             return
@@ -376,7 +380,7 @@ class SessionCoordinator:
         if media.held is media.sends:
             media.held = not media.sends
             self.emit(leg, events.CallHeld if media.held else events.CallResumed, now)
-        leg.call.reached_media(both_ways=media.both_ways)
+        call.reached_media(both_ways=media.both_ways)
 
     def media_event(self, stream: Stream, kind: MediaEvent, detail: Any, now: int) -> None:
         """What the plane saw happen to a stream."""
@@ -396,9 +400,10 @@ class SessionCoordinator:
     def _media_seen(self, leg: Leg, stream: Stream, kind: MediaEvent, now: int) -> None:
         became_active = leg.media.saw(kind)
         if became_active:
+            call = leg.call
             self.emit(leg, events.MediaActive, now)
             # Where the agreement is for less, that milestone has failed already.
-            leg.call.reached_two_way()
+            call.reached_two_way()
         elif kind is MediaEvent.STALLED:
             self.emit(leg, events.MediaStalled, now, stream.statistics.why_silent)
 
@@ -419,7 +424,7 @@ class SessionCoordinator:
         self._callee.refuse_invite(leg, effect.status, effect.phrase, effect.headers)
 
     def _finish(self, leg: Leg, effect: Finish) -> None:
-        now = self.now()
+        now, call = self.now(), leg.call
         self._callee.ended(leg)
         self.acks.stop_waiting(leg)
         self.media.close(leg, now)
@@ -432,7 +437,7 @@ class SessionCoordinator:
         else:
             self.counters.failed += 1
             self.emit(leg, events.CallFailed, now, reason)
-        leg.call.reached_end(reason)
+        call.reached_end(reason)
 
     # ------------------------------------------------------------------ waiting
 

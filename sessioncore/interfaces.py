@@ -5,16 +5,20 @@ The media side (`IMediaSource`, `IMediaSink`) is in `sessioncore.media.interface
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sessioncore.events import Event
     from sessioncore.session.call import Call
     from sessioncore.vocabulary import Address
 
-__all__ = ["ICallHandler", "IEventSink", "ISipTransport"]
+Receive: TypeAlias = "Callable[[bytes, Address, Any, int], None]"
+
+__all__ = ["ICallHandler", "IEventSink", "ISipFlow", "ISipTransport", "Receive"]
 
 
 class ICallHandler(Interface):
@@ -35,15 +39,31 @@ class IEventSink(Interface):
         """Take one event; must not block.  An exception is logged and the call goes on."""
 
 
-class ISipTransport(Interface):
-    """Where SIP messages leave and arrive: one bound socket or one connection."""
+class ISipFlow(Interface):
+    """Where SIP messages leave: one bound socket or one connection."""
 
     reliable = Attribute("False where messages can be lost (UDP)")
     transport = Attribute('The Via transport token, e.g. ``b"UDP"``')
-    local = Attribute("The bound (address, port)")
+    local = Attribute("The bound (address, port); its IP version is the flow's")
 
     def send(data: bytes, address: Address) -> None:
         """Send one message without blocking; raises OSError when it cannot leave."""
 
     def sent_by(peer: str) -> bytes:
         """``host:port`` for Via and Contact towards ``peer``; never an unspecified address."""
+
+
+class ISipTransport(Interface):
+    """Brings SIP messages and takes them away; `SessionManager` can be given others than UDP."""
+
+    flow = Attribute("The `ISipFlow` for requests of ours; there once the transport is open")
+
+    def open(receive: Receive) -> None:
+        """Call ``receive(data, source, flow, now)`` for each message from now on.
+
+        ``source`` is the peer's address, ``flow`` the `ISipFlow` that answers leave by,
+        ``now`` the clockwork's time in ns.  Raises `ConfigurationError` where it cannot.
+        """
+
+    def close() -> Any:
+        """Receive no more; may return a Deferred that fires when all is closed."""

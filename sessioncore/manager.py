@@ -5,27 +5,26 @@ from __future__ import annotations
 import secrets
 import time
 from binascii import hexlify
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from attrs import asdict, frozen
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred, succeed
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sessioncore.errors import CallFailed, CallOver, ConfigurationError
 from sessioncore.events import Event
-from sessioncore.interfaces import ICallHandler, IEventSink
+from sessioncore.interfaces import ICallHandler, IEventSink, ISipTransport
 from sessioncore.media.statistics import PlaneStatistics
 from sessioncore.media.streams import MediaPlane
-from sessioncore.net.addresses import Listen, LocalAddresses, is_wildcard, parse_listen
+from sessioncore.net.addresses import LocalAddresses, is_wildcard, parse_listen
 from sessioncore.net.addresses import local_address_for as kernel_local_address
 from sessioncore.net.clockwork import clockwork_for
 from sessioncore.net.resolver import resolver_for
 from sessioncore.net.rtp import packet_io_for
-from sessioncore.net.sip_udp import SipUdpProtocol, UdpFlow, listen_sip_udp
+from sessioncore.net.sip_udp import SipUdpTransport
 from sessioncore.rtp.rtcp import ntp_time
 from sessioncore.session.call import Call, Milestone
 from sessioncore.session.coordinator import SessionCoordinator
@@ -66,7 +65,8 @@ class SessionManager:
     about incoming calls: an `ICallHandler`, or a callable that takes the `Call` and returns
     None, a Deferred or a coroutine; without it they are refused with 480.  ``clockwork``,
     ``resolver`` and ``random_bytes`` replace what the manager would make itself.  ``tracer``
-    is told of what happens below the events (`sessioncore.session.tracing`).
+    is told of what happens below the events (`sessioncore.session.tracing`).  ``transports``
+    (`ISipTransport`) carry SIP in place of the UDP sockets that ``settings.listen`` names.
     """
 
     def __init__(
@@ -79,21 +79,26 @@ class SessionManager:
         resolver: Any = None,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
         tracer: Tracer | None = None,
+        transports: Sequence[ISipTransport] | None = None,
     ) -> None:
         self.settings = settings = settings or Settings()
         self._reactor = reactor
-        self._listen = [parse_listen(text) for text in settings.listen]
+        listening = [parse_listen(text) for text in settings.listen]
         self._own_clockwork = clockwork is None
         self.clockwork = clockwork or clockwork_for(reactor)
         self._random_bytes = _Pages(random_bytes)
         self._resolver = resolver or resolver_for(
             reactor,
             self._random_below,
-            families=tuple(sorted({6 if each.ipv6 else 4 for each in self._listen})),
+            families=tuple(sorted({6 if each.ipv6 else 4 for each in listening})),
         )
+        # Any, since what a zope interface promises is not seen through its type.
+        self._transports: list[Any] = list(transports or ()) or [
+            SipUdpTransport(reactor, each, self.clockwork, advertise=settings.advertise)
+            for each in listening
+        ]
+        self._opened: list[Any] = []
         self._sinks: list[EventSink] = []
-        self._ports: list[Any] = []
-        self._protocols: list[SipUdpProtocol] = []
         self._addresses = LocalAddresses(
             self.clockwork.now, lambda peer: kernel_local_address(peer, reactor)
         )
@@ -141,34 +146,16 @@ class SessionManager:
             raise ConfigurationError("a manager that was stopped stays so; make another one")
         self.clockwork.start()
         try:
-            for listen in self._listen:
-                self._open(listen)
+            for transport in self._transports:
+                transport.open(self._coordinator.receive)
+                self._opened.append(transport)
         except ConfigurationError:
             self._close_sockets()
             if self._own_clockwork:
                 self.clockwork.stop()
             raise
-        self._coordinator.flows = [protocol.flow for protocol in self._protocols]
+        self._coordinator.flows = [transport.flow for transport in self._opened]
         self.running = True
-
-    def _open(self, listen: Listen) -> None:
-        try:
-            protocol, port = listen_sip_udp(
-                self._reactor,
-                listen,
-                self._coordinator.receive,
-                self.clockwork,
-                advertise=self.settings.advertise,
-            )
-        except (CannotListenError, OSError) as error:
-            where = listen.interface or "all interfaces"
-            why = getattr(error, "socketError", error)
-            raise ConfigurationError(
-                f"cannot listen on UDP port {listen.port} of {where}: {why};"
-                " stop what holds it, or choose another with --listen"
-            ) from None
-        self._protocols.append(protocol)
-        self._ports.append(port)
 
     def stop(self, grace: float = 4.0) -> Deferred[int]:
         """End every call as its state demands, then close everything.
@@ -239,8 +226,8 @@ class SessionManager:
         _log.error("recordings are incomplete: the disk did not follow in {s} s", s=WRITING)
 
     def _close_sockets(self) -> list[Deferred[Any]]:
-        ports, self._ports, self._protocols = self._ports, [], []
-        return [maybeDeferred(port.stopListening) for port in ports]
+        opened, self._opened = self._opened, []
+        return [maybeDeferred(transport.close) for transport in opened]
 
     # --- calls
 
@@ -288,7 +275,7 @@ class SessionManager:
     @property
     def local_addresses(self) -> list[Address]:
         """The SIP sockets as they are bound, port 0 resolved."""
-        return [protocol.flow.local for protocol in self._protocols]
+        return [transport.flow.local for transport in self._opened]
 
     def statistics(self) -> ManagerStatistics:
         """All counters, as plain numbers by name."""
@@ -337,7 +324,6 @@ class SessionManager:
         self._coordinator.media_event(stream, kind, detail, now)
 
     def _local_ip(self, flow: Flow, peer: str) -> str:
-        assert isinstance(flow, UdpFlow)
         host = flow.local[0]
         return self._addresses.towards(peer) if is_wildcard(host) else host
 

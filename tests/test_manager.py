@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
 from sessioncore.errors import ConfigurationError
 from sessioncore.events import Event
-from sessioncore.interfaces import ICallHandler, IEventSink
+from sessioncore.interfaces import ICallHandler, IEventSink, ISipFlow, ISipTransport
 from sessioncore.manager import SessionManager, _Pages
+from sessioncore.net.addresses import Listen
 from sessioncore.net.clockwork import ReactorClockwork
+from sessioncore.net.sip_udp import SipUdpTransport
 from sessioncore.session.call import Call
 from sessioncore.settings import Settings
 from sessioncore.testing.network import FakeNetwork
+from sessioncore.vocabulary import MediaState
 from tests.session.scene import A, B, Scene, answer
 
 
@@ -130,6 +134,84 @@ class ManagerTests(Scene):
         caller.call()
         self.run_for(1)
         self.assertGreater(caller.manager.statistics().media["ticks"], before + 100)
+
+
+@implementer(ISipFlow, ISipTransport)
+class Wire:
+    """A transport that is no socket: what one end sends, the other receives a moment later."""
+
+    reliable = False
+    transport = b"UDP"
+
+    def __init__(self, host: Any, address: str) -> None:
+        self.host = host
+        self.local = (address, 5060)
+        self.other: Wire
+        self.sent: list[bytes] = []
+        self.receive: Any = None
+
+    @property
+    def flow(self) -> Wire:
+        return self
+
+    def open(self, receive: Any) -> None:
+        self.receive = receive
+
+    def close(self) -> None:
+        self.receive = None
+
+    def send(self, data: bytes, address: tuple[str, int]) -> None:
+        self.sent.append(data)
+        self.host.callLater(0.001, self.other.arrive, data, self.local)
+
+    def arrive(self, data: bytes, source: tuple[str, int]) -> None:
+        if self.receive is not None:
+            self.receive(data, source, self, round(self.host.seconds() * 1e9))
+
+    def sent_by(self, peer: str) -> bytes:
+        return b"%b:5060" % self.local[0].encode()
+
+
+class TransportTests(Scene):
+    def test_sip_goes_by_the_transports_that_are_given(self) -> None:
+        wires = [Wire(self.network.host(address), address) for address in (A, B)]
+        wires[0].other, wires[1].other = wires[1], wires[0]
+        self.assertTrue(verifyObject(ISipTransport, wires[0]))
+        caller, callee = (
+            SessionManager(wire.host, on_incoming=answer, transports=[wire]) for wire in wires
+        )
+        for manager in (caller, callee):
+            self.successResultOf(manager.start())
+        self.assertEqual(caller.local_addresses, [(A, 5060)])
+        call = caller.call(f"sip:bob@{B}")
+        self.run_for(0.5)
+        self.assertIs(call.media_state, MediaState.ACTIVE)
+        stopping = caller.stop()
+        self.run_for(0.5)
+        self.assertEqual(self.successResultOf(stopping), 0)
+        self.assertIsNone(wires[0].receive)
+        self.assertTrue(wires[0].sent[-1].startswith(b"BYE "))
+        self.assertEqual(self.network.sent(b"INVITE"), [])
+        callee.stop(0.0)
+        self.run_for(0.1)
+
+    def test_udp_is_one_of_them(self) -> None:
+        host = self.network.host(A)
+        udp = SipUdpTransport(host, Listen(5060), ReactorClockwork(host))
+        self.assertTrue(verifyObject(ISipTransport, self.opened(udp)))
+        self.assertTrue(verifyObject(ISipFlow, udp.flow))
+        udp.close()
+        self.assertIsNone(udp.close())
+
+    @staticmethod
+    def opened(udp: SipUdpTransport) -> SipUdpTransport:
+        udp.open(lambda data, source, flow, now: None)
+        return udp
+
+    def test_not_open_yet(self) -> None:
+        host = self.network.host(A)
+        udp = SipUdpTransport(host, Listen(5060), ReactorClockwork(host))
+        self.assertRaises(RuntimeError, lambda: udp.flow)
 
 
 class ReplayTests(Scene):

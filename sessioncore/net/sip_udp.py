@@ -12,7 +12,10 @@ from twisted.internet.error import CannotListenError, MessageLengthError
 from twisted.internet.interfaces import IListeningPort, IReactorSocket
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
+from zope.interface import implementer
 
+from sessioncore.errors import ConfigurationError
+from sessioncore.interfaces import ISipFlow, ISipTransport
 from sessioncore.net.addresses import (
     Listen,
     LocalAddresses,
@@ -28,7 +31,7 @@ from sessioncore.net.clockwork import IClockwork
 from sessioncore.net.faults import FaultLog
 from sessioncore.vocabulary import Address
 
-__all__ = ["Receive", "SipUdpProtocol", "UdpFlow", "listen_sip_udp"]
+__all__ = ["Receive", "SipUdpProtocol", "SipUdpTransport", "UdpFlow", "listen_sip_udp"]
 
 Receive = Callable[[bytes, Address, "UdpFlow", int], None]
 """Called with each datagram: data, source address, the flow it came by, monotonic ns."""
@@ -44,6 +47,7 @@ _MOST_KNOWN: Final = 4096
 _log = Logger(namespace="sessioncore.net.sip_udp")
 
 
+@implementer(ISipFlow)
 class UdpFlow:
     """Where SIP bytes leave: one bound UDP socket (the ``Flow`` of `sessioncore.sip`).
 
@@ -113,8 +117,8 @@ class UdpFlow:
     def sent_by(self, peer: str) -> bytes:
         """What to put into Via and Contact for ``peer``: ``b"192.0.2.1:5060"``.
 
-        The advertised address if it is of our IP version, or the bound one, or for a wildcard the one the peer sees.
-        Never a wildcard, never raises.
+        The advertised address if it is of our IP version, or the bound one, or for a wildcard
+        the one the peer sees.  Never a wildcard, never raises.
         """
         return host_port(*self.address_for(peer)).encode("ascii")
 
@@ -222,6 +226,51 @@ def listen_sip_udp(
     port.maxThroughput = MAX_THROUGHPUT
     _enlarge_receive_buffer(port)
     return protocol, port
+
+
+@implementer(ISipTransport)
+class SipUdpTransport:
+    """SIP over one UDP socket of the reactor's.
+
+    ``advertise`` is ``host`` or ``host:port`` for Via and Contact in place of our own.
+    """
+
+    def __init__(
+        self, reactor: Any, listen: Listen, clockwork: IClockwork, *, advertise: str | None = None
+    ) -> None:
+        self._reactor = reactor
+        self._listen = listen
+        self._clockwork = clockwork
+        self._advertise = advertise
+        self._protocol: SipUdpProtocol | None = None
+        self._port: IListeningPort | None = None
+
+    @property
+    def flow(self) -> UdpFlow:
+        """Where requests of ours leave; raises `RuntimeError` before `open`."""
+        if self._protocol is None:
+            raise RuntimeError("the SIP socket is not open yet")
+        return self._protocol.flow
+
+    def open(self, receive: Receive) -> None:
+        """Bind; raises `ConfigurationError` with what to do about it."""
+        listen = self._listen
+        try:
+            self._protocol, self._port = listen_sip_udp(
+                self._reactor, listen, receive, self._clockwork, advertise=self._advertise
+            )
+        except (CannotListenError, OSError) as error:
+            where = listen.interface or "all interfaces"
+            why = getattr(error, "socketError", error)
+            raise ConfigurationError(
+                f"cannot listen on UDP port {listen.port} of {where}: {why};"
+                " stop what holds it, or choose another with --listen"
+            ) from None
+
+    def close(self) -> Any:
+        """Close the socket; fires when it is closed."""
+        port, self._port = self._port, None
+        return None if port is None else port.stopListening()
 
 
 def _listen_ipv6_only(reactor: Any, listen: Listen, protocol: SipUdpProtocol) -> Any:

@@ -45,7 +45,6 @@ from sessioncore.session.session import (
 )
 from sessioncore.session.targets import contact_towards
 from sessioncore.sip.dialog import Dialog
-from sessioncore.sip.message import Request
 from sessioncore.sip.transaction import ServerTransaction
 from sessioncore.vocabulary import EndedBy, EndReason, NegotiatedMedia, SessionRole
 
@@ -105,7 +104,9 @@ class Callee:
         # Last: what is refused must not use up ports.
         self._all.open_stream(leg, ip, now)
 
-    def _refuse_unready(self, tx: ServerTransaction, error: Exception, now: int) -> None:
+    def _refuse_unready(
+        self, tx: ServerTransaction, error: Exception, now: int, *, stateful: bool = False
+    ) -> None:
         """Say why a call could not even be rung, or a re-INVITE not be agreed to."""
         counters = self._all.counters
         headers: tuple[Header, ...] = ()
@@ -117,7 +118,8 @@ class Callee:
             headers = _warning(tx, error)
         else:
             counters.refused_faulty += 1
-        tx.respond(getattr(error, "status", None) or 500, headers=headers, now=now)
+        status = getattr(error, "status", None) or 500
+        tx.respond(status, headers=headers, now=now, stateful=stateful)
 
     def _ask(self, leg: Leg) -> None:
         """Hand the call to the application, whichever way it likes to decide."""
@@ -260,33 +262,38 @@ class Callee:
     # ------------------------------------------------------------------ an INVITE within a call
 
     def reinvited(self, leg: Leg, tx: ServerTransaction, now: int) -> None:
-        """A new offer, or a request for one, within the dialog (RFC 3261 section 14.2)."""
+        """A new offer, or a request for one, within the dialog (RFC 3261 section 14.2).
+
+        Refusals keep their state: a copy of what was refused must not be accepted later.
+        """
         if leg.negotiation.state is OfferState.OFFER_SENT:
-            tx.respond(491, now=now)
+            tx.respond(491, now=now, stateful=True)
             return
         if leg.state in (SessionState.INCOMING, SessionState.ANSWERED) or leg.unacknowledged:
             wait = b"%d" % (self._all.random_bits(3) + 1)
-            tx.respond(500, headers=((b"Retry-After", wait),), now=now)
+            tx.respond(500, headers=((b"Retry-After", wait),), now=now, stateful=True)
             return
         if leg.state is not SessionState.CONFIRMED:
             tx.respond(481, now=now)
             return
         try:
-            description = self._renegotiate(leg, tx.request)
+            description = self._renegotiate(leg, tx)
         except SessionCoreError as error:
             if leg.negotiation.has_pending_offer:
                 leg.negotiation.withdraw()
-            self._refuse_unready(tx, error, now)
+            self._refuse_unready(tx, error, now, stateful=True)
             return
         self._answer_reinvite(leg, tx, description, now)
 
-    def _renegotiate(self, leg: Leg, request: Request) -> bytes:
+    def _renegotiate(self, leg: Leg, tx: ServerTransaction) -> bytes:
         """Our answer to the offer of a re-INVITE, or our offer where it brought none."""
         assert leg.dialog is not None
-        offer = description_in(request)
+        offer = description_in(tx.request)
         if offer:
-            leg.negotiation.receive_offer(offer, signalling_host=leg.media.signalling_host)
-        leg.dialog.refresh_target(request)
+            leg.negotiation.receive_offer(offer, signalling_host=tx.source[0])
+        leg.dialog.refresh_target(tx.request)
+        # The peer may have moved to another network; its media is judged by where it is now.
+        leg.media.signalling_host = tx.source[0]
         return leg.negotiation.make_answer() if offer else leg.negotiation.make_offer()
 
     def _answer_reinvite(

@@ -1067,6 +1067,42 @@ class WithinTheDialogTests(CalleeScene):
         self.run_for(0.01)
         self.assertEqual(self.us.names(), [])
 
+    def test_a_refusal_is_kept_and_repeated(self) -> None:
+        """Else a copy of what was refused could be accepted later, and never acknowledged."""
+        refused = messages.offer(C, version=2, formats=(18,))
+        self.assertEqual(self.reinvite(refused), "488 INVITE")
+        self.run_for(1.2)
+        self.assertEqual(set(self.them.lines()), {"488 INVITE"})
+        self.caller.within(
+            "INVITE", body=messages.offer(C, version=3), sequence=self.caller.number,
+            branch=f"z9hG4bK-INVITE-{self.caller.number}",
+        )  # fmt: skip
+        self.run_for(0.01)
+        self.assertEqual(set(self.them.lines()), {"488 INVITE"})
+
+    def test_a_peer_that_moved_to_another_network(self) -> None:
+        """SIP and SDP from a new address: its media is judged by where it is now."""
+        moved, self.media = self.peer("192.0.2.77"), self.peer("192.0.2.77", 40_000)
+        self.caller.peer = moved
+        offer = messages.offer("192.0.2.77", version=2)
+        self.caller.within("INVITE", body=offer, headers=[("Contact", "<sip:a@192.0.2.77>")])
+        self.run_for(0.01)
+        self.caller.ack()
+        self.send_rtp()
+        self.assertEqual(self.call.remote_rtp, ("192.0.2.77", 40_000))
+        self.assertEqual(self.us.names()[-1], "MediaActive")
+
+    def test_longer_packets_where_the_peer_asks(self) -> None:
+        self.assertEqual(self.reinvite(messages.offer(C, version=2, ptime=40)), "200 INVITE")
+        self.assertEqual(self.call.negotiated_media.audio.ptime, 40)
+        self.run_for(0.1)
+        before = len(self.media.heard)
+        self.run_for(1)
+        packets = [data for _, data, _ in self.media.heard[before:] if data[0] == 0x80]
+        audio = [data for data in packets if data[1] & 127 == 0]
+        self.assertEqual({len(data) for data in audio}, {12 + 320})
+        self.assertIn(len(audio), (24, 25, 26))
+
     def test_a_stall_and_its_end(self) -> None:
         self.run_for(6)
         self.assertEqual(self.us.story(), ["MediaStalled Established"])

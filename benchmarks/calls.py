@@ -203,6 +203,8 @@ def measure(
     return result
 
 
+WARM_UP: Final = {"rate": 500, "count": 2500}
+"""Fills the pool of ports and the caches; not counted."""
 CORES: list[int | None] = [None, None]
 
 
@@ -231,36 +233,32 @@ def run(options: argparse.Namespace, folder: Path, sink: Sink) -> int:
     looping.write_text(text.replace("{hold}", ""), encoding="ascii")
     ours, theirs = free_port(), free_port()
     our_command = [
-        sys.executable, "-m", "twisted.scripts.twistd", "-n", "--pidfile=", "sessioncore",
-        "--role=uas", "--listen", f"udp:{ours}:interface={HOST}", "--answer", "silence",
+        sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n",
+        "--pidfile=", "sessioncore", "--role=uas", "--listen", f"udp:{ours}:interface={HOST}", "--answer", "silence",
         "--rtp-ports", "20000-39999",
     ]  # fmt: skip
-    our_command[1:3] = ["-c", "from twisted.scripts.twistd import run; run()"]
     their_command = ["sipp", "-sn", "uas", "-i", HOST, "-p", str(theirs), "-nostdin"]
     rated = {"rate": options.rate, "count": options.rate * options.seconds, "limit": 10_000}
     loop = {"rate": 100_000, "count": options.loop, "limit": 60}
-    with (
-        server(our_command, ours, folder, CORES[0]) as our_pid,
-        server(their_command, theirs, folder, CORES[0]) as their_pid,
+    results: dict[str, list[dict[str, float]]] = {}
+    for title, scenario, args in (
+        (f"{options.rate} calls/s, 100 ms hold", holding, rated),
+        ("closed loop of 60 calls", looping, loop),
     ):
-        print("warm-up", flush=True)
-        warm = {**rated, "count": options.rate * 2}
-        measure("sessioncore", our_pid, folder, holding, ours, sink, warm)
-        measure("sipp uas", their_pid, folder, holding, theirs, sink, warm)
-        results: dict[str, list[dict[str, float]]] = {}
-        for title, scenario, args in (
-            (f"{options.rate} calls/s, 100 ms hold", holding, rated),
-            ("closed loop of 60 calls", looping, loop),
+        print(title, flush=True)
+        # New servers for each part: what one part left behind must not cost the next.
+        with (
+            server(our_command, ours, folder, CORES[0]) as our_pid,
+            server(their_command, theirs, folder, CORES[0]) as their_pid,
         ):
-            print(title, flush=True)
+            sides = (("sessioncore", our_pid, ours), ("sipp uas", their_pid, theirs))
+            for who, pid, port in sides:
+                measure(f"({who})", pid, folder, scenario, port, sink, {**args, **WARM_UP})
             for _ in range(options.rounds):
-                for who, pid, port in (
-                    ("sessioncore", our_pid, ours),
-                    ("sipp uas", their_pid, theirs),
-                ):
+                for who, pid, port in sides:
                     row = measure(who, pid, folder, scenario, port, sink, args)
                     results.setdefault(f"{title} {who}", []).append(row)
-            report(title, results)
+        report(title, results)
     return 1 if any(row["failed"] for rows in results.values() for row in rows) else 0
 
 

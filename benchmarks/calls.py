@@ -234,8 +234,8 @@ def run(options: argparse.Namespace, folder: Path, sink: Sink) -> int:
     ours, theirs = free_port(), free_port()
     our_command = [
         sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n",
-        "--pidfile=", "sessioncore", "--role=uas", "--listen", f"udp:{ours}:interface={HOST}", "--answer", "silence",
-        "--rtp-ports", "20000-39999",
+        "--pidfile=", "sessioncore", "--role=uas", "--answer", "silence",
+        "--listen", f"udp:{ours}:interface={HOST}", "--rtp-ports", "20000-39999",
     ]  # fmt: skip
     their_command = ["sipp", "-sn", "uas", "-i", HOST, "-p", str(theirs), "-nostdin"]
     rated = {"rate": options.rate, "count": options.rate * options.seconds, "limit": 10_000}

@@ -113,8 +113,9 @@ class MediaPlane:
             if skipped:
                 self.playout.skip(skipped)
             for number in phases:
+                groups = self.playout.rows(number % PHASES)
                 self.playout.play(number, now)
-                for rows in self.playout.rows(number % PHASES):
+                for rows in groups:
                     self._watch(rows, now)
             self._tell_first_sent(now)
             self._take_failures(now)

@@ -105,9 +105,12 @@ def _whose(session: str, call_id: str) -> str:
     return f", Session: {printable(session)}, Call-ID: {printable(call_id)}"
 
 
+_NUMBERS: Final = frozenset({int, float, bool})
+
+
 def _text(value: object) -> str:
-    if value.__class__ is str:
-        return printable(value)
+    if value.__class__ in _NUMBERS:
+        return str(value)
     if isinstance(value, tuple) and len(value) == 2:  # an address
         value = f"{value[0]}:{value[1]}"
     return "none" if value is None else printable(str(value))

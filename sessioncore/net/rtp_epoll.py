@@ -33,7 +33,8 @@ _STRAYS: Final = 1_024
 """Datagrams looked at one by one in one tick; the rest wait in their sockets."""
 _PER_SOCKET: Final = 16
 _IP_RECVERR, _IPV6_RECVERR, _SO_MEMINFO = 11, 25, 55
-_MEMINFO: Final = struct.Struct("=9I")
+_MEMINFO: Final = struct.Struct("=I28xI")
+"""The first and the last of nine numbers: octets allocated for receiving, and drops."""
 _AF_UNSPEC: Final = bytes(16)
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -76,7 +77,7 @@ def _receive_queue(sock: socket.socket) -> tuple[int, int]:
     """
     try:
         info = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
-        allocated, *_, drops = _MEMINFO.unpack(info)
+        allocated, drops = _MEMINFO.unpack(info)
     except (OSError, struct.error):
         return 1, 0
     return allocated, drops

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Acks"]
 
-_MOST_WAITING: Final = 500
-"""Calls per source IP that wait for their ACK: each may send RTP to wherever its offer said."""
 _MISSING: Final = EndReason(EndedBy.TIMEOUT, "no ACK for the 200 OK", None, 102)
 
 
@@ -37,8 +35,12 @@ class Acks:
         self._waiting: dict[str, int] = {}
 
     def too_many(self, source: str) -> bool:
-        """Whether this IP has so many calls without ACK that it gets no more."""
-        return self._waiting.get(source, 0) >= _MOST_WAITING
+        """Whether half of the room is taken by calls this IP has not acknowledged.
+
+        Each of them may send RTP to wherever its offer said.  A trunk behind one IP that sets
+        up many calls at once has to get through.
+        """
+        return 2 * self._waiting.get(source, 0) >= self._all.settings.max_calls
 
     def expect(self, leg: Leg, tx: ServerTransaction, now: int) -> None:
         """A 2xx is about to leave; it is repeated until `read` or `stop_waiting`."""

@@ -16,14 +16,11 @@ from sessioncore.outcome import CallLedger, Outcome
 from sessioncore.vocabulary import SECOND
 
 if TYPE_CHECKING:
-    from sessioncore.deadlines import Deadline
     from sessioncore.manager import SessionManager
     from sessioncore.session.call import Call
 
 __all__ = ["CallPlan", "CallRun"]
 
-RING_LIMIT: Final = 180 * SECOND
-"""How long a run lets one call ring, in ns (RFC 3261 section 16.6: more than 3 minutes)."""
 _log: Final = Logger(namespace="sessioncore.calling")
 
 
@@ -112,19 +109,11 @@ class CallRun:
         self._open += 1
         self._ledger.watch(call)
         call.when_ended().addCallback(self._call_ended)
-        ringing = self._clockwork.deadlines.at(
-            self._clockwork.now() + RING_LIMIT, self._hang_up, call
+        call.when_answered().addCallback(lambda call: call.when_media_ready()).addCallbacks(
+            self._media_ready, lambda _failure: None
         )
-        call.when_answered().addBoth(self._stop_ringing, ringing).addCallback(
-            lambda call: call.when_media_ready()
-        ).addCallbacks(self._media_ready, lambda _failure: None)
         # Why a call fails is told by its CallFailed event and when_ended.
         call.place().addErrback(lambda _failure: None)
-
-    @staticmethod
-    def _stop_ringing(result: Any, ringing: Deadline) -> Any:
-        ringing.cancel()
-        return result
 
     def _media_ready(self, call: Call) -> None:
         if self._plan.duration is not None:

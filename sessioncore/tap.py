@@ -13,13 +13,13 @@ from twisted.python import usage
 
 from sessioncore.answers import AnswerPlan, parse_answer, parse_play
 from sessioncore.calling import CallPlan
-from sessioncore.errors import ConfigurationError, SessionCoreError
+from sessioncore.errors import ConfigurationError
 from sessioncore.media.sources import Clip, Silence
 from sessioncore.net.addresses import parse_listen
 from sessioncore.process import end_without_traceback, print_last
 from sessioncore.service import UacPlan, UacService, UasPlan, UasService
+from sessioncore.session.targets import callable_uri
 from sessioncore.settings import Settings
-from sessioncore.sip.values import parse_uri
 
 __all__ = ["AnswerOptions", "CallOptions", "CommonOptions", "Options", "makeService"]
 
@@ -45,16 +45,11 @@ def whole(option: str, text: str) -> int:
 
 
 def sip_uri(option: str, text: str) -> str:
-    """A SIP URI, as it is."""
+    """A SIP URI that can be called, as it is."""
     try:
-        uri = parse_uri(text.encode())
-    except SessionCoreError as error:
-        raise usage.UsageError(
-            f"{option}: {text!r} is no SIP URI ({error}); write e.g. sip:bob@example.com"
-        ) from None
-    if uri.scheme != b"sip":
-        scheme = uri.scheme.decode()
-        raise usage.UsageError(f"{option}: {scheme}: is not supported yet; write a sip: URI")
+        callable_uri(text)
+    except ConfigurationError as error:
+        raise usage.UsageError(f"{option}: {error}") from None
     return text
 
 

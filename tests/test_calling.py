@@ -84,12 +84,11 @@ class RunTests(SynchronousTestCase):
         self.manager.ended(call)
         self.successResultOf(over)
 
-    def test_rings_no_longer_than_three_minutes(self) -> None:
+    def test_how_long_a_call_may_ring_is_the_sessions_to_say(self) -> None:
+        # It ends with `timeout 408: nobody answered`, which a hang-up of ours would hide.
         self.start()
-        self.manager.clock.advance(179)
+        self.manager.clock.advance(200)
         self.assertEqual(self.did("hang up"), 0)
-        self.manager.clock.advance(2)
-        self.assertEqual(self.did("hang up"), 1)
 
     def test_an_answered_call_may_last(self) -> None:
         self.start(duration=1000.0)

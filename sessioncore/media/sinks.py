@@ -63,6 +63,9 @@ class SinkReport:
     detached: bool
     recording: Recording | None = None
 
+    def __str__(self) -> str:
+        return str(self.error) or repr(self.error)
+
 
 class _Kind(IntEnum):
     DISCARD = 0

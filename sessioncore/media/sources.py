@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
-from sessioncore.errors import ConfigurationError
+from sessioncore.errors import ConfigurationError, MediaFileError
 from sessioncore.media.interfaces import IMediaSource
 from sessioncore.media.resample import resample
 from sessioncore.media.samples import SamplePool
@@ -110,7 +110,11 @@ class Clip:
         Reads the file and converts it at once: do it before the calls, not in their midst.
         """
         audio = read_wav(path)
-        return cls(resample(audio.mono, audio.rate, RATE), loop)
+        try:
+            samples = resample(audio.mono, audio.rate, RATE)
+        except MediaFileError as error:
+            raise MediaFileError(f"{path}: {error}") from None
+        return cls(samples, loop)
 
 
 @frozen

@@ -18,10 +18,13 @@ def callable_uri(text: str) -> Uri:
         uri = parse_uri(text.encode("ascii"))
     except (SipParseError, UnicodeEncodeError) as error:
         raise ConfigurationError(
-            f"{text!r} is no SIP URI: {error}; write e.g. sip:alice@192.0.2.1:5060"
+            f"{text!r} is no SIP URI ({error}); write e.g. sip:alice@192.0.2.1:5060"
         ) from None
-    if uri.scheme != b"sip":
-        raise ConfigurationError(f"{text!r}: only sip: URIs can be called over UDP")
+    transport = uri.params.get(b"transport")
+    if uri.scheme != b"sip" or (transport is not None and transport.lower() != b"udp"):
+        raise ConfigurationError(
+            f"{text!r}: only UDP is spoken; write e.g. sip:alice@192.0.2.1:5060"
+        )
     if uri.headers:
         raise ConfigurationError(f"{text!r}: leave out what follows the question mark")
     return uri

@@ -84,6 +84,7 @@ class Calls(BankCase):
         (report,) = self.bank.reports()
         self.assertEqual((report.row, report.sink, report.detached), (0, bad, True))
         self.assertIsInstance(report.error, ZeroDivisionError)
+        self.assertEqual(str(report), "division by zero")  # what a log says
         self.assertEqual(self.bank.failures, 1)
         self.assertEqual(self.bank.reports(), [])
 

@@ -186,6 +186,9 @@ class Clips(SynchronousTestCase):
         self.assertTrue(tone_report(clip.samples[160:-160], 8000, 600).heard())
         with self.assertRaises(MediaFileError):
             Clip.from_file("nowhere.wav")
+        write_wav(path, tone, 999)
+        with self.assertRaisesRegex(MediaFileError, f"{path}: sampling rate of 999 Hz"):
+            Clip.from_file(path)
 
 
 class Pool(SynchronousTestCase):

@@ -434,6 +434,9 @@ class FailedTests(CallerScene):
     def test_what_cannot_be_called(self) -> None:
         for uri in ("bob", "sips:bob@b", "tel:123", "sip:", "sip:bob@b?Subject=x", "sip:é@b", ""):
             self.assertRaises(ConfigurationError, self.us.manager.prepare_call, uri)
+        for uri in ("sip:bob@b;transport=tcp", "sip:bob@b;transport=TLS"):
+            self.assertRaises(ConfigurationError, self.us.manager.prepare_call, uri)
+        self.us.manager.prepare_call("sip:bob@b;transport=UDP").hang_up()
         self.assertRaises(
             ConfigurationError, self.us.manager.prepare_call, "sip:b@c", from_uri="a b"
         )

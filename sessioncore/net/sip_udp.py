@@ -252,6 +252,11 @@ class SipUdpTransport:
             raise RuntimeError("the SIP socket is not open yet")
         return self._protocol.flow
 
+    @property
+    def errors(self) -> int:
+        """How many datagrams made the receiver raise."""
+        return 0 if self._protocol is None else self._protocol.errors
+
     def open(self, receive: Receive) -> None:
         """Bind; raises `ConfigurationError` with what to do about it."""
         listen = self._listen

@@ -39,7 +39,7 @@ class StrangerTests(Scene):
             call.hang_up()
         self.run_for(100)
         self.assertEqual(us.manager.calls, [], f"seed {seed}")
-        self.assertEqual(us.manager._protocols[0].errors, 0, f"seed {seed}")
+        self.assertEqual(us.manager._transports[0].errors, 0, f"seed {seed}")
         self.assertEqual(us.counters["handler_errors"], 0, f"seed {seed}")
         self.assertEqual(self.flushLoggedErrors(), [], f"seed {seed}")
         self.assertTidy(us)

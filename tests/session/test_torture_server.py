@@ -126,7 +126,7 @@ class TortureServer(Scene):
         counted = sum(us.sip[each] for each in COUNTED)
         self.assertGreaterEqual(counted, 1, "not counted")
         self.assertEqual(us.manager.statistics().calls["handler_errors"], 0)
-        self.assertEqual(us.manager._protocols[0].errors, 0)
+        self.assertEqual(us.manager._transports[0].errors, 0)
         self.assertEqual(self.flushLoggedErrors(), [])
 
 
@@ -230,7 +230,7 @@ class GarbageTests(Scene):
                 self.run_for(0.01)
         self.run_for(0.1)
         self.assertGreater(us.sip["malformed"], 5_000)
-        self.assertEqual(us.manager._protocols[0].errors, 0)
+        self.assertEqual(us.manager._transports[0].errors, 0)
         self.assertEqual(self.flushLoggedErrors(), [])
         self.run_for(70)
         for call in us.manager.calls:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from binascii import hexlify
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from sessioncore.media.streams import MediaPlane
 from sessioncore.net.addresses import LocalAddresses, is_wildcard, parse_listen
 from sessioncore.net.addresses import local_address_for as kernel_local_address
 from sessioncore.net.clockwork import clockwork_for
+from sessioncore.net.faults import FaultLog
 from sessioncore.net.resolver import resolver_for
 from sessioncore.net.rtp import packet_io_for
 from sessioncore.net.sip_udp import SipUdpTransport
@@ -99,6 +101,8 @@ class SessionManager:
         ]
         self._opened: list[Any] = []
         self._sinks: list[EventSink] = []
+        self._untold: deque[Event] = deque()
+        self._faults = FaultLog(_log)
         self._addresses = LocalAddresses(
             self.clockwork.now, lambda peer: kernel_local_address(peer, reactor)
         )
@@ -294,18 +298,28 @@ class SessionManager:
 
     def add_event_sink(self, sink: IEventSink | EventSink) -> None:
         """Tell ``sink`` of every event of every call from now on."""
-        self._sinks.append(_event_sink(sink))
+        # A new list each time: a sink may add and remove sinks while all are being told.
+        self._sinks = [*self._sinks, _event_sink(sink)]
 
     def remove_event_sink(self, sink: IEventSink | EventSink) -> None:
         """Tell ``sink`` no more."""
-        self._sinks.remove(_event_sink(sink))
+        others = self._sinks.copy()
+        others.remove(_event_sink(sink))
+        self._sinks = others
 
     def _emit(self, event: Event) -> None:
-        for sink in self._sinks:
-            try:
-                sink(event)
-            except Exception:
-                _log.failure("an event sink failed on {event}", event=event.name)
+        untold = self._untold
+        untold.append(event)
+        if len(untold) > 1:
+            return  # A sink made it happen: the others hear first what they have not heard yet.
+        while untold:
+            event = untold[0]
+            for sink in self._sinks:
+                try:
+                    sink(event)
+                except Exception:
+                    _log.failure("an event sink failed on {event}", event=event.name)
+            untold.popleft()
 
     # --- what the coordinator and the plane are given
 
@@ -321,7 +335,11 @@ class SessionManager:
             self.clockwork.set_tick(None)
 
     def _media_event(self, stream: Any, kind: Any, detail: Any, now: int) -> None:
-        self._coordinator.media_event(stream, kind, detail, now)
+        try:
+            self._coordinator.media_event(stream, kind, detail, now)
+        except Exception as error:
+            self._faults.caught("telling of media failed", error)
+            raise  # the plane counts it and goes on
 
     def _local_ip(self, flow: Flow, peer: str) -> str:
         host = flow.local[0]

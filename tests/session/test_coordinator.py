@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from sessioncore.errors import CallFailed, CallOver
 from sessioncore.events import Event
+from sessioncore.media.statistics import MediaEvent
 from sessioncore.session.call import Call
 from sessioncore.session.session import SessionState
 from sessioncore.testing import messages
@@ -240,6 +241,43 @@ class TogetherTests(Scene):
             self.caller.manager.add_event_sink(lambda event, name=name: told.append(name))
         self.calling()
         self.assertEqual(told[:4], ["one", "two", "one", "two"])
+
+    def test_a_sink_that_acts_on_an_event_is_not_ahead_of_the_others(self) -> None:
+        told: list[str] = []
+        manager = self.callee.manager
+
+        def act(event: Event) -> None:
+            if event.name == "CallAccepted":
+                manager.calls[0].hang_up()
+
+        manager.add_event_sink(act)
+        manager.add_event_sink(lambda event: told.append(event.name))
+        self.caller.call()
+        self.run_for(1)
+        self.assertEqual(told, ["IncomingCall", "CallAccepted", "CallFailed"])
+
+    def test_a_sink_that_leaves_while_all_are_told(self) -> None:
+        told: list[str] = []
+        manager = self.callee.manager
+
+        def once(event: Event) -> None:
+            manager.remove_event_sink(once)
+
+        manager.add_event_sink(once)
+        manager.add_event_sink(lambda event: told.append(event.name))
+        self.caller.call()
+        self.run_for(0.1)
+        self.assertEqual(told[0], "IncomingCall")
+
+    def test_a_fault_of_ours_while_media_is_told_is_logged(self) -> None:
+        self.calling()
+        manager = self.callee.manager
+        stream = manager._coordinator.legs[self.callee.call_in.session].media.stream
+        assert stream is not None
+        self.patch(manager._coordinator, "media_event", lambda *told: 1 // 0)
+        manager.plane.tell(stream, MediaEvent.STALLED, None, 0)
+        self.assertEqual(manager.plane.statistics.callback_errors, 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
 class StopTests(Scene):

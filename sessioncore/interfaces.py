@@ -45,6 +45,7 @@ class ISipFlow(Interface):
     reliable = Attribute("False where messages can be lost (UDP)")
     transport = Attribute('The Via transport token, e.g. ``b"UDP"``')
     local = Attribute("The bound (address, port); its IP version is the flow's")
+    backlog = Attribute("Bytes that have come and were not read yet; 0 where that is not known")
 
     def send(data: bytes, address: Address) -> None:
         """Send one message without blocking; raises OSError when it cannot leave."""

@@ -15,7 +15,9 @@ from sessioncore.net.addresses import Listen
 from sessioncore.net.clockwork import ReactorClockwork
 from sessioncore.net.sip_udp import SipUdpTransport
 from sessioncore.session.call import Call
+from sessioncore.session.coordinator import OVERLOADED
 from sessioncore.settings import Settings
+from sessioncore.testing import messages
 from sessioncore.testing.network import FakeNetwork
 from sessioncore.vocabulary import MediaState
 from tests.session.scene import A, B, Scene, answer
@@ -142,6 +144,7 @@ class Wire:
 
     reliable = False
     transport = b"UDP"
+    backlog = 0
 
     def __init__(self, host: Any, address: str) -> None:
         self.host = host
@@ -193,6 +196,22 @@ class TransportTests(Scene):
         self.assertTrue(wires[0].sent[-1].startswith(b"BYE "))
         self.assertEqual(self.network.sent(b"INVITE"), [])
         callee.stop(0.0)
+        self.run_for(0.1)
+
+    def test_a_backlog_of_messages_is_worked_off_before_calls_are_taken(self) -> None:
+        wire = Wire(self.network.host(B), B)
+        wire.other = Wire(self.network.host(A), A)
+        manager = SessionManager(wire.host, on_incoming=answer, transports=[wire])
+        manager.start()
+        wire.backlog = OVERLOADED + 1
+        wire.arrive(messages.invite(body=messages.offer(A)), (A, 5060))
+        self.assertTrue(wire.sent[-1].startswith(b"SIP/2.0 503 "))
+        self.assertEqual(messages.header(wire.sent[-1], "Retry-After"), "10")
+        self.assertEqual(manager.statistics().calls["refused_overloaded"], 1)
+        wire.backlog = OVERLOADED
+        wire.arrive(messages.invite(body=messages.offer(A), call_id="again"), (A, 5060))
+        self.assertTrue(wire.sent[-1].startswith(b"SIP/2.0 200 "))
+        manager.stop(0.0)
         self.run_for(0.1)
 
     def test_udp_is_one_of_them(self) -> None:

@@ -64,6 +64,8 @@ __all__ = ["SessionCoordinator"]
 
 _log = Logger(namespace="sessioncore.session.coordinator")
 _SHUTTING_DOWN: Final = 480
+OVERLOADED: Final = 512 * 1024
+"""Kernel memory of messages that wait: some 400 of them, a tenth of a second of work."""
 _SEEN: Final = frozenset(
     (
         MediaEvent.FIRST_SENT,
@@ -175,9 +177,18 @@ class SessionCoordinator:
         elif self.closing or len(self.legs) >= self.settings.max_calls:
             self.refuse_busy(tx, now)
         elif request.method == b"INVITE":
-            self._callee.invited(tx, now)
+            self._invited(tx, now)
         else:
             self._tell_options(tx, now)
+
+    def _invited(self, tx: ServerTransaction, now: int) -> None:
+        # A call that is taken on costs ten times one that is refused, so without this a server
+        # that falls behind answers calls whose callers have long given up, and no others.
+        if tx.flow.backlog > OVERLOADED:
+            self.counters.refused_overloaded += 1
+            tx.respond(503, headers=(RETRY_LATER,), now=now)
+        else:
+            self._callee.invited(tx, now)
 
     def refuse_busy(self, tx: ServerTransaction, now: int) -> None:
         """There is no room for it now (RFC 3261 section 21.5.4)."""

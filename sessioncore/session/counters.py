@@ -23,6 +23,8 @@ class CallCounters:
     """Calls that are over and were not answered."""
     refused_busy: int = 0
     """503: too many calls, too many without ACK from one host, or shutting down."""
+    refused_overloaded: int = 0
+    """503: more messages had come than could be read in good time."""
     refused_media: int = 0
     """Descriptions, of either side's, that could not be agreed to."""
     refused_faulty: int = 0

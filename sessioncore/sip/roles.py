@@ -35,6 +35,10 @@ class Flow(Protocol):
     def local(self) -> Address:
         """The address the socket is bound to."""
 
+    @property
+    def backlog(self) -> int:
+        """Bytes that have come and were not read yet; 0 where that is not known."""
+
     def send(self, data: bytes, address: Address) -> None:
         """Send one message; never blocks; raises OSError at once where it cannot."""
 

@@ -196,7 +196,10 @@ class RealSocketTests(TestCase):
 
         arrived: Deferred[Any] = Deferred()
         _protocol, port = listen_sip_udp(
-            reactor, listen, lambda *each: arrived.callback(each), clockwork_for(reactor)
+            reactor,
+            listen,
+            lambda *each: None if arrived.called else arrived.callback(each),
+            clockwork_for(reactor),
         )
         self.addCleanup(port.stopListening)
         return _protocol.flow, port, arrived
@@ -231,6 +234,13 @@ class RealSocketTests(TestCase):
     def test_all_of_ipv6_in_use(self) -> None:
         flow, _, _ = self.open(Listen(0, _ipv6("::")))
         self.assertRaises(CannotListenError, self.open, Listen(flow.local[1], "::"))
+
+    def test_the_backlog_is_what_was_not_read_yet(self) -> None:
+        flow, _, _ = self.open(Listen(0, "127.0.0.1"))
+        self.assertEqual(flow.backlog, 0)
+        for _ in range(10):
+            flow.send(b"x" * 1000, flow.local)
+        self.assertGreaterEqual(flow.backlog, 10_000)
 
     def test_bursts_do_not_hold_up_the_tick(self) -> None:
         _, port, _ = self.open(Listen(0, "127.0.0.1"))

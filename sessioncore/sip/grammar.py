@@ -40,7 +40,6 @@ __all__ = [
     "SLOPPY_REQUEST_LINE",
     "STATUS_LINE",
     "TOKEN",
-    "VIA",
 ]
 
 MAX_MESSAGE: Final = 65_535
@@ -119,8 +118,6 @@ SENT_PROTOCOL: Final = re.compile(
     rb"(" + _HOST + rb")(?:" + _LWS + rb":" + _LWS + rb"([0-9]{1,5}))?" + _LWS
 )
 """sent-protocol LWS sent-by.  Groups: transport, host, port."""
-VIA: Final = re.compile(SENT_PROTOCOL.pattern + rb"(" + _PARAMS + rb")" + _LWS)
-"""One via-parm.  Groups: as `SENT_PROTOCOL`, then the parameters."""
 
 # 25.1 single values.
 CSEQ: Final = re.compile(_NUMBER + rb"[ \t]++(" + _TOKEN + rb")")

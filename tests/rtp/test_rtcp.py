@@ -71,8 +71,9 @@ class RealPackets(SynchronousTestCase):
             "rtcp_sdes_source_truncated.bin",
             "rtcp_sr_invalid.bin",
         ):
+            broken = data_file("rtp", name)
             with self.assertRaises(RtpParseError, msg=name):
-                self.parse(name)
+                parse_rtcp(broken)
 
 
 class Parse(SynchronousTestCase):

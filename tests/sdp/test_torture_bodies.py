@@ -58,8 +58,9 @@ class TortureBodies(SynchronousTestCase):
             ("ipv6-in-sdp.dat", "2001:db8::10"),
             ("ipv4-mapped-ipv6.dat", "192.0.2.100"),
         ):
+            text = body("rfc5118", name)
             with self.assertRaises(NegotiationError) as caught:
-                answering(local).receive_offer(body("rfc5118", name))
+                answering(local).receive_offer(text)
             self.assertEqual(caught.exception.status, 488)
             self.assertEqual(caught.exception.reasons[0], "PT 2 G726-32/8000: not supported")
 

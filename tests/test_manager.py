@@ -108,9 +108,12 @@ class ManagerTests(Scene):
         clockwork = ReactorClockwork(self.network.clock)
         manager = self.manager(A, clockwork=clockwork)
         manager.start()
+        manager.call("sip:nobody@192.0.2.99")
+        self.assertIsNotNone(clockwork.deadlines.next())
         manager.stop(0.0)
         self.run_for(0.1)
         self.assertTrue(clockwork.running)
+        self.assertIsNone(clockwork.deadlines.next(), "nothing of ours is timed any more")
 
     def test_services_are_found_by_name(self) -> None:
         """SRV with weights: chance is drawn from what was injected."""

@@ -1008,6 +1008,17 @@ class WithinTheDialogTests(CalleeScene):
         self.caller.within("INVITE", body=messages.offer(C, version=3))
         self.run_for(0.01)
         self.assertEqual(self.them.lines(), ["200 INVITE", "491 INVITE"])
+        # A copy of it stays refused, also when nothing is pending any more.
+        refused, self.caller.number = self.caller.number, self.caller.number - 1
+        self.caller.ack(body=messages.offer(C, version=2))
+        self.run_for(0.01)
+        self.them.take()
+        self.caller.within(
+            "INVITE", body=messages.offer(C, version=3), sequence=refused,
+            branch=f"z9hG4bK-INVITE-{refused}",
+        )  # fmt: skip
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["491 INVITE"])
 
     def test_never_acknowledged(self) -> None:
         self.caller.within("INVITE", body=messages.offer(C, version=2))
@@ -1090,6 +1101,18 @@ class WithinTheDialogTests(CalleeScene):
         self.caller.ack()
         self.send_rtp()
         self.assertEqual(self.call.remote_rtp, ("192.0.2.77", 40_000))
+        self.assertEqual(self.us.names()[-1], "MediaActive")
+
+    def test_a_peer_that_moved_behind_a_translator(self) -> None:
+        """Its SDP names what only it knows; media may come from where its SIP now does."""
+        moved, self.media = self.peer("192.0.2.77"), self.peer("192.0.2.77", 41_000)
+        self.caller.peer = moved
+        offer = messages.offer("10.0.0.9", version=2)
+        self.caller.within("INVITE", body=offer, headers=[("Contact", "<sip:a@192.0.2.77>")])
+        self.run_for(0.01)
+        self.caller.ack()
+        self.send_rtp()
+        self.assertEqual(self.call.remote_rtp, ("192.0.2.77", 41_000))
         self.assertEqual(self.us.names()[-1], "MediaActive")
 
     def test_longer_packets_where_the_peer_asks(self) -> None:

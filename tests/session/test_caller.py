@@ -711,6 +711,8 @@ class ForkTests(CallerScene):
         self.calling()
         for number in range(40):
             self.reply(183, sdp=True, to_tag=f"t{number}")
+        (leg,) = self.us.manager._coordinator.legs.values()
+        self.assertEqual(len(leg.forks or ()), 16)
         self.reply(200, sdp=messages.offer(B, 40_020), to_tag="t39")
         self.assertEqual(self.us.names()[-1], "DialogEstablished")
 

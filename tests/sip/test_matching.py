@@ -449,7 +449,7 @@ class RefusalTests(SynchronousTestCase):
             lambda tx, now: tx.respond(488, now=now, **fields)
         )
         self.bench.receive(request())
-        return self.bench.flow.sent[0][0]
+        return self.bench.flow.sent[-1][0]
 
     def test_a_refusal_is_no_amplifier(self) -> None:
         limit = len(request()) * 3 // 2 + 200
@@ -462,6 +462,12 @@ class RefusalTests(SynchronousTestCase):
     def test_a_refusal_is_no_amplifier_by_its_headers(self) -> None:
         limit = len(request()) * 3 // 2 + 200
         self.assertLessEqual(len(self.refused(headers=[(b"Warning", b"w" * 900)])), limit)
+
+    def test_a_refusal_may_be_half_as_long_again_and_200_bytes_and_no_longer(self) -> None:
+        limit = len(request()) * 3 // 2 + 200
+        room = limit - len(self.refused(body=b"z" * 100)) + 100
+        self.assertEqual(len(self.refused(body=b"z" * room)), limit)
+        self.assertEqual(parse_message(self.refused(body=b"z" * (room + 1))).body, b"")
 
     def test_small_refusals_keep_their_body(self) -> None:
         self.assertEqual(parse_message(self.refused(body=b"why")).body, b"why")

@@ -307,6 +307,15 @@ class LatchTests(Case):
         self.assertEqual({address for _, address in stream._lease.sent}, {PEER})
         self.assertEqual(self.bench.names(), ["FIRST_SENT"])
 
+    def test_what_a_stranger_sent_in_the_tick_of_the_latch_is_not_heard(self):
+        stream = self.bench.call()
+        for number in range(3):
+            self.bench.io.arrive(stream, rtp(number, 160 * number, 77))
+            self.bench.io.arrive(stream, rtp(number + 900, 160 * number, 78), STRANGER)
+        self.bench.run(0.2)
+        self.assertEqual(stream.statistics.packets_received, 3)
+        self.assertEqual(stream.statistics.strangers, 3)
+
     def test_behind_a_nat_we_send_where_media_comes_from_after_four_packets(self):
         stream = self.bench.call(host=SIP)
         source = (SIP, 31_000)
@@ -546,6 +555,14 @@ class RtcpTests(Case):
         self.assertFalse(stream.statistics.peer_said_bye)
         self.assertEqual(stream.remote_rtcp, (PEER[0], PEER[1] + 1))
         self.assertEqual(stream.statistics.strangers, 1)
+
+    def test_rtcp_of_a_stranger_before_the_latch_keeps_no_stream_alive(self):
+        stream = self.bench.call()
+        for _ in range(6):
+            self.bench.io.arrive_rtcp(stream, build_goodbye(77, b"x"), STRANGER)
+            self.bench.run(1)
+        self.assertIn("STALLED", self.bench.names())
+        self.assertEqual(stream.statistics.strangers, 6)
 
     def test_a_bye_is_noted_and_ends_nothing(self):
         stream = self.bench.call()

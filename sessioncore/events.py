@@ -27,6 +27,7 @@ __all__ = [
     "Event",
     "IncomingCall",
     "MediaActive",
+    "MediaFailed",
     "MediaFlowEstablished",
     "MediaNegotiated",
     "MediaPathProblem",
@@ -134,6 +135,13 @@ class MediaActive(Event):
 @frozen
 class MediaStalled(Event):
     """Nothing was heard for 5 s where receiving is allowed; ``text`` says what is known of why."""
+
+    text: str
+
+
+@frozen
+class MediaFailed(Event):
+    """A source or sink of ours failed and was taken off, e.g. a full disk; the call goes on."""
 
     text: str
 

@@ -111,6 +111,7 @@ class JsonLineTests(SynchronousTestCase):
             events.OutgoingCallPrepared: ("sip:a",),
             events.CallInitiated: ("sip:a",),
             events.MediaPathProblem: ("closed",),
+            events.MediaFailed: ("disk full",),
             events.MediaStalled: ("nothing has come",),
             events.TransferRequested: ("sip:c",),
         }

@@ -16,7 +16,7 @@ from sessioncore.vocabulary import SECOND
 
 __all__ = ["DEFAULT_PORTS", "PortPool"]
 
-DEFAULT_PORTS: Final = range(16_384, 32_768)
+DEFAULT_PORTS: Final = range(40_000, 50_000)
 _ATTEMPTS: Final = 64
 """Ports that others hold are passed over, at most so many in a row; they get another turn."""
 Pair = TypeVar("Pair")

@@ -263,7 +263,8 @@ class Description:
         self._raw = raw
         self.lines = tuple(head.split(b"\r\n"))
         if self.lines[0] != b"v=0":
-            raise SdpParseError("a description must begin with v=0")
+            begun = bool(head)
+            raise SdpParseError("it does not begin with v=0" if begun else "no description")
         once = self._read_lines()
         for kind in (b"o=", b"s=", b"t="):
             if kind not in once:

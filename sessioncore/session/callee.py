@@ -155,14 +155,13 @@ class Callee:
         # An offer of ours in a 183 would need PRACK, so only an early offer can be answered.
         described = early_media and not leg.late_offer
         agreement = self._describe(leg) if described else None
-        leg.ringing = 183 if described else 180
-        self._respond(leg, tx, leg.ringing, now)
+        self._respond(leg, tx, 183 if described else 180, now)
         if agreement is not None:
             leg.media.agreed(agreement)
             self._all.emit(leg, events.EarlyMediaStarted, now)
             self._all.establish(leg, now)
         elif not described:
-            self._all.emit(leg, events.CallRinging, now, leg.ringing)
+            self._all.emit(leg, events.CallRinging, now, 180)
 
     async def accept(self, leg: Leg, source: object, sink: object) -> None:
         """200 OK, then media, in one turn (the walk, row 7)."""

@@ -220,8 +220,9 @@ class Caller:
             return
         # An offer in a provisional that is not reliable is none (RFC 3262 section 5).
         described = bool(not leg.late_offer and response.to_tag and description_in(response))
-        if status != leg.ringing and not (described and status == 183):
-            leg.ringing = status
+        told = 1 << status
+        if not leg.rung & told and not (described and status == 183):
+            leg.rung |= told  # each status once: a callee may alternate as long as it likes
             self._all.emit(leg, events.CallRinging, now, status)
         if described and leg.state is SessionState.PROCEEDING:
             self._early_media(leg, response, now)

@@ -407,6 +407,7 @@ class SessionCoordinator:
             self.emit(leg, events.MediaPathProblem, now, text)
         elif kind is not MediaEvent.LATCHED and detail is not None:
             _log.warn("session {name}: {kind}: {detail}", name=leg.name, kind=kind, detail=detail)
+            self.emit(leg, events.MediaFailed, now, f"{kind}: {detail}")
 
     def _media_seen(self, leg: Leg, stream: Stream, kind: MediaEvent, now: int) -> None:
         became_active = leg.media.saw(kind)

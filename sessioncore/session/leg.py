@@ -45,7 +45,7 @@ class Leg(Session):
         "negotiation",
         "other_forks",
         "remote_uri",
-        "ringing",
+        "rung",
         "server",
         "target",
         "targets",
@@ -74,7 +74,8 @@ class Leg(Session):
         # Our description as it was last sent; the 200 repeats what a 183 said.
         self.local_description = b""
         self.late_offer = False
-        self.ringing = 0
+        # UAC: bit n is set once a provisional of status n was told.
+        self.rung = 0
         self.contact = b""
         # UAS: the INVITE transaction, and the 2xx that waits for its ACK.
         self.server: ServerTransaction | None = None

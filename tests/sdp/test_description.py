@@ -143,7 +143,7 @@ class Refusing(SynchronousTestCase):
         for line in (b"v=0", b"o=user1 53655765 2353687637 IN IP4 192.0.2.9", b"s=-", b"t=0 0"):
             self.refuse(SIPP_UAC.replace(line + b"\r\n", b"", 1), line[:2].decode())
         self.refuse(SIPP_UAC.replace(b"c=IN IP4 192.0.2.9\r\n", b""), "no c= line")
-        self.refuse(b"", "v=0")
+        self.refuse(b"", "no description")
 
     def test_version(self) -> None:
         self.refuse(SIPP_UAC.replace(b"v=0", b"v=1"), "v=0")

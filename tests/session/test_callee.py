@@ -227,13 +227,14 @@ class AnsweringTests(CalleeScene):
         for kind in (MediaEvent.LATCHED, MediaEvent.SOURCE_ENDED, MediaEvent.SINK_FAILED):
             coordinator.media_event(stream, kind, None, 5)
         coordinator.media_event(stream, MediaEvent.SINK_FAILED, "disk full", 5)
-        self.assertEqual(self.us.names(), ["MediaPathProblem"])
+        self.assertEqual(self.us.names(), ["MediaPathProblem", "MediaFailed"])
+        self.assertIn("disk full", self.us.event("MediaFailed").text)
         self.caller.within("BYE")
         self.run_for(0.01)
         for owner in (stream.owner, None):
             stream.owner = owner
             coordinator.media_event(stream, MediaEvent.REFUSED, "port closed", 5)
-        self.assertEqual(self.us.names(), ["MediaPathProblem", "CallEnded"])
+        self.assertEqual(self.us.names(), ["MediaPathProblem", "MediaFailed", "CallEnded"])
 
     def test_contact_is_an_address_the_peer_can_reach(self) -> None:
         self.caller.established(self)

@@ -211,23 +211,6 @@ class OfferAnswer(Machine):
         twin.author = self.author.twin()
         return twin
 
-    def is_repeat(self, body: bytes) -> bool:
-        """Whether ``body`` only repeats the peer's description that stands.
-
-        That takes the same ``o=`` line and the same media: a peer that forgets to raise the
-        version when it holds is still heard.
-        """
-        basis = self.settled
-        if basis is None:
-            return False
-        if body == basis.body:
-            return True
-        try:
-            description = parse_description(body)
-        except SdpParseError:
-            return False
-        return _content(description) == _content(basis.description)
-
     def make_refusing_answer(self, body: bytes) -> bytes:
         """A valid answer that refuses every m-line of an offer we cannot use.
 
@@ -275,12 +258,3 @@ class OfferAnswer(Machine):
         formats = self.settled.accepted.formats
         named = (*formats.audio, formats.dtmf, formats.comfort_noise)
         return tuple((shared.codec, shared.receive) for shared in named if shared)
-
-
-def _content(description: Description) -> object:
-    return (
-        description.origin_line,
-        description.connection,
-        description.attributes,
-        [(media.line, media.below.lines) for media in description.media],
-    )

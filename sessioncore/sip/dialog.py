@@ -170,12 +170,6 @@ class Dialog:
         uri = self.route_set[0].uri
         return uri if isinstance(uri, Uri) else parse_uri(bytes(uri))
 
-    def confirm(self, response: Response) -> None:
-        """Take target and route set from the 2xx of an early dialog (RFC 3261 13.2.2.4)."""
-        self.route_set = _route_set(response)[::-1]
-        self._routing = None
-        self.refresh_target(response)
-
     def refresh_target(self, message: Request | Response) -> None:
         """Take the remote target from a target refresh request or its 2xx (12.2)."""
         target = _target(message.contact)

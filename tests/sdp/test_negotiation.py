@@ -510,20 +510,9 @@ class Again(SynchronousTestCase):
 
     def test_unchanged(self) -> None:
         self.assertTrue(self.machine.changed)
-        self.assertTrue(self.machine.is_repeat(SIPP_UAC))
         audio, answer = answer_to(SIPP_UAC, self.machine)
         self.assertEqual((audio, answer), (self.audio, self.answer))
         self.assertFalse(self.machine.changed)
-
-    def test_repeat_is_by_origin_and_media(self) -> None:
-        repeat = self.machine.is_repeat
-        self.assertTrue(repeat(SIPP_UAC.replace(b"s=-", b"s=other")))
-        self.assertFalse(repeat(SIPP_UAC.replace(b"2353687637", b"2353687638")))
-        self.assertFalse(repeat(SIPP_UAC + b"a=sendonly\r\n"))
-        self.assertFalse(repeat(SIPP_UAC.replace(b"c=IN IP4 192.0.2.9", b"c=IN IP4 0.0.0.0")))
-        self.assertFalse(repeat(SIPP_UAC.replace(b"t=0 0", b"t=0 0\r\na=inactive")))
-        self.assertFalse(repeat(b"nonsense"))
-        self.assertFalse(ours().is_repeat(SIPP_UAC))
 
     def test_new_version_or_new_content_is_a_change(self) -> None:
         answer_to(SIPP_UAC.replace(b"2353687637", b"2353687638"), self.machine)
@@ -549,7 +538,6 @@ class Again(SynchronousTestCase):
             assert self.machine.agreement is not None
             self.assertEqual(self.machine.agreement.audio, self.audio)
             self.assertIs(self.machine.state, OfferState.AGREED)
-            self.assertTrue(self.machine.is_repeat(SIPP_UAC))
 
     def test_a_withdrawn_offer_changes_nothing_but_used_its_version(self) -> None:
         self.machine.local_hold = True

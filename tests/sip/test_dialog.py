@@ -190,30 +190,6 @@ class LifeTests(SynchronousTestCase):
         dialog.refresh_target(read(data))
         self.assertEqual(bytes(dialog.remote_target), b"sip:alice@192.0.2.1:5060")
 
-    def test_confirming_an_early_dialog_takes_the_route_set_of_the_2xx(self) -> None:
-        sent = read(request())
-        early = read(
-            build_response(
-                sent, 180, to_tag=b"t", headers=[*ROUTES, (b"Contact", b"<sip:b@192.0.2.50>")]
-            )
-        )
-        dialog = Dialog.from_response(sent, early)
-        dialog.request(b"PRACK", **SENT)
-        one = ((b"Record-Route", b"<sip:only.example;lr>"),)
-        dialog.confirm(answer(sent, b"<sip:bob@192.0.2.60>", one))
-        bye = read(dialog.request(b"BYE", **SENT))
-        self.assertEqual(bye.all(b"Route"), [b"<sip:only.example;lr>"])
-        self.assertEqual(bye.uri, b"sip:bob@192.0.2.60")
-
-    def test_confirming_without_contact_takes_the_route_set_alone(self) -> None:
-        sent = read(request())
-        dialog = Dialog.from_response(sent, answer(sent, b"<sip:b@192.0.2.50>"))
-        dialog.request(b"PRACK", **SENT)
-        dialog.confirm(answer(sent, b"", ((b"Record-Route", b"<sip:only.example;lr>"),)))
-        bye = read(dialog.request(b"BYE", **SENT))
-        self.assertEqual(bye.all(b"Route"), [b"<sip:only.example;lr>"])
-        self.assertEqual(bye.uri, b"sip:b@192.0.2.50")
-
     def test_sequence_of_the_peer(self) -> None:
         dialog = callee(cseq=5)
         self.assertTrue(dialog.check_sequence(6))

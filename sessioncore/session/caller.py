@@ -290,9 +290,10 @@ class Caller:
         if problem is not None:
             self._all.counters.refused_media += 1
             leg.feed(HangUp(problem))
-        if not await self._acknowledge(leg, response, body):
+        written = await self._acknowledge(leg, response, body)
+        if written is None:
             return
-        now = self._all.now()
+        now = written
         self._all.emit(leg, events.AckSent, now)
         agreement = leg.negotiation.agreement
         if leg.late_offer and agreement is not None and leg.state is SessionState.ANSWERED:
@@ -303,8 +304,11 @@ class Caller:
             self._all.emit(leg, events.DialogEstablished, now)
         leg.feed(AckWritten())
 
-    async def _acknowledge(self, leg: Leg, response: Response, body: bytes) -> bool:
-        """Write the ACK; False where the leg was over before or is over by that."""
+    async def _acknowledge(self, leg: Leg, response: Response, body: bytes) -> int | None:
+        """Write the ACK and return when; None where the leg was over before or is over by that.
+
+        The time is from before the ACK leaves, so that nobody can read it earlier than that.
+        """
         dialog, flow, invite, tx = leg.dialog, leg.flow, leg.invite, leg.client
         assert dialog is not None and flow is not None and invite is not None and tx is not None
         requests = self._all.requests
@@ -312,15 +316,14 @@ class Caller:
             destination = await requests.next_hop(dialog, flow)
         except SessionCoreError as error:
             leg.feed(GiveUp(EndReason(EndedBy.NETWORK, f"no way for the ACK: {error}", None, 38)))
-            return False
+            return None
         # Also when the peer's BYE was faster than the resolver: it repeats its 200 till then.
         ack = requests.ack(dialog, flow, invite, destination, body)
-        self._all.layer.acknowledge(
-            tx, ack, response, destination, self._all.now(), heir=leg.other_forks
-        )
+        now = self._all.now()
+        self._all.layer.acknowledge(tx, ack, response, destination, now, heir=leg.other_forks)
         # A held call needs none of this any more.
         leg.invite = leg.client = leg.other_forks = None
-        return not leg.over
+        return None if leg.over else now
 
     def _take_answer(self, leg: Leg, response: Response) -> EndReason | None:
         """The answer to our offer: new, the repeat of a 183's, or another fork's."""

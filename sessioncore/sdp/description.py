@@ -9,7 +9,7 @@ trailing blank lines, lines out of order and unknown type letters are read.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -51,6 +51,16 @@ _CONNECTION = re.compile(rb"([!-~]+) ([!-~]+) ([!-.0-~]+)((?:/[0-9]{1,5}){0,2}) 
 _RTPMAP = re.compile(rb"([0-9]{1,3}) +(%b)/([0-9]{1,6})(?:/([0-9]{1,3}))? *" % _TOKEN)
 _RTCP = re.compile(rb"([0-9]{1,5})(?: ([!-~]+ [!-~]+ [!-~]+))? *")
 _MILLISECONDS = re.compile(rb"([0-9]{1,4})(?:\.[0-9]{1,6})? *")
+# Possessive, so that what does not match fails in one pass.
+_TEXT = rb"[^\0\r\n]*+"
+_KEPT = rb"(?:\r\n[iuepbzrk]=%b)*+" % _TEXT
+_USUAL = re.compile(
+    rb"v=0\r\no=([!-~]++ [0-9]{1,20} [0-9]{1,20} [!-~]++ [!-~]++ [!-~]++)\r\ns=%b%b"
+    rb"(?:\r\nc=(%b))?+%b\r\nt=([0-9]{1,20} [0-9]{1,20})((?:\r\na=[^:\0\r\n]%b)*+)"
+    rb"\r\nm=(audio ([1-9][0-9]{0,4}) RTP/AVP((?: [!-~]++){1,%d}+))"
+    rb"((?:\r\n[^m\0\r\n]%b)*+)(?:\r\n)*+" % (_TEXT, _KEPT, _TEXT, _KEPT, _TEXT, MAX_FORMATS, _TEXT)
+)
+"""What most descriptions are: one audio stream, and the lines in the order of RFC 8866."""
 _ONCE: Final = (b"o=", b"s=", b"c=")
 _DIRECTIONS: Final = {
     b"sendrecv": Direction.SENDRECV,
@@ -58,6 +68,8 @@ _DIRECTIONS: Final = {
     b"recvonly": Direction.RECVONLY,
     b"inactive": Direction.INACTIVE,
 }
+
+_SENDRECV: Final = Direction.SENDRECV
 
 Attribute = tuple[bytes, bytes | None]
 """An ``a=`` line: name, and the value after the colon or None."""
@@ -123,12 +135,13 @@ class Encodings:
 class MediaLines:
     """What stands below one ``m=`` line; shared by all descriptions that say the same.
 
-    ``direction``, ``ptime`` and ``maxptime`` (ms) are None where the section says nothing.
+    ``connection`` (the first), ``direction``, ``ptime`` and ``maxptime`` (ms) are None where
+    the section says nothing.
     """
 
     __slots__ = (
         "attributes",
-        "connections",
+        "connection",
         "direction",
         "encodings",
         "lines",
@@ -139,7 +152,7 @@ class MediaLines:
 
     def __init__(self, text: bytes) -> None:
         self.lines: tuple[bytes, ...] = tuple(text.split(b"\r\n")) if text else ()
-        self.connections: tuple[Connection, ...] = ()
+        self.connection: Connection | None = None
         attributes: list[Attribute] = []
         said: dict[bytes, bytes] = {}
         for line in self.lines:
@@ -149,7 +162,8 @@ class MediaLines:
                 attributes.append(attribute)
                 said.setdefault(name, value or b"")
             elif kind == b"c=":
-                self.connections += (_connection(line[2:]),)
+                connection = _connection(line[2:])
+                self.connection = self.connection or connection
             else:
                 _check_other(line, _NOT_IN_MEDIA)
         self.attributes = tuple(attributes)
@@ -171,7 +185,6 @@ class MediaDescription:
         "below",
         "connection",
         "direction",
-        "formats",
         "formats_text",
         "kind",
         "line",
@@ -181,39 +194,31 @@ class MediaDescription:
     )
 
     def __init__(
-        self, text: bytes, connection: Connection | None, direction: Direction | None
+        self,
+        line: bytes,
+        kind: bytes,
+        port: int,
+        port_count: int,
+        protocol: bytes,
+        formats_text: bytes,
+        below: MediaLines,
+        connection: Connection | None,
+        direction: Direction,
     ) -> None:
-        line, _, rest = text.partition(b"\r\n")
-        match = _MEDIA_LINE.fullmatch(line)
-        if match is None:
-            raise SdpParseError(f"no m= line of RFC 8866: {_shown(line)}")
         self.line = line
-        self.kind: bytes
-        self.protocol: bytes
-        self.formats_text: bytes
-        self.kind, port, count, self.protocol, self.formats_text = match.groups()
-        self.port = int(port)
-        self.port_count = 1 if count is None else int(count)
-        self.formats = tuple(self.formats_text.split())
-        self.below = _media_lines(rest) if len(rest) <= _REMEMBERED else MediaLines(rest)
-        own = self.below.connections
-        self.connection = own[0] if own else connection
-        self.direction: Direction = _first(self.below.direction, direction, Direction.SENDRECV)
-        self._check()
+        self.kind = kind
+        self.port = port
+        self.port_count = port_count
+        self.protocol = protocol
+        self.formats_text = formats_text
+        self.below = below
+        self.connection = below.connection or connection
+        self.direction = direction if below.direction is None else below.direction
 
-    def _check(self) -> None:
-        if self.port > 65_535:
-            raise SdpParseError(f"port {self.port} in an m= line")
-        if self.port_count < 1:
-            raise SdpParseError("an m= line with no ports")
-        if len(self.formats) > MAX_FORMATS:
-            raise SdpParseError(f"more than {MAX_FORMATS} formats in an m= line")
-        # A refused stream needs neither: its address and formats are never used.
-        if self.port:
-            if not self.formats:
-                raise SdpParseError("an m= line without formats")
-            if self.connection is None:
-                raise SdpParseError("no c= line for an m= line")
+    @property
+    def formats(self) -> tuple[bytes, ...]:
+        """The formats of the ``m=`` line in order."""
+        return tuple(self.formats_text.split())
 
     @property
     def lines(self) -> tuple[bytes, ...]:
@@ -257,55 +262,41 @@ class MediaDescription:
 class Description:
     """A session description; ``bytes()`` gives back exactly what was parsed."""
 
-    __slots__ = ("_raw", "connection", "lines", "media", "name", "origin", "origin_line")
+    __slots__ = ("_raw", "connection", "media", "origin_line", "times")
 
-    def __init__(self, raw: bytes, head: bytes, sections: list[bytes]) -> None:
+    def __init__(
+        self,
+        raw: bytes,
+        origin_line: bytes,
+        times: tuple[bytes, ...],
+        connection: Connection | None,
+        media: tuple[MediaDescription, ...],
+    ) -> None:
         self._raw = raw
-        self.lines = tuple(head.split(b"\r\n"))
-        if self.lines[0] != b"v=0":
-            begun = bool(head)
-            raise SdpParseError("it does not begin with v=0" if begun else "no description")
-        once = self._read_lines()
-        for kind in (b"o=", b"s=", b"t="):
-            if kind not in once:
-                raise SdpParseError(f"no {kind.decode()} line")
-        self.origin_line = once[b"o="]
-        self.origin = _origin(self.origin_line)
-        self.name = once[b"s="]
-        self.connection = _connection(once[b"c="]) if b"c=" in once else None
-        direction = _direction(self.attributes) if b"\r\na=" in head else None
-        self.media = tuple(
-            [MediaDescription(text, self.connection, direction) for text in sections]
-        )
+        self.origin_line = origin_line
+        self.times = times
+        self.connection = connection
+        self.media = media
 
-    def _read_lines(self) -> dict[bytes, bytes]:
-        """Check every line; the values of those that stand once (of ``t=``, the last)."""
-        once: dict[bytes, bytes] = {}
-        for line in self.lines[1:]:
-            kind = line[:2]
-            if kind in _ONCE:
-                if kind in once:
-                    raise SdpParseError(f"two {kind.decode()} lines for the session")
-                once[kind] = line[2:]
-            elif kind == b"t=":
-                once[kind] = line
-                if line != b"t=0 0" and _TIME.fullmatch(line, 2) is None:
-                    raise SdpParseError(f"no t= line of RFC 8866: {_shown(line)}")
-            elif kind == b"a=":
-                _attribute(line)
-            else:
-                _check_other(line, b"v")
-        return once
+    @property
+    def lines(self) -> tuple[bytes, ...]:
+        """The lines above the first ``m=`` line."""
+        return tuple(_sections(self._raw)[0].split(b"\r\n"))
+
+    @property
+    def origin(self) -> Origin:
+        """The ``o=`` line."""
+        return _origin(self.origin_line)
+
+    @property
+    def name(self) -> bytes:
+        """The value of the ``s=`` line."""
+        return next(line[2:] for line in self.lines if line[:2] == b"s=")
 
     @property
     def attributes(self) -> tuple[Attribute, ...]:
         """The session's own ``a=`` lines in order."""
-        return tuple([_attribute(line) for line in self.lines if line[:2] == b"a="])
-
-    @property
-    def times(self) -> tuple[bytes, ...]:
-        """The values of the ``t=`` lines."""
-        return tuple([line[2:] for line in self.lines if line[:2] == b"t="])
+        return _attributes(self.lines)
 
     def __bytes__(self) -> bytes:
         return self._raw
@@ -316,6 +307,44 @@ class Description:
 
 def parse_description(body: bytes) -> Description:
     """Read a session description; raises `SdpParseError`, and nothing else."""
+    usual = _USUAL.fullmatch(body) if len(body) <= _REMEMBERED else None
+    if usual is None:
+        return _read(body)
+    origin_line, where, times, attributes, line, digits, formats, below = usual.groups()
+    session = None if where is None else _connection(where)
+    direction = _session_direction(attributes.split(b"\r\n")) if attributes else _SENDRECV
+    lines = _media_lines(below[2:])
+    port = int(digits)
+    if port > 65_535 or not (session or lines.connection):
+        return _read(body)  # which says what is wrong
+    media = MediaDescription(
+        line, b"audio", port, 1, b"RTP/AVP", formats, lines, session, direction
+    )
+    return Description(body, origin_line, (times,), session, (media,))
+
+
+def _read(body: bytes) -> Description:
+    """Read any description, line by line."""
+    head, *sections = _sections(body)
+    lines = head.split(b"\r\n")
+    if lines[0] != b"v=0":
+        begun = bool(head)
+        raise SdpParseError("it does not begin with v=0" if begun else "no description")
+    once = _read_lines(lines)
+    for kind in (b"o=", b"s=", b"t="):
+        if kind not in once:
+            raise SdpParseError(f"no {kind.decode()} line")
+    origin_line = once[b"o="]
+    _origin(origin_line)
+    times = tuple([line[2:] for line in lines if line[:2] == b"t="])
+    connection = _connection(once[b"c="]) if b"c=" in once else None
+    direction = _session_direction(lines)
+    media = tuple([_read_media(text, connection, direction) for text in sections])
+    return Description(body, origin_line, times, connection, media)
+
+
+def _sections(body: bytes) -> list[bytes]:
+    """The session's lines, then those of each m-line, without its ``m=``."""
     if len(body) > MAX_BODY:
         raise SdpParseError(f"a description of more than {MAX_BODY} bytes")
     text = _with_crlf(body)
@@ -327,10 +356,10 @@ def parse_description(body: bytes) -> Description:
     text = text.rstrip(b"\r\n")
     if len(text) > MAX_LINE_LENGTH and max(map(len, text.split(b"\r\n"))) > MAX_LINE_LENGTH:
         raise SdpParseError(f"a line of more than {MAX_LINE_LENGTH} bytes")
-    head, *sections = text.split(b"\r\nm=")
-    if len(sections) > MAX_MEDIA:
+    sections = text.split(b"\r\nm=")
+    if len(sections) > MAX_MEDIA + 1:
         raise SdpParseError(f"more than {MAX_MEDIA} m= lines")
-    return Description(body, head, sections)
+    return sections
 
 
 def _with_crlf(body: bytes) -> bytes:
@@ -352,11 +381,55 @@ def _encodings(lines: tuple[bytes, ...]) -> Encodings:
     return _remembered_encodings(text) if len(text) <= _REMEMBERED else Encodings(text)
 
 
-def _first(own: Direction | None, session: Direction | None, default: Direction) -> Direction:
-    # INACTIVE is 0, so this cannot be an `or`.
-    if own is not None:
-        return own
-    return default if session is None else session
+def _read_lines(lines: list[bytes]) -> dict[bytes, bytes]:
+    """Check every line of the session; the values of those that stand once."""
+    once: dict[bytes, bytes] = {}
+    for line in lines[1:]:
+        kind = line[:2]
+        if kind in _ONCE:
+            if kind in once:
+                raise SdpParseError(f"two {kind.decode()} lines for the session")
+            once[kind] = line[2:]
+        elif kind == b"t=":
+            once[kind] = line
+            if line != b"t=0 0" and _TIME.fullmatch(line, 2) is None:
+                raise SdpParseError(f"no t= line of RFC 8866: {_shown(line)}")
+        elif kind == b"a=":
+            _attribute(line)
+        else:
+            _check_other(line, b"v")
+    return once
+
+
+def _read_media(
+    text: bytes, connection: Connection | None, direction: Direction
+) -> MediaDescription:
+    line, _, rest = text.partition(b"\r\n")
+    match = _MEDIA_LINE.fullmatch(line)
+    if match is None:
+        raise SdpParseError(f"no m= line of RFC 8866: {_shown(line)}")
+    kind, port, count, protocol, formats = match.groups()
+    below = _media_lines(rest) if len(rest) <= _REMEMBERED else MediaLines(rest)
+    media = MediaDescription(
+        line, kind, int(port), int(count or 1), protocol, formats, below, connection, direction
+    )
+    _check(media)
+    return media
+
+
+def _check(media: MediaDescription) -> None:
+    if media.port > 65_535:
+        raise SdpParseError(f"port {media.port} in an m= line")
+    if media.port_count < 1:
+        raise SdpParseError("an m= line with no ports")
+    if len(media.formats) > MAX_FORMATS:
+        raise SdpParseError(f"more than {MAX_FORMATS} formats in an m= line")
+    # A refused stream needs neither: its address and formats are never used.
+    if media.port:
+        if not media.formats:
+            raise SdpParseError("an m= line without formats")
+        if media.connection is None:
+            raise SdpParseError("no c= line for an m= line")
 
 
 def _shown(line: bytes) -> str:
@@ -407,7 +480,17 @@ def _attribute(line: bytes) -> Attribute:
     return name, value if colon else None
 
 
-def _direction(attributes: list[Attribute] | tuple[Attribute, ...]) -> Direction | None:
+def _attributes(lines: Iterable[bytes]) -> tuple[Attribute, ...]:
+    return tuple([_attribute(line) for line in lines if line[:2] == b"a="])
+
+
+def _session_direction(lines: Iterable[bytes]) -> Direction:
+    # INACTIVE is 0, so this cannot be an `or`.
+    said = _direction(_attributes(lines))
+    return _SENDRECV if said is None else said
+
+
+def _direction(attributes: Iterable[Attribute]) -> Direction | None:
     for name, _ in attributes:
         if name in _DIRECTIONS:
             return _DIRECTIONS[name]

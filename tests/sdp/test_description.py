@@ -215,6 +215,81 @@ class Refusing(SynchronousTestCase):
         parse_description(SIPP_UAC.replace(b"AVP 0", b"AVP" + b" 0" * d.MAX_FORMATS))
 
 
+def facts(sdp: d.Description) -> list[object]:
+    """All that a description says."""
+    said: list[object] = [bytes(sdp), sdp.lines, sdp.origin_line, sdp.origin, sdp.name]
+    said += [sdp.times, sdp.attributes, sdp.connection]
+    for media in sdp.media:
+        said += [media.lines, media.kind, media.port, media.port_count, media.protocol]
+        said += [media.formats, media.attributes, media.connection, media.direction, media.rtcp]
+    return said
+
+
+class Usual(SynchronousTestCase):
+    """One audio stream with the lines in the RFC's order is read at a glance."""
+
+    def same(self, body: bytes) -> None:
+        try:
+            expected: object = facts(d._read(body))
+        except SdpParseError as error:
+            self.assertEqual(
+                str(self.assertRaises(SdpParseError, parse_description, body)), str(error)
+            )
+        else:
+            self.assertEqual(facts(parse_description(body)), expected)
+
+    def test_is_not_read_line_by_line(self) -> None:
+        fuller = description(
+            "audio 65535 RTP/AVP 0 8\nc=IN IP4 192.0.2.7\na=rtcp:5 IN IP4 192.0.2.8\nx=y",
+            session="a=tool:x\na=recvonly\n",
+        ).replace(b"s=-\r\n", b"s=-\r\ni=who\r\n")
+        below = description("audio 2 RTP/AVP 0\nc=IN IP4 192.0.2.7").replace(
+            b"c=IN IP4 192.0.2.9", b"b=AS:84"
+        )
+        bodies = (SIPP_UAC, SIPP_PCAP, fuller, below, SIPP_UAC[:-2])
+        expected = [facts(d._read(body)) for body in bodies]
+        self.patch(d, "_read", None)
+        self.assertEqual([facts(parse_description(body)) for body in bodies], expected)
+
+    def test_what_is_wrong_is_said_as_ever(self) -> None:
+        for old, new in (
+            (b" 6000 ", b" 65536 "),
+            (b" 6000 ", b" 0 "),
+            (b"c=IN IP4 192.0.2.9\r\n", b""),
+            (b"c=IN IP4 192.0.2.9", b"c="),
+            (b"c=IN IP4 192.0.2.9", b"c=IN IP4 " + b"x" * 300),
+            (b"AVP 0", b"AVP" + b" 0" * (d.MAX_FORMATS + 1)),
+            (b"t=0 0", b"t=0 0\r\na=:x"),
+            (b"s=-", b"s=-\r\nm"),
+            (b"a=rtpmap", b"x\r\na=rtpmap"),
+            (b"a=rtpmap", b"a=:\r\na=rtpmap"),
+            (b"a=rtpmap", b"s=-\r\na=rtpmap"),
+            (b"a=rtpmap", b"m =audio\r\na=rtpmap"),
+        ):
+            self.same(SIPP_UAC.replace(old, new))
+        self.same(SIPP_UAC + b"a=x\r\n" * d.MAX_LINES)
+
+    @STEADY
+    @given(st.data())
+    def test_mutations(self, data: st.DataObject) -> None:
+        body = bytearray(data.draw(st.sampled_from([SIPP_UAC, SIPP_PCAP, BARESIP])))
+        lines = [line + b"\r\n" for line in BARESIP.splitlines()]
+        for _ in range(data.draw(st.integers(1, 3))):
+            at = data.draw(st.one_of(st.integers(0, len(body)), st.just(body.rfind(b"\n") + 1)))
+            if data.draw(st.booleans()):
+                at = body.rfind(b"\n", 0, at) + 1
+            until = at + data.draw(st.sampled_from([0, 0, 1, 1, 2, 30]))
+            body[at:until] = data.draw(
+                st.one_of(
+                    st.binary(max_size=3),
+                    st.sampled_from(
+                        [b"\r\n", b"\n", b" ", b"/", b":", b"9", b"a=inactive\r\n", *lines]
+                    ),
+                )
+            )
+        self.same(bytes(body))
+
+
 class Anything(SynchronousTestCase):
     def survive(self, body: bytes) -> None:
         try:

@@ -10,15 +10,28 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
 
     from sessioncore.events import Event
     from sessioncore.session.call import Call
     from sessioncore.vocabulary import Address
 
 Receive: TypeAlias = "Callable[[bytes, Address, Any, int], None]"
+"""Called with each message: data, source address, the flow it came by, monotonic ns."""
+Refused: TypeAlias = "Mapping[Address, Collection[bytes]]"
+"""Where nobody is, with what the network quoted of the datagrams sent there, their beginning."""
+Unreachable: TypeAlias = "Callable[[Refused, int], None]"
+"""Called with what the network refused, and monotonic ns."""
 
-__all__ = ["ICallHandler", "IEventSink", "ISipFlow", "ISipTransport", "Receive"]
+__all__ = [
+    "ICallHandler",
+    "IEventSink",
+    "ISipFlow",
+    "ISipTransport",
+    "Receive",
+    "Refused",
+    "Unreachable",
+]
 
 
 class ICallHandler(Interface):
@@ -59,11 +72,14 @@ class ISipTransport(Interface):
 
     flow = Attribute("The `ISipFlow` for requests of ours; there once the transport is open")
 
-    def open(receive: Receive) -> None:
+    def open(receive: Receive, unreachable: Unreachable) -> None:
         """Call ``receive(data, source, flow, now)`` for each message from now on.
 
         ``source`` is the peer's address, ``flow`` the `ISipFlow` that answers leave by,
-        ``now`` the clockwork's time in ns.  Raises `ConfigurationError` where it cannot.
+        ``now`` the clockwork's time in ns.  A transport that learns that nobody is where
+        messages were sent calls ``unreachable(refused, now)`` with ``refused`` a dict from
+        address to the beginnings of those messages, as far as it knows them (else ``b""``).
+        Raises `ConfigurationError` where it cannot.
         """
 
     def close() -> Any:

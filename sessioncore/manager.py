@@ -151,7 +151,7 @@ class SessionManager:
         self.clockwork.start()
         try:
             for transport in self._transports:
-                transport.open(self._coordinator.receive)
+                transport.open(self._coordinator.receive, self._coordinator.unreachable)
                 self._opened.append(transport)
         except ConfigurationError:
             self._close_sockets()

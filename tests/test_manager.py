@@ -160,7 +160,7 @@ class Wire:
     def flow(self) -> Wire:
         return self
 
-    def open(self, receive: Any) -> None:
+    def open(self, receive: Any, unreachable: Any) -> None:
         self.receive = receive
 
     def close(self) -> None:
@@ -227,7 +227,7 @@ class TransportTests(Scene):
 
     @staticmethod
     def opened(udp: SipUdpTransport) -> SipUdpTransport:
-        udp.open(lambda data, source, flow, now: None)
+        udp.open(lambda data, source, flow, now: None, lambda refused, now: None)
         return udp
 
     def test_not_open_yet(self) -> None:

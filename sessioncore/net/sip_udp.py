@@ -11,13 +11,13 @@ from functools import partial
 from typing import Any, Final
 
 from twisted.internet.error import CannotListenError, MessageLengthError
-from twisted.internet.interfaces import IListeningPort, IReactorSocket
+from twisted.internet.interfaces import IListeningPort, IReactorFDSet
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from sessioncore.errors import ConfigurationError
-from sessioncore.interfaces import ISipFlow, ISipTransport
+from sessioncore.interfaces import ISipFlow, ISipTransport, Receive, Refused, Unreachable
 from sessioncore.net.addresses import (
     Listen,
     LocalAddresses,
@@ -31,17 +31,12 @@ from sessioncore.net.addresses import (
 )
 from sessioncore.net.clockwork import IClockwork
 from sessioncore.net.faults import FaultLog
+from sessioncore.net.sip_port import MAX_BYTES, MAX_DATAGRAM, SipPort
 from sessioncore.vocabulary import Address
 
-__all__ = ["Receive", "SipUdpProtocol", "SipUdpTransport", "UdpFlow", "listen_sip_udp"]
+__all__ = ["SipUdpProtocol", "SipUdpTransport", "UdpFlow", "listen_sip_udp"]
 
-Receive = Callable[[bytes, Address, "UdpFlow", int], None]
-"""Called with each datagram: data, source address, the flow it came by, monotonic ns."""
-
-MAX_DATAGRAM: Final = 65535
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
-MAX_THROUGHPUT: Final = 8192
-"""Bytes read per reactor turn; Twisted's 256 KB would delay the media tick by 30-70 ms."""
 
 _SO_RCVBUFFORCE: Final = 33
 _SO_MEMINFO: Final = 55
@@ -112,10 +107,17 @@ class UdpFlow:
             self._check(host)
         try:
             self._sendto(data, address)
+        except (OSError, MessageLengthError):
+            self._send_again(data, address)
+
+    def _send_again(self, data: bytes, address: Address) -> None:
+        """The first failure may have been the news of an ICMP about some earlier datagram."""
+        try:
+            self._sendto(data, address)
         except OSError as error:
             if error.errno in _FULL:
                 self.dropped += 1
-            elif error.errno != errno.ECONNREFUSED:  # an ICMP about some earlier datagram
+            elif error.errno != errno.ECONNREFUSED:
                 self.failed += 1
                 raise
         except MessageLengthError as error:
@@ -175,11 +177,13 @@ class SipUdpProtocol(DatagramProtocol):
         *,
         reactor: object = None,
         advertise: str | None = None,
+        unreachable: Unreachable = lambda refused, now: None,
     ) -> None:
         self.received = 0
         self.faults = FaultLog(_log)
         self.listening = False
         self._receive = receive
+        self._unreachable = unreachable
         self._now = clockwork.now
         self._advertise = advertise
         if advertise is not None:
@@ -236,6 +240,10 @@ class SipUdpProtocol(DatagramProtocol):
         except Exception as error:
             self.faults.caught("receiving a SIP datagram failed", error)
 
+    def unreachable(self, refused: Refused) -> None:
+        """Called by our ports with what ICMP said; never raises."""
+        self.faults.guard("handling ICMP failed", self._unreachable, refused, self._now())
+
 
 def listen_sip_udp(
     reactor: Any,
@@ -244,19 +252,25 @@ def listen_sip_udp(
     clockwork: IClockwork,
     *,
     advertise: str | None = None,
+    unreachable: Unreachable = lambda refused, now: None,
 ) -> tuple[SipUdpProtocol, IListeningPort]:
     """Bind a SIP socket.  Raises `CannotListenError`.
 
     ``advertise`` is ``host`` or ``host:port`` for Via and Contact in place of our own.
     """
-    protocol = SipUdpProtocol(receive, clockwork, reactor=reactor, advertise=advertise)
-    if listen.interface == "::" and IReactorSocket.providedBy(reactor):
-        port = _listen_ipv6_only(reactor, listen, protocol)
+    protocol = SipUdpProtocol(
+        receive, clockwork, reactor=reactor, advertise=advertise, unreachable=unreachable
+    )
+    if IReactorFDSet.providedBy(reactor):
+        port = SipPort(  # type: ignore[no-untyped-call]
+            listen.port, protocol, listen.interface, MAX_DATAGRAM, reactor
+        )
+        port.startListening()  # type: ignore[no-untyped-call]
     else:
         port = reactor.listenUDP(
             listen.port, protocol, interface=listen.interface, maxPacketSize=MAX_DATAGRAM
         )
-    port.maxThroughput = MAX_THROUGHPUT
+        port.maxThroughput = MAX_BYTES
     _enlarge_receive_buffer(port)
     return protocol, port
 
@@ -290,12 +304,17 @@ class SipUdpTransport:
         """How many datagrams made the receiver raise."""
         return 0 if self._protocol is None else self._protocol.errors
 
-    def open(self, receive: Receive) -> None:
+    def open(self, receive: Receive, unreachable: Unreachable) -> None:
         """Bind; raises `ConfigurationError` with what to do about it."""
         listen = self._listen
         try:
             self._protocol, self._port = listen_sip_udp(
-                self._reactor, listen, receive, self._clockwork, advertise=self._advertise
+                self._reactor,
+                listen,
+                receive,
+                self._clockwork,
+                advertise=self._advertise,
+                unreachable=unreachable,
             )
         except (CannotListenError, OSError) as error:
             where = listen.interface or "all interfaces"
@@ -309,23 +328,6 @@ class SipUdpTransport:
         """Close the socket; fires when it is closed."""
         port, self._port = self._port, None
         return None if port is None else port.stopListening()
-
-
-def _listen_ipv6_only(reactor: Any, listen: Listen, protocol: SipUdpProtocol) -> Any:
-    """Bind ``::`` without also taking IPv4: that is another socket with another flow."""
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as bound:
-        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.setblocking(False)
-        try:
-            bound.bind((listen.interface, listen.port))
-        except OSError as error:
-            raise CannotListenError(  # type: ignore[no-untyped-call]
-                listen.interface, listen.port, error
-            ) from error
-        # The reactor duplicates the descriptor.
-        return reactor.adoptDatagramPort(
-            bound.fileno(), socket.AF_INET6, protocol, maxPacketSize=MAX_DATAGRAM
-        )
 
 
 def _enlarge_receive_buffer(port: Any) -> None:

@@ -19,6 +19,7 @@ from sessioncore.errors import (
     TooManyCalls,
 )
 from sessioncore.events import Event
+from sessioncore.interfaces import Refused
 from sessioncore.media.statistics import MediaEvent
 from sessioncore.media.stream import SENDABLE_PTIMES, Stream
 from sessioncore.media.streams import MediaPlane
@@ -156,6 +157,10 @@ class SessionCoordinator:
         if self.tracer is not None:
             self.tracer.datagram(data, source, now)
         self.layer.receive(data, source, flow, now)
+
+    def unreachable(self, refused: Refused, now: int) -> None:
+        """The network said where nobody is."""
+        self.layer.unreachable(refused, now)
 
     def request_received(self, tx: ServerTransaction, now: int) -> None:
         """A new request (`TransactionUser`)."""

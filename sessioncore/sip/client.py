@@ -25,6 +25,7 @@ from sessioncore.sip.steps import (
     Send,
     Success,
     TransportFailed,
+    Unreachable,
 )
 from sessioncore.table import Machine, Table, ignore, impossible, on
 from sessioncore.vocabulary import Address
@@ -221,6 +222,7 @@ CLIENT_INVITE: Final = Table(
         CancelExpired,
         LingerOver,
         TransportFailed,
+        Unreachable,
     ),
     initial=_CI.CALLING,
     final=(_CI.TERMINATED,),
@@ -254,6 +256,8 @@ CLIENT_INVITE: Final = Table(
         on((*_SILENT, *_RINGING), TransportFailed, _CI.TERMINATED, _fail),
         ignore(_CI.COMPLETED, TransportFailed, because="the response comes again, so does our ACK"),
         ignore((_CI.ACCEPTED, _CI.TERMINATED), TransportFailed, because="nothing is sent here"),
+        on(_SILENT, Unreachable, _CI.TERMINATED, _fail, "ICMP, RFC 3261 section 18.4"),
+        ignore((*_RINGING, *_OVER), Unreachable, because="somebody there has answered"),
     ),
 )
 
@@ -279,7 +283,7 @@ _CO_OVER = (_CO.COMPLETED, _CO.TERMINATED)
 CLIENT_OTHER: Final = Table(
     "client non-INVITE transaction",
     states=ClientOtherState,
-    inputs=(Provisional, Success, Failure, RepeatDue, GiveUp, TransportFailed),
+    inputs=(Provisional, Success, Failure, RepeatDue, GiveUp, TransportFailed, Unreachable),
     initial=_CO.TRYING,
     final=_CO_OVER,
     rows=(
@@ -294,6 +298,8 @@ CLIENT_OTHER: Final = Table(
         ignore(_CO_OVER, GiveUp, because="the final response stopped Timer F"),
         on(_CO_OPEN, TransportFailed, _CO.TERMINATED, _fail),
         ignore(_CO_OVER, TransportFailed, because="nothing more is sent"),
+        on(_CO.TRYING, Unreachable, _CO.TERMINATED, _fail, "ICMP, RFC 3261 section 18.4"),
+        ignore((_CO.PROCEEDING, *_CO_OVER), Unreachable, because="somebody there has answered"),
     ),
 )
 

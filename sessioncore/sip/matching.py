@@ -6,6 +6,8 @@ reaches the transaction user.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from sessioncore.errors import SipParseError
 from sessioncore.sip.client import ClientTransaction
 from sessioncore.sip.keeping import TAG_PREFIX, Keeping
@@ -34,7 +36,7 @@ from sessioncore.sip.steps import (
     Provisional,
     Retransmission,
     Success,
-    TransportFailed,
+    Unreachable,
 )
 from sessioncore.vocabulary import Address
 
@@ -244,10 +246,16 @@ class TransactionLayer(Keeping):
             tx.user = heir
         self.transmit(ack, tx.flow, destination)
 
-    def unreachable(self, address: Address, now: int) -> None:
-        """The network said that nobody is at ``address`` (RFC 3261 section 18.4)."""
-        for tx in [tx for tx in self._clients.values() if tx.destination == address]:
-            tx.feed(TransportFailed(now))
+    def unreachable(self, refused: Mapping[Address, Collection[bytes]], now: int) -> None:
+        """ICMP said that nobody is at these addresses (RFC 3261 section 18.4).
+
+        With each goes what was quoted of the requests that met nobody, which has to be the
+        beginning of ours: so whoever does not see our requests cannot end them, unless he
+        claims a network that quotes nothing.
+        """
+        for tx in [tx for tx in self._clients.values() if tx.destination in refused]:
+            if any(map(tx.data.startswith, refused[tx.destination])):
+                tx.feed(Unreachable(now))
 
     def _refuse(
         self,

@@ -38,6 +38,7 @@ __all__ = [
     "StillSilent",
     "Success",
     "TransportFailed",
+    "Unreachable",
     "repeat_interval",
 ]
 
@@ -113,6 +114,11 @@ class LingerOver(Input):
 @define(eq=False)
 class TransportFailed(Input):
     """The transport could not send."""
+
+
+@define(eq=False)
+class Unreachable(Input):
+    """ICMP said that the request met nobody (RFC 3261 section 18.4)."""
 
 
 @define(eq=False)

@@ -42,8 +42,9 @@ class FakeNetwork:
     """The network; ``seed`` decides every chance, so a failing run can be repeated.
 
     ``link`` is the way between any two hosts that `set_link` did not name.  With ``icmp`` a
-    closed port answers, and connected ports are told.  ``captured`` holds every datagram sent,
-    unless ``capture`` is false.  Errors that leave `advance` carry the seed as a note.
+    closed port answers, and the sender is told as a real one is.  ``captured`` holds every
+    datagram sent, unless ``capture`` is false.  Errors that leave `advance` carry the seed as a
+    note.
     """
 
     def __init__(
@@ -258,7 +259,7 @@ class FakeNetwork:
             link = self._link(datagram.destination[0], datagram.source[0])
             self.schedule(
                 0 if host is port.host else round(link.delay * SECOND),
-                lambda: port.refused(datagram.destination),
+                lambda: port.refused(datagram.destination, datagram.data),
             )
 
 

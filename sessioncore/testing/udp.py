@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["FakeUdpPort"]
 
 _LONGEST = 65_507
+_QUOTED = 548
+"""What a host that follows RFC 1812 section 4.3.2.3 quotes of a datagram."""
 _log = Logger(namespace="sessioncore.testing")
 
 
@@ -127,12 +129,22 @@ class FakeUdpPort:
         except Exception:
             _log.failure("a datagram protocol raised")
 
-    def refused(self, destination: Address) -> None:
-        """An ICMP port unreachable came back; only connected ports are told."""
-        if self.listening and self._peer == destination:
+    def refused(self, destination: Address, data: bytes) -> None:
+        """An ICMP port unreachable came back for ``data``.
+
+        A connected port tells its protocol as a real one does; an unconnected one tells those
+        that ask to be told what was ``unreachable``, as the port of a `SipUdpProtocol` does.
+        """
+        if not self.listening:
+            return
+        if self._peer == destination:
             connection_refused = getattr(self.protocol, "connectionRefused", None)
             if connection_refused is not None:
                 connection_refused()
+        elif self._peer is None:
+            unreachable = getattr(self.protocol, "unreachable", None)
+            if unreachable is not None:
+                unreachable({destination: {data[:_QUOTED]}})
 
     def setBroadcastAllowed(self, enabled: bool) -> None:
         """There is no broadcast here (`IUDPTransport`)."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import socket
+import subprocess
+import sys
 from typing import Any
 from unittest import SkipTest, mock
 
@@ -82,6 +85,19 @@ class FlowTests(SynchronousTestCase):
         self.here.port.fail_writes = OSError(errno.ECONNREFUSED, "somebody else")
         self.here.flow.send(b"x", ("192.0.2.2", 5060))
         self.assertEqual((self.here.flow.dropped, self.here.flow.failed), (0, 0))
+
+    def test_news_of_an_earlier_datagram_costs_this_one_nothing(self) -> None:
+        sent: list[bytes] = []
+        news = [OSError(errno.EHOSTUNREACH, "about somebody else")]
+
+        def sendto(data: bytes, address: Address) -> None:
+            if news:
+                raise news.pop()
+            sent.append(data)
+
+        flow = UdpFlow(("192.0.2.1", 5060), sendto, self.here.protocol._addresses)
+        flow.send(b"x", ("192.0.2.2", 5060))
+        self.assertEqual((sent, flow.failed), ([b"x"], 0))
 
     def test_a_name_is_refused_and_not_looked_up(self) -> None:
         for host in ("example.com", "localhost", "", "192.0.2.300"):
@@ -187,6 +203,57 @@ class ReceiveTests(SynchronousTestCase):
         protocol.datagramReceived(b"x", ())
         self.assertEqual(protocol.errors, len(self.flushLoggedErrors()))
 
+    def test_what_icmp_makes_fail_is_counted(self) -> None:
+        host = FakeNetwork().host("192.0.2.1")
+
+        def unreachable(refused: Any, now: int) -> None:
+            raise KeyError("no such call")
+
+        protocol, _ = listen_sip_udp(
+            host,
+            Listen(5060),
+            lambda *arguments: None,
+            clockwork_for(host),
+            unreachable=unreachable,
+        )
+        protocol.unreachable({("192.0.2.2", 5060): {b""}})
+        self.assertEqual((protocol.errors, len(self.flushLoggedErrors(KeyError))), (1, 1))
+
+
+class IcmpTests(SynchronousTestCase):
+    """Calls to a closed port, on the sockets and reactors there are."""
+
+    def check(self, host: str) -> None:
+        if not sys.platform.startswith("linux"):
+            raise SkipTest("only Linux tells ICMP to sockets that are not connected")
+        for name in ("epoll", "poll", "select", "asyncio"):
+            with self.subTest(name):
+                done = subprocess.run(
+                    [sys.executable, "-m", "tests.net.icmp_contract", name, host],
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                )
+                self.assertEqual(done.returncode, 0, done.stderr)
+                report = json.loads(done.stdout)
+                self.assertIn(name, report.pop("reactor").lower())
+                self.assertLess(report.pop("seconds", 99), 5, report)
+                expected = {
+                    "status": 503,
+                    "by": "network",
+                    "idle reads": 0,
+                    "failed sends": 0,
+                    "good": "hung up",
+                    "faults": 0,
+                }
+                self.assertEqual(report, expected)
+
+    def test_ipv4(self) -> None:
+        self.check("127.0.0.1")
+
+    def test_ipv6(self) -> None:
+        self.check(_ipv6("::1"))
+
 
 class RealSocketTests(TestCase):
     """On the reactor that runs the tests."""
@@ -249,6 +316,16 @@ class RealSocketTests(TestCase):
         plain = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.addCleanup(plain.close)
         self.assertGreaterEqual(given, plain.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
+
+    def test_empty_datagrams_do_not_either(self) -> None:
+        flow, port, _ = self.open(Listen(0, "127.0.0.1"))
+        for _ in range(200):
+            flow.send(b"", flow.local)
+        port.doRead()
+        self.assertEqual(port.protocol.received, 64)
+        for _ in range(9):
+            port.doRead()
+        self.assertEqual(port.protocol.received, 200)
 
     @inlineCallbacks
     def test_a_refusal_does_not_close_the_socket(self) -> Any:

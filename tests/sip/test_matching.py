@@ -818,10 +818,26 @@ class ClientInviteTests(SynchronousTestCase):
 
     def test_icmp_ends_what_goes_there(self) -> None:
         self.bench.invite()
-        self.bench.layer.unreachable(ELSEWHERE, self.bench.now)
+        self.bench.layer.unreachable({ELSEWHERE: {b""}}, self.bench.now)
         self.assertEqual(self.bench.user.log, [])
-        self.bench.layer.unreachable(PEER, self.bench.now)
+        self.bench.layer.unreachable({PEER: {b""}}, self.bench.now)
         self.assertEqual(self.bench.user.take(), [("transport failed",)])
+
+    def test_icmp_about_another_request_is_not_believed(self) -> None:
+        tx = self.bench.invite()
+        forged = tx.data.replace(tx.branch, b"z9hG4bK-guessed")
+        self.bench.layer.unreachable({PEER: {forged[:500], b"INVITE sip:other"}}, self.bench.now)
+        self.assertEqual(self.bench.user.log, [])
+        self.bench.layer.unreachable({PEER: {forged[:500], tx.data[:500]}}, self.bench.now)
+        self.assertEqual(self.bench.user.take(), [("transport failed",)])
+
+    def test_icmp_after_a_response_changes_nothing(self) -> None:
+        tx = self.bench.invite()
+        self.reply(tx, 180)
+        self.bench.user.take()
+        self.bench.layer.unreachable({PEER: {tx.data}}, self.bench.now)
+        self.assertEqual(self.bench.user.log, [])
+        self.assertEqual(self.bench.layer.pending_clients, 1)
 
 
 class ClientOtherTests(SynchronousTestCase):

@@ -45,6 +45,7 @@ from sessioncore.sip.steps import (
     StillSilent,
     Success,
     TransportFailed,
+    Unreachable,
     repeat_interval,
 )
 from sessioncore.sip.transaction import TABLES
@@ -215,6 +216,12 @@ class CellTests(SynchronousTestCase):
             (open_, terminated, ["drop_client", "transport failed"]),
             (over, None, []),
         )
+        self.rows(
+            expected,
+            Unreachable,
+            ((calling, held), terminated, ["drop_client", "transport failed"]),
+            ((proceeding, cancelling, *over), None, []),
+        )
         self.check(InviteClientTransaction, expected)
 
     def test_client_other(self) -> None:
@@ -242,6 +249,12 @@ class CellTests(SynchronousTestCase):
             TransportFailed,
             (open_, s.TERMINATED, ["drop_client", "transport failed"]),
             (over, None, []),
+        )
+        self.rows(
+            expected,
+            Unreachable,
+            ((s.TRYING,), s.TERMINATED, ["drop_client", "transport failed"]),
+            ((s.PROCEEDING, *over), None, []),
         )
         self.check(OtherClientTransaction, expected)
 

@@ -1,0 +1,110 @@
+"""The UDP port of SIP: it reads in small helpings and hears what ICMP says of our datagrams."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import sys
+from typing import Any, Final
+
+from twisted.internet.interfaces import IHalfCloseableDescriptor
+from twisted.internet.udp import Port
+from zope.interface import implementer
+
+from sessioncore.vocabulary import Address
+
+__all__ = ["MAX_BYTES", "MAX_DATAGRAM", "SipPort"]
+
+MAX_DATAGRAM: Final = 65535
+MAX_BYTES: Final = 8192
+"""Bytes read per reactor turn; Twisted's 256 KB would delay the media tick by 30-70 ms."""
+MAX_DATAGRAMS: Final = 64
+"""Datagrams read per reactor turn: empty ones have no bytes to count."""
+MAX_ERRORS: Final = 64
+"""ICMP errors read per reactor turn."""
+
+_HEARS_ICMP: Final = sys.platform == "linux"
+_IP_RECVERR: Final = 11
+_IPV6_RECVERR: Final = 25
+_ERROR: Final = struct.Struct("=IBBBxII")
+"""``struct sock_extended_err``: errno, origin, ICMP type and code, info, data."""
+_ICMP, _ICMP6 = 2, 3
+_UNREACHABLE: Final = frozenset(
+    [(_ICMP, 3, code) for code in range(16) if code != 4]  # 4 is about the size of one packet
+    + [(_ICMP, 12, code) for code in range(3)]
+    + [(_ICMP6, 1, code) for code in range(8)]
+    + [(_ICMP6, 4, code) for code in range(4)]
+)
+"""Destination unreachable and parameter problem (RFC 3261 section 18.4), by origin, type, code."""
+_NOTHING: Final = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
+
+
+@implementer(IHalfCloseableDescriptor)
+class SipPort(Port):
+    """Tells the ``unreachable`` of its protocol, a `SipUdpProtocol`, where nobody is.
+
+    The kernel keeps ICMP errors in a queue of its own (``ip(7)``, IP_RECVERR), which wakes the
+    reader as a closed connection or as readable without a datagram, by the reactor's kind.
+    """
+
+    maxThroughput = MAX_BYTES
+
+    def createInternetSocket(self) -> socket.socket:
+        """The socket, told to keep errors; ``::`` does not take IPv4, which has other flows."""
+        made: socket.socket = super().createInternetSocket()
+        if self.addressFamily == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if _HEARS_ICMP:
+            made.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+            if self.addressFamily == socket.AF_INET6:
+                made.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
+        return made
+
+    def doRead(self) -> None:
+        """Called by the reactor when there is something to read."""
+        receive, take = self.socket.recvfrom, self.protocol.datagramReceived
+        left = self.maxThroughput
+        for read in range(MAX_DATAGRAMS):
+            try:
+                datagram, source = receive(MAX_DATAGRAM)
+            except OSError as error:
+                if not read or error.errno not in _NOTHING:
+                    self._read_errors()
+                return
+            take(datagram, source)
+            left -= len(datagram)
+            if left <= 0:
+                return
+
+    def readConnectionLost(self, reason: Any) -> None:
+        """Called by poll and epoll reactors when only errors are there to be read."""
+        self.startReading()  # type: ignore[no-untyped-call]
+        self._read_errors()
+
+    def _read_errors(self) -> None:
+        if not _HEARS_ICMP:
+            return
+        refused: dict[Address, set[bytes]] = {}
+        for _ in range(MAX_ERRORS):
+            try:
+                quoted, ancillary, _flags, address = self.socket.recvmsg(
+                    MAX_DATAGRAM, 512, socket.MSG_ERRQUEUE
+                )
+            except OSError:
+                break
+            if _is_unreachable(ancillary):
+                refused.setdefault((address[0], address[1]), set()).add(quoted)
+        if refused:
+            self.protocol.unreachable(refused)
+
+
+def _is_unreachable(ancillary: list[Any]) -> bool:
+    for level, kind, data in ancillary:
+        if (level, kind) in (
+            (socket.IPPROTO_IP, _IP_RECVERR),
+            (socket.IPPROTO_IPV6, _IPV6_RECVERR),
+        ):
+            _errno, origin, icmp, code, _info, _data = _ERROR.unpack_from(data)
+            return (origin, icmp, code) in _UNREACHABLE
+    return False

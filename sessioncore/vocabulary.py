@@ -75,15 +75,14 @@ class Direction(IntEnum):
     RECVONLY = 2
     SENDRECV = 3
 
-    @property
-    def sends(self) -> bool:
-        """Whether this side may send."""
-        return bool(self & 1)
+    sends: bool
+    """Whether this side may send."""
+    receives: bool
+    """Whether this side may receive."""
 
-    @property
-    def receives(self) -> bool:
-        """Whether this side may receive."""
-        return bool(self & 2)
+    def __init__(self, bits: int) -> None:
+        self.sends = bool(bits & 1)
+        self.receives = bool(bits & 2)
 
     @property
     def mirrored(self) -> Direction:

@@ -46,10 +46,9 @@ class Latch:
         """The source latched last: after a silence it may come back at once."""
         self.strangers = 0
         self._candidates: dict[Address, _Candidate] = {}
-        hosts: frozenset[str] = frozenset()
+        self._hosts: tuple[str, ...] = ()
         if agreed is not None and (nat or (nat is None and agreed[0] != signalling_host)):
-            hosts = frozenset((agreed[0], signalling_host))
-        self._hosts = hosts
+            self._hosts = (agreed[0], signalling_host)
 
     def admits(self, source: Address, ssrc: int, sequence: int) -> bool:
         """Whether this packet's source becomes the one that is heard."""

@@ -27,18 +27,24 @@ from sessioncore.rtp.rtcp import (
 )
 from sessioncore.vocabulary import SECOND
 
-__all__ = ["Reports", "expected_packets"]
+__all__ = ["Reports", "expected_packets", "first_interval"]
 
 _MAX_SIZE: Final = 1472
 _MAX_DELAY: Final = 65_535 * SECOND
 
 
-def expected_packets(bank: Bank, row: int) -> int:
+_SHORTEST: Final = report_interval(lambda: 0.0, initial=True)
+_SPREAD: Final = report_interval(lambda: 1.0, initial=True) - _SHORTEST
+
+
+def first_interval(chance: int) -> int:
+    """How long until a stream's first report, in ns; ``chance`` is 24 random bits (6.3.1)."""
+    return _SHORTEST + (_SPREAD * chance >> 24)
+
+
+def expected_packets(former: int, remote_ssrc: int, highest: int, first_sequence: int) -> int:
     """Packets the peer must have sent so far, all its sources together (A.3)."""
-    former = bank.former_expected.item(row)
-    if bank.remote_ssrc.item(row) == NONE:
-        return former
-    return former + bank.highest.item(row) - bank.first_sequence.item(row) + 1
+    return former if remote_ssrc == NONE else former + highest - first_sequence + 1
 
 
 class Reports:
@@ -79,8 +85,8 @@ class Reports:
 
     @property
     def spoken(self) -> bool:
-        """Whether RTP or RTCP of ours ever left; without it there is no BYE (6.3.7)."""
-        return self._sent_reports > 0 or self._bank.packets_sent.item(self._row) > 0
+        """Whether RTCP of ours ever left."""
+        return self._sent_reports > 0
 
     def interval(self, random: Callable[[], float]) -> int:
         """How long until the next report, in ns."""
@@ -142,7 +148,7 @@ class Reports:
         ssrc = int(bank.remote_ssrc[row])
         if ssrc == NONE:
             return ()
-        expected = expected_packets(bank, row) - int(bank.former_expected[row])
+        expected = expected_packets(0, ssrc, int(bank.highest[row]), int(bank.first_sequence[row]))
         received = int(bank.packets_received[row] - bank.former_received[row])
         fraction = fraction_lost(
             expected - int(bank.expected_before[row]), received - int(bank.received_before[row])

@@ -111,11 +111,11 @@ class SinkBank:
 
     def detach(self, row: int) -> Recording | None:
         """Let ``row`` be discarded; a recording is stopped and returned, to wait for its end."""
-        if row < len(self._kind):
+        if self._call.pop(row, None) is not None:
             self._kind[row] = _Kind.DISCARD
-        self._call.pop(row, None)
         recording = self._recording.pop(row, None)
         if recording is not None:
+            self._kind[row] = _Kind.DISCARD
             self.recorder.stop(recording)
         return recording
 

@@ -209,16 +209,17 @@ class SourceBank:
     def attach(self, row: int, source: Source) -> None:
         """Let ``row`` play ``source`` from its beginning, instead of what it played."""
         self.detach(row)
+        if source.__class__ is Silence:
+            return
         self._kind = grown(self._kind, row)
         self._kind[row] = self._kinds.index(self._begin(row, source))
         self._source[row] = source
 
     def detach(self, row: int) -> None:
         """Let ``row`` be silent."""
-        if row < len(self._kind) and self._kind[row]:
+        if self._source.pop(row, None) is not None:
             kind, self._kind[row] = self._kinds[self._kind[row]], 0
             kind.detach(row)
-        self._source.pop(row, None)
 
     def render(self, rows: Ints, heard: Samples, out: Samples, now: int) -> None:
         """Fill ``out`` (int16[n, samples <= 960]) with the next frame of each of ``rows``.
@@ -247,8 +248,6 @@ class SourceBank:
 
     def _begin(self, row: int, source: Source) -> Kind:
         match source:
-            case Silence():
-                return self._kinds[0]
             case Tone():
                 return self._begin_tone(row, source)
             case Clip():

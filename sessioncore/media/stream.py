@@ -7,13 +7,13 @@ Agreements, the latch, sending and its limits, RTCP, the end.  What happens per 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from sessioncore.media import bank as kinds
-from sessioncore.media.bank import FRAME, NEVER
+from sessioncore.media.bank import FRAME, NEVER, Bank, Ints, named
 from sessioncore.media.latch import EarlySource, Latch
 from sessioncore.media.packet_io import PACKET_WIDTH, PortLease
-from sessioncore.media.reports import Reports
+from sessioncore.media.reports import Reports, expected_packets, first_interval
 from sessioncore.media.sinks import Sink
 from sessioncore.media.sources import Source
 from sessioncore.media.statistics import MediaEvent, StreamStatistics
@@ -34,80 +34,60 @@ __all__ = ["RELEARN", "SENDABLE_PTIMES", "Stream"]
 
 RELEARN: Final = 2 * SECOND
 """Silence of the latched source after which another may prove itself."""
-SENDABLE_PTIMES: Final = (20, 40, 60)
+_FRAMES: Final = {20: 1, 40: 2, 60: 3}
+SENDABLE_PTIMES: Final = tuple(_FRAMES)
 """Packet lengths in ms that a row can send: whole frames."""
 _TARGET: Final = 2 * FRAME
 """40 ms of delay before the first packet is played."""
 _REFUSED_PAUSE: Final = 5 * SECOND
-_NEVER_DUE: Final = 1 << 62
 _KIND: Final = {"PCMU": kinds.PCMU, "PCMA": kinds.PCMA, "L16": kinds.L16}
 _EARLY_FORMATS: Final = tuple((codec.payload_type, codec) for codec in (PCMU, PCMA, COMFORT_NOISE))
-_HEADER = struct.Struct("!BBHII")
+_HEADER: Final = struct.Struct("!BBHII")
+_NO_REPORTS: Final = Reports(Bank(1), 0, b"")
+_Counted: TypeAlias = tuple[Ints, bool, bool, int]
+"""Counters, whether it transmits, whether it is stalled, datagrams the kernel dropped."""
 
 
 class Stream:
     """One call's row in the plane.  Made by `MediaPlane.open`; dead after `close`."""
 
-    __slots__ = (
-        "_early",
-        "_kernel_drops",
-        "_latch",
-        "_lease",
-        "_open",
-        "_plane",
-        "_proven",
-        "_refused_at",
-        "_rtcp_source",
-        "_signalling_host",
-        "_wanted",
-        "agreement",
-        "first_received_at",
-        "first_sent_at",
-        "latched",
-        "owner",
-        "refused",
-        "reports",
-        "row",
-        "strangers",
-    )
+    owner: Any = None
+    agreement: StreamAgreement | None = None
+    remote: Address | None = None
+    """Where RTP is sent to."""
+    latched: Address | None = None
+    """The one source that is heard, and where we send to."""
+    refused = 0
+    strangers = 0
+    first_sent_at: int | None = None
+    first_received_at: int | None = None
+    _open = True
+    _early: EarlySource | None = None
+    _latch: Latch | None = None
+    _reports: Reports | None = None
+    _wanted = False
+    _proven = False
+    _signalling_host = ""
+    _rtcp_source: Address | None = None
+    _refused_at = NEVER
+    _final: _Counted | None = None
 
-    def __init__(self, plane: MediaPlane, row: int, lease: PortLease, cname: bytes) -> None:
+    def __init__(self, plane: MediaPlane, row: int, lease: PortLease, chance: int) -> None:
         self._plane = plane
-        self._lease = lease
-        self._open = True
-        self._early: EarlySource | None = None
-        self._latch: Latch | None = None
-        self._proven = False
-        self._wanted = False
-        self._signalling_host = ""
-        self._rtcp_source: Address | None = None
-        self._refused_at = NEVER
-        self._kernel_drops = 0
+        self._cells = plane.bank.cells
+        self._chance = chance
         self.row = row
-        self.owner: Any = None
-        self.agreement: StreamAgreement | None = None
-        self.latched: Address | None = None
-        """The one source that is heard, and where we send to."""
-        self.reports = Reports(plane.bank, row, cname)
-        self.refused = 0
-        self.strangers = 0
-        self.first_sent_at: int | None = None
-        self.first_received_at: int | None = None
+        self.lease = lease
 
     @property
     def local(self) -> Address:
         """The RTP address bound for this stream."""
-        return self._lease.local
+        return self.lease.local
 
     @property
     def local_rtcp(self) -> Address:
         """The RTCP address bound for this stream: RTP's port plus one."""
-        return self._lease.local_rtcp
-
-    @property
-    def remote(self) -> Address | None:
-        """Where RTP is sent to."""
-        return self._plane.playout.remotes[self.row] if self._open else None
+        return self.lease.local_rtcp
 
     @property
     def remote_rtcp(self) -> Address | None:
@@ -124,12 +104,75 @@ class Stream:
     @property
     def transmitting(self) -> bool:
         """Whether RTP is being sent (held back or not by the rules for unproven paths)."""
-        return self._open and bool(self._plane.bank.transmitting[self.row])
+        return self._open and self._cells.transmitting[self.row] is True
+
+    @property
+    def reports(self) -> Reports:
+        """Its RTCP; made when there is some, under a name of its own (RFC 7022)."""
+        if self._reports is None:
+            cname = b"%024x" % self._plane.random_bits(96)
+            self._reports = Reports(self._plane.bank, self.row, cname)
+        return self._reports
+
+    @property
+    def spoke(self) -> bool:
+        """Whether RTP or RTCP of ours ever left; without it there is no BYE (RFC 3550 6.3.7)."""
+        reports = self._reports
+        return self._cells.packets_sent[self.row] > 0 or (reports is not None and reports.spoken)
 
     @property
     def statistics(self) -> StreamStatistics:
-        """A snapshot of the counters."""
-        return self._plane.statistics_of(self, self._lease.kernel_drops())
+        """A snapshot of the counters, or as they were at the end."""
+        counted, transmitting, stalled, kernel_drops = self._final or self._count()
+        of, reports = named(counted), self._reports or _NO_REPORTS
+        received = of["packets_received"]
+        expected = expected_packets(
+            of["former_expected"], of["remote_ssrc"], of["highest"], of["first_sequence"]
+        )
+        return StreamStatistics(
+            packets_sent=of["packets_sent"],
+            octets_sent=of["octets_sent"],
+            packets_received=received,
+            octets_received=of["octets_received"],
+            expected=expected,
+            lost=max(0, expected - received),
+            duplicates=of["duplicates"],
+            late=of["late"],
+            overflow=of["overflow"],
+            inserted=of["inserted"],
+            dropped=of["dropped"],
+            invalid=of["invalid"],
+            unexpected_payload_type=of["unexpected"],
+            strangers=self._counted_strangers,
+            send_errors=of["send_errors"],
+            refused=self.refused,
+            kernel_drops=kernel_drops,
+            collisions=of["collisions"],
+            jitter_ms=of["jitter"] / 8 if received else None,
+            round_trip_ms=None if reports.round_trip is None else reports.round_trip / 1e6,
+            remote_lost=reports.remote_lost,
+            remote_jitter_ms=None if reports.remote_jitter is None else reports.remote_jitter / 8,
+            remote=self.remote,
+            latched=self.latched is not None,
+            transmitting=transmitting,
+            stalled=stalled,
+            first_sent_at=self.first_sent_at,
+            first_received_at=self.first_received_at,
+            peer_said_bye=reports.peer_said_bye,
+        )
+
+    def _count(self) -> _Counted:
+        cells, row = self._cells, self.row
+        drops = self.lease.kernel_drops()
+        return self._plane.bank.counted(row), cells.transmitting[row], cells.stalled[row], drops
+
+    @property
+    def _counted_strangers(self) -> int:
+        """Packets of all sources that may not be heard."""
+        extra = self._latch.strangers if self._latch is not None else 0
+        if self._early is not None:
+            extra += self._early.strangers
+        return self.strangers + extra
 
     def expect_early(
         self, ip: str, formats: tuple[tuple[int, Codec], ...] = _EARLY_FORMATS
@@ -139,12 +182,12 @@ class Stream:
         ``formats`` are the payload types offered; without them the static ones of RFC 3551.
         """
         self._require_open()
-        plane, row = self._plane, self.row
+        cells, row = self._cells, self.row
         self._early = EarlySource(ip, RELEARN)
         for payload_type, codec in formats:
-            plane.bank.kinds[row * 128 + payload_type] = _KIND.get(codec.name, kinds.CN)
-        plane.bank.playing[row] = plane.bank.receiving[row] = True
-        plane.playout.changed(row)
+            cells.kinds[row * 128 + payload_type] = _KIND.get(codec.name, kinds.CN)
+        cells.playing[row] = cells.receiving[row] = True
+        self._plane.playout.changed(row)
 
     def establish(
         self, agreement: StreamAgreement, *, signalling_host: str, nat: bool | None, now: int
@@ -158,91 +201,104 @@ class Stream:
         """
         self._require_open()
         former, self.agreement = self.agreement, agreement
-        moved = former is None or former.remote != agreement.remote
-        if moved or signalling_host != self._signalling_host:
+        if (
+            former is None
+            or former.remote != agreement.remote
+            or signalling_host != self._signalling_host
+        ):
             self._signalling_host = signalling_host
             self._move(agreement.remote, nat)
-        self._early = None
+        if former is not None or self._early is not None:
+            self._plane.bank.forget_kinds(self.row)
+            self._early = None
+        self._fill_kinds(agreement)
         self._fill_columns(agreement, now)
-        self._apply_transmission(now)
+        if former is None:
+            self._cells.next_report[self.row] = now + first_interval(self._chance)
+        if self._wanted:
+            self._apply_transmission()
+        else:
+            self._plane.playout.changed(self.row)
 
     def _move(self, remote: Address | None, nat: bool | None) -> None:
         """A new address to send to and new rules for the latch."""
-        bank, row = self._plane.bank, self.row
-        self._forget_latch()
+        cells, row, host = self._cells, self.row, self._signalling_host
+        if self.latched is not None:
+            self._forget_latch()
         if self._latch is not None:
             self.strangers += self._latch.strangers
-        self._latch = Latch(remote, self._signalling_host, nat)
-        self._plane.playout.remotes[row] = remote
+        self._latch = Latch(remote, host, nat)
+        self.remote = remote
         self._proven = False
-        bank.sending_since[row] = NEVER
-        bank.foreign[row] = remote is not None and remote[0] != self._signalling_host
+        cells.sending_since[row] = NEVER
+        cells.foreign[row] = remote is not None and remote[0] != host
+
+    def _fill_kinds(self, agreement: StreamAgreement) -> None:
+        """What each payload type means that the peer may send."""
+        kind, first = self._cells.kinds, self.row * 128
+        for payload_type, codec in agreement.other_receive_payload_types:
+            kind[first + payload_type] = _KIND.get(codec.name, 0)
+        if agreement.receive_comfort_noise_payload_type is not None:
+            kind[first + agreement.receive_comfort_noise_payload_type] = kinds.CN
+        if agreement.receive_dtmf_payload_type is not None:
+            kind[first + agreement.receive_dtmf_payload_type] = kinds.DTMF
+        kind[first + agreement.receive_payload_type] = _KIND[agreement.codec.name]
 
     def _fill_columns(self, agreement: StreamAgreement, now: int) -> None:
-        bank, row = self._plane.bank, self.row
-        kind = bank.kinds[row * 128 : row * 128 + 128]
-        kind[:] = 0
-        for payload_type, codec in agreement.other_receive_payload_types:
-            kind[payload_type] = _KIND.get(codec.name, 0)
-        if agreement.receive_comfort_noise_payload_type is not None:
-            kind[agreement.receive_comfort_noise_payload_type] = kinds.CN
-        if agreement.receive_dtmf_payload_type is not None:
-            kind[agreement.receive_dtmf_payload_type] = kinds.DTMF
-        kind[agreement.receive_payload_type] = _KIND[agreement.codec.name]
-        bank.codec[row] = _KIND[agreement.codec.name]
-        bank.send_payload_type[row] = agreement.send_payload_type
-        frames = agreement.ptime // 20 if agreement.ptime in SENDABLE_PTIMES else 1
-        bank.frames[row] = frames
+        cells, row = self._cells, self.row
+        cells.codec[row] = _KIND[agreement.codec.name]
+        cells.send_payload_type[row] = agreement.send_payload_type
+        frames = _FRAMES.get(agreement.ptime, 1)
+        cells.frames[row] = frames
         # A long packet takes frames out of the ring before their time: hold more.
-        bank.target[row] = _TARGET + (frames - 1) * FRAME
+        cells.target[row] = _TARGET + (frames - 1) * FRAME
+        cells.playing[row] = True
+        cells.stalled[row] = False
+        cells.heard_at[row] = now
+        cells.noise_level[row] = -1
         receives = agreement.direction.receives
-        bank.playing[row] = True
-        bank.receiving[row] = receives
-        bank.stalled[row] = False
-        bank.heard_at[row] = now
-        bank.noise_level[row] = -1
-        bank.first_receive_pending[row] = receives
-        bank.attention[row] = receives
-        if bank.next_report[row] == _NEVER_DUE:
-            bank.next_report[row] = now + self.reports.interval(self._plane.random)
+        cells.receiving[row] = receives
+        cells.first_receive_pending[row] = receives
+        cells.attention[row] = receives
 
     def start_transmission(self, now: int, proven: bool) -> None:
         """Send as the agreement allows; an unproven path gets at most 5 s of RTP."""
         self._require_open()
-        bank, row = self._plane.bank, self.row
+        cells, row = self._cells, self.row
         self._wanted = True
-        self._proven = self._proven or proven
-        bank.unproven[row] = not self._proven
-        if bank.sending_since[row] == NEVER:
-            bank.sending_since[row] = now
-        bank.attention[row] = True
-        self._apply_transmission(now)
+        if proven:
+            self._proven = True
+        cells.unproven[row] = not self._proven
+        if cells.sending_since[row] == NEVER:
+            cells.sending_since[row] = now
+        cells.attention[row] = True
+        self._apply_transmission()
 
     def stop_transmission(self) -> None:
         """Send no more RTP; RTCP goes on."""
         self._wanted = False
         if self._open:
-            self._plane.bank.transmitting[self.row] = False
+            self._cells.transmitting[self.row] = False
             self._plane.playout.changed(self.row)
 
-    def _apply_transmission(self, now: int) -> None:
-        bank, row, agreement = self._plane.bank, self.row, self.agreement
+    def _apply_transmission(self) -> None:
+        cells, row, agreement = self._cells, self.row, self.agreement
         sends = (
             self._wanted
             and agreement is not None
             and agreement.direction.sends
             and self.remote is not None
         )
-        bank.first_send_pending[row] = sends
-        bank.marker[row] = sends and not bank.transmitting[row]
-        bank.transmitting[row] = sends
+        cells.first_send_pending[row] = sends
+        cells.marker[row] = sends and not cells.transmitting[row]
+        cells.transmitting[row] = sends
         self._plane.playout.changed(row)
 
     def prove_path(self) -> None:
         """Somebody at the signalling address answered (ACK): lift the limits on sending."""
         self._proven = True
-        if self._open:
-            self._plane.bank.unproven[self.row] = False
+        if self._open and self._cells.unproven[self.row]:
+            self._cells.unproven[self.row] = False
             self._plane.playout.changed(self.row)
 
     def update_remote_address(self, address: Address) -> None:
@@ -251,7 +307,7 @@ class Stream:
         proven, wanted = self._proven, self._wanted
         self._move(address, False)
         self._proven, self._wanted = proven, wanted
-        self._apply_transmission(0)
+        self._apply_transmission()
 
     def set_source(self, spec: Source) -> None:
         """Where the samples to send come from: a spec of `sessioncore.media.sources`."""
@@ -266,13 +322,12 @@ class Stream:
         self._require_open()
         return self._plane.playout.sinks.attach(self.row, spec)
 
-    def close(self, now: int) -> StreamStatistics:
-        """RTCP BYE, flush the sink, give the ports back.  Returns the last counters."""
+    def close(self, now: int) -> None:
+        """RTCP BYE, flush the sink, give the ports back; `statistics` stay as they are."""
         self._require_open()
-        statistics = self.statistics
+        self._final = self._count()
         self._plane.end(self, now)
         self._open = False
-        return statistics
 
     def _require_open(self) -> None:
         if not self._open:
@@ -282,12 +337,12 @@ class Stream:
 
     def admit(self, data: bytes, source: Address, now: int) -> bool:
         """Whether an RTP packet that came by itself may be heard; latches its source."""
-        bank, row = self._plane.bank, self.row
+        cells, row = self._cells, self.row
         if not _is_rtp(data):
-            bank.invalid[row] += 1
+            cells.invalid[row] += 1
             return False
-        if not bank.kinds[row * 128 + (data[1] & 0x7F)]:
-            bank.unexpected[row] += 1
+        if not cells.kinds[row * 128 + (data[1] & 0x7F)]:
+            cells.unexpected[row] += 1
             return False
         if self.latched is not None:
             # Queued before the latch closed.
@@ -305,12 +360,11 @@ class Stream:
         return True
 
     def _close_latch(self, source: Address, now: int) -> None:
-        if not self._lease.latch(source):
+        if not self.lease.latch(source):
             return
         known = self._latch is not None and self._latch.previous == source
-        self.latched = source
-        self._plane.bank.latched[self.row] = True
-        self._plane.playout.remotes[self.row] = source
+        self.latched = self.remote = source
+        self._cells.latched[self.row] = True
         self._plane.playout.changed(self.row)
         if not known:
             self._plane.tell(self, MediaEvent.LATCHED, source, now)
@@ -318,8 +372,8 @@ class Stream:
     def _forget_latch(self) -> None:
         if self.latched is not None:
             self.latched = None
-            self._plane.bank.latched[self.row] = False
-            self._lease.unlatch()
+            self._cells.latched[self.row] = False
+            self.lease.unlatch()
             self._plane.playout.changed(self.row)
 
     def relearn(self) -> None:
@@ -351,26 +405,14 @@ class Stream:
         self._refused_at = now
         return True
 
-    @property
-    def counted_strangers(self) -> int:
-        """Packets of all sources that may not be heard."""
-        extra = self._latch.strangers if self._latch is not None else 0
-        if self._early is not None:
-            extra += self._early.strangers
-        return self.strangers + extra
-
-    def release_ports(self, now: int) -> None:
-        """Give the ports back."""
-        self._lease.release(now)
-
     def send_rtcp(self, data: bytes) -> None:
         """Send RTCP if there is somebody to send it to."""
         address = self.remote_rtcp
         if address is not None:
             try:
-                self._lease.send_rtcp(data, address)
+                self.lease.send_rtcp(data, address)
             except OSError:
-                self._plane.bank.send_errors[self.row] += 1
+                self._cells.send_errors[self.row] += 1
 
 
 def _is_rtp(data: bytes) -> bool:

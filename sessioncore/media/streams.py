@@ -14,7 +14,6 @@ import numpy as np
 from sessioncore.media.bank import Bank, Ints, some
 from sessioncore.media.packet_io import PACKET_WIDTH, PacketIO, PortLease, Stray
 from sessioncore.media.reception import Reception
-from sessioncore.media.reports import expected_packets
 from sessioncore.media.statistics import MediaEvent, PlaneStatistics, StreamStatistics
 from sessioncore.media.stream import RELEARN, Stream
 from sessioncore.media.tick import PHASE_NS, PHASES, PhaseClock, Playout
@@ -48,7 +47,7 @@ class MediaPlane:
         capacity: int = 1024,
     ) -> None:
         self._io = io
-        self._random_bits = random_bits
+        self.random_bits = random_bits
         self._ntp = ntp
         self._on_event = on_event
         self.statistics = PlaneStatistics()
@@ -56,7 +55,7 @@ class MediaPlane:
         self.playout = Playout(self.bank, io, self.statistics)
         self._reception = Reception(self.bank)
         self._clock = PhaseClock(self.statistics)
-        self._streams: list[Stream | None] = []
+        self._streams = self.playout.streams
         self._in_phase = [0] * PHASES
         self._in_tick = False
         self._ticked_at = 0
@@ -75,30 +74,25 @@ class MediaPlane:
 
     def open(self, local_ip: str, now: int) -> Stream:
         """Lease a pair of ports on ``local_ip`` and open it; raises `NoPortsError`."""
-        if not self._in_tick:
-            self._free_rows()
         row = self.bank.take_row()
         try:
             lease = self._io.lease(local_ip, row, now)
         except Exception:
             self.bank.give_back(row)
             raise
-        playout = self.playout
-        while len(self._streams) <= row:
-            self._streams.append(None)
-            playout.leases.append(None)
-            playout.remotes.append(None)
+        drawn = self.random_bits(103)
+        stream = Stream(self, row, lease, drawn >> 79)
         phase = self._in_phase.index(min(self._in_phase))
         self._in_phase[phase] += 1
-        bits, bank = self._random_bits, self.bank
-        bank.phase[row] = phase
-        bank.ssrc[row] = bits(32)
-        bank.sequence[row] = bits(15)
-        bank.timestamp[row] = bits(32)
-        stream = Stream(self, row, lease, b"%024x" % bits(96))
-        self._streams[row] = stream
-        playout.leases[row] = lease
-        playout.remotes[row] = None
+        cells = self.bank.cells
+        cells.phase[row] = phase
+        cells.ssrc[row] = drawn & 0xFFFF_FFFF
+        cells.timestamp[row] = drawn >> 32 & 0xFFFF_FFFF
+        cells.sequence[row] = drawn >> 64 & 0x7FFF
+        if row == len(self._streams):
+            self._streams.append(stream)
+        else:
+            self._streams[row] = stream
         return stream
 
     def tick(self, now: int) -> None:
@@ -134,7 +128,7 @@ class MediaPlane:
 
     def random(self) -> float:
         """A random number in [0, 1)."""
-        return self._random_bits(24) / (1 << 24)
+        return self.random_bits(24) / (1 << 24)
 
     # Receiving
 
@@ -159,7 +153,7 @@ class MediaPlane:
 
     def _stream_of(self, row: int, lease: PortLease | None = None) -> Stream | None:
         stream = self._streams[row] if 0 <= row < len(self._streams) else None
-        if stream is None or (lease is not None and self.playout.leases[row] is not lease):
+        if stream is None or (lease is not None and stream.lease is not lease):
             return None
         return stream
 
@@ -267,7 +261,7 @@ class MediaPlane:
         stream = self._stream_of(row)
         if stream is not None and self.bank.collisions[row] == 1:
             stream.send_rtcp(stream.reports.build(now, self._ntp(now), final=True))
-            self.bank.ssrc[row] = self._random_bits(32)
+            self.bank.ssrc[row] = self.random_bits(32)
             stream.reports.changed_ssrc()
 
     # Watching
@@ -306,62 +300,27 @@ class MediaPlane:
 
     def end(self, stream: Stream, now: int) -> None:
         """What `Stream.close` does."""
-        row, playout = stream.row, self.playout
-        if stream.reports.spoken:
+        row, playout, cells = stream.row, self.playout, self.bank.cells
+        if stream.spoke:
             stream.send_rtcp(stream.reports.build(now, self._ntp(now), final=True))
         playout.sources.detach(row)
         playout.sinks.detach(row)
-        self._reception.digits.reset(row)
+        if cells.packets_received[row]:
+            self._reception.digits.reset(row)
         playout.changed(row)
-        stream.release_ports(now)
-        self._in_phase[int(self.bank.phase[row])] -= 1
-        self._streams[row] = playout.leases[row] = playout.remotes[row] = None
-        self.bank.playing[row] = self.bank.latched[row] = False
-        self._ended.append(row)
-        if not self._in_tick:
-            self._free_rows()
+        stream.lease.release(now)
+        self._in_phase[cells.phase[row]] -= 1
+        self._streams[row] = None
+        if self._in_tick:
+            # Lent anew in this tick, the row would be told what happened to the old stream.
+            cells.playing[row] = cells.latched[row] = False
+            self._ended.append(row)
+        else:
+            self.bank.give_back(row)
 
     def _free_rows(self) -> None:
-        # Not within a tick: a row lent anew in it would be told what happened to the old one.
         while self._ended:
             self.bank.give_back(self._ended.pop())
-
-    def statistics_of(self, stream: Stream, kernel_drops: int) -> StreamStatistics:
-        """A snapshot of one stream's counters."""
-        bank, row, reports = self.bank, stream.row, stream.reports
-        expected = expected_packets(bank, row)
-        received = bank.packets_received.item(row)
-        return StreamStatistics(
-            packets_sent=bank.packets_sent.item(row),
-            octets_sent=bank.octets_sent.item(row),
-            packets_received=received,
-            octets_received=bank.octets_received.item(row),
-            expected=expected,
-            lost=max(0, expected - received),
-            duplicates=bank.duplicates.item(row),
-            late=bank.late.item(row),
-            overflow=bank.overflow.item(row),
-            inserted=bank.inserted.item(row),
-            dropped=bank.dropped.item(row),
-            invalid=bank.invalid.item(row),
-            unexpected_payload_type=bank.unexpected.item(row),
-            strangers=stream.counted_strangers,
-            send_errors=bank.send_errors.item(row),
-            refused=stream.refused,
-            kernel_drops=kernel_drops,
-            collisions=bank.collisions.item(row),
-            jitter_ms=bank.jitter.item(row) / 8 if received else None,
-            round_trip_ms=None if reports.round_trip is None else reports.round_trip / 1e6,
-            remote_lost=reports.remote_lost,
-            remote_jitter_ms=None if reports.remote_jitter is None else reports.remote_jitter / 8,
-            remote=stream.remote,
-            latched=stream.latched is not None,
-            transmitting=bank.transmitting.item(row),
-            stalled=bank.stalled.item(row),
-            first_sent_at=stream.first_sent_at,
-            first_received_at=stream.first_received_at,
-            peer_said_bye=reports.peer_said_bye,
-        )
 
 
 def _taken(items: list[Any]) -> list[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from attrs import define
@@ -24,6 +24,9 @@ from sessioncore.rtp.comfort_noise import render_noise
 from sessioncore.rtp.g711 import encode_alaw, encode_ulaw
 from sessioncore.rtp.header import HEADER_SIZE, write_headers
 from sessioncore.vocabulary import MILLISECOND, SECOND, Address
+
+if TYPE_CHECKING:
+    from sessioncore.media.stream import Stream
 
 __all__ = ["PHASES", "PHASE_NS", "PhaseClock", "Playout"]
 
@@ -136,7 +139,7 @@ class _PacketBuffer:
 
 
 class Playout:
-    """Steps the rows of one phase.  ``leases`` and ``remotes`` are indexed by row.
+    """Steps the rows of one phase.  ``streams`` is indexed by row.
 
     ``first_sent`` and ``failed`` collect rows for the plane to act on and clear.
     """
@@ -147,15 +150,14 @@ class Playout:
         self._statistics = statistics
         self.sources = SourceBank()
         self.sinks = SinkBank()
-        self.leases: list[PortLease | None] = []
-        self.remotes: list[Address | None] = []
+        self.streams: list[Stream | None] = []
         self.first_sent: list[int] = []
         self._groups: list[list[_Group] | None] = [None] * PHASES
         self._buffers: dict[int, _PacketBuffer] = {}
 
     def changed(self, row: int) -> None:
         """Something about ``row`` changed that decides whether, what or where to it sends."""
-        self._groups[int(self._bank.phase[row])] = None
+        self._groups[self._bank.cells.phase[row]] = None
 
     def rows(self, phase: int) -> list[Ints]:
         """The rows of a phase, group by group."""
@@ -322,12 +324,12 @@ class Playout:
         handles: list[Handle] = []
         loose: list[tuple[PortLease, Address]] = []
         for position, row in enumerate(each):
-            lease, remote = self.leases[row], self.remotes[row]
-            assert lease is not None and remote is not None
+            stream = self.streams[row]
+            assert stream is not None and stream.remote is not None
             if position < latched:
-                handles.append(lease.handle)
+                handles.append(stream.lease.handle)
             else:
-                loose.append((lease, remote))
+                loose.append((stream.lease, stream.remote))
         new = some(bank.first_send_pending[rows] | bank.marker[rows])
         gated = some(bank.unproven[rows])
         return _Section(start, rows, int(bank.codec[rows[0]]), handles, loose, new, gated)

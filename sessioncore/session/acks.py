@@ -99,5 +99,5 @@ class Acks:
             )
         except NegotiationError as error:
             self._all.counters.refused_media += 1
-            leg.media.machine.feed(OfferWithdrawn())
+            leg.media.feed(OfferWithdrawn())
             return EndReason(EndedBy.ERROR, f"no usable answer in the ACK: {error}", None, 88)

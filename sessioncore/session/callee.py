@@ -100,7 +100,7 @@ class Callee:
         ip = self._all.choose_media_ip(leg)
         if offer:
             leg.negotiation.receive_offer(offer, signalling_host=tx.source[0])
-            leg.media.machine.feed(OfferPending())
+            leg.media.feed(OfferPending())
         # Last: what is refused must not use up ports.
         self._all.open_stream(leg, ip, now)
 
@@ -221,7 +221,7 @@ class Callee:
             return None
         if leg.late_offer:
             leg.local_description = leg.negotiation.make_offer()
-            leg.media.machine.feed(OfferPending())
+            leg.media.feed(OfferPending())
             return None
         try:
             leg.local_description = leg.negotiation.make_answer()

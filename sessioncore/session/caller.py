@@ -144,7 +144,7 @@ class Caller:
         self._all.media.expect_early(leg, target[0])
         if not leg.late_offer and not leg.local_description:
             leg.local_description = leg.negotiation.make_offer()
-            leg.media.machine.feed(OfferPending())
+            leg.media.feed(OfferPending())
 
     def _invite(self, leg: Leg, flow: Flow, target: Address, now: int) -> None:
         branch = self._all.layer.new_branch()
@@ -351,7 +351,7 @@ class Caller:
             negotiation.receive_offer(
                 description_in(response), signalling_host=leg.media.signalling_host
             )
-            leg.media.machine.feed(OfferPending())
+            leg.media.feed(OfferPending())
             answer = negotiation.make_answer()
         except (NegotiationError, SdpParseError) as error:
             problem = EndReason(EndedBy.ERROR, f"no usable offer in the 200: {error}", None, 88)

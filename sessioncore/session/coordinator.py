@@ -327,7 +327,7 @@ class SessionCoordinator:
         leg = Leg(self, role, str(self._named), call_id, self.random_token(), negotiation)
         self.legs[leg.name] = leg
         if self.tracer is not None:
-            leg.trace = negotiation.trace = leg.media.machine.trace = self.tracer.step
+            leg.trace = negotiation.trace = leg.media.trace = self.tracer.step
         return leg
 
     def join(self, leg: Leg, dialog: Dialog) -> None:

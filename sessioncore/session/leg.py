@@ -111,8 +111,7 @@ class Leg(Session):
     @property
     def remote_rtp(self) -> Address | None:
         """Where RTP goes."""
-        statistics = self.media.statistics
-        return None if statistics is None else statistics.remote
+        return self.media.remote
 
     @property
     def transmitting(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from sessioncore.media.statistics import MediaEvent
 from sessioncore.media.streams import MediaPlane, Stream, StreamStatistics
@@ -25,68 +25,57 @@ from sessioncore.vocabulary import (
 __all__ = ["MediaSessionController", "SessionMedia"]
 
 
-class SessionMedia:
+_AGREED: Final = AgreementReached()
+_ESTABLISHED: Final = FlowEstablished()
+_SEEN: Final = AllDirectionsSeen()
+_SILENCED: Final = Silenced()
+_CLOSED: Final = StreamClosed()
+
+
+class SessionMedia(MediaStateMachine):
     """The media side of one session: its state, its row, what was agreed and what was seen."""
 
-    __slots__ = (
-        "agreement",
-        "established",
-        "final_statistics",
-        "heard",
-        "held",
-        "machine",
-        "path_proven",
-        "sent",
-        "signalling_host",
-        "sink",
-        "source",
-        "stream",
-    )
-
-    def __init__(self) -> None:
-        self.machine = MediaStateMachine()
-        self.stream: Stream | None = None
-        self.agreement: NegotiatedMedia | None = None
-        self.signalling_host = ""
-        self.path_proven = False
-        self.established = False
-        self.held = False
-        self.sent = False
-        self.heard = False
-        self.source: object = None
-        self.sink: object = None
-        self.final_statistics: StreamStatistics | None = None
-
-    @property
-    def state(self) -> MediaState:
-        """How far the audio is."""
-        return self.machine.state
+    stream: Stream | None = None
+    ended: Stream | None = None
+    """The stream after its end: its row is gone, its counters stay."""
+    agreement: NegotiatedMedia | None = None
+    sends = False
+    """Whether the agreement has us send, and says where to."""
+    receives = False
+    """Whether the agreement has us receive."""
+    signalling_host = ""
+    path_proven = False
+    established = False
+    held = False
+    sent = False
+    heard = False
+    source: object = None
+    sink: object = None
 
     @property
     def statistics(self) -> StreamStatistics | None:
         """Counters, live or as they were when the row was closed."""
-        return self.final_statistics if self.stream is None else self.stream.statistics
+        stream = self.stream or self.ended
+        return None if stream is None else stream.statistics
+
+    @property
+    def remote(self) -> Address | None:
+        """Where RTP goes, or went to at the end."""
+        stream = self.stream or self.ended
+        return None if stream is None else stream.remote
 
     @property
     def both_ways(self) -> bool:
         """Whether the agreement lets audio run in both directions."""
         return self.sends and self.receives
 
-    @property
-    def sends(self) -> bool:
-        """Whether the agreement has us send, and says where to."""
-        audio = None if self.agreement is None else self.agreement.audio
-        return audio is not None and audio.direction.sends and audio.remote is not None
-
-    @property
-    def receives(self) -> bool:
-        """Whether the agreement has us receive."""
-        return self.agreement is not None and self.agreement.audio.direction.receives
-
     def agreed(self, agreement: NegotiatedMedia) -> None:
         """The second description of an exchange was written or read."""
         self.agreement = agreement
-        self.machine.feed(AgreementReached())
+        audio = agreement.streams[0]
+        self.sends = audio.direction.sends and audio.remote is not None
+        self.receives = audio.direction.receives
+        self.feed(_AGREED)
 
     def saw(self, kind: MediaEvent) -> bool:
         """Note what the plane saw; True where that made the media active."""
@@ -94,7 +83,7 @@ class SessionMedia:
             self.sent = True
         elif kind is MediaEvent.STALLED:
             self.heard = False
-            self.machine.feed(Silenced())
+            self.feed(_SILENCED)
         elif kind in (MediaEvent.FIRST_RECEIVED, MediaEvent.RESUMED):
             self.heard = True
         complete = (self.sent or not self.sends) and (self.heard or not self.receives)
@@ -102,7 +91,7 @@ class SessionMedia:
             return False
         if not (self.sends or self.receives):
             return False
-        self.machine.feed(AllDirectionsSeen())
+        self.feed(_SEEN)
         return True
 
 
@@ -129,9 +118,8 @@ class MediaSessionController:
         Raises `NoPortsError` where the range is used up.
         """
         media = session.media
-        stream = self.plane.open(local_ip, now)
+        stream = media.stream = self.plane.open(local_ip, now)
         stream.owner = session
-        media.stream = stream
         if media.source is not None:
             stream.set_source(media.source)
         if media.sink is not None:
@@ -156,14 +144,13 @@ class MediaSessionController:
         stream, agreement = media.stream, media.agreement
         assert stream is not None and agreement is not None, "established before it was agreed"
         media.sent = media.heard = False
-        stream.establish(
-            agreement.audio, signalling_host=media.signalling_host, nat=self._nat, now=now
-        )
-        if agreement.audio.direction.sends and remote_address is not None:
-            self.start_audio_transmission(session, now)
+        audio = agreement.streams[0]
+        stream.establish(audio, signalling_host=media.signalling_host, nat=self._nat, now=now)
+        if audio.direction.sends and remote_address is not None:
+            stream.start_transmission(now, media.path_proven)
         else:
-            self.stop_audio_transmission(session)
-        media.machine.feed(FlowEstablished())
+            stream.stop_transmission()
+        media.feed(_ESTABLISHED)
         media.established = True
 
     def start_audio_transmission(self, session: _HasMedia, now: int) -> None:
@@ -203,7 +190,10 @@ class MediaSessionController:
     def close(self, session: _HasMedia, now: int) -> None:
         """Say RTCP BYE, finish recordings, give the row and its ports back."""
         media = session.media
-        stream, media.stream = media.stream, None
+        stream = media.stream
         if stream is not None:
-            media.final_statistics = stream.close(now)
-        media.machine.feed(StreamClosed())
+            media.stream, media.ended = None, stream
+            stream.close(now)
+            # The session keeps the stream: without this the two would wait for the collector.
+            stream.owner = None
+        media.feed(_CLOSED)

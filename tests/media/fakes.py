@@ -78,14 +78,14 @@ class FakePacketIO:
         return lease
 
     def arrive(self, stream, data, source=PEER):
-        lease = stream._lease
+        lease = stream.lease
         if lease.latched is None:
             self._strays.append(Stray(lease, False, data, source))
         elif lease.latched == source:
             lease.waiting.append(data)
 
     def arrive_rtcp(self, stream, data, source=(PEER[0], PEER[1] + 1)):
-        self._strays.append(Stray(stream._lease, True, data, source))
+        self._strays.append(Stray(stream.lease, True, data, source))
 
     def fail(self, row, refused, text):
         self._failures.append(Failure(row, refused, text))

@@ -1,7 +1,7 @@
 import numpy as np
 from twisted.trial.unittest import SynchronousTestCase
 
-from sessioncore.media.bank import _DEFAULTS, FRAMES_PER_RING, NONE, Bank, every, some
+from sessioncore.media.bank import _DEFAULTS, FRAMES_PER_RING, NONE, Bank, every, named, some
 
 
 class BankTests(SynchronousTestCase):
@@ -40,6 +40,26 @@ class BankTests(SynchronousTestCase):
         self.assertFalse(bank.kinds[:128].any())
         self.assertTrue(bank.kinds[128:].all())
         self.assertFalse(bank.filled[:FRAMES_PER_RING].any())
+
+    def test_cells_are_the_columns_before_and_after_the_bank_grows(self):
+        bank = Bank(1)
+        cells = bank.cells
+        for row in (bank.take_row(), bank.take_row()):
+            for name, default in _DEFAULTS.items():
+                getattr(cells, name)[row] = True if default.dtype == bool else 1 + row
+                self.assertEqual(getattr(bank, name)[row], getattr(cells, name)[row], name)
+        cells.kinds[128 + 8] = 2
+        self.assertEqual(bank.kinds[128 + 8], 2)
+
+    def test_counters_are_copied_and_named(self):
+        bank = Bank(1)
+        row = bank.take_row()
+        bank.jitter[row], bank.packets_sent[row], bank.dropped[row] = 1.25, 3, 4
+        counted = bank.counted(row)
+        bank.give_back(row)
+        of = named(counted)
+        self.assertEqual((of["jitter"], of["packets_sent"], of["dropped"]), (1.25, 3, 4))
+        self.assertEqual(of["remote_ssrc"], NONE)
 
     def test_a_row_given_back_is_not_played_and_not_reported(self):
         bank = Bank(2)

@@ -2,6 +2,7 @@ import numpy as np
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.errors import NoPortsError
+from sessioncore.media.reports import first_interval
 from sessioncore.media.sinks import Deliver
 from sessioncore.media.sources import Clip, Echo
 from sessioncore.media.streams import MediaEvent
@@ -14,6 +15,7 @@ from sessioncore.rtp.rtcp import (
     SenderReport,
     build_goodbye,
     build_report,
+    report_interval,
 )
 from sessioncore.rtp.telephone_event import build_event
 from sessioncore.vocabulary import PCMA, Direction
@@ -74,10 +76,11 @@ class LifeTests(Case):
 
     def test_close_releases_the_ports_and_stops_everything(self):
         stream = self.bench.call()
-        lease = stream._lease
+        lease = stream.lease
         self.bench.run(0.1)
-        statistics = stream.close(self.bench.now)
-        self.assertEqual(statistics.packets_sent, 5)
+        before = stream.statistics
+        stream.close(self.bench.now)
+        self.assertEqual(stream.statistics.packets_sent, 5)
         self.assertIsNotNone(lease.released_at)
         sent = len(lease.sent)
         other = self.bench.call()
@@ -85,6 +88,7 @@ class LifeTests(Case):
         self.assertEqual(len(lease.sent), sent)
         self.assertEqual(other.row, stream.row)
         self.assertEqual(other.statistics.packets_sent, 5)
+        self.assertEqual(stream.statistics, before, "counters are kept as they were")
 
     def test_many_come_and_go_and_the_bank_grows(self):
         streams = [self.bench.call() for _ in range(9)]
@@ -132,7 +136,7 @@ class LifeTests(Case):
         self.assertEqual([s.statistics.packets_sent for s in streams], [10, 10])
 
     def test_closing_the_plane_closes_every_stream(self):
-        leases = [self.bench.call()._lease for _ in range(3)]
+        leases = [self.bench.call().lease for _ in range(3)]
         self.bench.plane.close(self.bench.now)
         self.assertTrue(all(lease.released_at for lease in leases))
 
@@ -296,7 +300,7 @@ class LatchTests(Case):
         self.bench.run(0.5, Talker(self.bench, stream))
         self.assertEqual(self.bench.names(), ["LATCHED", "FIRST_RECEIVED", "FIRST_SENT"])
         self.assertEqual(stream.latched, PEER)
-        self.assertEqual(stream._lease.latched, PEER)
+        self.assertEqual(stream.lease.latched, PEER)
 
     def test_a_stranger_is_counted_never_played_never_answered(self):
         stream = self.bench.call()
@@ -304,7 +308,7 @@ class LatchTests(Case):
         self.bench.run(0.5, Talker(self.bench, stream, STRANGER))
         self.assertEqual(stream.statistics.strangers, 25)
         self.assertFalse(np.concatenate(heard).any())
-        self.assertEqual({address for _, address in stream._lease.sent}, {PEER})
+        self.assertEqual({address for _, address in stream.lease.sent}, {PEER})
         self.assertEqual(self.bench.names(), ["FIRST_SENT"])
 
     def test_what_a_stranger_sent_in_the_tick_of_the_latch_is_not_heard(self):
@@ -322,7 +326,7 @@ class LatchTests(Case):
         self.bench.run(0.5, Talker(self.bench, stream, source))
         self.assertEqual(stream.statistics.packets_received, 22)
         self.assertEqual(stream.statistics.remote, source)
-        destinations = [address for _, address in stream._lease.sent]
+        destinations = [address for _, address in stream.lease.sent]
         self.assertEqual(destinations[:3], [PEER] * 3)
         self.assertEqual(set(destinations[5:]), {source})
 
@@ -362,22 +366,22 @@ class LatchTests(Case):
         stream = self.bench.call()
         self.bench.run(0.5, Talker(self.bench, stream))
         self.establish(stream)
-        self.assertEqual(stream._lease.latched, PEER)
+        self.assertEqual(stream.lease.latched, PEER)
 
     def test_a_new_agreement_with_another_address_drops_it(self):
         stream = self.bench.call()
         self.bench.run(0.5, Talker(self.bench, stream))
         moved = ("198.51.100.8", 5000)
         self.establish(stream, remote=moved)
-        self.assertIsNone(stream._lease.latched)
-        sent = len(stream._lease.sent)
+        self.assertIsNone(stream.lease.latched)
+        sent = len(stream.lease.sent)
         self.bench.run(0.5, Talker(self.bench, stream, moved, ssrc=3))
         self.assertEqual(stream.latched, moved)
-        self.assertEqual({address for _, address in stream._lease.sent[sent:]}, {moved})
+        self.assertEqual({address for _, address in stream.lease.sent[sent:]}, {moved})
 
     def test_where_the_kernel_cannot_connect_the_stream_stays_unlatched(self):
         stream = self.bench.call()
-        stream._lease.reachable = False
+        stream.lease.reachable = False
         self.bench.run(0.2, Talker(self.bench, stream))
         self.assertIsNone(stream.latched)
 
@@ -386,9 +390,9 @@ class LatchTests(Case):
         self.bench.run(0.2, Talker(self.bench, stream))
         moved = ("198.51.100.8", 5000)
         stream.update_remote_address(moved)
-        sent = len(stream._lease.sent)
+        sent = len(stream.lease.sent)
         self.bench.run(0.2, Talker(self.bench, stream, moved, ssrc=4))
-        self.assertEqual({address for _, address in stream._lease.sent[sent:]}, {moved})
+        self.assertEqual({address for _, address in stream.lease.sent[sent:]}, {moved})
         self.assertEqual(stream.latched, moved)
 
 
@@ -404,7 +408,7 @@ class EarlyMediaTests(Case):
         self.assertGreater(np.count_nonzero(np.concatenate(heard)), 3000)
         self.assertEqual(self.bench.names(), [])
         self.assertIsNone(stream.latched)
-        self.assertEqual(stream._lease.sent + stream._lease.sent_rtcp, [])
+        self.assertEqual(stream.lease.sent + stream.lease.sent_rtcp, [])
 
     def test_a_stranger_is_not_played(self):
         stream, heard = self.early()
@@ -510,17 +514,22 @@ class EventTests(Case):
 
 
 class RtcpTests(Case):
+    def test_the_first_interval_is_that_of_rfc_3550(self):
+        for chance in (0, 1, 1 << 23, (1 << 24) - 1):
+            general = report_interval(lambda chance=chance: chance / (1 << 24), initial=True)
+            self.assertAlmostEqual(first_interval(chance), general, delta=2)
+
     def test_reports_leave_every_five_seconds_or_so_on_hold_too(self):
         for direction in (Direction.SENDRECV, Direction.INACTIVE):
             stream = self.bench.call(direction=direction)
             self.bench.run(60)
-            self.assertTrue(8 <= len(stream._lease.sent_rtcp) <= 24, direction)
+            self.assertTrue(8 <= len(stream.lease.sent_rtcp) <= 24, direction)
 
     def test_a_sender_report_says_what_was_sent_and_heard(self):
         stream = self.bench.call()
         talker = Talker(self.bench, stream)
         self.bench.run(12, talker)
-        report, source = reports(stream._lease)[-1]
+        report, source = reports(stream.lease)[-1]
         self.assertIsInstance(report, SenderReport)
         self.assertEqual(report.ssrc, source.chunks[0][0])
         self.assertEqual(report.sender.octets, report.sender.packets * 160)
@@ -531,7 +540,7 @@ class RtcpTests(Case):
     def test_who_sends_nothing_sends_receiver_reports(self):
         stream = self.bench.call(transmit=False)
         self.bench.run(12, Talker(self.bench, stream))
-        self.assertIsInstance(reports(stream._lease)[-1][0], ReceiverReport)
+        self.assertIsInstance(reports(stream.lease)[-1][0], ReceiverReport)
 
     def test_it_goes_to_the_next_port_or_the_agreed_one_or_where_it_comes_from(self):
         stream = self.bench.call()
@@ -585,7 +594,7 @@ class RtcpTests(Case):
     def test_round_trip_and_remote_loss_come_from_the_peers_reports(self):
         stream = self.bench.call()
         self.bench.run(12, Talker(self.bench, stream))
-        sender = reports(stream._lease)[-1][0].sender
+        sender = reports(stream.lease)[-1][0].sender
         self.assertIsNone(stream.statistics.round_trip_ms)
         own = int(self.bench.plane.bank.ssrc[stream.row])
         last_sr = sender.ntp >> 16 & 0xFFFF_FFFF
@@ -603,27 +612,27 @@ class RtcpTests(Case):
     def test_close_says_bye(self):
         stream = self.bench.call()
         self.bench.run(0.2)
-        lease = stream._lease
+        lease = stream.lease
         stream.close(self.bench.now)
         self.assertIsInstance(reports(lease)[-1][-1], Goodbye)
 
     def test_who_never_said_a_word_says_no_bye(self):
         # RFC 3550 section 6.3.7
         stream = self.bench.call()
-        lease = stream._lease
+        lease = stream.lease
         stream.close(self.bench.now)
         self.assertEqual(lease.sent_rtcp, [])
 
     def test_who_only_reported_says_bye(self):
         stream = self.bench.call(transmit=False)
-        lease = stream._lease
+        lease = stream.lease
         self.bench.run(10)
         stream.close(self.bench.now)
         self.assertIsInstance(reports(lease)[-1][-1], Goodbye)
 
     def test_a_stream_without_an_agreement_sends_no_rtcp(self):
         stream = self.bench.open()
-        lease = stream._lease
+        lease = stream.lease
         self.bench.run(10)
         stream.close(self.bench.now)
         self.assertEqual(lease.sent_rtcp, [])
@@ -636,7 +645,7 @@ class RtcpTests(Case):
         stream.set_source(Clip(np.full(80_000, 1000, np.int16)))
 
         def reflect(now):
-            sent = stream._lease.sent
+            sent = stream.lease.sent
             while len(sent) > self.reflected:
                 self.bench.io.arrive(stream, sent[self.reflected][0])
                 self.reflected += 1
@@ -644,7 +653,7 @@ class RtcpTests(Case):
         self.reflected = 0
         self.bench.run(2, reflect)
         self.assertNotEqual(int(bank.ssrc[row]), first)
-        goodbyes = [each for each in reports(stream._lease) if isinstance(each[-1], Goodbye)]
+        goodbyes = [each for each in reports(stream.lease) if isinstance(each[-1], Goodbye)]
         self.assertEqual([each[-1].ssrcs for each in goodbyes], [(first,)])
         self.assertGreater(np.count_nonzero(np.concatenate(heard)), 1.5 * 8000)
 

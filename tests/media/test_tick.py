@@ -67,7 +67,7 @@ class SendingTests(SynchronousTestCase):
         self.bench = Bench()
 
     def packets(self, stream):
-        return [data for data, _ in stream._lease.sent]
+        return [data for data, _ in stream.lease.sent]
 
     def heard_by_peer(self, stream, decode=decode_ulaw):
         packets = self.packets(stream)
@@ -189,21 +189,21 @@ class UnprovenPathTests(SynchronousTestCase):
     def test_an_unproven_path_gets_five_seconds(self):
         stream = self.bench.call(proven=False)
         self.bench.run(8)
-        self.assertEqual(len(stream._lease.sent), 250)
+        self.assertEqual(len(stream.lease.sent), 250)
 
     def test_a_foreign_ip_gets_one_second_then_a_packet_a_second(self):
         stream = self.bench.call(proven=False, host="203.0.113.9")
         self.bench.run(8)
-        self.assertIn(len(stream._lease.sent), (53, 54))
+        self.assertIn(len(stream.lease.sent), (53, 54))
 
     def test_the_ack_lifts_it(self):
         for host in (PEER[0], "203.0.113.9"):
             stream = self.bench.call(proven=False, host=host)
             self.bench.run(2)
             stream.prove_path()
-            before = len(stream._lease.sent)
+            before = len(stream.lease.sent)
             self.bench.run(6)
-            self.assertEqual(len(stream._lease.sent) - before, 300)
+            self.assertEqual(len(stream.lease.sent) - before, 300)
 
     def test_a_packet_of_the_peer_lifts_it(self):
         stream = self.bench.call(proven=False)
@@ -211,12 +211,12 @@ class UnprovenPathTests(SynchronousTestCase):
         self.bench.run(1)
         self.bench.run(0.1, talker)
         self.bench.run(6.9)
-        self.assertEqual(len(stream._lease.sent), 400)
+        self.assertEqual(len(stream.lease.sent), 400)
 
     def test_a_stranger_does_not(self):
         stream = self.bench.call(proven=False)
         self.bench.run(8, Talker(self.bench, stream, ("192.0.2.66", 4000)))
-        self.assertEqual(len(stream._lease.sent), 250)
+        self.assertEqual(len(stream.lease.sent), 250)
 
     def test_a_new_agreement_does_not_start_the_time_again(self):
         from tests.media.fakes import agreement
@@ -226,14 +226,14 @@ class UnprovenPathTests(SynchronousTestCase):
         stream.establish(agreement(stream), signalling_host=PEER[0], nat=None, now=self.bench.now)
         stream.start_transmission(self.bench.now, False)
         self.bench.run(4)
-        self.assertEqual(len(stream._lease.sent), 250)
+        self.assertEqual(len(stream.lease.sent), 250)
 
     def test_a_proven_row_beside_it_is_not_held_back(self):
         proven = self.bench.call()
         others = [self.bench.call(proven=False) for _ in range(4)]
         self.bench.run(8)
-        self.assertEqual(len(proven._lease.sent), 400)
-        self.assertEqual({len(each._lease.sent) for each in others}, {250})
+        self.assertEqual(len(proven.lease.sent), 400)
+        self.assertEqual({len(each.lease.sent) for each in others}, {250})
 
 
 def _decode_l16(octets):

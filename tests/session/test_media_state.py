@@ -102,7 +102,8 @@ class FakeStream:
     def __getattr__(self, name: str) -> Any:
         def record(*arguments: Any, **named: Any) -> Any:
             self.did.append((name, *arguments, *named.values()))
-            return "final" if name == "close" else None
+            if name == "close":
+                self.statistics = "final"
 
         return record
 
@@ -136,7 +137,7 @@ class ControllerTests(SynchronousTestCase):
     def agree(self, direction: Direction, remote: Address | None = ("192.0.2.2", 40_000)) -> None:
         """Up to Established, on that direction."""
         self.control.open(self.session, "192.0.2.1", 0)
-        self.media.machine.feed(OfferPending())
+        self.media.feed(OfferPending())
         audio = evolve(AGREEMENT, direction=direction, remote=remote)
         self.media.agreed(NegotiatedMedia((audio,)))
         self.control.establish_media_flow(self.session, remote, 1)

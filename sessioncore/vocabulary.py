@@ -87,13 +87,14 @@ class Direction(IntEnum):
     @property
     def mirrored(self) -> Direction:
         """The same agreement as the other side sees it."""
-        return Direction((self & 1) << 1 | (self & 2) >> 1)
+        return _MIRRORED[self]
 
     def __str__(self) -> str:
         return _DIRECTIONS[self]
 
 
 _DIRECTIONS: Final = tuple(direction.name.lower() for direction in Direction)
+_MIRRORED: Final = tuple(Direction((each & 1) << 1 | (each & 2) >> 1) for each in Direction)
 
 
 @frozen

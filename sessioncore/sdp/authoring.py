@@ -13,6 +13,7 @@ from sessioncore.vocabulary import Address, Direction
 
 __all__ = ["Author", "Rows", "answer_rows"]
 
+_AUDIO: Final = b"m=audio %%d %b %%b\r\n%%b%%ba=%%b\r\n" % PROTOCOL
 _DIRECTIONS: Final = tuple(str(direction).encode() for direction in Direction)
 
 Rows = tuple[bytes | None, ...]
@@ -44,19 +45,18 @@ class Author:
         proposal: Proposal,
         direction: Direction,
         own: tuple[Address, Address],
-        *,
         ptime: int,
-        times: tuple[bytes, ...] = (b"0 0",),
+        times: tuple[bytes, ...],
     ) -> bytes:
         """A description with our audio in the row that is None; ``own`` are RTP and RTCP."""
-        where = _where(own[0][0])
+        (ip, port), rtcp = own
+        where = _where(ip)
         formats, lines = format_lines(proposal, ptime)
-        audio = b"m=audio %d %b %b\r\n%b%ba=%b\r\n" % (
-            own[0][1],
-            PROTOCOL,
+        audio = _AUDIO % (
+            port,
             formats,
             lines,
-            _rtcp_line(*own),
+            b"" if rtcp == (ip, port + 1) else _rtcp_line(ip, rtcp),
             _DIRECTIONS[direction],
         )
         tail = b"s=-\r\nc=%b\r\nt=%b\r\n%b" % (
@@ -70,11 +70,9 @@ class Author:
         return b"v=0\r\no=- %d %d %b\r\n%b" % (self.session_id, self.version, where, tail)
 
 
-def _rtcp_line(rtp: Address, rtcp: Address) -> bytes:
+def _rtcp_line(ip: str, rtcp: Address) -> bytes:
     """RFC 3605: said only where RTCP is not on the next port of the same address."""
-    if rtcp[0] != rtp[0]:
-        return b"a=rtcp:%d %b\r\n" % (rtcp[1], _where(rtcp[0]))
-    return b"" if rtcp[1] == rtp[1] + 1 else b"a=rtcp:%d\r\n" % rtcp[1]
+    return b"a=rtcp:%d%b\r\n" % (rtcp[1], b"" if rtcp[0] == ip else b" " + _where(rtcp[0]))
 
 
 @lru_cache(maxsize=256)

@@ -25,8 +25,6 @@ __all__ = [
     "OfferReceived",
     "OfferRolledBack",
     "OfferState",
-    "ReceivedOffer",
-    "SentOffer",
     "Settled",
 ]
 
@@ -47,8 +45,8 @@ class OfferState(Enum):
 
 
 @define(eq=False)
-class SentOffer:
-    """An offer of ours that is out; ``rows`` holds our m-lines, None where the audio is."""
+class OfferMade:
+    """We send an offer; ``rows`` holds our m-lines, None where the audio is."""
 
     rows: Rows
     proposal: Proposal
@@ -57,27 +55,12 @@ class SentOffer:
 
 
 @define(eq=False)
-class ReceivedOffer:
-    """An acceptable offer of the peer's."""
+class OfferReceived:
+    """The peer sent an offer that we can accept; ``own`` is what of ours it was judged by."""
 
-    body: bytes
     description: Description
     accepted: Accepted
     own: tuple[Address, ...]
-
-
-@define(eq=False)
-class OfferMade:
-    """We send an offer."""
-
-    offer: SentOffer
-
-
-@define(eq=False)
-class OfferReceived:
-    """The peer sent an offer that we can accept."""
-
-    offer: ReceivedOffer
 
 
 @define(eq=False)
@@ -85,7 +68,6 @@ class Settled:
     """A complete exchange: the agreement and the peer's description it rests on."""
 
     media: NegotiatedMedia
-    body: bytes
     description: Description
     accepted: Accepted
     rows: Rows
@@ -122,19 +104,19 @@ class OfferRolledBack:
 class Keeper(Protocol):
     """What the table's actions keep their facts in: the machine."""
 
-    sent: SentOffer | None
-    received: ReceivedOffer | None
+    sent: OfferMade | None
+    received: OfferReceived | None
     settled: Settled | None
     changed: bool
 
 
 def _keep_sent(machine: Keeper, given: OfferMade) -> tuple[()]:
-    machine.sent = given.offer
+    machine.sent = given
     return ()
 
 
 def _keep_received(machine: Keeper, given: OfferReceived) -> tuple[()]:
-    machine.sent, machine.received = None, given.offer
+    machine.sent, machine.received = None, given
     return ()
 
 

@@ -102,9 +102,12 @@ class MediaPolicy:
         return ", ".join(map(str, self.codecs))
 
 
-@frozen(cache_hash=True)
+@frozen(eq=False)
 class Proposal:
-    """The formats of our own m-line with the payload types we want to be sent."""
+    """The formats of our own m-line with the payload types we want to be sent.
+
+    Shared like `Encodings`, so compared by identity.
+    """
 
     audio: tuple[tuple[Codec, int], ...]
     dtmf: int | None
@@ -261,8 +264,10 @@ def choose_ptime(policy: MediaPolicy, wish: int | None, longest: int | None) -> 
 
     ``wish`` is the peer's ``a=ptime``, ``longest`` its ``a=maxptime``.
     """
-    possible = [p for p in policy.sendable_ptimes if longest is None or p <= longest]
-    if not possible:
-        return None
+    possible = policy.sendable_ptimes
+    if longest is not None:
+        possible = tuple([ptime for ptime in possible if ptime <= longest])
     wanted = policy.ptime if wish is None else wish
-    return min(possible, key=lambda ptime: (abs(ptime - wanted), ptime))
+    if wanted in possible:
+        return wanted
+    return min(possible, key=lambda ptime: (abs(ptime - wanted), ptime), default=None)

@@ -23,8 +23,6 @@ from sessioncore.sdp.exchange import (
     OfferReceived,
     OfferRolledBack,
     OfferState,
-    ReceivedOffer,
-    SentOffer,
     Settled,
 )
 from sessioncore.sdp.formats import MediaPolicy, Proposal, propose
@@ -93,8 +91,8 @@ class OfferAnswer(Machine):
         self.local_hold = False
         self.signalling_host = ""
         self.changed = False
-        self.sent: SentOffer | None = None
-        self.received: ReceivedOffer | None = None
+        self.sent: OfferMade | None = None
+        self.received: OfferReceived | None = None
         self.settled: Settled | None = None
 
     @property
@@ -129,10 +127,8 @@ class OfferAnswer(Machine):
         rows: Rows = (None,) if basis is None else basis.rows
         proposal = propose(self.policy, self._numbers())
         times = (b"0 0",) if basis is None else basis.description.times
-        body = self.author.describe(
-            rows, proposal, offered, own, ptime=self.policy.ptime, times=times
-        )
-        self.feed(OfferMade(SentOffer(rows, proposal, offered, own)))
+        body = self.author.describe(rows, proposal, offered, own, self.policy.ptime, times)
+        self.feed(OfferMade(rows, proposal, offered, own))
         return body
 
     def receive_offer(self, body: bytes, *, signalling_host: str = "") -> None:
@@ -146,8 +142,9 @@ class OfferAnswer(Machine):
             self.signalling_host = signalling_host
         description = parse_description(body)
         own = self._own()
-        accepted = accept_offer(description, self._side(propose(self.policy), own))
-        self.feed(OfferReceived(ReceivedOffer(body, description, accepted, own)))
+        side = Side(self.policy, propose(self.policy), own, self.signalling_host)
+        accepted = accept_offer(description, side)
+        self.feed(OfferReceived(description, accepted, own))
 
     def make_answer(self) -> bytes:
         """The answer to the pending offer; from here on its agreement stands.
@@ -159,18 +156,16 @@ class OfferAnswer(Machine):
         own = self._ready()
         offer = self.received
         assert offer is not None
-        accepted = offer.accepted
+        description, accepted = offer.description, offer.accepted
         if own != offer.own:
             recheck(accepted, own)
         direction = agreed_direction(accepted.direction, self.direction, self.local_hold)
-        rows = answer_rows(offer.description.media, accepted.index)
-        proposal = accepted.formats.answer
-        times = offer.description.times
+        rows = answer_rows(description.media, accepted.index)
         body = self.author.describe(
-            rows, proposal, direction, own, ptime=self.policy.ptime, times=times
+            rows, accepted.formats.answer, direction, own, self.policy.ptime, description.times
         )
         media = NegotiatedMedia((agree(accepted, direction, own[0], ()),))
-        self.feed(AnswerMade(media, offer.body, offer.description, accepted, rows))
+        self.feed(AnswerMade(media, description, accepted, rows))
         return body
 
     def receive_answer(self, body: bytes, *, signalling_host: str = "") -> NegotiatedMedia:
@@ -185,17 +180,17 @@ class OfferAnswer(Machine):
         assert offer is not None
         try:
             description = parse_description(body)
-            side = self._side(offer.proposal, offer.own)
+            side = Side(self.policy, offer.proposal, offer.own, self.signalling_host)
             accepted = accept_answer(description, offer.rows.index(None), len(offer.rows), side)
         except (SdpParseError, NegotiationError) as error:
             self.feed(AnswerUnusable())
             if isinstance(error, AnswerRefused):
                 raise
             raise AnswerRefused(f"the answer cannot be read: {error}", (str(error),)) from error
-        direction = Direction(offer.direction & accepted.direction.mirrored)
+        direction = agreed_direction(accepted.direction, offer.direction, False)
         others = accepted.formats.audio[1:]
         media = NegotiatedMedia((agree(accepted, direction, offer.own[0], others),))
-        self.feed(AnswerReceived(media, body, description, accepted, offer.rows))
+        self.feed(AnswerReceived(media, description, accepted, offer.rows))
         return media
 
     def withdraw(self) -> None:
@@ -224,9 +219,12 @@ class OfferAnswer(Machine):
             Proposal((), None, None),
             Direction.INACTIVE,
             self._ready(),
-            ptime=self.policy.ptime,
-            times=description.times,
+            self.policy.ptime,
+            description.times,
         )
+
+    # No action of this table has effects, so nothing is fed while it works.
+    feed = Machine._step
 
     def perform(self, effect: object) -> None:
         """Actions of this table only keep what they are given; there are no effects."""
@@ -238,18 +236,16 @@ class OfferAnswer(Machine):
 
     def _ready(self) -> tuple[Address, Address]:
         """Where we receive RTP and RTCP; both known, because now it is to be told."""
-        if self.local is None or not self.local[1]:
+        local = self.local
+        if local is None or not local[1]:
             raise ValueError("OfferAnswer.local must be set before anything is sent")
-        return (self.local, self.rtcp or (self.local[0], self.local[1] + 1))
+        return (local, self.rtcp or (local[0], local[1] + 1))
 
     def _own(self) -> tuple[Address, ...]:
         """As much of that as is known yet."""
         if self.local is None:
             return ()
         return self._ready() if self.local[1] else (self.local,)
-
-    def _side(self, proposal: Proposal, own: tuple[Address, ...]) -> Side:
-        return Side(self.policy, proposal, own, self.signalling_host)
 
     def _numbers(self) -> tuple[tuple[Codec, int], ...]:
         """Payload types whose meaning this session has already fixed (RFC 3264 8.3.2)."""

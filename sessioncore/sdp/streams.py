@@ -5,12 +5,13 @@ Pure functions; the machine that calls them is in `sessioncore.sdp.negotiation`.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from attrs import define
 
 from sessioncore.errors import AnswerRefused, NegotiationError
-from sessioncore.sdp.description import Connection, Description, MediaDescription
+from sessioncore.sdp.description import Connection, Description, MediaDescription, RtcpAttribute
 from sessioncore.sdp.formats import (
     FormatMatch,
     MediaPolicy,
@@ -38,6 +39,12 @@ __all__ = [
 PROTOCOL: Final = b"RTP/AVP"
 _FAMILIES: Final = {b"IP4": False, b"IP6": True}
 _MAX_REASONS: Final = 16
+_DIRECTIONS: Final = tuple(Direction)
+_MUTED: Final = tuple([Direction(each & Direction.SENDONLY) for each in Direction])
+"""By direction: the same without receiving."""
+
+Targets = tuple[tuple[str, tuple[int, ...]], ...]
+"""Hosts that are sent to, each with its ports."""
 
 
 @define(eq=False)
@@ -45,7 +52,8 @@ class Accepted:
     """The m-line of the peer that carries the call, checked.
 
     ``direction`` is as the peer sees it.  ``remote`` is None where the peer named no address
-    to send to (``0.0.0.0``), and then ``direction`` does not receive.
+    to send to (``0.0.0.0``), and then ``direction`` does not receive.  ``targets`` are both
+    by host.
     """
 
     index: int
@@ -54,6 +62,7 @@ class Accepted:
     remote_rtcp: Address | None
     direction: Direction
     ptime: int
+    targets: Targets
 
 
 class Side(NamedTuple):
@@ -70,8 +79,8 @@ def agreed_direction(offered: Direction, wish: Direction, local_hold: bool) -> D
 
     RFC 3264 sections 6.1 and 8.4.
     """
-    ours = offered.mirrored & wish
-    return Direction(ours & Direction.SENDONLY if local_hold else ours)
+    ours = _DIRECTIONS[offered.mirrored & wish]
+    return _MUTED[ours] if local_hold else ours
 
 
 def is_hold(accepted: Accepted) -> bool:
@@ -132,21 +141,21 @@ def _judge(
         return [Refusal(306, f"maxptime {lines.maxptime} ms: we send {shortest} ms and more")]
     connection = media.connection
     assert connection is not None  # the parser refuses an m-line in use without one
-    remote = _address(connection, media.port)
-    if isinstance(remote, Refusal):
-        return [remote]
-    remote_rtcp = _rtcp_address(media, remote)
+    ip = _ip(connection)
+    if ip is None:  # RFC 3264 section 8.4, the older way to hold: it cannot hear us
+        return Accepted(index, formats, None, None, _MUTED[media.direction], ptime, ())
+    if isinstance(ip, Refusal):
+        return [ip]
+    remote = (ip, media.port)
+    remote_rtcp = _rtcp_address(remote, lines.rtcp)
     if isinstance(remote_rtcp, Refusal):
         return [remote_rtcp]
-    for target in (remote, remote_rtcp):
-        if target is not None:
-            fault = find_fault(target, side.own, side.signalling_host)
-            if fault is not None:
-                return [fault]
-    direction = media.direction
-    if remote is None:  # RFC 3264 section 8.4, the older way to hold: it cannot hear us
-        direction = Direction(direction & Direction.SENDONLY)
-    return Accepted(index, formats, remote, remote_rtcp, direction, ptime)
+    targets = _by_host(remote, remote_rtcp)
+    for host, ports in targets:
+        fault = find_fault(host, ports, side.own, side.signalling_host)
+        if fault is not None:
+            return [fault]
+    return Accepted(index, formats, remote, remote_rtcp, media.direction, ptime, targets)
 
 
 def _form_fault(index: int, media: MediaDescription) -> Refusal | None:
@@ -167,8 +176,9 @@ def _shown(text: bytes) -> str:
     return text[:32].decode("ascii")
 
 
-def _address(connection: Connection, port: int) -> Address | Refusal | None:
-    """Where a c= line and a port point to; None for ``0.0.0.0`` and ``::`` (hold)."""
+@lru_cache(maxsize=1_024)
+def _ip(connection: Connection) -> str | Refusal | None:
+    """Where a c= line points to; None for ``0.0.0.0`` and ``::`` (hold)."""
     text = connection.address.decode("ascii")
     if text[0] == "[" and text[-1] == "]":
         text = text[1:-1]  # SIPp writes [::1]
@@ -177,54 +187,58 @@ def _address(connection: Connection, port: int) -> Address | Refusal | None:
         return Refusal(300, "c= is not of the Internet")
     host = read_host(text)
     if host is None:
-        return (text, port)  # a name: the target check says so
+        return text  # a name: the target check says so
     if expected_ipv6 is not (":" in text):
         return Refusal(301, f"c= says {connection.addrtype.decode()} but {host.text}")
-    if host.is_unspecified:
-        return None
-    return (host.text, port)
+    return None if host.is_unspecified else host.text
 
 
-def _rtcp_address(media: MediaDescription, remote: Address | None) -> Address | Refusal | None:
-    if remote is None:
-        return None
-    rtcp = media.below.rtcp
-    if rtcp is None:
+def _rtcp_address(remote: Address, said: RtcpAttribute | None) -> Address | Refusal | None:
+    if said is None:
         return (remote[0], remote[1] + 1) if remote[1] < 65_535 else None
-    if rtcp.connection is None:
-        return (remote[0], rtcp.port)
-    return _address(rtcp.connection, rtcp.port)
+    if said.connection is None:
+        return (remote[0], said.port)
+    ip = _ip(said.connection)
+    return (ip, said.port) if isinstance(ip, str) else ip
+
+
+def _by_host(remote: Address, rtcp: Address | None) -> Targets:
+    if rtcp is None:
+        return ((remote[0], (remote[1],)),)
+    if rtcp[0] == remote[0]:
+        return ((remote[0], (remote[1], rtcp[1])),)
+    return ((remote[0], (remote[1],)), (rtcp[0], (rtcp[1],)))
 
 
 def recheck(accepted: Accepted, own: tuple[Address, ...]) -> None:
     """Check an accepted m-line against addresses of ours that were not known before."""
-    for target in (accepted.remote, accepted.remote_rtcp):
-        if target is not None:
-            # Loopback was judged when the offer came; here it is the peer of itself.
-            fault = find_fault(target, own, target[0])
-            if fault is not None:
-                raise refused("nothing in the offer is acceptable", [fault])
+    for host, ports in accepted.targets:
+        # Loopback was judged when the offer came; here it is the peer of itself.
+        fault = find_fault(host, ports, own, host)
+        if fault is not None:
+            raise refused("nothing in the offer is acceptable", [fault])
 
 
 def agree(
     accepted: Accepted, direction: Direction, local: Address, others: tuple[Shared, ...]
 ) -> StreamAgreement:
     """The agreement of one m-line; ``others`` are formats the peer may switch to."""
-    audio = accepted.formats.audio[0]
-    dtmf, noise = accepted.formats.dtmf, accepted.formats.comfort_noise
+    shared = accepted.formats
+    codec, send, receive = shared.audio[0]
+    dtmf, noise = shared.dtmf, shared.comfort_noise
     return StreamAgreement(
-        codec=audio.codec,
-        send_payload_type=audio.send,
-        receive_payload_type=audio.receive,
-        local=local,
-        remote=accepted.remote,
-        remote_rtcp=accepted.remote_rtcp,
-        direction=direction,
-        ptime=accepted.ptime,
-        send_dtmf_payload_type=None if dtmf is None else dtmf.send,
-        receive_dtmf_payload_type=None if dtmf is None else dtmf.receive,
-        send_comfort_noise_payload_type=None if noise is None else noise.send,
-        receive_comfort_noise_payload_type=None if noise is None else noise.receive,
-        other_receive_payload_types=tuple((other.receive, other.codec) for other in others),
-        index=accepted.index,
+        codec,
+        send,
+        receive,
+        local,
+        accepted.remote,
+        accepted.remote_rtcp,
+        direction,
+        accepted.ptime,
+        dtmf and dtmf.send,
+        dtmf and dtmf.receive,
+        noise and noise.send,
+        noise and noise.receive,
+        tuple([(other.receive, other.codec) for other in others]) if others else (),
+        accepted.index,
     )

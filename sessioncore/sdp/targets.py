@@ -53,29 +53,31 @@ def read_host(text: str) -> Host | None:
     return Host(name, address.version == 6, address.is_loopback, address.is_unspecified, fault)
 
 
-def find_fault(address: Address, own: tuple[Address, ...], signalling_peer: str) -> Refusal | None:
-    """Why media must not be sent to ``address``, or None.
+def find_fault(
+    ip: str, ports: tuple[int, ...], own: tuple[Address, ...], signalling_peer: str
+) -> Refusal | None:
+    """Why media must not be sent to these ports of ``ip``, or None.
 
     ``own`` are the addresses our stream receives on, ``signalling_peer`` is the IP its
     signalling came from, or empty where that is unknown.
     """
-    host = read_host(address[0])
+    host = read_host(ip)
     if host is None:
-        return Refusal(301, f"{_safe(address[0])} is a host name, not an IP address")
+        return Refusal(301, f"{_safe(ip)} is a host name, not an IP address")
     if host.fault is not None:
         return host.fault
     if host.is_loopback:
         peer = read_host(signalling_peer or (own[0][0] if own else ""))
         if peer is None or not peer.is_loopback:
             return Refusal(399, f"{host.text} is the loopback address of another machine")
-    for ours in own:
-        here = read_host(ours[0])
+    for local, port in own:
+        here = read_host(local)
         if here is None or here.is_unspecified:
             continue  # not known yet; judged again when it is
         if here.is_ipv6 is not host.is_ipv6:
             return Refusal(301, f"{host.text} is not {'IPv6' if here.is_ipv6 else 'IPv4'}")
-        if here.text == host.text and ours[1] == address[1]:
-            return Refusal(399, f"{host.text} port {address[1]} is our own")
+        if port in ports and here.text == host.text:
+            return Refusal(399, f"{host.text} port {port} is our own")
     return None
 
 
@@ -85,7 +87,7 @@ def check_target(address: Address, *, own: Address, signalling_peer: str) -> str
     Refused are multicast, broadcast, host names, our own address and port, the other address
     family, and loopback named by a peer that is not itself on loopback.
     """
-    fault = find_fault(address, (own,), signalling_peer)
+    fault = find_fault(address[0], (address[1],), (own,), signalling_peer)
     return None if fault is None else fault.text
 
 

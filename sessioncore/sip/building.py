@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["build_request", "build_response"]
 
 
+_FIELD: Final = b"%b: %b".__mod__
+"""A line from (name, value)."""
+_STATUS_LINES: Final = {
+    status: b"SIP/2.0 %d %b" % (status, reason) for status, reason in REASONS.items()
+}
+
+
 def _joined(lines: list[bytes]) -> bytes:
     """The head of a message; a line break inside a line would let its author write further ones."""
     head = b"\r\n".join(lines)
@@ -36,7 +43,7 @@ def build_request(
     if grammar.REQUEST_LINE.fullmatch(start) is None:
         raise ValueError(f"not a request line: {start!r}")
     lines = [start]
-    lines += [b"%b: %b" % header for header in headers]
+    lines += map(_FIELD, headers)
     lines.append(b"Content-Length: %d" % len(body))
     return b"%b\r\n\r\n%b" % (_joined(lines), body)
 
@@ -60,10 +67,11 @@ def build_response(
     Content-Length is appended.  Raises ValueError for a line break inside a name or value.
     """
     firsts = request._firsts
-    if reason is None:
-        reason = REASONS.get(status, b"Unknown")
-    lines = [b"SIP/2.0 %d %b" % (status, reason)]
-    _copy_vias(request, via, lines)
+    if reason is None and status in _STATUS_LINES:
+        start = _STATUS_LINES[status]
+    else:
+        start = b"SIP/2.0 %d %b" % (status, b"Unknown" if reason is None else reason)
+    lines = [start, *_vias(request, via)]
     if record_route and b"Record-Route" in firsts:
         lines += [b"Record-Route: %b" % value for value in request.all(b"Record-Route")]
     if b"From" in firsts:
@@ -73,29 +81,27 @@ def build_response(
             lines.append(b"To: %b;tag=%b" % (firsts[b"To"], to_tag))
         else:
             lines.append(b"To: %b" % firsts[b"To"])
-    for name in (b"Call-ID", b"CSeq"):
-        if name in firsts:
-            lines.append(b"%b: %b" % (name, firsts[name]))
+    if b"Call-ID" in firsts:
+        lines.append(b"Call-ID: %b" % firsts[b"Call-ID"])
+    if b"CSeq" in firsts:
+        lines.append(b"CSeq: %b" % firsts[b"CSeq"])
     if status == 100 and b"Timestamp" in firsts:
         lines.append(b"Timestamp: %b" % firsts[b"Timestamp"])
-    lines += [b"%b: %b" % header for header in headers]
+    lines += map(_FIELD, headers)
     lines.append(b"Content-Length: %d" % len(body))
     return b"%b\r\n\r\n%b" % (_joined(lines), body)
 
 
-def _copy_vias(request: Request, via: bytes | None, lines: list[bytes]) -> None:
-    for value in request.all(b"Via"):
-        if via is None:
-            lines.append(b"Via: %b" % value)
-            continue
-        lines.append(b"Via: %b" % via)
-        via = None
-        if b"," in value:
+def _vias(request: Request, via: bytes | None) -> list[bytes]:
+    values = request.all(b"Via")
+    if via is not None and values:
+        rest = b""
+        if b"," in values[0]:
             # Only the topmost value of this header field is replaced.
-            first = grammar.LIST_ITEM.match(value)
-            rest = value[first.end() + 1 :].strip() if first is not None else b""
-            if rest:
-                lines.append(b"Via: %b" % rest)
+            first = grammar.LIST_ITEM.match(values[0])
+            rest = values[0][first.end() + 1 :].strip() if first is not None else b""
+        values[:1] = [via, rest] if rest else [via]
+    return [b"Via: %b" % value for value in values]
 
 
 _TAG: Final = re.compile(rb";[ \t]*tag[ \t]*=", re.IGNORECASE)

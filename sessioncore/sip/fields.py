@@ -5,7 +5,9 @@ RFC 3261 sections 7.3 and 20.  The typed values are attributes of `Message`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from sessioncore.errors import SipParseError
@@ -17,6 +19,7 @@ from sessioncore.sip.values import (
     Via,
     parse_call_id,
     parse_contact,
+    parse_content_type,
     parse_cseq,
     parse_name_addr,
     parse_number,
@@ -52,17 +55,24 @@ else:
 class Message:
     """What requests and responses share.
 
-    ``headers`` holds (name, value) in order: known names in their canonical spelling, others
-    as received; values unfolded, otherwise as received.  ``raw`` is the whole datagram.  The
-    typed properties raise `SipParseError` (400) where the header field is missing or broken.
+    ``raw`` is the whole datagram.  The typed properties raise `SipParseError` (400) where the
+    header field is missing or broken.
     """
 
-    def __init__(self, body: bytes, raw: bytes) -> None:
-        self.headers: list[tuple[bytes, bytes]] = []
+    _repeated: Mapping[bytes, list[bytes]] = MappingProxyType({})
+
+    def __init__(self, body: bytes, raw: bytes, firsts: dict[bytes, bytes]) -> None:
         self.body = body
         self.raw = raw
-        self._firsts: dict[bytes, bytes] = {}
-        self._repeated: dict[bytes, list[bytes]] = {}
+        self._firsts = firsts
+
+    @lazy
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """(name, value) in order: known names in their canonical spelling, others as received.
+
+        Values are unfolded, otherwise as received.
+        """
+        return list(self._firsts.items())
 
     def first(self, name: bytes) -> bytes | None:
         """The raw value of the first header field of that name, or None."""
@@ -189,10 +199,7 @@ class Message:
         value = self._firsts.get(b"Content-Type")
         if value is None:
             return None
-        match = grammar.CONTENT_TYPE.fullmatch(value)
-        if match is None:
-            raise SipParseError("no Content-Type")
-        return b"%b/%b" % (match[1].lower(), match[2].lower())
+        return parse_content_type(value)
 
     @lazy
     def date(self) -> datetime | None:

@@ -32,8 +32,9 @@ __all__ = [
     "PARAM",
     "PARAMS",
     "PLAIN_ADDR",
-    "PLAIN_BRANCH",
-    "PLAIN_TAG",
+    "PLAIN_FIELD",
+    "PLAIN_START",
+    "PLAIN_VIA",
     "REQUEST_LINE",
     "SENT_PROTOCOL",
     "SIP_URI",
@@ -75,12 +76,6 @@ PARAM: Final = re.compile(
     _LWS + rb";" + _LWS + rb"(" + _TOKEN + rb")(?:" + _LWS + rb"=" + _LWS + rb"(" + _VALUE + rb"))?"
 )
 PARAMS: Final = re.compile(_PARAMS + _LWS)
-PLAIN_TAG: Final = re.compile(rb";tag=(" + _TOKEN + rb")")
-"""The parameters of nearly every From and To."""
-PLAIN_BRANCH: Final = re.compile(
-    rb";branch=(" + _TOKEN + rb")(;rport)?|;rport;branch=(" + _TOKEN + rb")"
-)
-"""The parameters of nearly every Via that no proxy has seen."""
 
 # 25.1 SIP-URI and SIPS-URI, absoluteURI.
 _USER = rb"(?>[A-Za-z0-9\-_.!~*'()&=+$,;?/#]|" + _ESCAPED + rb")++"
@@ -118,6 +113,8 @@ SENT_PROTOCOL: Final = re.compile(
     rb"(" + _HOST + rb")(?:" + _LWS + rb":" + _LWS + rb"([0-9]{1,5}))?" + _LWS
 )
 """sent-protocol LWS sent-by.  Groups: transport, host, port."""
+PLAIN_VIA: Final = re.compile(rb"([^;]++)(;rport)?;branch=(" + _TOKEN + rb")(;rport)?")
+"""Nearly every Via that no proxy has seen.  Groups: what comes first, rport, branch, rport."""
 
 # 25.1 single values.
 CSEQ: Final = re.compile(_NUMBER + rb"[ \t]++(" + _TOKEN + rb")")
@@ -142,5 +139,12 @@ SLOPPY_REQUEST_LINE: Final = re.compile(
 )
 """What can still be told to be a request, so that it can be refused instead of ignored."""
 STATUS_LINE: Final = re.compile(_VERSION + rb" ([1-6][0-9]{2})(?: (.*))?", re.DOTALL)
+PLAIN_START: Final = re.compile(
+    rb"(?:(" + _TOKEN + rb") ([^\x00-\x20\x7f]++) SIP/2\.0"
+    rb"|SIP/2\.0 ([1-6][0-9]{2})(?: ([^\r\n]*+))?)(?=\r\n)"
+)
+"""A start line without fault.  Groups: method and Request-URI, or status and reason phrase."""
+PLAIN_FIELD: Final = re.compile(rb"\r\n(" + _TOKEN + rb"):[ \t\v\f]*+([^\r]*+)(?<!\s)")
+"""A header field on one line, without white space around its value.  Groups: name, value."""
 LINE_END: Final = re.compile(rb"\r?\n")
 END_OF_HEADERS: Final = re.compile(rb"\r?\n\r?\n")

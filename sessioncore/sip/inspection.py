@@ -12,7 +12,7 @@ from attrs import frozen
 from sessioncore.errors import SipParseError
 from sessioncore.sip.grammar import TOKEN
 from sessioncore.sip.message import Request
-from sessioncore.sip.values import Uri, parse_any_uri
+from sessioncore.sip.values import RawUri, Uri
 
 __all__ = ["BODIES", "DIALOG_ONLY", "KNOWN_METHODS", "SCHEMES", "Refusal", "inspect"]
 
@@ -62,15 +62,18 @@ def inspect(
     method = request.method
     if method not in methods:
         return _method_refused(method, methods)
+    firsts = request._firsts
     try:
         if not in_dialog and method in DIALOG_ONLY:
             return Refusal(481, text=f"{method.decode()} outside a dialog")
-        return (
-            _uri_refused(request, schemes)
-            or _extension_refused(request, extensions)
-            or _body_refused(request, bodies)
-            or _answer_refused(request)
-        )
+        refusal = _uri_refused(request.any_uri, schemes)
+        if refusal is None and b"Require" in firsts:
+            refusal = _extension_refused(request, extensions)
+        if refusal is None and request.body:
+            refusal = _body_refused(request, bodies)
+        if refusal is None and method == b"INVITE" and b"Accept" in firsts:
+            refusal = _answer_refused(request)
+        return refusal
     except SipParseError as error:
         return Refusal(error.status or 400, text=str(error))
 
@@ -85,9 +88,8 @@ def _method_refused(method: bytes, methods: frozenset[bytes]) -> Refusal:
     return Refusal(405 if method in KNOWN_METHODS else 501, _allow(methods))
 
 
-def _uri_refused(request: Request, schemes: frozenset[bytes]) -> Refusal | None:
+def _uri_refused(uri: Uri | RawUri, schemes: frozenset[bytes]) -> Refusal | None:
     """8.2.2.1; header fields in a Request-URI are not allowed (19.1.1), still less acted on."""
-    uri = parse_any_uri(request.uri)
     if uri.scheme not in schemes:
         return Refusal(416, text="Request-URI scheme")
     if isinstance(uri, Uri) and uri.headers:
@@ -97,8 +99,6 @@ def _uri_refused(request: Request, schemes: frozenset[bytes]) -> Refusal | None:
 
 def _extension_refused(request: Request, extensions: frozenset[bytes]) -> Refusal | None:
     """8.2.2.3; Proxy-Require is none of a user agent's business."""
-    if request.first(b"Require") is None:
-        return None
     unknown = [option for option in request.values(b"Require") if option.lower() not in extensions]
     if not unknown:
         return None
@@ -111,9 +111,9 @@ def _extension_refused(request: Request, extensions: frozenset[bytes]) -> Refusa
 def _body_refused(request: Request, bodies: Mapping[bytes, frozenset[bytes]]) -> Refusal | None:
     """8.2.3; a body whose handling is optional may be anything, it is not looked at."""
     accepted = bodies.get(request.method)
-    if accepted is None or not request.body:
+    if accepted is None:
         return None
-    encoding = request.first(b"Content-Encoding")
+    encoding = request._firsts.get(b"Content-Encoding")
     encoded = encoding is not None and encoding.strip().lower() not in (b"", b"identity")
     kind = request.content_type
     if (kind in accepted and not encoded) or _optional(request):
@@ -133,8 +133,6 @@ def _optional(request: Request) -> bool:
 
 def _answer_refused(request: Request) -> Refusal | None:
     """8.2.5: the peer must be able to read the description we answer with."""
-    if request.method != b"INVITE" or request.first(b"Accept") is None:
-        return None
     for item in request.values(b"Accept"):
         kind, *parameters = (b"".join(piece.split()).lower() for piece in item.split(b";"))
         refused = any(each.startswith(b"q=0") and not each[3:].strip(b".0") for each in parameters)

@@ -1,8 +1,9 @@
 """SIP messages (RFC 3261 section 7): bytes to `Request` or `Response`, and back to bytes.
 
-Reading makes one pass over the header block into (name, raw value) pairs; typed values are
-read on demand, once.  Everything either parses or raises `SipParseError`; where a request is
-broken but an answer can still be built, the error carries what was read as ``error.request``.
+Reading makes one pass over the header block into (name, raw value) pairs, with one pattern
+unless something is unusual about the message; typed values are read on demand, once.
+Everything either parses or raises `SipParseError`; where a request is broken but an answer can
+still be built, the error carries what was read as ``error.request``.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ from sessioncore.errors import SipParseError
 from sessioncore.sip import grammar
 from sessioncore.sip.building import build_request, build_response
 from sessioncore.sip.fields import Message, lazy
-from sessioncore.sip.names import CANONICAL, header_key
+from sessioncore.sip.names import CANONICAL, CANONICAL_NAMES, header_key
 from sessioncore.sip.values import (
-    CSeq,
+    RawUri,
     Uri,
-    Via,
     parse_any_uri,
     parse_call_id,
+    parse_contact,
     parse_cseq,
-    parse_name_addr,
     parse_number,
-    parse_uri,
+    parse_tag,
     parse_via,
+    shown,
 )
 
 __all__ = [
@@ -41,21 +42,30 @@ __all__ = [
 class Request(Message):
     """A request: ``method`` and ``uri`` as received (methods are case-sensitive)."""
 
-    def __init__(self, method: bytes, uri: bytes, version: bytes, body: bytes, raw: bytes) -> None:
+    version = b"SIP/2.0"
+
+    def __init__(
+        self, method: bytes, uri: bytes, body: bytes, raw: bytes, firsts: dict[bytes, bytes]
+    ) -> None:
         # What Message.__init__ does; a call of it would be a tenth of reading a message.
-        self.headers = []
-        self.body = body
-        self.raw = raw
-        self._firsts = {}
-        self._repeated = {}
         self.method = method
         self.uri = uri
-        self.version = version
+        self.body = body
+        self.raw = raw
+        self._firsts = firsts
 
     @lazy
+    def any_uri(self) -> Uri | RawUri:
+        """The Request-URI, whatever its scheme; 400 where it is none."""
+        return parse_any_uri(self.uri)
+
+    @property
     def request_uri(self) -> Uri:
         """The Request-URI; 400 where it is none, 416 where its scheme is not SIP's."""
-        return parse_uri(self.uri)
+        uri = self.any_uri
+        if isinstance(uri, RawUri):
+            raise SipParseError(f"URI scheme {shown(uri.scheme)} is not supported", 416)
+        return uri
 
     def __repr__(self) -> str:
         return f"<Request {self.method.decode()}>"
@@ -64,8 +74,10 @@ class Request(Message):
 class Response(Message):
     """A response: ``status`` 100 to 699 and ``reason`` as received."""
 
-    def __init__(self, status: int, reason: bytes, body: bytes, raw: bytes) -> None:
-        super().__init__(body, raw)
+    def __init__(
+        self, status: int, reason: bytes, body: bytes, raw: bytes, firsts: dict[bytes, bytes]
+    ) -> None:
+        super().__init__(body, raw, firsts)
         self.status = status
         self.reason = reason
 
@@ -82,14 +94,46 @@ def parse_message(data: bytes) -> Request | Response:
     """
     if len(data) > grammar.MAX_MESSAGE:
         raise SipParseError("message above 65,535 bytes", 513)
+    return _read_plain(data) or _read_carefully(data)
+
+
+def _read_plain(data: bytes) -> Request | Response | None:
+    """A message without fault whose header fields are one line each; None for any other."""
+    end = data.find(b"\r\n\r\n")
+    start = grammar.PLAIN_START.match(data, 0, end)
+    if start is None or end > grammar.MAX_LINE:
+        return None
+    fields = grammar.PLAIN_FIELD.findall(data, start.end(), end)
+    count = len(fields)
+    # Were there another line break, some line would not have been read as it stands.
+    if not data.count(b"\n", 0, end) == count == data.count(b"\r", 0, end):
+        return None
+    method, uri, status, reason = start.groups()
+    body = data[end + 4 :]
+    firsts = dict(fields)
+    message: Request | Response
+    if method is not None:
+        message = Request(method, uri, body, data, firsts)
+    else:
+        message = Response(int(status), reason or b"", body, data, firsts)
+    if count != len(firsts) or not CANONICAL_NAMES.issuperset(firsts):
+        if count > grammar.MAX_HEADER_LINES:
+            return None
+        _index(fields, message)
+    elif b"%d" % len(body) == firsts.get(b"Content-Length"):
+        return message
+    return message if _frame(message) is None else None
+
+
+def _read_carefully(data: bytes) -> Request | Response:
+    """Any message: what can be read is read even after a fault, for the answer."""
     # 7.5: line breaks before the start line are ignored.
-    lines, body, fault = _cut(data if data[:1] not in _LINE_BREAKS else data.lstrip(b"\r\n"))
+    lines, body, fault = _cut(data.lstrip(b"\r\n"))
     message, start_fault = _read_start(lines.pop(0), body, data)
-    # What can be read is read even after a fault, for the answer.
-    fault = _read_headers(lines, message) or fault
-    if b"Content-Length" in message._firsts:
-        fault = _frame(message) or fault
-    fault = start_fault or fault
+    fields, line_fault = _read_lines(lines)
+    _index(fields, message)
+    frame_fault = _frame(message)
+    fault = start_fault or frame_fault or line_fault or fault
     if fault is not None:
         error = SipParseError(fault, 505 if fault is _VERSION else 400)
         if isinstance(message, Request):
@@ -98,19 +142,12 @@ def parse_message(data: bytes) -> Request | Response:
     return message
 
 
-_LINE_BREAKS: Final = (b"\r", b"\n")
 _SPACE: Final = (b" ", b"\t")
 _VERSION: Final = "SIP version is not 2.0"
 
 
 def _cut(data: bytes) -> tuple[list[bytes], bytes, str | None]:
     """Lines of the head, the body, and a fault or None."""
-    end = data.find(b"\r\n\r\n")
-    if end >= 0:
-        head = data[:end]
-        lines = head.split(b"\r\n")
-        if head.count(b"\n") == len(lines) - 1 == head.count(b"\r"):
-            return lines, data[end + 4 :], None
     match = grammar.END_OF_HEADERS.search(data)
     if match is None:
         head, body, fault = data, b"", "no empty line after the header fields"
@@ -130,7 +167,7 @@ def _read_start(line: bytes, body: bytes, raw: bytes) -> tuple[Request | Respons
         response = grammar.STATUS_LINE.fullmatch(line)
         if response is not None:
             fault = None if response[1].upper() == b"SIP/2.0" else _VERSION
-            return Response(int(response[2]), response[3] or b"", body, raw), fault
+            return Response(int(response[2]), response[3] or b"", body, raw, {}), fault
         fault = "broken request line"
         match = grammar.SLOPPY_REQUEST_LINE.fullmatch(line)
         if match is None:
@@ -138,69 +175,75 @@ def _read_start(line: bytes, body: bytes, raw: bytes) -> tuple[Request | Respons
     if len(line) > grammar.MAX_LINE:
         fault = "a request line above 16,384 bytes"
     method, uri, version = match.groups()
-    if version != b"SIP/2.0" and version.upper() != b"SIP/2.0":
+    if version.upper() != b"SIP/2.0":
         fault = _VERSION
-    return Request(method, uri, version, body, raw), fault
+    message = Request(method, uri, body, raw, {})
+    message.version = version
+    return message, fault
 
 
-def _read_headers(lines: list[bytes], message: Message) -> str | None:
-    """Fill in the header fields; skips what is broken and returns a fault or None."""
+def _read_lines(lines: list[bytes]) -> tuple[list[tuple[bytes, bytes]], str | None]:
+    """The header fields, without those that are broken, and a fault or None."""
     fault = None
     if len(lines) > grammar.MAX_HEADER_LINES:
         del lines[grammar.MAX_HEADER_LINES :]
         fault = "more than 256 header lines"
-    firsts = message._firsts
-    append = message.headers.append
-    known = CANONICAL.get
+    fields: list[tuple[bytes, bytes]] = []
     for line in lines:
-        given, colon, value = line.partition(b":")
-        key = known(given)
-        if key is None:
+        name, colon, value = line.partition(b":")
+        if name not in CANONICAL:
             if line[:1] in _SPACE:
-                return _read_folded(lines, message) or fault
-            given = given.rstrip(b" \t")
-            key = header_key(given)
-            name = key if key in CANONICAL else given
-            if not colon or grammar.TOKEN.fullmatch(given) is None:
+                fields, folded_fault = _read_lines(_unfolded(lines))
+                if lines[0][:1] in _SPACE:
+                    fault = "a continuation of the start line"
+                return fields, folded_fault or fault
+            name = name.rstrip(b" \t")
+            if not colon or grammar.TOKEN.fullmatch(name) is None:
                 fault = "a line that is no header field"
                 continue
-        else:
-            name = key
-        value = value.strip()
-        append((name, value))
-        if key in firsts:
-            message._repeated.setdefault(key, [firsts[key]]).append(value)
-        else:
-            firsts[key] = value
-    if len(message.raw) > grammar.MAX_LINE and any(len(line) > grammar.MAX_LINE for line in lines):
+        fields.append((name, value.strip()))
+    if any(len(line) > grammar.MAX_LINE for line in lines):
         fault = "a header line above 16,384 bytes"
-    return fault
+    return fields, fault
 
 
-def _read_folded(lines: list[bytes], message: Message) -> str | None:
-    """Start again with continuations joined to their line by one space (7.3.1)."""
-    message.headers.clear()
-    message._firsts.clear()
-    message._repeated.clear()
-    fault = None
+def _unfolded(lines: list[bytes]) -> list[bytes]:
+    """Continuations joined to their line by one space (7.3.1)."""
     fields: list[list[bytes]] = []
     for line in lines:
         if line[:1] not in _SPACE:
             fields.append([line])
         elif fields:
             fields[-1].append(line.strip(b" \t"))
+    return [b" ".join(parts) for parts in fields]
+
+
+def _index(fields: list[tuple[bytes, bytes]], message: Message) -> None:
+    """Give a message its header fields, whatever the spelling of their names (7.3.3)."""
+    headers = []
+    firsts: dict[bytes, bytes] = {}
+    repeated: dict[bytes, list[bytes]] = {}
+    for given, value in fields:
+        key = header_key(given)
+        headers.append((key if key in CANONICAL else given, value))
+        if key in firsts:
+            repeated.setdefault(key, [firsts[key]]).append(value)
         else:
-            fault = "a continuation of the start line"
-    return _read_headers([b" ".join(parts) for parts in fields], message) or fault
+            firsts[key] = value
+    message.headers = headers
+    message._firsts = firsts
+    message._repeated = repeated
 
 
 def _frame(message: Message) -> str | None:
     """Cut the body to Content-Length; returns a fault or None."""
+    value = message._firsts.get(b"Content-Length")
+    if value is None:
+        return None
     if b"Content-Length" in message._repeated:
         return "more than one Content-Length"
-    value = message._firsts[b"Content-Length"]
     try:
-        message.content_length = length = parse_number(value)
+        length = parse_number(value)
     except SipParseError as error:
         return f"Content-Length: {error}"
     body = message.body
@@ -212,6 +255,8 @@ def _frame(message: Message) -> str | None:
 
 
 _ONCE: Final = (b"From", b"To", b"Call-ID", b"CSeq", b"Max-Forwards", b"Content-Type")
+_HOPS: Final = frozenset(b"%d" % number for number in range(256))
+_COOKIE: Final = b"z9hg4bk"
 
 
 def required_faults(message: Message) -> str | None:
@@ -229,34 +274,32 @@ def required_faults(message: Message) -> str | None:
     try:
         # Set at once what the properties would set one by one.
         top = firsts[b"Via"]
-        message.via = via = parse_via(top) if b"," not in top else message.via
-        message.from_ = from_ = parse_name_addr(firsts[b"From"])
-        message.to = to = parse_name_addr(firsts[b"To"])
-        message.from_tag = from_.params.get(b"tag")
-        message.to_tag = to.params.get(b"tag")
-        message.cseq = cseq = parse_cseq(firsts[b"CSeq"])
+        message.via = parse_via(top) if b"," not in top else message.via
+        message.from_tag = parse_tag(firsts[b"From"])
+        message.to_tag = parse_tag(firsts[b"To"])
+        message.cseq = parse_cseq(firsts[b"CSeq"])
         message.call_id = parse_call_id(firsts[b"Call-ID"])
-        if b"Contact" in firsts:
-            _ = message.contacts
-        return _request_fault(message, via, cseq) if isinstance(message, Request) else None
+        contact = firsts.get(b"Contact")
+        if contact is not None:
+            if b"," in contact or message._repeated:
+                _ = message.contacts
+            else:
+                message.contacts = [parse_contact(contact)]
+        return _request_fault(message) if isinstance(message, Request) else None
     except KeyError as error:
         return f"{error.args[0].decode()} is missing"
     except SipParseError as error:
         return str(error)
 
 
-def _request_fault(request: Request, via: Via, cseq: CSeq) -> str | None:
-    uri = parse_any_uri(request.uri)
-    if isinstance(uri, Uri):
-        request.request_uri = uri
-    if cseq.method != request.method:
+def _request_fault(request: Request) -> str | None:
+    request.any_uri = parse_any_uri(request.uri)
+    if request.cseq.method != request.method:
         return "CSeq names another method"
-    if b"Max-Forwards" in request._firsts:
-        parse_number(request._firsts[b"Max-Forwards"], 255)
-    branch = via.params.get(b"branch")
+    hops = request._firsts.get(b"Max-Forwards")
+    if hops is not None and hops not in _HOPS:
+        parse_number(hops, 255)
+    branch = request.via.branch
     if branch is not None and len(branch) <= len(_COOKIE) and branch.lower() == _COOKIE:
         return "branch is nothing but the magic cookie"  # RFC 4475 section 3.2.1
     return None
-
-
-_COOKIE: Final = b"z9hg4bk"

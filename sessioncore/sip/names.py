@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["CANONICAL", "REASONS", "header_key"]
+__all__ = ["CANONICAL", "CANONICAL_NAMES", "REASONS", "header_key"]
 
 _NAMES: Final = (
     b"Accept Accept-Encoding Accept-Language Alert-Info Allow Allow-Events Authentication-Info "
@@ -49,6 +49,7 @@ for _name in _NAMES:
 for _letter, _name in _COMPACT.items():
     _name = CANONICAL.setdefault(_name, _name)
     CANONICAL[_name.lower()] = CANONICAL[_letter] = CANONICAL[_letter.upper()] = _name
+CANONICAL_NAMES: Final = frozenset(CANONICAL.values())
 
 
 def header_key(name: bytes) -> bytes:

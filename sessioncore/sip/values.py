@@ -8,7 +8,7 @@ values are shared and must never be changed.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from attrs import define
 
@@ -38,11 +38,14 @@ __all__ = [
     "parse_any_uri",
     "parse_call_id",
     "parse_contact",
+    "parse_content_type",
     "parse_cseq",
     "parse_name_addr",
     "parse_number",
+    "parse_tag",
     "parse_uri",
     "parse_via",
+    "shown",
     "split_list",
 ]
 
@@ -72,6 +75,8 @@ class CSeq(NamedTuple):
 
 
 def _read_address(data: bytes) -> tuple[bytes, Uri | RawUri]:
+    """Display name and URI of a name-addr that lacks its closing bracket."""
+    data += b">"
     match = grammar.DISPLAY_ADDRESS.fullmatch(data)
     if match is None:
         raise SipParseError(f"no address: {shown(data)}")
@@ -82,20 +87,25 @@ def _read_address(data: bytes) -> tuple[bytes, Uri | RawUri]:
 _remembered_address = lru_cache(CACHED)(_read_address)
 
 
+def parse_tag(value: bytes) -> bytes | None:
+    """The tag of a From or To, all of which is checked as `parse_name_addr` does."""
+    address, closed, rest = value.partition(b">")
+    if closed and len(address) < CACHEABLE:
+        tag = rest[5:]
+        if not rest or (rest[:5] == b";tag=" and grammar.TOKEN.fullmatch(tag)):
+            _remembered_address(address)
+            return tag or None
+    return parse_name_addr(value).params.get(b"tag")
+
+
 def parse_name_addr(value: bytes) -> NameAddr:
     """Read one From, To, Contact, Route or Record-Route value (RFC 3261 section 20.10)."""
-    end = value.rfind(b">") + 1
-    rest = value[end:]
-    if end and b'"' not in rest:
+    end = value.rfind(b">")
+    rest = value[end + 1 :]
+    if end >= 0 and b'"' not in rest:
         # No quote after it, so that bracket stands in no quoted parameter: it ends the address.
-        address = value[:end]
-        read = _remembered_address if end <= CACHEABLE else _read_address
-        display, uri = read(address)
-        if not rest:
-            return NameAddr(display, uri, NO_PARAMS)
-        plain = grammar.PLAIN_TAG.fullmatch(rest)
-        if plain is not None:
-            return NameAddr(display, uri, {b"tag": plain[1]})
+        read = _remembered_address if end < CACHEABLE else _read_address
+        display, uri = read(value[:end])
         if grammar.PARAMS.fullmatch(rest) is None:
             raise SipParseError(f"no address: {shown(value)}")
         return NameAddr(display, uri, _header_params(rest))
@@ -117,7 +127,12 @@ def _header_params(text: bytes) -> Params:
     return params
 
 
-_remembered_contact = lru_cache(CACHED)(parse_name_addr)
+def _read_contact(value: bytes) -> NameAddr:
+    return NameAddr(b"", _STAR, NO_PARAMS) if value == b"*" else parse_name_addr(value)
+
+
+_STAR: Final = RawUri(b"*", b"")
+_remembered_contact = lru_cache(CACHED)(_read_contact)
 
 
 def parse_contact(value: bytes) -> NameAddr:
@@ -125,9 +140,7 @@ def parse_contact(value: bytes) -> NameAddr:
 
     ``*`` (RFC 3261 section 10.2.2) is read as a `RawUri` without scheme.
     """
-    if value == b"*":
-        return NameAddr(b"", RawUri(value, b""), NO_PARAMS)
-    return _remembered_contact(value) if len(value) <= CACHEABLE else parse_name_addr(value)
+    return _remembered_contact(value) if len(value) <= CACHEABLE else _read_contact(value)
 
 
 def parse_cseq(value: bytes) -> CSeq:
@@ -143,3 +156,18 @@ def _read_cseq(value: bytes) -> CSeq:
 
 
 _remembered_cseq = lru_cache(CACHED)(_read_cseq)
+
+
+def parse_content_type(value: bytes) -> bytes:
+    """Read a Content-Type as lower-case ``type/subtype`` without parameters (section 20.15)."""
+    return _remembered_content_type(value) if len(value) <= CACHEABLE else _read_content_type(value)
+
+
+def _read_content_type(value: bytes) -> bytes:
+    match = grammar.CONTENT_TYPE.fullmatch(value)
+    if match is None:
+        raise SipParseError("no Content-Type")
+    return b"%b/%b" % (match[1].lower(), match[2].lower())
+
+
+_remembered_content_type = lru_cache(CACHED)(_read_content_type)

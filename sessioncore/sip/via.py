@@ -29,19 +29,17 @@ __all__ = ["Via", "parse_via"]
 class Via:
     """One Via value (RFC 3261 section 20.42); ``transport`` in upper case, no brackets in ``host``.
 
-    ``raw`` is the value as received, without surrounding white space.
+    ``raw`` is the value as received, without surrounding white space; ``sent_by`` host and port
+    as RFC 3261 section 17.2.3 compares them, in lower case; ``branch`` that of ``params``.
     """
 
     raw: bytes
     transport: bytes
     host: bytes
     port: int | None
+    sent_by: bytes
+    branch: bytes | None
     params: Params
-
-    @property
-    def branch(self) -> bytes | None:
-        """The branch parameter."""
-        return self.params.get(b"branch")
 
     @property
     def received(self) -> bytes | None:
@@ -53,12 +51,6 @@ class Via:
     def rport(self) -> bool:
         """Whether the sender asks for RFC 3581 treatment: rport is there, without a value."""
         return b"rport" in self.params and self.params[b"rport"] is None
-
-    @property
-    def sent_by(self) -> bytes:
-        """Host and port as RFC 3261 section 17.2.3 compares them: in lower case."""
-        host = self.host.lower()
-        return host if self.port is None else b"%b:%d" % (host, self.port)
 
     def with_received(self, source: Address) -> bytes:
         """This value as a server copies it into the response (RFC 3261 18.2.1, RFC 3581 4).
@@ -96,11 +88,14 @@ _RECEIVED_OR_RPORT: Final = re.compile(
 )
 
 
-def _read_sent_by(data: bytes) -> tuple[bytes, bytes, int | None]:
+def _read_sent_by(data: bytes) -> tuple[bytes, bytes, int | None, bytes]:
+    """Transport, host, port, and the last two as they are compared."""
     match = grammar.SENT_PROTOCOL.fullmatch(data)
     if match is None:
         raise SipParseError(f"no Via: {shown(data)}")
-    return match[1].upper(), read_host(match[2]), read_port(match[3])
+    host, port = read_host(match[2]), read_port(match[3])
+    lower = host.lower()
+    return match[1].upper(), host, port, lower if port is None else b"%b:%d" % (lower, port)
 
 
 _remembered_sent_by = lru_cache(CACHED)(_read_sent_by)
@@ -108,18 +103,25 @@ _remembered_sent_by = lru_cache(CACHED)(_read_sent_by)
 
 def parse_via(value: bytes) -> Via:
     """Read one Via value (RFC 3261 section 20.42)."""
+    plain = grammar.PLAIN_VIA.fullmatch(value)
+    if plain is None or len(value) > CACHEABLE:
+        return _read_via(value)
+    head, rport, branch, rport_behind = plain.groups()
+    transport, host, port, sent_by = _remembered_sent_by(head)
+    params: dict[bytes, bytes | None] = {b"branch": branch}
+    if rport or rport_behind:
+        params[b"rport"] = None
+    return Via(value, transport, host, port, sent_by, branch, params)
+
+
+def _read_via(value: bytes) -> Via:
     head, semicolon, _ = value.partition(b";")
     read = _remembered_sent_by if len(head) <= CACHEABLE else _read_sent_by
-    transport, host, port = read(head)
+    transport, host, port, sent_by = read(head)
     if not semicolon:
-        return Via(value.strip(), transport, host, port, NO_PARAMS)
-    plain = grammar.PLAIN_BRANCH.fullmatch(value, len(head))
-    if plain is not None:
-        params: dict[bytes, bytes | None] = {b"branch": plain[1] or plain[3]}
-        if plain[1] is None or plain[2] is not None:
-            params[b"rport"] = None
-        return Via(value, transport, host, port, params)
+        return Via(value.strip(), transport, host, port, sent_by, None, NO_PARAMS)
     rest = value[len(head) :]
     if grammar.PARAMS.fullmatch(rest) is None:
         raise SipParseError(f"no Via: {shown(value)}")
-    return Via(value.strip(), transport, host, port, read_params(rest))
+    params = read_params(rest)
+    return Via(value.strip(), transport, host, port, sent_by, params.get(b"branch"), params)

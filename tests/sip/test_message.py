@@ -12,6 +12,9 @@ from sessioncore.errors import SipParseError
 from sessioncore.sip.message import (
     Message,
     Request,
+    Response,
+    _read_carefully,
+    _read_plain,
     build_response,
     parse_message,
     required_faults,
@@ -304,6 +307,61 @@ def mutated(data: bytes, seed: int, count: int) -> bytes:
         piece = choose.choice([*pieces, data[at:to] * 2, bytes([choose.randrange(256)])])
         data = data[:at] + piece + data[to:]
     return data
+
+
+def everything(message: Request | Response) -> dict[str, object]:
+    """What was read of a message, whichever way."""
+    said = dict(vars(message), headers=message.headers, repeated=dict(message._repeated))
+    if isinstance(message, Request):
+        said["version"] = message.version
+    said.pop("_repeated", None)
+    return said
+
+
+class PlainTests(SynchronousTestCase):
+    """The short way to read what nearly every message is says the same as the long one."""
+
+    def agree(self, data: bytes) -> bool:
+        plain = _read_plain(data)
+        if plain is not None:
+            self.assertEqual(everything(plain), everything(_read_carefully(data)))
+        return plain is not None
+
+    def test_whatGoesTheShortWay(self) -> None:
+        several = with_lines(b"Via: SIP/2.0/UDP h", b"X-Y:1", b"k: a", b"x-y: 2", b"Subject:")
+        for data in (INVITE, RESPONSE, several, INVITE + b"more", INVITE.replace(b": ", b":\t ")):
+            self.assertTrue(self.agree(data))
+
+    def test_whatGoesTheLongWay(self) -> None:
+        for old, new in (
+            (b"To:", b"To :"),
+            (b"To:", b" To:"),
+            (b"Call-ID: ", b"Call-ID:\r\n "),
+            (b"To:", b"To"),
+            (b"\r\nTo:", b"\nTo:"),
+            (b"\r\nTo:", b"\rTo:"),
+            (b"\r\nTo:", b"\r\r\nTo:"),
+            (b"\r\nTo:", b" \r\nTo:"),
+            (b"\r\nTo:", b"\x0c\r\nTo:"),
+            (b"SIP/2.0\r", b"sip/2.0\r"),
+            (b"Length: 4", b"Length: 5"),
+            (b"Length: 4", b"Length: 4\r\nl: 4"),
+            (b"INVITE sip", b"\r\nINVITE sip"),
+        ):
+            self.assertIn(old, INVITE)
+            self.assertIsNone(_read_plain(INVITE.replace(old, new, 1)), new)
+
+    @settings(modest, max_examples=1000)
+    @given(st.integers(0, 2**32), st.integers(1, 3), st.booleans())
+    def test_mutated(self, seed: int, count: int, answer: bool) -> None:
+        self.agree(mutated(RESPONSE if answer else INVITE, seed, count))
+
+    def test_everyByteReplaced(self) -> None:
+        agreed = 0
+        for at in range(len(INVITE)):
+            for byte in (b"\x00", b"\n", b"\r", b"\t", b"\x0b", b" ", b":", b"x", b"\xff"):
+                agreed += self.agree(INVITE[:at] + byte + INVITE[at + 1 :])
+        self.assertGreater(agreed, 1000)
 
 
 class SurvivalTests(SynchronousTestCase):

@@ -18,6 +18,7 @@ from sessioncore.sip.values import (
     parse_cseq,
     parse_name_addr,
     parse_number,
+    parse_tag,
     parse_uri,
     parse_via,
     split_list,
@@ -91,6 +92,25 @@ class NameAddrTests(SynchronousTestCase):
     def test_contactIsTheSame(self) -> None:
         for text in (b"<sip:a@b>;expires=5", b"sip:" + b"x" * 600 + b"@b"):
             self.assertEqual(parse_contact(text), parse_name_addr(text))
+
+    @settings(modest, max_examples=600)
+    @given(
+        st.sampled_from([b"", b"A B ", b'"A" ', b'"A>;tag=1" ', b"<"]),
+        st.sampled_from(
+            [b"<sip:a@b>", b"<sip:a@b", b"<sip:[::1]>", b"<tel:+1>", b"<x>", b"sip:a@b"]
+        ),
+        st.sampled_from([b"", b";tag=", b" ;tag=", b";TAG=", b";x=1;tag=", b">;tag="]),
+        soup | token | st.just(b""),
+    )
+    def test_theTagAlone(self, display: bytes, uri: bytes, param: bytes, tag: bytes) -> None:
+        for value in (display + uri + param + tag, tag):
+            try:
+                expected = parse_name_addr(value).tag
+            except SipParseError as error:
+                refused = self.assertRaises(SipParseError, parse_tag, value)
+                self.assertEqual(str(refused), str(error))
+            else:
+                self.assertEqual(parse_tag(value), expected)
 
     @modest
     @given(token, token, token, st.booleans())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
+from typing import Final
 
 from attrs import field, frozen
 
@@ -11,6 +12,10 @@ from sessioncore.errors import ConfigurationError
 from sessioncore.vocabulary import CODECS, Codec
 
 __all__ = ["Settings"]
+
+_EXAMPLE: Final = "192.0.2.1"
+_LONGEST: Final = 86_400
+"""Seconds in a day."""
 
 
 def _product() -> str:
@@ -27,16 +32,21 @@ def _ip_literal(_settings: object, attribute: object, value: str | None) -> None
     try:
         address = ip_address(value)
     except ValueError:
-        raise ConfigurationError(f"{name}: {value!r} is no IP address; give a literal") from None
+        raise ConfigurationError(
+            f"{name}: {value!r} is no IP address; give one, e.g. {_EXAMPLE}"
+        ) from None
     if address.is_unspecified or address.is_multicast:
-        raise ConfigurationError(f"{name}: {value} cannot be reached; give one host's address")
+        raise ConfigurationError(
+            f"{name}: {value} cannot be reached; give the address of one host, e.g. {_EXAMPLE}"
+        )
 
 
 def _port_range(_settings: object, _attribute: object, value: tuple[int, int]) -> None:
     first, last = value
     if not (1024 <= first < last <= 65535) or last - first < 1:
         raise ConfigurationError(
-            f"RTP ports {first}-{last}: give a range of at least two ports in 1024-65535"
+            f"rtp_ports: {first}-{last} is not usable; give at least two ports in 1024-65535,"
+            " e.g. 40000-49999"
         )
 
 
@@ -44,13 +54,23 @@ def _known_codecs(_settings: object, _attribute: object, value: tuple[str, ...])
     unknown = [name for name in value if name not in CODECS]
     if unknown or not value:
         raise ConfigurationError(
-            f"codecs {', '.join(unknown) or 'none'}: choose from {', '.join(CODECS)}"
+            f"codecs: {', '.join(unknown) or 'none'} cannot be used; choose from"
+            f" {', '.join(CODECS)}"
         )
 
 
 def _positive(_settings: object, attribute: object, value: int) -> None:
     if value < 1:
-        raise ConfigurationError(f"{getattr(attribute, 'name', 'value')} {value}: give 1 or more")
+        name = getattr(attribute, "name", "value")
+        raise ConfigurationError(f"{name}: {value} is too few; give 1 or more")
+
+
+def _some_seconds(_settings: object, attribute: object, value: float) -> None:
+    name = getattr(attribute, "name", "value")
+    if not 0 < value <= _LONGEST:
+        raise ConfigurationError(
+            f"{name}: {value:g} s cannot be kept; give more than 0 and at most {_LONGEST}"
+        )
 
 
 @frozen
@@ -62,6 +82,7 @@ class Settings:
     instead of the local one.  ``rtp_ports``: first and last port, inclusive.  ``codecs``:
     RFC 3551 names, preferred first.  ``nat``: True treats every peer as behind a NAT, False
     none, None (the default) goes by whether its SDP address differs from its SIP source.
+    ``ring_limit``: seconds that a call may ring, in either role.
     Raises `ConfigurationError` on a value that cannot work.
     """
 
@@ -71,6 +92,7 @@ class Settings:
     rtp_ports: tuple[int, int] = field(default=(40000, 49999), validator=_port_range)
     codecs: tuple[str, ...] = field(default=("PCMU", "PCMA"), validator=_known_codecs)
     max_calls: int = field(default=2000, validator=_positive)
+    ring_limit: float = field(default=180.0, validator=_some_seconds)
     nat: bool | None = None
     user_agent: str = field(factory=_product)
 

@@ -63,6 +63,15 @@ def writable(option: str, name: str) -> str:
     return str(path)
 
 
+def _settings(**given: Any) -> Settings:
+    """The settings; what is wrong with one is said in the name of its option."""
+    try:
+        return Settings(**given)
+    except ConfigurationError as error:
+        name, colon, text = str(error).partition(":")
+        raise usage.UsageError(f"--{name.replace('_', '-')}{colon}{text}") from None
+
+
 class Quiet(usage.Options):
     """Options whose errors are not buried under the whole list of options."""
 
@@ -92,6 +101,7 @@ class CommonOptions(Quiet):
         ["codecs", None, "PCMU,PCMA", "Codecs, preferred first: PCMU, PCMA, L16."],
         ["nat", None, "auto", "Peers behind NAT: auto (judge each by its SDP), yes or no."],
         ["max-calls", None, "2000", "How many calls may be up at once."],
+        ["ring-limit", None, "180", "Seconds a call may ring before it ends."],
         ["events", None, None, "Write events as JSON lines to this file; - is standard output."],
     ]
 
@@ -101,7 +111,10 @@ class CommonOptions(Quiet):
 
     def opt_listen(self, text: str) -> None:
         """Address to listen on, e.g. udp:5060:interface=127.0.0.1; may be repeated."""
-        parse_listen(text)
+        try:
+            parse_listen(text)
+        except ConfigurationError as error:
+            raise usage.UsageError(f"--listen: {error}") from None
         self["listen"].append(text)
 
     def settings(self, listen: str) -> Settings:
@@ -111,7 +124,7 @@ class CommonOptions(Quiet):
             raise usage.UsageError(
                 f"--rtp-ports: {self['rtp-ports']!r} is no range; write e.g. 40000-49999"
             )
-        return Settings(
+        return _settings(
             listen=tuple(self["listen"]) or (listen,),
             rtp_ports=(int(ports[1]), int(ports[2])),
             media_ip=self["media-ip"],
@@ -119,6 +132,7 @@ class CommonOptions(Quiet):
             codecs=tuple(self["codecs"].split(",")),
             nat=self._nat(),
             max_calls=whole("max-calls", self["max-calls"]),
+            ring_limit=seconds("ring-limit", self["ring-limit"]),
         )
 
     def _nat(self) -> bool | None:
@@ -157,7 +171,13 @@ class AnswerOptions(CommonOptions):
             plan = evolve(plan, after=seconds("answer-after", self["answer-after"]))
         if self["record-dir"] is not None:
             plan = evolve(plan, record_dir=self._record_dir())
-        return UasPlan(self.settings("udp:5060"), plan, self.events())
+        settings = self.settings("udp:5060")
+        if plan.after >= settings.ring_limit:
+            raise usage.UsageError(
+                f"--answer-after: a call ends after {self['ring-limit']} s of ringing, before"
+                f" {self['answer-after']} s; write less, or more for --ring-limit"
+            )
+        return UasPlan(settings, plan, self.events())
 
     def _record_dir(self) -> str:
         path = Path(self["record-dir"]).absolute()

@@ -59,6 +59,7 @@ class ServerOptionsTests(SynchronousTestCase):
             "--advertise=192.0.2.8",
             "--codecs=PCMA,L16",
             "--max-calls=7",
+            "--ring-limit=30",
             "--nat=yes",
             "--events=events.jsonl",
         )
@@ -69,6 +70,7 @@ class ServerOptionsTests(SynchronousTestCase):
         self.assertEqual(settings.rtp_ports, (20000, 20999))
         self.assertEqual((settings.media_ip, settings.advertise), ("192.0.2.9", "192.0.2.8"))
         self.assertEqual((settings.codecs, settings.max_calls), (("PCMA", "L16"), 7))
+        self.assertEqual(settings.ring_limit, 30)
         self.assertIs(settings.nat, True)
         self.assertEqual(plan.answer.source, Tone(frequencies=(440.0, 350.0)))
         self.assertEqual(plan.answer.after, 1.5)
@@ -131,17 +133,24 @@ class WrongOptionsTests(SynchronousTestCase):
             "--role=uas --call=sip:bob@192.0.2.1": "--call is not for --role=uas; leave it out",
             "--role=uac --call=sip:b@h --answer=echo": "--answer is not for --role=uac",
             "--role=uas --bogus=1": "option --bogus not recognized",
-            "--role=uas --listen=tcp:5060": "tcp:5060",
-            "--role=uas --listen=udp:99999": "99999",
+            "--role=uas --listen=tcp:5060": "--listen: cannot listen on 'tcp:5060'",
+            "--role=uas --listen=udp:99999": "--listen: cannot listen on 'udp:99999'",
+            "--role=uas --listen=udp:5060:interface=here": "interface=here is no IP address; write",
+            "--role=uas --ring-limit=0": "--ring-limit: 0 s cannot be kept; give more than 0",
+            "--role=uas --ring-limit=99999": "and at most 86400",
+            "--role=uas --ring-limit=ever": "--ring-limit: 'ever' is no number of seconds",
+            "--role=uas --answer-after=9 --ring-limit=8": "a call ends after 8 s of ringing",
             "--role=uas --answer=sing": "'sing' is unknown; write echo",
             "--role=uas --answer=play:/no/such.wav": "/no/such.wav",
             "--role=uas --answer-after=soon": "'soon' is no number of seconds; write e.g. 2.5",
             "--role=uas --record-dir=/no/such": "/no/such is no folder to write to",
             "--role=uas --rtp-ports=4000": "'4000' is no range; write e.g. 40000-49999",
-            "--role=uas --rtp-ports=9000-8000": "9000-8000",
-            "--role=uas --media-ip=here": "'here' is no IP address; give a literal",
-            "--role=uas --advertise=0.0.0.0": "0.0.0.0 cannot be reached",
-            "--role=uas --codecs=G729": "codecs G729: choose from PCMU, PCMA, L16",
+            "--role=uas --rtp-ports=9000-8000": "--rtp-ports: 9000-8000 is not usable; give",
+            "--role=uas --media-ip=here": "--media-ip: 'here' is no IP address; give one, e.g. 192",
+            "--role=uas --advertise=0.0.0.0": "--advertise: 0.0.0.0 cannot be reached; give",
+            "--role=uas --codecs=G729": (
+                "--codecs: G729 cannot be used; choose from PCMU, PCMA, L16"
+            ),
             "--role=uas --nat=maybe": "'maybe' is unknown; write auto, yes or no",
             "--role=uas --max-calls=0": "'0' is no count; write 1 or more",
             "--role=uas --max-calls=many": "'many' is no count; write 1 or more",

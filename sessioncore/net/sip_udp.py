@@ -42,6 +42,18 @@ _SO_RCVBUFFORCE: Final = 33
 _SO_MEMINFO: Final = 55
 _FULL: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM})
 _MOST_KNOWN: Final = 4096
+_CHOOSE: Final = "choose another with --listen, e.g. --listen udp:5070"
+_TODO: Final = {
+    errno.EADDRINUSE: f"stop what holds it, or {_CHOOSE}",
+    errno.EADDRNOTAVAIL: (
+        "this machine has no such address; name one of its own (`ip address` shows them), or all:"
+        " --listen udp:{port}"
+    ),
+    errno.EACCES: (
+        "ports below 1024 are for root; choose another with --listen, e.g. --listen udp:5060"
+    ),
+}
+"""What to do about a socket that cannot be bound."""
 _log = Logger(namespace="sessioncore.net.sip_udp")
 
 
@@ -319,9 +331,10 @@ class SipUdpTransport:
         except (CannotListenError, OSError) as error:
             where = listen.interface or "all interfaces"
             why = getattr(error, "socketError", error)
+            todo = _TODO.get(getattr(why, "errno", None), _CHOOSE)
             raise ConfigurationError(
-                f"cannot listen on UDP port {listen.port} of {where}: {why};"
-                " stop what holds it, or choose another with --listen"
+                f"cannot listen on UDP port {listen.port} of {where}: {why}; "
+                + todo.format(port=listen.port)
             ) from None
 
     def close(self) -> Any:

@@ -5,8 +5,9 @@ Also the later INVITEs of a dialog, which either role can be the callee of.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from inspect import iscoroutine
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -21,6 +22,7 @@ from sessioncore.errors import (
     NoPortsError,
     SdpParseError,
     SessionCoreError,
+    SipParseError,
 )
 from sessioncore.sdp.negotiation import OfferState
 from sessioncore.session.capabilities import (
@@ -45,8 +47,9 @@ from sessioncore.session.session import (
 )
 from sessioncore.session.targets import contact_towards
 from sessioncore.sip.dialog import Dialog
+from sessioncore.sip.message import Request
 from sessioncore.sip.transaction import ServerTransaction
-from sessioncore.vocabulary import EndedBy, EndReason, NegotiatedMedia, SessionRole
+from sessioncore.vocabulary import SECOND, EndedBy, EndReason, NegotiatedMedia, SessionRole
 
 if TYPE_CHECKING:
     from sessioncore.session.coordinator import SessionCoordinator
@@ -54,6 +57,9 @@ if TYPE_CHECKING:
 __all__ = ["Callee"]
 
 _log = Logger(namespace="sessioncore.session.callee")
+_NOBODY_ANSWERED: Final = EndReason(EndedBy.TIMEOUT, "nobody answered", 480, 19)
+"""Q.850 19, no answer from the user, is 480 in RFC 3398 section 7.2.4.1; 408 is no user at all."""
+_EXPIRED: Final = EndReason(EndedBy.TIMEOUT, "the invitation expired", 487, 19)
 
 
 class Callee:
@@ -86,6 +92,28 @@ class Callee:
         self._all.emit(leg, events.IncomingCall, now, leg.remote_uri, leg.local_uri)
         if not leg.over:
             self._ask(leg)
+        if leg.state is SessionState.INCOMING:
+            self._limit_ringing(leg, tx.request, now)
+
+    def _limit_ringing(self, leg: Leg, request: Request, now: int) -> None:
+        """End it when the caller's Expires or our own limit runs out (RFC 3261 section 13.3.1)."""
+        limit, reason = self._all.settings.ring_limit, _NOBODY_ANSWERED
+        with suppress(SipParseError):
+            if request.expires is not None and request.expires < limit:
+                limit, reason = request.expires, _EXPIRED
+
+        def ring_enough(_: object, at: int) -> None:
+            leg.feed(HangUp(reason, reason.status or 480))
+
+        leg.ring_end = self._all.deadlines.at(now + round(limit * SECOND), ring_enough)
+
+    def _decided(self, leg: Leg) -> None:
+        """Neither a decision nor a CANCEL is waited for any more."""
+        assert leg.server is not None
+        self._unanswered.pop(leg.server.key, None)
+        if leg.ring_end is not None:
+            leg.ring_end.cancel()
+            leg.ring_end = None
 
     def _prepare(self, leg: Leg, tx: ServerTransaction, now: int) -> None:
         request = tx.request
@@ -175,7 +203,7 @@ class Callee:
         agreement = self._describe(leg)
         self._all.acks.expect(leg, tx, now)
         self._respond(leg, tx, 200, now)
-        self._unanswered.pop(tx.key, None)
+        self._decided(leg)
         leg.feed(AnswerWritten())
         if agreement is not None:
             leg.media.agreed(agreement)
@@ -256,7 +284,7 @@ class Callee:
     def ended(self, leg: Leg) -> None:
         """The leg is over: no decision about it is waited for."""
         if leg.server is not None:
-            self._unanswered.pop(leg.server.key, None)
+            self._decided(leg)
 
     # ------------------------------------------------------------------ an INVITE within a call
 

@@ -51,8 +51,6 @@ __all__ = ["Caller"]
 
 _MOST_FORKS: Final = 16
 _RINGING: Final = (SessionState.CALLING, SessionState.PROCEEDING)
-_RING_AT_MOST: Final = 180 * SECOND
-"""A 1xx stops Timer B, so nothing else ends a call that rings for ever."""
 
 
 class _InviteUser:
@@ -80,7 +78,9 @@ class Caller:
 
     def __init__(self, coordinator: SessionCoordinator) -> None:
         self._all = coordinator
-        self._ringing = coordinator.deadlines.fifo(_RING_AT_MOST, self._rang_long_enough)
+        # A 1xx stops Timer B, so nothing else ends a call that rings for ever.
+        limit = round(coordinator.settings.ring_limit * SECOND)
+        self._ringing = coordinator.deadlines.fifo(limit, self._rang_long_enough)
 
     def stop(self) -> None:
         """Time nothing any more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from sessioncore.deadlines import Deadline
 from sessioncore.sdp.negotiation import OfferAnswer
 from sessioncore.session.call import Call
 from sessioncore.session.media_control import SessionMedia
@@ -45,6 +46,7 @@ class Leg(Session):
         "negotiation",
         "other_forks",
         "remote_uri",
+        "ring_end",
         "rung",
         "server",
         "target",
@@ -77,8 +79,9 @@ class Leg(Session):
         # UAC: bit n is set once a provisional of status n was told.
         self.rung = 0
         self.contact = b""
-        # UAS: the INVITE transaction, and the 2xx that waits for its ACK.
+        # UAS: the INVITE transaction, how long it may ring, and the 2xx that waits for its ACK.
         self.server: ServerTransaction | None = None
+        self.ring_end: Deadline | None = None
         self.unacknowledged: UnacknowledgedSuccess | None = None
         # UAC: whom to call, the INVITE, where else to try it, its transaction, early dialogs,
         # and what ends the confirmed ones that are not ours.

@@ -18,7 +18,7 @@ from sessioncore.errors import ConfigurationError
 from sessioncore.net import sip_udp
 from sessioncore.net.addresses import Listen
 from sessioncore.net.clockwork import clockwork_for
-from sessioncore.net.sip_udp import SipUdpProtocol, UdpFlow, listen_sip_udp
+from sessioncore.net.sip_udp import SipUdpProtocol, SipUdpTransport, UdpFlow, listen_sip_udp
 from sessioncore.testing.network import FakeNetwork
 from sessioncore.vocabulary import Address
 
@@ -257,6 +257,22 @@ class IcmpTests(SynchronousTestCase):
 
 class RealSocketTests(TestCase):
     """On the reactor that runs the tests."""
+
+    def test_what_to_do_about_a_socket_that_cannot_be_bound(self) -> None:
+        from twisted.internet import reactor
+
+        flow, _, _ = self.open(Listen(0, "127.0.0.1"))
+        taken = flow.local[1]
+        for listen, says in {
+            Listen(taken, "127.0.0.1"): "stop what holds it, or choose another with --listen",
+            Listen(5060, "192.0.2.77"): "this machine has no such address; name one of its own"
+            " (`ip address` shows them), or all: --listen udp:5060",
+        }.items():
+            transport = SipUdpTransport(reactor, listen, clockwork_for(reactor))
+            error = self.assertRaises(
+                ConfigurationError, transport.open, lambda *each: None, lambda *each: None
+            )
+            self.assertIn(says, str(error))
 
     def open(self, listen: Listen) -> tuple[UdpFlow, Any, Deferred[Any]]:
         from twisted.internet import reactor

@@ -14,7 +14,7 @@ from sessioncore.media.sources import Clip, Silence, Tone
 from sessioncore.media.statistics import MediaEvent
 from sessioncore.session.session import SessionState
 from sessioncore.testing import messages
-from sessioncore.vocabulary import Direction, EndedBy, MediaState
+from sessioncore.vocabulary import SECOND, Direction, EndedBy, MediaState
 from tests.session.scene import A, B, C, Caller, Scene, answer, early, parsed, ring
 
 ANSWERED = [
@@ -53,6 +53,100 @@ class CalleeScene(Scene):
             (host or self.media).send(header + b"abcd" + b"\xff" * 160, local)
             self.run_for(0.02)
         self.sent += count
+
+
+class RingLimitTests(CalleeScene):
+    """RFC 3261 section 13.3.1: what rings does not ring for ever."""
+
+    def ended(self) -> tuple[str, int, str, int]:
+        reason = self.us.event("CallFailed").reason
+        return self.them.lines()[-1], reason.status, reason.text, reason.cause
+
+    def rings(self, least: float, most: float) -> None:
+        """It ends between these times, and the state goes with it."""
+        self.run_for(least - 0.01)
+        self.assertEqual(len(self.us.manager.calls), 1)
+        self.run_for(most - least)
+        self.assertEqual(self.us.manager.calls, [])
+
+    def test_our_own_limit(self) -> None:
+        self.invited()
+        self.rings(179.9, 180.1)
+        self.assertEqual(self.ended(), ("480 INVITE", 480, "nobody answered", 19))
+
+    def test_a_caller_that_never_rang(self) -> None:
+        self.invited(lambda call: None)
+        self.rings(179.9, 180.1)
+        self.assertEqual(self.ended()[0], "480 INVITE")
+
+    def test_an_application_that_waits(self) -> None:
+        later: Deferred[None] = Deferred()
+
+        async def wait(call: Any) -> None:
+            await later
+            await call.answer()
+
+        self.invited(wait)
+        self.rings(179.9, 180.1)
+        later.callback(None)
+        self.assertEqual(self.us.counters["handler_errors"], 0)
+
+    def test_the_setting(self) -> None:
+        us = self.party(A, ring, ring_limit=2.5)
+        Caller(self.them, A).invite(branch="z9hG4bK-other")
+        self.run_for(2.4)
+        self.assertEqual(len(us.manager.calls), 1)
+        self.run_for(0.2)
+        self.assertEqual(us.manager.calls, [])
+
+    def test_the_caller_said_how_long(self) -> None:
+        self.invited(headers=(("Expires", "20"),))
+        self.rings(19.9, 20.1)
+        self.assertEqual(self.ended(), ("487 INVITE", 487, "the invitation expired", 19))
+
+    def test_ours_is_shorter_than_the_callers(self) -> None:
+        self.invited(headers=(("Expires", "4294967295"),))
+        self.rings(179.9, 180.1)
+        self.assertEqual(self.ended()[0], "480 INVITE")
+
+    def test_what_the_caller_said_is_no_time(self) -> None:
+        self.invited(headers=(("Expires", "soon"),))
+        self.rings(179.9, 180.1)
+
+    def test_expired_on_arrival(self) -> None:
+        self.invited(headers=(("Expires", "0"),))
+        self.assertEqual(self.ended()[0], "487 INVITE")
+
+    def test_answered_in_time(self) -> None:
+        call = self.invited(headers=(("Expires", "20"),))
+        call.answer()
+        self.run_for(0.01)
+        self.caller.ack()
+        self.run_for(200)
+        self.assertIs(call.state, SessionState.CONFIRMED)
+
+    def test_answered_at_once_is_not_timed(self) -> None:
+        self.invited(answer)
+        armed = self.us.manager.clockwork.deadlines._heap
+        self.assertNotIn("ring_enough", [entry[2].callback.__name__ for entry in armed])
+
+    def test_nothing_is_kept_of_those_that_ended(self) -> None:
+        for number in range(50):
+            caller = Caller(self.them, call_id=f"short-{number}", branch=f"z9hG4bK-{number}")
+            self.decisions = ring
+            caller.invite()
+            self.run_for(0.01)
+            caller.cancel()
+            self.run_for(0.01)
+        heap = self.us.manager.clockwork.deadlines._heap
+        self.assertEqual(
+            [
+                each
+                for each in heap
+                if each[0] > self.network.now + 170 * SECOND and each[2].callback is not None
+            ],
+            [],
+        )
 
 
 class AnsweringTests(CalleeScene):

@@ -72,6 +72,17 @@ class CallerScene(Scene):
         return self.us.event(name).reason
 
 
+class RingLimitTests(CallerScene):
+    def test_the_setting_is_for_calls_of_ours_too(self) -> None:
+        self.us = self.party(D, ring_limit=20)
+        call = self.calling()
+        self.them.send(messages.response(self.them.last(b"INVITE"), 180), (D, 5060))
+        self.run_for(19.9)
+        self.assertIs(call.state, SessionState.PROCEEDING)
+        self.run_for(0.2)
+        self.assertIn("CANCEL", self.them.lines())
+
+
 class AnsweredTests(CallerScene):
     def test_early_offer(self) -> None:
         call = self.calling()

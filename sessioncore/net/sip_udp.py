@@ -43,7 +43,7 @@ _SO_MEMINFO: Final = 55
 _FULL: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM})
 _MOST_KNOWN: Final = 4096
 _CHOOSE: Final = "choose another with --listen, e.g. --listen udp:5070"
-_TODO: Final = {
+_TODO: Final[dict[int | None, str]] = {
     errno.EADDRINUSE: f"stop what holds it, or {_CHOOSE}",
     errno.EADDRNOTAVAIL: (
         "this machine has no such address; name one of its own (`ip address` shows them), or all:"

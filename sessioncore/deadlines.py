@@ -39,25 +39,33 @@ class Fifo(Generic[Key]):
     """All timers of one duration: (expiry, key) pairs in the order they were added.
 
     A key is not taken out early; the callback is told the key and asks whether it still
-    matters.
+    matters.  Timers fire at multiples of ``grid`` ns, so that thousands share a wake-up.
     """
 
-    __slots__ = ("_arm", "_callback", "_entries", "duration")
+    __slots__ = ("_arm", "_callback", "_entries", "_grid", "_latest", "duration")
 
     def __init__(
-        self, duration: int, callback: Callable[[Key, int], None], arm: Callable[[int], None]
+        self,
+        duration: int,
+        callback: Callable[[Key, int], None],
+        arm: Callable[[int], None],
+        grid: int = 1,
     ) -> None:
         self.duration = duration
+        self._latest = duration + grid - 1
+        self._grid = grid
         self._callback = callback
         self._arm = arm
         self._entries: deque[tuple[int, Key]] = deque()
 
     def add(self, key: Key, now: int) -> None:
         """Call back with ``key`` once ``duration`` ns have passed since ``now``."""
-        when = now + self.duration
-        self._entries.append((when, key))
-        if len(self._entries) == 1:
+        when = now + self._latest
+        when -= when % self._grid
+        entries = self._entries
+        if not entries:
             self._arm(when)
+        entries.append((when, key))
 
     def clear(self) -> None:
         """Forget all entries."""
@@ -98,9 +106,12 @@ class Deadlines:
         if when is not None:
             self._arm(when)
 
-    def fifo(self, duration: int, callback: Callable[[Any, int], None]) -> Fifo[Any]:
-        """A queue for timers that all last ``duration`` ns; called back as ``(key, now)``."""
-        fifo: Fifo[Any] = Fifo(duration, callback, self._arm)
+    def fifo(self, duration: int, callback: Callable[[Any, int], None], grid: int = 1) -> Fifo[Any]:
+        """A queue for timers that all last ``duration`` ns; called back as ``(key, now)``.
+
+        They fire at multiples of ``grid`` ns, up to that much late.
+        """
+        fifo: Fifo[Any] = Fifo(duration, callback, self._arm, grid)
         self._fifos.append(fifo)
         return fifo
 

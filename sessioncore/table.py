@@ -8,7 +8,6 @@ Cells that cannot happen are declared with `impossible`, and hitting one raises
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import Any, ClassVar, NamedTuple, TypeAlias
@@ -146,15 +145,15 @@ class Machine:
     performed and the inputs that wait are worked on; the first error is raised afterwards.
     """
 
-    __slots__ = ("_busy", "_waiting", "state", "trace")
+    __slots__ = ("_waiting", "state", "trace")
     table: ClassVar[Table]
     state: Any
 
     def __init__(self, trace: Trace | None = None) -> None:
         self.state = self.table.initial
         self.trace = trace
-        self._busy = False
-        self._waiting: deque[object] | None = None
+        # None, or while one input is worked on those that came since.
+        self._waiting: list[object] | None = None
 
     def perform(self, effect: Any) -> None:
         """Carry out one effect that an action returned."""
@@ -162,50 +161,58 @@ class Machine:
 
     def feed(self, given: object) -> None:
         """Give the machine one input; raises `UnexpectedInput` where the table says so."""
-        if self._busy:
-            if self._waiting is None:
-                self._waiting = deque()
+        if self._waiting is not None:
             self._waiting.append(given)
             return
-        self._busy = True
+        if self.trace is not None:
+            self._work_off([given], ())
+            return
+        # As `_step` does; most inputs have no effects, and then this was all.
+        try:
+            new, action = self.table.cells[self.state, given.__class__]
+        except KeyError:
+            raise UnexpectedInput(self.table.name, self.state, given) from None
+        if action is None:
+            self.state = new
+            return
+        effects = action(self, given)
+        self.state = new
+        if effects:
+            self._work_off([], effects)
+
+    def _work_off(self, waiting: list[object], effects: Iterable[object]) -> None:
+        """Perform ``effects``, then take one input after the other; raises the first error."""
+        self._waiting = waiting
         first: Exception | None = None
         try:
-            try:
-                self._step(given)
-            except Exception as error:
-                first = error
-            if self._waiting:
-                first = self._work_off(self._waiting, first)
+            while True:
+                for effect in effects:
+                    # A send that fails must not keep the timer behind it from being armed.
+                    try:
+                        self.perform(effect)
+                    except Exception as error:
+                        first = first or error
+                if not waiting:
+                    break
+                try:
+                    effects = self._step(waiting.pop(0))
+                except Exception as error:
+                    first, effects = first or error, ()
         finally:
-            self._busy = False
+            self._waiting = None
         if first is not None:
             raise first
 
-    def _work_off(self, waiting: deque[object], first: Exception | None) -> Exception | None:
-        while waiting:
-            try:
-                self._step(waiting.popleft())
-            except Exception as error:
-                first = first or error
-        return first
-
-    def _step(self, given: object) -> None:
+    def _step(self, given: object) -> Iterable[object]:
+        """Go where the table says; returns the effects, to be performed in the new state."""
         old = self.state
         try:
             new, action = self.table.cells[old, given.__class__]
         except KeyError:
             raise UnexpectedInput(self.table.name, old, given) from None
-        # The action sees the old state; effects are performed in the new one.
+        # The action sees the old state.
         effects = () if action is None else action(self, given)
         self.state = new
         if self.trace is not None:
             self.trace(self, old, given, new)
-        first: Exception | None = None
-        for effect in effects:
-            # A send that fails must not keep the timer behind it from being armed.
-            try:
-                self.perform(effect)
-            except Exception as error:
-                first = first or error
-        if first is not None:
-            raise first
+        return effects

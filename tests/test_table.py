@@ -212,3 +212,43 @@ class MachineTests(SynchronousTestCase):
             inside.feed(kind())
         self.assertIs(inside.state, outside.state)
         self.assertEqual(inside.performed, outside.performed)
+
+    @settings(deadline=None, max_examples=100, derandomize=True)
+    @given(
+        st.lists(st.sampled_from([Push, Pull, Burn, Loud]), max_size=12),
+        st.lists(st.sampled_from([Push, Pull, Burn]), max_size=4),
+        st.integers(0, 3),
+    )
+    def test_a_traced_machine_does_the_same(
+        self, inputs: list[type], during: list[type], errors: int
+    ) -> None:
+        """The short way, that of a machine nobody watches, against the long one."""
+        seen: list[object] = []
+        done = []
+        for trace in (None, lambda *step: seen.append(step)):
+            walker = Walker(trace)
+            walker.during = [kind() for kind in during]
+            walker.raises = [ZeroDivisionError(number) for number in range(errors)]
+            raised = []
+            for kind in inputs:
+                try:
+                    walker.feed(kind())
+                except (ZeroDivisionError, UnexpectedInput) as error:
+                    raised.append(str(error))
+            done.append((walker.state, walker.performed, raised))
+        self.assertEqual(done[0], done[1])
+
+    def test_a_trace_sees_the_new_state_before_the_effects_are_performed(self) -> None:
+        walker = Walker()
+        seen: list[object] = []
+        walker.trace = lambda machine, *step: seen.append((machine.state, machine.performed[:]))
+        walker.feed(Push())
+        self.assertEqual(seen, [(Door.CLOSED, [])])
+
+    def test_a_trace_that_fails_costs_its_own_effects_only(self) -> None:
+        walker = Walker(lambda *step: 1 / 0)
+        self.assertRaises(ZeroDivisionError, walker.feed, Push())
+        self.assertEqual((walker.state, walker.performed), (Door.CLOSED, []))
+        walker.trace = None
+        walker.feed(Pull())
+        self.assertIs(walker.state, Door.OPEN)

@@ -223,9 +223,6 @@ class OfferAnswer(Machine):
             description.times,
         )
 
-    # No action of this table has effects, so nothing is fed while it works.
-    feed = Machine._step
-
     def perform(self, effect: object) -> None:
         """Actions of this table only keep what they are given; there are no effects."""
         raise AssertionError(effect)

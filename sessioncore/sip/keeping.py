@@ -25,6 +25,7 @@ from sessioncore.sip.roles import ClientUser, Counters, Flow, Headers, Transacti
 from sessioncore.sip.server import ACCEPTED_MARK, CONFIRMED_MARK, ServerTransaction
 from sessioncore.sip.steps import (
     GIVE_UP,
+    GRID,
     T4,
     CancelExpired,
     GiveUp,
@@ -45,8 +46,6 @@ TAG_PREFIX: Final = b"sl-"
 """What computed To tags begin with, so that few ACKs need a MAC."""
 TRYING_AFTER: Final = 200 * MILLISECOND
 PROVISIONAL_AGAIN: Final = 60 * SECOND
-GRID: Final = 5 * MILLISECOND
-"""Timers fire on this grid, so that thousands of them share a wake-up; up to that much late."""
 
 
 class _Nobody:
@@ -63,10 +62,6 @@ class _Nobody:
 
 
 _NOBODY: Final = _Nobody()
-
-
-def _on_grid(now: int) -> int:
-    return now + -now % GRID
 
 
 class Keeping:
@@ -120,7 +115,7 @@ class Keeping:
         self._timer_minute = self._timer(PROVISIONAL_AGAIN, self._minute_over)
 
     def _timer(self, duration: int, callback: Callable[[bytes, int], None]) -> Fifo[bytes]:
-        fifo: Fifo[bytes] = self._deadlines.fifo(duration, callback)
+        fifo: Fifo[bytes] = self._deadlines.fifo(duration, callback, GRID)
         self._fifos.append(fifo)
         return fifo
 
@@ -193,7 +188,7 @@ class Keeping:
         kind = InviteClientTransaction if method == b"INVITE" else OtherClientTransaction
         tx = kind(self, user, data, method, destination, flow, branch)
         self._clients[tx.key] = tx
-        self._timer_b.add(tx.key, _on_grid(now))
+        self._timer_b.add(tx.key, now)
         if not flow.reliable:
             self.repeat_client(tx, now)
         if not self.transmit(data, flow, destination):
@@ -238,11 +233,11 @@ class Keeping:
 
     def repeat_client(self, tx: ClientTransaction, now: int) -> None:
         """Arm the next Timer A or E, number ``tx.step``; Timer E stays at T2."""
-        self._timers_a[min(tx.step, tx.last_step)].add(tx.key, _on_grid(now))
+        self._timers_a[min(tx.step, tx.last_step)].add(tx.key, now)
 
     def repeat_server(self, tx: ServerTransaction, now: int) -> None:
         """Arm the next Timer G, number ``tx.step``."""
-        self._timers_g[min(tx.step, 3)].add(tx.key, _on_grid(now))
+        self._timers_g[min(tx.step, 3)].add(tx.key, now)
 
     def settle(self, tx: ClientTransaction, now: int) -> None:
         """A final response is there: no longer pending; linger for Timer D, K or M."""
@@ -251,10 +246,10 @@ class Keeping:
             tx.state is ClientInviteState.COMPLETED and not tx.flow.reliable
         ):
             self._lingering[tx.key] = tx
-            self._timer_d.add(tx.key, _on_grid(now))
+            self._timer_d.add(tx.key, now)
         elif not tx.flow.reliable:
             self._absorbing.add(tx.key)
-            self._timer_k.add(tx.key, _on_grid(now))
+            self._timer_k.add(tx.key, now)
 
     def drop_client(self, tx: ClientTransaction) -> None:
         """Forget the transaction."""
@@ -265,13 +260,13 @@ class Keeping:
         """Send the CANCEL in a transaction of its own, and end this one 64*T1 later."""
         if self.stopped:
             return
-        self._timer_cancel.add(tx.key, _on_grid(now))
+        self._timer_cancel.add(tx.key, now)
         data = cancellation(tx.request)
         self.request(_NOBODY, data, b"CANCEL", tx.destination, tx.flow, tx.branch, now)
 
     def await_ack(self, tx: ServerTransaction, now: int) -> None:
         """Arm Timer H."""
-        self._timer_h.add(tx.key, _on_grid(now))
+        self._timer_h.add(tx.key, now)
 
     def is_known(self, key: bytes | None) -> bool:
         """Whether there is a server transaction of that key, in progress or finished."""
@@ -287,24 +282,26 @@ class Keeping:
 
     def keep(self, tx: ServerTransaction, merged: bytes | None, now: int) -> None:
         """Arm what a transaction needs that outlives the turn of its request."""
-        pending = tx.key in self._servers
+        key = tx.key
+        pending = key in self._servers
         if pending:
             invite = tx.request.method == b"INVITE"
             # Nobody answers a non-INVITE request in time: its client gives up, so do we.
             timer = self._timer_trying if invite else self._timer_h
-            timer.add(tx.key, _on_grid(now))
-        if merged is not None and (pending or tx.key in self._finished):
-            self._merged[merged] = tx.key
-            self._timer_merged.add(merged, _on_grid(now))
+            timer.add(key, now)
+        if merged is not None and (pending or key in self._finished):
+            self._merged[merged] = key
+            self._timer_merged.add(merged, now)
 
     def retire(self, tx: ServerTransaction, answer: bytes, now: int) -> None:
         """Keep ``answer`` under the key for Timer I, J or L and let the object go."""
-        if self._servers.pop(tx.key, None) is None:
-            return
-        if answer is ACCEPTED_MARK or not tx.flow.reliable:
-            self._finished[tx.key] = answer
+        key = tx.key
+        if self._servers.pop(key, None) is not None and (
+            answer is ACCEPTED_MARK or not tx.flow.reliable
+        ):
+            self._finished[key] = answer
             timer = self._timer_i if answer is CONFIRMED_MARK else self._timer_j
-            timer.add(tx.key, _on_grid(now))
+            timer.add(key, now)
 
     def drop_server(self, tx: ServerTransaction) -> None:
         """Forget the transaction."""
@@ -366,7 +363,7 @@ class Keeping:
         if key is None:
             return
         if key in self._servers:
-            self._timer_merged.add(merged, _on_grid(now))
+            self._timer_merged.add(merged, now)
         else:
             del self._merged[merged]
 
@@ -374,10 +371,10 @@ class Keeping:
         tx = self._servers.get(key)
         if tx is not None:
             tx.feed(StillSilent(now))
-            self._timer_minute.add(key, _on_grid(now))
+            self._timer_minute.add(key, now)
 
     def _minute_over(self, key: bytes, now: int) -> None:
         tx = self._servers.get(key)
         if tx is not None:
             tx.feed(MinuteOver(now))
-            self._timer_minute.add(key, _on_grid(now))
+            self._timer_minute.add(key, now)

@@ -65,13 +65,13 @@ class TransactionLayer(Keeping):
         if self.stopped:
             self.counters.dropped += 1
             return
-        if len(data) <= 4 and not data.strip(b"\r\n\x00"):
-            self.counters.keepalives += 1  # RFC 5626 section 3.5.1 and what others send
-            return
         try:
             message = parse_message(data)
         except SipParseError as error:
-            self._refuse_malformed(error, source, flow)
+            if len(data) <= 4 and not data.strip(b"\r\n\x00"):
+                self.counters.keepalives += 1  # RFC 5626 section 3.5.1 and what others send
+            else:
+                self._refuse_malformed(error, source, flow)
             return
         if message.__class__ is Request:
             self._receive_request(message, source, flow, now)
@@ -130,11 +130,13 @@ class TransactionLayer(Keeping):
         merged = None
         if request.to_tag is None:
             merged = merge_key(request)
-            if self.is_known(self._merged.get(merged)):
+            if merged in self._merged and self.is_known(self._merged[merged]):
                 self.counters.merged += 1
                 self._refuse(request, 482, source, flow)
                 return
-        if self.full(in_dialog=merged is None):
+        if (
+            len(self._servers) >= self.max_pending or len(self._finished) >= self.max_finished
+        ) and self.full(in_dialog=merged is None):
             self.counters.too_many += 1
             self._refuse(request, 503, source, flow)
             return
@@ -159,7 +161,8 @@ class TransactionLayer(Keeping):
             raise
         finally:
             tx.fresh = False
-            self.keep(tx, merged, now)
+            if merged is not None or key in self._servers:
+                self.keep(tx, merged, now)
 
     def _receive_ack(self, request: Request, source: Address, flow: Flow, now: int) -> None:
         for key in ack_keys(request):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from attrs import define
 
@@ -80,6 +80,33 @@ def fitted(
     return build_response(request, status, reason, to_tag=to_tag, via=via)
 
 
+class Provide(Effect):
+    """Send the response that was given last."""
+
+    __slots__ = ()
+
+    def perform(self, tx: Any) -> None:
+        """A transport that refuses becomes an input of its own."""
+        if not tx.keeper.transmit(tx.last, tx.flow, tx.destination):
+            tx.feed(TransportFailed(tx.now))
+
+
+class Finish(Effect):
+    """Leave only ``answer`` behind, or else the response that was given last, and send that."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self, answer: bytes | None = None) -> None:
+        self.answer = answer
+
+    def perform(self, tx: Any) -> None:
+        """Let the layer keep the bytes, then send."""
+        last, answer = tx.last, self.answer
+        tx.keeper.retire(tx, last if answer is None else answer, tx.now)
+        if not tx.keeper.transmit(last, tx.flow, tx.destination):
+            tx.feed(TransportFailed(tx.now))
+
+
 @define(eq=False)
 class Retire(Effect):
     """Leave only ``answer`` behind."""
@@ -90,6 +117,12 @@ class Retire(Effect):
     def perform(self, tx: ServerTransaction) -> None:
         """Let the layer keep the bytes."""
         tx.keeper.retire(tx, self.answer, self.now)
+
+
+# What every call comes by is made once; the rest is made where it is needed.
+_PROVIDED: Final = (Provide(),)
+_ACCEPTED: Final = (Finish(ACCEPTED_MARK),)
+_ANSWERED: Final = (Finish(),)
 
 
 def _repeat(tx: ServerTransaction, now: int) -> None:
@@ -117,18 +150,18 @@ def _tell_failed(tx: ServerTransaction, now: int) -> None:
 
 
 def _provide(tx: ServerTransaction, given: AnswerProvisional) -> Effects:
-    tx.last = given.data
-    return (Send(given.data, given.now),)
+    tx.last, tx.now = given.data, given.now
+    return _PROVIDED
 
 
 def _accept(tx: ServerTransaction, given: AnswerSuccess) -> Effects:
-    tx.last = given.data
-    return (Retire(ACCEPTED_MARK, given.now), Send(given.data, given.now))
+    tx.last, tx.now = given.data, given.now
+    return _ACCEPTED
 
 
 def _answer(tx: ServerTransaction, given: AnswerSuccess | AnswerFailure) -> Effects:
-    tx.last = given.data
-    return (Retire(given.data, given.now), Send(given.data, given.now))
+    tx.last, tx.now = given.data, given.now
+    return _ANSWERED
 
 
 def _reject(tx: ServerTransaction, given: AnswerFailure) -> Effects:
@@ -341,12 +374,12 @@ SERVER_OTHER: Final = Table(
 class ServerTransaction(Machine):
     """One request of a peer's and what we answered.
 
-    ``arrived`` is when (ns) and ``source`` where it came from, ``last`` what was sent last,
-    ``cancelled`` whether a CANCEL came, ``cancel`` the last one (its Reason may say why).
+    ``source`` is where it came from, ``last`` what was sent last and ``now`` when (ns) that
+    was decided, ``cancelled`` whether a CANCEL came, ``cancel`` the last one (its Reason may
+    say why).
     """
 
     __slots__ = (
-        "arrived",
         "cancel",
         "cancelled",
         "destination",
@@ -355,6 +388,7 @@ class ServerTransaction(Machine):
         "keeper",
         "key",
         "last",
+        "now",
         "request",
         "source",
         "step",
@@ -381,7 +415,7 @@ class ServerTransaction(Machine):
         self.destination = destination
         self.flow = flow
         self.via = via
-        self.arrived = now
+        self.now = now
         self.step = 0
         self.last: bytes | None = None
         self.to_tag: bytes | None = None
@@ -408,14 +442,13 @@ class ServerTransaction(Machine):
         in, is sent once and leaves no state (RFC 3261 section 8.2.7), unless ``stateful``.
         Raises `UnexpectedInput` after a final response.
         """
+        request = self.request
         if status > 100:
-            if self.request.to_tag is None:
-                self.to_tag = to_tag = (
-                    to_tag or self.to_tag or self.keeper.computed_tag(self.request)
-                )
+            if request.to_tag is None:
+                self.to_tag = to_tag = to_tag or self.to_tag or self.keeper.computed_tag(request)
             headers = self.keeper.response_headers(headers)
         data = build_response(
-            self.request,
+            request,
             status,
             reason,
             to_tag=to_tag,
@@ -429,7 +462,7 @@ class ServerTransaction(Machine):
         elif status < 300:
             self.feed(AnswerSuccess(now, data))
         elif self.fresh and self.last is None and not stateful:
-            data = fitted(self.request, data, status, reason, to_tag, headers, self.via)
+            data = fitted(request, data, status, reason, to_tag, headers, self.via)
             self.feed(Refuse(now, data))
         else:
             self.feed(AnswerFailure(now, data))

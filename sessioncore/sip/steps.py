@@ -12,6 +12,7 @@ from sessioncore.vocabulary import MILLISECOND, SECOND
 
 __all__ = [
     "GIVE_UP",
+    "GRID",
     "T1",
     "T2",
     "T4",
@@ -47,6 +48,8 @@ T2: Final = 4 * SECOND
 T4: Final = 5 * SECOND
 GIVE_UP: Final = 64 * T1
 """Timers B, D, F, H, J, L and M over UDP (RFC 3261 table 4, RFC 6026 section 8)."""
+GRID: Final = 5 * MILLISECOND
+"""Timers fire on this grid, so that thousands of them share a wake-up; up to that much late."""
 
 
 def repeat_interval(step: int, *, capped: bool) -> int:

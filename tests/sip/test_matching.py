@@ -908,7 +908,7 @@ class GridTests(SynchronousTestCase):
             due = bench.deadlines.next()
             assert due is not None
             self.assertEqual(due % 5_000_000, 0)
-            self.assertGreaterEqual(due, bench.user.transactions[0].arrived + 200_000_000)
+            self.assertGreaterEqual(due, bench.user.transactions[0].now + 200_000_000)
         bench.deadlines.run(due)
         self.assertEqual(bench.flow.statuses(), [100] * 4)
 

@@ -23,6 +23,7 @@ __all__ = [
     "NONE",
     "PCMA",
     "PCMU",
+    "PHASES",
     "Bank",
     "Bools",
     "Bytes",
@@ -45,6 +46,8 @@ FRAME: Final = 160
 """Samples of one 20 ms frame at 8,000 Hz, the grain everything is played in."""
 FRAMES_PER_RING: Final = 12
 """240 ms of jitter ring: 3,840 octets a row."""
+PHASES: Final = 4
+"""Row r is played in phase r % 4 of each 20 ms: lent lowest first, rows spread by themselves."""
 NEVER: Final = -(1 << 62)
 """A time (ns) before every other; "has not happened"."""
 NONE: Final = -1
@@ -77,7 +80,6 @@ _COUNTED: Final[dict[str, Any]] = {
 _DEFAULTS: Final[dict[str, Any]] = {
     **_COUNTED,
     # sending
-    "phase": np.int64(0),
     "playing": np.bool_(False),
     "transmitting": np.bool_(False),
     "latched": np.bool_(False),
@@ -146,7 +148,6 @@ class Bank:
     Times are ns; ``play``, ``end``, ``newest``, ``target``, ``slack`` are samples.
     """
 
-    phase: Ints
     playing: Bools
     transmitting: Bools
     latched: Bools
@@ -251,7 +252,8 @@ class Bank:
         """The row may be lent again; nothing plays or sends for it any more."""
         self._words[:, row] = _WORD_DEFAULTS
         self._flags[:, row] = False
-        self.forget_kinds(row)
+        first = row * 128
+        self.cells.kinds[first : first + 128] = _NO_KINDS
         first = row * FRAMES_PER_RING
         self._filled[first : first + FRAMES_PER_RING] = _NOT_FILLED
         self.used -= 1
@@ -259,7 +261,7 @@ class Bank:
 
     def forget_kinds(self, row: int) -> None:
         """No payload type means anything to the row."""
-        self.cells.kinds[row * 128 : row * 128 + 128] = _NO_KINDS
+        self.cells.kinds[row * 128 : (row + 1) * 128] = _NO_KINDS
 
     def counted(self, row: int) -> Ints:
         """What was counted for the row so far, for `named`."""

@@ -42,6 +42,7 @@ _TARGET: Final = 2 * FRAME
 _REFUSED_PAUSE: Final = 5 * SECOND
 _KIND: Final = {"PCMU": kinds.PCMU, "PCMA": kinds.PCMA, "L16": kinds.L16}
 _EARLY_FORMATS: Final = tuple((codec.payload_type, codec) for codec in (PCMU, PCMA, COMFORT_NOISE))
+_OVER: Final = "the stream is closed"
 _HEADER: Final = struct.Struct("!BBHII")
 _NO_REPORTS: Final = Reports(Bank(1), 0, b"")
 _Counted: TypeAlias = tuple[Ints, bool, bool, int]
@@ -199,7 +200,8 @@ class Stream:
         A latch stays where the remote address did not change.  Sending starts by
         `start_transmission`.
         """
-        self._require_open()
+        if not self._open:
+            raise RuntimeError(_OVER)
         former, self.agreement = self.agreement, agreement
         if (
             former is None
@@ -249,9 +251,10 @@ class Stream:
         cells.codec[row] = _KIND[agreement.codec.name]
         cells.send_payload_type[row] = agreement.send_payload_type
         frames = _FRAMES.get(agreement.ptime, 1)
-        cells.frames[row] = frames
-        # A long packet takes frames out of the ring before their time: hold more.
-        cells.target[row] = _TARGET + (frames - 1) * FRAME
+        if frames != cells.frames[row]:
+            cells.frames[row] = frames
+            # A long packet takes frames out of the ring before their time: hold more.
+            cells.target[row] = _TARGET + (frames - 1) * FRAME
         cells.playing[row] = True
         cells.stalled[row] = False
         cells.heard_at[row] = now
@@ -263,7 +266,8 @@ class Stream:
 
     def start_transmission(self, now: int, proven: bool) -> None:
         """Send as the agreement allows; an unproven path gets at most 5 s of RTP."""
-        self._require_open()
+        if not self._open:
+            raise RuntimeError(_OVER)
         cells, row = self._cells, self.row
         self._wanted = True
         if proven:
@@ -311,7 +315,8 @@ class Stream:
 
     def set_source(self, spec: Source) -> None:
         """Where the samples to send come from: a spec of `sessioncore.media.sources`."""
-        self._require_open()
+        if not self._open:
+            raise RuntimeError(_OVER)
         self._plane.playout.sources.attach(self.row, spec)
 
     def set_sink(self, spec: Sink) -> Any:
@@ -324,14 +329,15 @@ class Stream:
 
     def close(self, now: int) -> None:
         """RTCP BYE, flush the sink, give the ports back; `statistics` stay as they are."""
-        self._require_open()
+        if not self._open:
+            raise RuntimeError(_OVER)
         self._final = self._count()
         self._plane.end(self, now)
         self._open = False
 
     def _require_open(self) -> None:
         if not self._open:
-            raise RuntimeError("the stream is closed")
+            raise RuntimeError(_OVER)
 
     # From here on: for the plane.
 

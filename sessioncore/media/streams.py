@@ -56,7 +56,6 @@ class MediaPlane:
         self._reception = Reception(self.bank)
         self._clock = PhaseClock(self.statistics)
         self._streams = self.playout.streams
-        self._in_phase = [0] * PHASES
         self._in_tick = False
         self._ticked_at = 0
         self._ended: list[int] = []
@@ -82,10 +81,7 @@ class MediaPlane:
             raise
         drawn = self.random_bits(103)
         stream = Stream(self, row, lease, drawn >> 79)
-        phase = self._in_phase.index(min(self._in_phase))
-        self._in_phase[phase] += 1
         cells = self.bank.cells
-        cells.phase[row] = phase
         cells.ssrc[row] = drawn & 0xFFFF_FFFF
         cells.timestamp[row] = drawn >> 32 & 0xFFFF_FFFF
         cells.sequence[row] = drawn >> 64 & 0x7FFF
@@ -309,7 +305,6 @@ class MediaPlane:
             self._reception.digits.reset(row)
         playout.changed(row)
         stream.lease.release(now)
-        self._in_phase[cells.phase[row]] -= 1
         self._streams[row] = None
         if self._in_tick:
             # Lent anew in this tick, the row would be told what happened to the old stream.

@@ -15,7 +15,19 @@ import numpy as np
 from attrs import define
 
 from sessioncore.media import jitter
-from sessioncore.media.bank import FRAME, L16, PCMA, Bank, Bools, Bytes, Ints, Samples, every, some
+from sessioncore.media.bank import (
+    FRAME,
+    L16,
+    PCMA,
+    PHASES,
+    Bank,
+    Bools,
+    Bytes,
+    Ints,
+    Samples,
+    every,
+    some,
+)
 from sessioncore.media.packet_io import Handle, PacketIO, PortLease
 from sessioncore.media.sinks import SinkBank
 from sessioncore.media.sources import SourceBank
@@ -30,7 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PHASES", "PHASE_NS", "PhaseClock", "Playout"]
 
-PHASES: Final = 4
 PHASE_NS: Final = 5 * MILLISECOND
 _MAX_CATCH_UP: Final = 2 * PHASES
 """Phases played late rather than skipped: 40 ms."""
@@ -157,7 +168,7 @@ class Playout:
 
     def changed(self, row: int) -> None:
         """Something about ``row`` changed that decides whether, what or where to it sends."""
-        self._groups[self._bank.cells.phase[row]] = None
+        self._groups[row % PHASES] = None
 
     def rows(self, phase: int) -> list[Ints]:
         """The rows of a phase, group by group."""
@@ -294,7 +305,7 @@ class Playout:
 
     def _build(self, phase: int) -> list[_Group]:
         bank, top = self._bank, self._bank.top
-        due = np.flatnonzero(bank.playing[:top] & (bank.phase[:top] == phase))
+        due = np.flatnonzero(bank.playing[phase:top:PHASES]) * PHASES + phase
         if not len(due):
             return []
         # A group is a length and a turn; within it senders first, by codec, latched first.

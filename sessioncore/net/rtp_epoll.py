@@ -13,14 +13,14 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from errno import ECONNREFUSED
 from typing import Any, Final
 
 import numpy as np
 
 from sessioncore.media.packet_io import PACKET_WIDTH, Failure, Round, Stray
-from sessioncore.net.rtp_pool import DEFAULT_PORTS, PortPool
+from sessioncore.net.rtp_pool import DEFAULT_PORTS, PooledPorts, PortPool
 from sessioncore.vocabulary import SECOND, Address
 
 __all__ = ["RTP_BUFFER", "EpollPacketIO"]
@@ -33,7 +33,9 @@ _STRAYS: Final = 1_024
 """Datagrams looked at one by one in one tick; the rest wait in their sockets."""
 _PER_SOCKET: Final = 16
 _IP_RECVERR, _IPV6_RECVERR, _SO_MEMINFO = 11, 25, 55
-_MEMINFO: Final = struct.Struct("=I28xI")
+_SOL_SOCKET: Final = socket.SOL_SOCKET
+_MEMINFO_SIZE: Final = 36
+_MEMINFO: Final[Callable[[bytes], tuple[int, int]]] = struct.Struct("=I28xI").unpack
 """The first and the last of nine numbers: octets allocated for receiving, and drops."""
 _AF_UNSPEC: Final = bytes(16)
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -76,11 +78,9 @@ def _receive_queue(sock: socket.socket) -> tuple[int, int]:
     Where the kernel does not tell, something may wait, and nothing counts as dropped.
     """
     try:
-        info = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
-        allocated, drops = _MEMINFO.unpack(info)
+        return _MEMINFO(sock.getsockopt(_SOL_SOCKET, _SO_MEMINFO, _MEMINFO_SIZE))
     except (OSError, struct.error):
         return 1, 0
-    return allocated, drops
 
 
 class _Pair:
@@ -133,8 +133,12 @@ class _Pair:
             _empty(self.rtp)
         if _receive_queue(self.rtcp)[0]:
             _empty(self.rtcp)
-        self._io.watch(self, self._rtp_fd, False)
-        self._io.watch(self, self._rtcp_fd, True)
+        # Most are still watched: a pair at rest is left alone only once something comes.
+        watched = self._io.watched
+        if self._rtp_fd not in watched:
+            self._io.watch(self, self._rtp_fd, False)
+        if self._rtcp_fd not in watched:
+            self._io.watch(self, self._rtcp_fd, True)
 
     def latch(self, address: Address) -> bool:
         """Take RTP from this address only and send to it; False where it cannot be reached."""
@@ -143,7 +147,8 @@ class _Pair:
         except OSError as error:
             self._io.note_failure(self.row, False, f"{address[0]}:{address[1]}: {error.strerror}")
             return False
-        self._io.read_strays(self, self.rtp, False, 64)
+        if _receive_queue(self.rtp)[0]:
+            self._io.read_strays(self, self.rtp, False, 64)
         if not self._latched:
             self._latched = True
             self._want_errors(False)
@@ -153,7 +158,10 @@ class _Pair:
     def unlatch(self) -> None:
         """Take RTP from anyone again, one by one as `Stray`."""
         if self._latched:
-            self._let_go()
+            self._latched = False
+            self._io.cool(self._rtp_fd)
+            _disconnect(self.rtp)
+            self._want_errors(True)
             self._io.watch(self, self._rtp_fd, False)
 
     def send_to(self, data: bytes | memoryview, address: Address) -> None:
@@ -174,19 +182,9 @@ class _Pair:
             return
         self.row = -1
         if self._latched:
-            self._let_go()
+            self.unlatch()
             self.rtp.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # of the old peer's port
-        else:
-            self._io.unwatch(self._rtp_fd)
-        self._io.unwatch(self._rtcp_fd)
         self.pool.take_back(self, now)
-
-    def _let_go(self) -> None:
-        """Undo `latch`."""
-        self._latched = False
-        self._io.cool(self._rtp_fd)
-        _disconnect(self.rtp)
-        self._want_errors(True)
 
     def read_errors(self) -> None:
         """Take ICMP errors of an unlatched socket from its error queue."""
@@ -208,21 +206,15 @@ class _Pair:
         self.rtp.setsockopt(*self._wanting_errors, wanted)
 
 
-class EpollPacketIO:
-    """RTP for thousands of calls on Linux.
-
-    ``ports`` is the range for RTP and RTCP; ``rest`` how long a used pair is not lent again,
-    in ns.
-    """
+class EpollPacketIO(PooledPorts[_Pair]):
+    """RTP for thousands of calls on Linux; ``ports`` and ``rest`` as in `PooledPorts`."""
 
     def __init__(self, *, ports: range = DEFAULT_PORTS, rest: int = 2 * SECOND) -> None:
-        self._ports = ports
-        self._rest = rest
-        self._pools: dict[str, PortPool[_Pair]] = {}
-        self._pairs: list[_Pair] = []
+        super().__init__(ports, rest)
         self._hot = select.epoll()
         self._slow = select.epoll()
-        self._watched: dict[int, tuple[_Pair, bool]] = {}
+        self.watched: dict[int, tuple[_Pair, bool]] = {}
+        """Sockets that are read datagram by datagram."""
         self._pair_of: dict[int, _Pair] = {}
         self._row_of = np.zeros(256, np.int64)
         self._receivers: list[Any] = [None] * 256
@@ -232,23 +224,6 @@ class EpollPacketIO:
         whole = memoryview(self._packets.reshape(-1).data)
         # One octet more than is allowed, to see what was too long.
         self._views = [whole[at : at + PACKET_WIDTH + 1] for at in range(0, len(whole), _STRIDE)]
-
-    @property
-    def ports_free(self) -> int:
-        """Pairs that could be lent now, over all local addresses used so far."""
-        if not self._pools:
-            return len(self._ports) // 2
-        return min(pool.free for pool in self._pools.values())
-
-    def open_ahead(self, local_ip: str, count: int) -> int:
-        """Open pairs before they are needed; returns how many are ready."""
-        return self._pool(local_ip).open_ahead(count)
-
-    def lease(self, local_ip: str, row: int, now: int) -> _Pair:
-        """Lend a pair on ``local_ip``; raises `NoPortsError`."""
-        pair = self._pool(local_ip).lend(now)
-        pair.begin(row)
-        return pair
 
     def receive(self) -> Round | None:
         """One packet of each latched socket that has one; None when none has."""
@@ -290,7 +265,10 @@ class EpollPacketIO:
         for fd, event in self._slow.poll(0, _ROUND):
             if len(self._strays) >= _STRAYS:
                 break
-            pair, is_rtcp = self._watched[fd]
+            pair, is_rtcp = self.watched[fd]
+            if pair.row < 0:
+                self.unwatch(fd)  # until it is lent again, which empties it
+                continue
             if event & select.EPOLLERR and not is_rtcp:
                 pair.read_errors()
             self.read_strays(pair, pair.rtcp if is_rtcp else pair.rtp, is_rtcp, _PER_SOCKET)
@@ -330,16 +308,26 @@ class EpollPacketIO:
             self._hot.close()
             self._slow.close()
 
+    def open_pair(self, local_ip: str, number: int) -> _Pair:
+        """RTP on ``number``, RTCP above it; raises OSError."""
+        rtp = _bound(local_ip, number)
+        try:
+            rtcp = _bound(local_ip, number + 1)
+        except OSError:
+            rtp.close()
+            raise
+        return _Pair(self, (rtp, rtcp), local_ip)
+
     # For the pairs:
 
     def watch(self, pair: _Pair, fd: int, is_rtcp: bool) -> None:
         """Read this socket datagram by datagram."""
-        self._watched[fd] = (pair, is_rtcp)
+        self.watched[fd] = (pair, is_rtcp)
         self._slow.register(fd, select.EPOLLIN)
 
     def unwatch(self, fd: int) -> None:
         """Leave this socket alone."""
-        del self._watched[fd]
+        del self.watched[fd]
         self._slow.unregister(fd)
 
     def make_hot(self, pair: _Pair, sock: socket.socket) -> None:
@@ -376,26 +364,3 @@ class EpollPacketIO:
             except OSError:
                 continue
             self._strays.append(Stray(pair, is_rtcp, data, (source[0], source[1])))
-
-    def _pool(self, local_ip: str) -> PortPool[_Pair]:
-        pool = self._pools.get(local_ip)
-        if pool is None:
-
-            def open_pair(number: int) -> _Pair:
-                pair = self._open(local_ip, number)
-                pair.pool = self._pools[local_ip]
-                return pair
-
-            pool = self._pools[local_ip] = PortPool(open_pair, self._ports, self._rest)
-        return pool
-
-    def _open(self, local_ip: str, number: int) -> _Pair:
-        rtp = _bound(local_ip, number)
-        try:
-            rtcp = _bound(local_ip, number + 1)
-        except OSError:
-            rtp.close()
-            raise
-        pair = _Pair(self, (rtp, rtcp), local_ip)
-        self._pairs.append(pair)
-        return pair

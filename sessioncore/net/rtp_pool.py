@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from errno import EADDRINUSE
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from sessioncore.errors import NoPortsError
 from sessioncore.vocabulary import SECOND
 
-__all__ = ["DEFAULT_PORTS", "PortPool"]
+__all__ = ["DEFAULT_PORTS", "PooledPorts", "PortPool"]
 
 DEFAULT_PORTS: Final = range(40_000, 50_000)
 _ATTEMPTS: Final = 64
@@ -58,10 +58,12 @@ class PortPool(Generic[Pair]):
 
     def lend(self, now: int) -> Pair:
         """A pair; raises `NoPortsError` where none is left."""
-        resting = self._resting
+        idle, resting = self._idle, self._resting
         while resting and resting[0][0] <= now:
-            self._idle.append(resting.popleft()[1])
-        pair = self._idle.pop() if self._idle else self._open_next()
+            idle.append(resting.popleft()[1])
+        if idle:
+            return idle.pop()
+        pair = self._open_next()
         if pair is None:
             raise NoPortsError(f"all RTP ports are in use ({len(resting)} pairs rest)")
         return pair
@@ -90,3 +92,62 @@ class PortPool(Generic[Pair]):
                 self._unopened.appendleft(port)
                 raise NoPortsError(f"cannot open RTP port {port}: {error}") from error
         return None
+
+
+class _Leased(Protocol):
+    """A pair as `PooledPorts` sees it."""
+
+    pool: PortPool[Any]
+
+    def begin(self, row: int) -> None: ...
+
+
+Lease = TypeVar("Lease", bound=_Leased)
+
+
+class PooledPorts(Generic[Lease]):
+    """The half of a `PacketIO` that lends ports: a pool for each local address.
+
+    ``ports`` is the range for RTP and RTCP; ``rest`` how long a used pair is not lent again,
+    in ns.
+    """
+
+    def __init__(self, ports: range, rest: int) -> None:
+        self._ports = ports
+        self._rest = rest
+        self._pools: dict[str, PortPool[Lease]] = {}
+        self._pairs: list[Lease] = []
+
+    @property
+    def ports_free(self) -> int:
+        """Pairs that could be lent now, over all local addresses used so far."""
+        if not self._pools:
+            return len(self._ports) // 2
+        return min(pool.free for pool in self._pools.values())
+
+    def open_ahead(self, local_ip: str, count: int) -> int:
+        """Open pairs before they are needed; returns how many are ready."""
+        return self._pool(local_ip).open_ahead(count)
+
+    def lease(self, local_ip: str, row: int, now: int) -> Lease:
+        """Lend a pair on ``local_ip``; raises `NoPortsError`."""
+        pair = (self._pools.get(local_ip) or self._pool(local_ip)).lend(now)
+        pair.begin(row)
+        return pair
+
+    def open_pair(self, local_ip: str, number: int) -> Lease:
+        """RTP on ``number``, RTCP above it; raises OSError."""
+        raise NotImplementedError
+
+    def _pool(self, local_ip: str) -> PortPool[Lease]:
+        pool = self._pools.get(local_ip)
+        if pool is None:
+
+            def open_pair(number: int) -> Lease:
+                pair = self.open_pair(local_ip, number)
+                pair.pool = self._pools[local_ip]
+                self._pairs.append(pair)
+                return pair
+
+            pool = self._pools[local_ip] = PortPool(open_pair, self._ports, self._rest)
+        return pool

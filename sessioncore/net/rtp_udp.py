@@ -17,7 +17,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol
 
 from sessioncore.media.packet_io import PACKET_WIDTH, Failure, Round, Stray
-from sessioncore.net.rtp_pool import DEFAULT_PORTS, PortPool
+from sessioncore.net.rtp_pool import DEFAULT_PORTS, PooledPorts, PortPool
 from sessioncore.vocabulary import SECOND, Address
 
 __all__ = ["ReactorPacketIO"]
@@ -114,43 +114,19 @@ class _Pair:
         self.pool.take_back(self, now)
 
 
-class ReactorPacketIO:
-    """RTP over any ``IReactorUDP``.
-
-    ``ports`` is the range for RTP and RTCP; ``rest`` how long a used pair is not lent again,
-    in ns.
-    """
+class ReactorPacketIO(PooledPorts[_Pair]):
+    """RTP over any ``IReactorUDP``; ``ports`` and ``rest`` as in `PooledPorts`."""
 
     def __init__(
         self, reactor: Any, *, ports: range = DEFAULT_PORTS, rest: int = 2 * SECOND
     ) -> None:
+        super().__init__(ports, rest)
         self._reactor = reactor
-        self._ports = ports
-        self._rest = rest
-        self._pools: dict[str, PortPool[_Pair]] = {}
-        self._pairs: list[_Pair] = []
         self._strays: list[Stray] = []
         self._failures: list[Failure] = []
         self._packets = np.zeros((64, PACKET_WIDTH), np.uint8)
         self.ready: list[_Pair] = []
         """Pairs with packets that wait for the tick."""
-
-    @property
-    def ports_free(self) -> int:
-        """Pairs that could be lent now, over all local addresses used so far."""
-        if not self._pools:
-            return len(self._ports) // 2
-        return min(pool.free for pool in self._pools.values())
-
-    def open_ahead(self, local_ip: str, count: int) -> int:
-        """Open pairs before they are needed; returns how many are ready."""
-        return self._pool(local_ip).open_ahead(count)
-
-    def lease(self, local_ip: str, row: int, now: int) -> _Pair:
-        """Lend a pair on ``local_ip``; raises `NoPortsError`."""
-        pair = self._pool(local_ip).lend(now)
-        pair.begin(row)
-        return pair
 
     def receive(self) -> Round | None:
         """One packet of each latched lease that has one; None when none has."""
@@ -204,6 +180,10 @@ class ReactorPacketIO:
         self._pools.clear()
         return defer.gatherResults([each for each in closing if each is not None])
 
+    def open_pair(self, local_ip: str, number: int) -> _Pair:
+        """RTP on ``number``, RTCP above it; raises OSError."""
+        return _Pair(self, local_ip, number)
+
     # For the pairs:
 
     def keep_stray(self, stray: Stray) -> None:
@@ -224,16 +204,3 @@ class ReactorPacketIO:
                 port.stopListening()
             number_of = getattr(error.socketError, "errno", None) or EADDRINUSE
             raise OSError(number_of, str(error)) from error
-
-    def _pool(self, local_ip: str) -> PortPool[_Pair]:
-        pool = self._pools.get(local_ip)
-        if pool is None:
-
-            def open_pair(number: int) -> _Pair:
-                pair = _Pair(self, local_ip, number)
-                pair.pool = self._pools[local_ip]
-                self._pairs.append(pair)
-                return pair
-
-            pool = self._pools[local_ip] = PortPool(open_pair, self._ports, self._rest)
-        return pool

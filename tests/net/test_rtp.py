@@ -213,17 +213,26 @@ class Contract:
     async def test_the_next_call_hears_nothing_of_the_last(self):
         leases = [self.io.lease(self.own, row, 0) for row in range(4)]
         peer = self.peer()
-        lease = leases[0]
-        lease.latch(peer.address)
-        lease.release(0)
-        for port in (lease.local, lease.local_rtcp):
-            peer.transport.write(b"late", port)
-        await self.settle()
-        again = self.io.lease(self.own, 8, 5 * SECOND)
-        self.assertEqual(again.local, lease.local)
-        self.assertEqual((await self.strays(), await self.rounds()), ([], []))
-        peer.transport.write(b"new", again.local)
-        self.assertEqual(await self.strays(), [(8, False, b"new", peer.address)])
+        for latched in (True, False):
+            for asked_meanwhile in (False, True):
+                lease = leases.pop()
+                if latched:
+                    lease.latch(peer.address)
+                lease.release(0)
+                for port in (lease.local, lease.local_rtcp):
+                    peer.transport.write(b"late", port)
+                if asked_meanwhile:
+                    self.assertEqual((await self.strays(), await self.rounds()), ([], []))
+                    for port in (lease.local, lease.local_rtcp):
+                        peer.transport.write(b"later", port)
+                await self.settle()
+                again = self.io.lease(self.own, 8, 5 * SECOND)
+                self.assertEqual(again.local, lease.local)
+                self.assertEqual((await self.strays(), await self.rounds()), ([], []))
+                peer.transport.write(b"new", again.local)
+                self.assertEqual(await self.strays(), [(8, False, b"new", peer.address)])
+                peer.transport.write(b"rtcp", again.local_rtcp)
+                self.assertEqual(await self.strays(), [(8, True, b"rtcp", peer.address)])
 
     async def test_a_datagram_that_is_too_long_is_seen_to_be_so(self):
         lease, peer = self.io.lease(self.own, 1, 0), self.peer()
@@ -309,6 +318,15 @@ class EpollTests(OnLoopback, TestCase):
         await self.strays()
         self.assertEqual(self.io.failures(), [(4, True, f"{address[0]}:{address[1]}")])
         self.assertEqual((await self.strays(), self.io.failures()), ([], []))
+
+    async def test_a_pair_at_rest_is_left_alone_once_something_came(self):
+        lease, peer = self.io.lease(self.own, 1, 0), self.peer()
+        lease.release(0)
+        for port in (lease.local, lease.local_rtcp):
+            peer.transport.write(b"late", port)
+        self.assertEqual(await self.strays(), [])
+        self.assertEqual(self.io._slow.poll(0), [])
+        self.assertEqual(self.io.watched, {})
 
     async def test_the_next_call_is_told_nothing_of_the_last_ones_closed_port(self):
         peer = self.peer()

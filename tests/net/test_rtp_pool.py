@@ -3,7 +3,7 @@ from errno import EADDRINUSE, EMFILE
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.errors import NoPortsError
-from sessioncore.net.rtp_pool import PortPool
+from sessioncore.net.rtp_pool import PooledPorts, PortPool
 from sessioncore.vocabulary import SECOND
 
 
@@ -85,3 +85,38 @@ class PortPoolTests(SynchronousTestCase):
         pool.take_back(pool.lend(0), 0)
         self.assertEqual(sorted(pool.drain()), [100, 102])
         self.assertRaises(NoPortsError, pool.lend, 9 * SECOND)
+
+
+class Pair:
+    def __init__(self, address):
+        self.address = address
+        self.rows = []
+
+    def begin(self, row):
+        self.rows.append(row)
+
+
+class Ports(PooledPorts):
+    def open_pair(self, local_ip, number):
+        return Pair((local_ip, number))
+
+
+class PooledPortsTests(SynchronousTestCase):
+    def test_each_local_address_has_ports_of_its_own(self):
+        ports = Ports(range(100, 104), SECOND)
+        self.assertEqual(ports.ports_free, 2)
+        one, other = ports.lease("192.0.2.1", 5, 0), ports.lease("192.0.2.2", 6, 0)
+        self.assertEqual(one.address, ("192.0.2.1", 100))
+        self.assertEqual(other.address, ("192.0.2.2", 100))
+        self.assertEqual((one.rows, other.rows), ([5], [6]))
+        self.assertEqual(ports.open_ahead("192.0.2.1", 9), 1)
+        ports.lease("192.0.2.2", 7, 0)
+        self.assertEqual(ports.ports_free, 0, "as few as at the address that has fewest")
+        self.assertRaises(NoPortsError, ports.lease, "192.0.2.2", 8, 0)
+
+    def test_a_pair_goes_back_to_the_pool_it_came_from(self):
+        ports = Ports(range(100, 102), SECOND)
+        pair = ports.lease("192.0.2.1", 5, 0)
+        pair.pool.take_back(pair, 0)
+        self.assertIs(ports.lease("192.0.2.1", 6, SECOND), pair)
+        self.assertEqual(pair.rows, [5, 6])

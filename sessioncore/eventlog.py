@@ -177,16 +177,17 @@ class EventLog:
         self._file = file
         self._line = line
         self._deadlines = deadlines
+        self._most = 1 if deadlines is None else MOST_WAITING
         self._waiting: list[Event] = []
 
     def event(self, event: Event) -> None:
         """Take one event."""
         waiting = self._waiting
-        waiting.append(event)
-        if self._deadlines is None or len(waiting) >= MOST_WAITING:
-            self.flush()
-        elif len(waiting) == 1:
+        if not waiting and self._deadlines is not None:
             self._deadlines.at(event.at + FLUSH_AFTER, self._due)
+        waiting.append(event)
+        if len(waiting) >= self._most:
+            self.flush()
 
     def _due(self, _argument: object, _now: int) -> None:
         self.flush()

@@ -2,6 +2,8 @@
 
 All are frozen and in the past tense.  ``session`` is our own id of the leg, ``at`` is in
 monotonic nanoseconds, ``media_state`` is the state in the moment of the event.
+
+Ten or so are made for each call, and without slots a frozen one is made in less time.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ __all__ = [
 ]
 
 
-@frozen
+@frozen(slots=False)
 class Event:
     """What all events carry."""
 
@@ -53,21 +55,21 @@ class Event:
         return type(self).__name__
 
 
-@frozen
+@frozen(slots=False)
 class OutgoingCallPrepared(Event):
     """UAC: the call exists; nothing has been opened or sent for it yet."""
 
     remote_uri: str
 
 
-@frozen
+@frozen(slots=False)
 class CallInitiated(Event):
     """UAC: the INVITE was written."""
 
     remote_uri: str
 
 
-@frozen
+@frozen(slots=False)
 class IncomingCall(Event):
     """UAS: an INVITE that nothing speaks against arrived."""
 
@@ -75,36 +77,36 @@ class IncomingCall(Event):
     local_uri: str
 
 
-@frozen
+@frozen(slots=False)
 class CallRinging(Event):
     """UAS: a 180 was written; UAC: a 180 (or 183 without SDP) was read."""
 
     status: int
 
 
-@frozen
+@frozen(slots=False)
 class EarlyMediaStarted(Event):
     """SDP in a provisional response agreed on media before the answer.  Once per call."""
 
 
-@frozen
+@frozen(slots=False)
 class CallAccepted(Event):
     """UAS: the application decided to answer."""
 
 
-@frozen
+@frozen(slots=False)
 class CallAnswered(Event):
     """The first 200 OK was written (UAS) or read (UAC).  Once per call."""
 
 
-@frozen
+@frozen(slots=False)
 class MediaNegotiated(Event):
     """The second description of an offer/answer exchange was sent or received."""
 
     media: NegotiatedMedia
 
 
-@frozen
+@frozen(slots=False)
 class MediaFlowEstablished(Event):
     """`establish_media_flow` has run: open for receiving, sending as agreed."""
 
@@ -112,41 +114,41 @@ class MediaFlowEstablished(Event):
     remote: Address | None
 
 
-@frozen
+@frozen(slots=False)
 class AckSent(Event):
     """UAC: the ACK of the 200 OK was written."""
 
 
-@frozen
+@frozen(slots=False)
 class AckReceived(Event):
     """UAS: the ACK of the 200 OK was read."""
 
 
-@frozen
+@frozen(slots=False)
 class DialogEstablished(Event):
     """The dialog is confirmed: UAC with the ACK it wrote, UAS with the ACK it read."""
 
 
-@frozen
+@frozen(slots=False)
 class MediaActive(Event):
     """Media was seen in each direction the agreement allows."""
 
 
-@frozen
+@frozen(slots=False)
 class MediaStalled(Event):
     """Nothing was heard for 5 s where receiving is allowed; ``text`` says what is known of why."""
 
     text: str
 
 
-@frozen
+@frozen(slots=False)
 class MediaFailed(Event):
     """A source or sink of ours failed and was taken off, e.g. a full disk; the call goes on."""
 
     text: str
 
 
-@frozen
+@frozen(slots=False)
 class MediaPathProblem(Event):
     """ICMP says that nobody listens where our RTP goes; ``text`` names that address.
 
@@ -156,17 +158,17 @@ class MediaPathProblem(Event):
     text: str
 
 
-@frozen
+@frozen(slots=False)
 class CallHeld(Event):
     """The peer stopped listening to us (sendonly, inactive or 0.0.0.0)."""
 
 
-@frozen
+@frozen(slots=False)
 class CallResumed(Event):
     """The peer listens again."""
 
 
-@frozen
+@frozen(slots=False)
 class DigitReceived(Event):
     """One key (0-9, *, #, A-D) by RFC 4733; ``duration`` in ms.  Once per key press."""
 
@@ -174,21 +176,21 @@ class DigitReceived(Event):
     duration: int
 
 
-@frozen
+@frozen(slots=False)
 class TransferRequested(Event):
     """The peer sent a REFER; it is never followed by itself."""
 
     target: str
 
 
-@frozen
+@frozen(slots=False)
 class CallEnded(Event):
     """The last event of a call that had been answered."""
 
     reason: EndReason
 
 
-@frozen
+@frozen(slots=False)
 class CallFailed(Event):
     """The last event of a call that had not been answered."""
 

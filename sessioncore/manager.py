@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from binascii import hexlify
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, repeat
+from struct import Struct
 from typing import Any, Final
 
 from attrs import asdict, frozen
@@ -16,7 +16,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sessioncore.errors import CallFailed, CallOver, ConfigurationError
-from sessioncore.events import Event
 from sessioncore.interfaces import ICallHandler, IEventSink, ISipTransport
 from sessioncore.media.statistics import PlaneStatistics
 from sessioncore.media.streams import MediaPlane
@@ -28,6 +27,7 @@ from sessioncore.net.resolver import resolver_for
 from sessioncore.net.rtp import packet_io_for
 from sessioncore.net.sip_udp import SipUdpTransport
 from sessioncore.rtp.rtcp import ntp_time
+from sessioncore.session.announcing import EventSink
 from sessioncore.session.call import Call, Milestone
 from sessioncore.session.coordinator import SessionCoordinator
 from sessioncore.session.counters import CallCounters
@@ -43,10 +43,10 @@ WRITING: Final = 0.5
 """Seconds that stopping waits for the thread that writes recordings."""
 TICK: Final = 5_000_000
 """Nanoseconds between two media phases."""
+_PAGE: Final = Struct(">512Q")
 _log = Logger(namespace="sessioncore.manager")
 
 IncomingHandler = Callable[[Call], Any]
-EventSink = Callable[[Event], None]
 
 
 @frozen
@@ -88,7 +88,7 @@ class SessionManager:
         listening = [parse_listen(text) for text in settings.listen]
         self._own_clockwork = clockwork is None
         self.clockwork = clockwork or clockwork_for(reactor)
-        self._random_bytes = _Pages(random_bytes)
+        self._random_words = _random_words(random_bytes)
         self._resolver = resolver or resolver_for(
             reactor,
             self._random_below,
@@ -100,8 +100,6 @@ class SessionManager:
             for each in listening
         ]
         self._opened: list[Any] = []
-        self._sinks: list[EventSink] = []
-        self._untold: deque[Event] = deque()
         self._faults = FaultLog(_log)
         self._addresses = LocalAddresses(
             self.clockwork.now, lambda peer: kernel_local_address(peer, reactor)
@@ -125,7 +123,6 @@ class SessionManager:
             local_ip=self._local_ip,
             random_token=self._token,
             random_bits=self._random_bits,
-            emit=self._emit,
             on_incoming=_handler(on_incoming),
             wake=self._wake,
             tracer=tracer,
@@ -298,28 +295,11 @@ class SessionManager:
 
     def add_event_sink(self, sink: IEventSink | EventSink) -> None:
         """Tell ``sink`` of every event of every call from now on."""
-        # A new list each time: a sink may add and remove sinks while all are being told.
-        self._sinks = [*self._sinks, _event_sink(sink)]
+        self._coordinator.add_sink(_event_sink(sink))
 
     def remove_event_sink(self, sink: IEventSink | EventSink) -> None:
         """Tell ``sink`` no more."""
-        others = self._sinks.copy()
-        others.remove(_event_sink(sink))
-        self._sinks = others
-
-    def _emit(self, event: Event) -> None:
-        untold = self._untold
-        untold.append(event)
-        if len(untold) > 1:
-            return  # A sink made it happen: the others hear first what they have not heard yet.
-        while untold:
-            event = untold[0]
-            for sink in self._sinks:
-                try:
-                    sink(event)
-                except Exception:
-                    _log.failure("an event sink failed on {event}", event=event.name)
-            untold.popleft()
+        self._coordinator.remove_sink(_event_sink(sink))
 
     # --- what the coordinator and the plane are given
 
@@ -349,33 +329,20 @@ class SessionManager:
         return ntp_time(now + self._wall_offset)
 
     def _token(self) -> bytes:
-        return hexlify(self._random_bytes(8))
+        return b"%016x" % next(self._random_words)
 
     def _random_bits(self, bits: int) -> int:
-        return int.from_bytes(self._random_bytes((bits + 7) // 8), "big") >> (-bits % 8)
+        if bits > 64:
+            return next(self._random_words) << bits - 64 | self._random_bits(bits - 64)
+        return next(self._random_words) >> 64 - bits
 
     def _random_below(self, limit: int) -> int:
         return self._random_bits(32) * limit >> 32
 
 
-class _Pages:
-    """Random bytes by the piece; the operating system is asked for them by the page."""
-
-    SIZE: Final = 4096
-
-    def __init__(self, source: Callable[[int], bytes]) -> None:
-        self._source = source
-        self._page = b""
-        self._at = 0
-
-    def __call__(self, count: int) -> bytes:
-        """``count`` bytes that are given to nobody else."""
-        at, end = self._at, self._at + count
-        if end > len(self._page):
-            self._page = self._source(max(self.SIZE, count))
-            at, end = 0, count
-        self._at = end
-        return self._page[at:end]
+def _random_words(random_bytes: Callable[[int], bytes]) -> Iterator[int]:
+    """Random numbers of 64 bits; the operating system is asked for them by the page."""
+    return chain.from_iterable(map(_PAGE.unpack, map(random_bytes, repeat(_PAGE.size))))
 
 
 def _told_elsewhere(failure: Failure) -> None:

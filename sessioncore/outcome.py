@@ -34,7 +34,7 @@ SHARE: Final = 0.95
 """The share of the expected packets that has to be there in each allowed direction."""
 
 
-@frozen
+@frozen(slots=False)
 class CallSummary(Event):
     """What a call came to; follows `CallEnded` and `CallFailed` in the logs of our commands.
 
@@ -57,7 +57,7 @@ class CallSummary(Event):
     reason: str
 
 
-@frozen
+@frozen(slots=False)
 class RunEnded(Event):
     """All calls of one run are over; the last record of its event file."""
 
@@ -112,22 +112,6 @@ class _Account:
     to_send: float = field(default=0.0)
     to_receive: float = field(default=0.0)
 
-    def agreed(self, event: MediaNegotiated) -> None:
-        self.settle(event.at)
-        audio = event.media.audio
-        self.sends = audio.direction.sends and audio.remote is not None
-        self.receives = audio.direction.receives
-        self.ptime = audio.ptime
-
-    def established(self, event: Event) -> None:
-        self.since = event.at
-
-    def was_answered(self, event: Event) -> None:
-        self.answered = True
-
-    def became_active(self, event: Event) -> None:
-        self.active = True
-
     def settle(self, now: int) -> None:
         """Add the time since the last agreement to what is expected."""
         if self.since is None:
@@ -137,14 +121,6 @@ class _Account:
         self.to_send += packets * self.sends
         self.to_receive += packets * self.receives
         self.since = None
-
-
-_NOTES: Final[dict[type[Event], Callable[[_Account, Any], None]]] = {
-    MediaNegotiated: _Account.agreed,
-    MediaFlowEstablished: _Account.established,
-    MediaActive: _Account.became_active,
-    CallAnswered: _Account.was_answered,
-}
 
 
 @implementer(IEventSink)
@@ -172,24 +148,45 @@ class CallLedger:
 
     def event(self, event: Event) -> None:
         """Take one event of any call."""
-        kind = event.__class__
-        note = _NOTES.get(kind)
+        note = _NOTES.get(event.__class__)
         if note is not None:
             account = self._accounts.get(event.session)
             if account is not None:
-                note(account, event)
-        elif kind is CallEnded or kind is CallFailed:
-            assert isinstance(event, CallEnded | CallFailed)
-            account = self._accounts.pop(event.session, None)
-            if account is not None:
-                account.settle(event.at)
-                self._close(account, event)
+                note(self, account, event)
+
+    def _agreed(self, account: _Account, event: MediaNegotiated) -> None:
+        account.settle(event.at)
+        audio = event.media.audio
+        account.sends = audio.direction.sends and audio.remote is not None
+        account.receives = audio.direction.receives
+        account.ptime = audio.ptime
+
+    def _established(self, account: _Account, event: Event) -> None:
+        account.since = event.at
+
+    def _became_active(self, account: _Account, event: Event) -> None:
+        account.active = True
+
+    def _was_answered(self, account: _Account, event: Event) -> None:
+        account.answered = True
 
     def _close(self, account: _Account, event: CallEnded | CallFailed) -> None:
+        del self._accounts[event.session]
+        account.settle(event.at)
         summary = _summary(account, event)
         self.outcome.calls += 1
         self.outcome.audio_both_ways += summary.audio_both_ways
         self._done(summary)
+
+
+_NOTES: Final[dict[type[Event], Callable[[CallLedger, _Account, Any], None]]] = {
+    MediaNegotiated: CallLedger._agreed,
+    MediaFlowEstablished: CallLedger._established,
+    MediaActive: CallLedger._became_active,
+    CallAnswered: CallLedger._was_answered,
+    CallEnded: CallLedger._close,
+    CallFailed: CallLedger._close,
+}
 
 
 def _summary(account: _Account, event: CallEnded | CallFailed) -> CallSummary:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from pkgutil import resolve_name
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -395,12 +396,21 @@ class ExampleTests(FolderTestCase):
         call = manager.prepare_call("sip:bob@192.0.2.2")
         told: list[str] = []
         space["digits_of"](manager, call, told.append)
-        state = (call.call_id, SessionRole.UAC, MediaState.ACTIVE, 0)
+
+        def press(session: str, digit: str) -> None:
+            leg: Any = SimpleNamespace(
+                name=session,
+                call_id=call.call_id,
+                role=SessionRole.UAC,
+                media=SimpleNamespace(state=MediaState.ACTIVE),
+            )
+            manager._coordinator.emit(leg, events.DigitReceived, 0, digit, 100)
+
         for session, digit in ((call.session, "5"), ("99", "7"), (call.session, "#")):
-            manager._emit(events.DigitReceived(session, *state, digit, 100))
+            press(session, digit)
         self.assertEqual(told, ["5", "#"])
         call.hang_up()
-        manager._emit(events.DigitReceived(call.session, *state, "9", 100))
+        press(call.session, "9")
         self.assertEqual(told, ["5", "#"])
 
     def test_the_files_are_read(self) -> None:

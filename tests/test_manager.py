@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 from sessioncore.errors import ConfigurationError
 from sessioncore.events import Event
 from sessioncore.interfaces import ICallHandler, IEventSink, ISipFlow, ISipTransport
-from sessioncore.manager import SessionManager, _Pages
+from sessioncore.manager import SessionManager, _random_words
 from sessioncore.net.addresses import Listen
 from sessioncore.net.clockwork import ReactorClockwork
 from sessioncore.net.sip_udp import SipUdpTransport
@@ -73,10 +73,22 @@ class ManagerTests(Scene):
             asked.append(count)
             return bytes([len(asked)]) * count
 
-        pages = _Pages(source)
-        self.assertEqual([pages(1000) for _ in range(4)], [b"\1" * 1000] * 4)
-        self.assertEqual((pages(97), pages(5000)), (b"\2" * 97, b"\3" * 5000))
-        self.assertEqual(asked, [4096, 4096, 5000])
+        words = _random_words(source)
+        self.assertEqual(asked, [])
+        first = [next(words) for _ in range(512)]
+        self.assertEqual((first, asked), ([0x0101010101010101] * 512, [4096]))
+        self.assertEqual((next(words), asked), (0x0202020202020202, [4096, 4096]))
+
+    def test_random_numbers_have_as_many_bits_as_are_asked_for(self) -> None:
+        host = FakeNetwork(seed=1).host(A)
+        ones, zeros = (
+            SessionManager(host, random_bytes=lambda count, octet=octet: octet * count)
+            for octet in (b"\xff", b"\0")
+        )
+        for bits in (1, 3, 15, 24, 32, 62, 64, 65, 96, 128, 200):
+            self.assertEqual(ones._random_bits(bits), (1 << bits) - 1, bits)
+            self.assertEqual(zeros._random_bits(bits), 0, bits)
+        self.assertEqual((ones._token(), zeros._token()), (b"f" * 16, b"0" * 16))
 
     def test_calls_before_the_start_fail(self) -> None:
         manager = self.manager(A)

@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["Call", "Milestone"]
 
 
-REACHED: Final = "reached"
-"""The outcome of a milestone of a call; not the call itself, which would keep itself alive."""
-
-
 class Milestone:
     """Something a call reaches once or never; late subscribers get the outcome at once."""
 
@@ -61,6 +57,11 @@ class Milestone:
                 deferred.callback(outcome)
 
 
+REACHED: Final = Milestone()
+"""What a milestone of a call is once it was reached; one for all calls, as it names none."""
+REACHED.settle("reached")
+
+
 class _Leg(Protocol):
     """What a `Call` needs of the leg behind it; the coordinator's legs are this."""
 
@@ -89,9 +90,9 @@ class _Leg(Protocol):
 class _Control(Protocol):
     """What the coordinator does for a `Call`."""
 
-    def place(self, leg: Any) -> Deferred[None]: ...
+    def place(self, leg: Any) -> Deferred[None] | None: ...
     def ring(self, leg: Any, *, early_media: bool) -> None: ...
-    def answer(self, leg: Any, source: object, sink: object) -> Deferred[None]: ...
+    def answer(self, leg: Any, source: object, sink: object) -> Deferred[None] | None: ...
     def refuse(
         self, leg: Any, status: int, phrase: str | None, contact: str | None = None
     ) -> None: ...
@@ -108,15 +109,25 @@ class Call:
     `errors.CallFailed`, whose ``reason`` says why, when the call ends before.
     """
 
-    __slots__ = ("_answered", "_control", "_ended", "_leg", "_media_ready", "_two_way")
+    __slots__ = (
+        "_answered",
+        "_asked_for",
+        "_control",
+        "_ended",
+        "_leg",
+        "_media_ready",
+        "_two_way",
+    )
 
     def __init__(self, leg: _Leg, control: _Control) -> None:
         self._leg = leg
         self._control = control
-        self._answered = Milestone()
-        self._media_ready = Milestone()
-        self._two_way = Milestone()
-        self._ended = Milestone()
+        # None: not reached, and nobody has asked for it.
+        self._answered: Milestone | None = None
+        self._media_ready: Milestone | None = None
+        self._two_way: Milestone | None = None
+        self._ended: Milestone | EndReason | None = None
+        self._asked_for: tuple[Milestone, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Call {self.session} {self.role} {self.state} media {self.media_state}>"
@@ -245,56 +256,83 @@ class Call:
 
     def when_answered(self) -> Deferred[Call]:
         """Fires with this call once the first 200 OK was written or read."""
-        return self._answered.wait().addCallback(self._itself)
+        self._answered = waited = self._answered or self._ask()
+        return waited.wait().addCallback(self._itself)
 
     def when_media_ready(self) -> Deferred[Call]:
         """Fires with this call once the media flow is established."""
-        return self._media_ready.wait().addCallback(self._itself)
+        self._media_ready = waited = self._media_ready or self._ask()
+        return waited.wait().addCallback(self._itself)
 
     def when_two_way(self) -> Deferred[Call]:
         """Fires with this call once media was seen in both directions.
 
         Fails with `OneWayByAgreement` as soon as the two sides agreed on less than that.
         """
-        return self._two_way.wait().addCallback(self._itself)
+        self._two_way = waited = self._two_way or self._ask()
+        return waited.wait().addCallback(self._itself)
 
     def when_ended(self) -> Deferred[EndReason]:
         """Fires with the `EndReason` once the call is over, answered or not; never fails."""
-        return self._ended.wait()
+        if isinstance(self._ended, EndReason):
+            return succeed(self._ended)
+        self._ended = waited = self._ended or Milestone()
+        return waited.wait()
+
+    def _ask(self) -> Milestone:
+        """A milestone that was not reached so far; after the end it never will be."""
+        milestone = Milestone()
+        if isinstance(self._ended, EndReason):
+            milestone.settle(CallFailed(self._ended))
+        else:
+            self._asked_for = (*self._asked_for, milestone)
+        return milestone
 
     # --- what the coordinator reports
 
     def reached_answer(self) -> None:
         """The first 200 OK was written or read."""
-        self._answered.settle(REACHED)
+        waited, self._answered = self._answered, REACHED
+        if waited is not None:
+            waited.settle(REACHED)
 
     def reached_media(self, *, both_ways: bool) -> None:
         """The media flow was established; ``both_ways`` is whether the agreement allows it."""
-        self._media_ready.settle(REACHED)
+        waited, self._media_ready = self._media_ready, REACHED
+        if waited is not None:
+            waited.settle(REACHED)
         if not both_ways:
+            self._two_way = self._two_way or Milestone()
             self._two_way.settle(
                 OneWayByAgreement(f"agreed on {self.negotiated_media}, not audio both ways")
             )
 
     def reached_two_way(self) -> None:
         """Media was seen in both directions."""
-        self._two_way.settle(REACHED)
+        if self._two_way is None:
+            self._two_way = REACHED
+        else:
+            self._two_way.settle(REACHED)
 
     def reached_end(self, reason: EndReason) -> None:
         """The call is over."""
-        failure = CallFailed(reason)
-        for milestone in (self._answered, self._media_ready, self._two_way):
-            milestone.settle(failure)
-        self._ended.settle(reason)
+        waited, self._ended = self._ended, reason
+        for milestone in self._asked_for:
+            milestone.settle(CallFailed(reason))
+        if isinstance(waited, Milestone):
+            waited.settle(reason)
 
     def _itself(self, _: object) -> Call:
         return self
 
-    def _controlled(self, doing: Deferred[None], cancelled: str) -> Deferred[Call]:
+    def _controlled(self, doing: Deferred[None] | None, cancelled: str) -> Deferred[Call]:
         """``doing`` with this call as its result, and cancelling it as a hang-up.
 
-        The work itself is not cancelled: a cancel from inside it would be lost.
+        None is done already.  The work itself is not cancelled: a cancel from inside it would
+        be lost.
         """
+        if doing is None:
+            return succeed(self)
         if doing.called:
             return doing.addCallback(self._itself)
         hang_up: Callable[[Deferred[Any]], None] = lambda _: self._control.hang_up(  # noqa: E731

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from inspect import iscoroutine
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -52,6 +52,7 @@ from sessioncore.sip.transaction import ServerTransaction
 from sessioncore.vocabulary import SECOND, EndedBy, EndReason, NegotiatedMedia, SessionRole
 
 if TYPE_CHECKING:
+    from sessioncore.session.call import Call
     from sessioncore.session.coordinator import SessionCoordinator
 
 __all__ = ["Callee"]
@@ -155,14 +156,15 @@ class Callee:
         if handler is None:
             self.refuse(leg, 480, None)
             return
+        call = leg.call
         try:
-            outcome = handler(leg.call)
+            outcome = handler(call)
         except Exception:
             self._handler_failed(Failure(), leg)  # type: ignore[no-untyped-call]
             return
         if iscoroutine(outcome):
             outcome = Deferred.fromCoroutine(outcome)
-        if isinstance(outcome, Deferred):
+        if isinstance(outcome, Deferred) and not _fired_with(call, outcome):
             outcome.addErrback(self._handler_failed, leg)
 
     def _handler_failed(self, failure: Failure, leg: Leg) -> None:
@@ -347,6 +349,11 @@ class Callee:
         if leg is not None:
             text = f"cannot reach {tx.source[0]}"
             leg.feed(GiveUp(EndReason(EndedBy.NETWORK, text, None, 38)))
+
+
+def _fired_with(call: Call, outcome: Deferred[Any]) -> bool:
+    """Whether that is what `Call.answer` returns once all is done: nothing of it can fail."""
+    return outcome.called and outcome.result is call and not outcome.paused
 
 
 def _warning(tx: ServerTransaction, error: Exception) -> tuple[Header, ...]:

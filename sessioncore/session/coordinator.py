@@ -18,13 +18,13 @@ from sessioncore.deadlines import Deadlines
 from sessioncore.errors import (
     TooManyCalls,
 )
-from sessioncore.events import Event
 from sessioncore.interfaces import Refused
 from sessioncore.media.statistics import MediaEvent
 from sessioncore.media.stream import SENDABLE_PTIMES, Stream
 from sessioncore.media.streams import MediaPlane
 from sessioncore.sdp.negotiation import MediaPolicy, OfferAnswer
 from sessioncore.session.acks import Acks
+from sessioncore.session.announcing import Announcer
 from sessioncore.session.call import Call
 from sessioncore.session.callee import Callee
 from sessioncore.session.caller import Caller
@@ -52,6 +52,7 @@ from sessioncore.session.session import (
 )
 from sessioncore.session.targets import callable_uri
 from sessioncore.session.tracing import Tracer
+from sessioncore.session.waiting import begin
 from sessioncore.settings import Settings
 from sessioncore.sip.dialog import Dialog, key_of_request
 from sessioncore.sip.inspection import inspect
@@ -87,13 +88,12 @@ class LocalIp(Protocol):
         """An IP literal of this host; raises OSError where there is no route."""
 
 
-class SessionCoordinator:
-    """Makes calls out of messages, descriptions and streams.
+class SessionCoordinator(Announcer):
+    """Makes calls out of messages, descriptions and streams, and announces their events.
 
     Reads no clock and opens no socket: ``now``, ``deadlines``, the ``plane``, ``resolve``,
     ``local_ip``, ``random_token`` (a new unguessable token) and ``random_bits`` are given to
-    it; ``wake`` is called when a stream opens and ticks are wanted.  Events go to ``emit`` in
-    the order in which they happen.
+    it; ``wake`` is called when a stream opens and ticks are wanted.
     """
 
     def __init__(
@@ -107,11 +107,11 @@ class SessionCoordinator:
         local_ip: LocalIp,
         random_token: Callable[[], bytes],
         random_bits: Callable[[int], int],
-        emit: Callable[[Event], None],
         wake: Callable[[], None],
         on_incoming: Handler | None = None,
         tracer: Tracer | None = None,
     ) -> None:
+        super().__init__()
         self.settings = settings
         self.tracer = tracer
         self.on_incoming = on_incoming
@@ -134,7 +134,6 @@ class SessionCoordinator:
         )
         self._local_ip = local_ip
         self._wake = wake
-        self._publish = emit
         self._dialogs: dict[bytes, Leg] = {}
         self._policy = MediaPolicy(settings.codec_list, sendable_ptimes=SENDABLE_PTIMES)
         self._named = 0
@@ -266,17 +265,17 @@ class SessionCoordinator:
         self.emit(leg, events.OutgoingCallPrepared, self.now(), leg.remote_uri)
         return call
 
-    def place(self, leg: Leg) -> Deferred[None]:
-        """Send the INVITE of a prepared leg."""
-        return Deferred.fromCoroutine(self._caller.place(leg))
+    def place(self, leg: Leg) -> Deferred[None] | None:
+        """Send the INVITE of a prepared leg; None where that is done."""
+        return begin(self._caller.place(leg))
 
     def ring(self, leg: Leg, *, early_media: bool) -> None:
         """Answer 180, or 183 with a description."""
         self._callee.ring(leg, early_media=early_media)
 
-    def answer(self, leg: Leg, source: object, sink: object) -> Deferred[None]:
-        """Answer 200 and establish media."""
-        return Deferred.fromCoroutine(self._callee.accept(leg, source, sink))
+    def answer(self, leg: Leg, source: object, sink: object) -> Deferred[None] | None:
+        """Answer 200 and establish media; None where that is done."""
+        return begin(self._callee.accept(leg, source, sink))
 
     def refuse(self, leg: Leg, status: int, phrase: str | None, contact: str | None = None) -> None:
         """Answer with a final response other than 2xx."""
@@ -347,10 +346,6 @@ class SessionCoordinator:
         if self._idle is not None and not self.legs:
             idle, self._idle = self._idle, None
             idle.callback(None)
-
-    def emit(self, leg: Leg, kind: Callable[..., Event], now: int, *details: object) -> None:
-        """Tell everybody of one event of ``leg``."""
-        self._publish(kind(leg.name, leg.call_id, leg.role, leg.media.state, now, *details))
 
     def answered(self, leg: Leg, now: int) -> None:
         """The first 200 OK was written or read."""
@@ -460,6 +455,6 @@ class SessionCoordinator:
 
     def start(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
         """Run a coroutine nobody waits for; what it raises is logged."""
-        Deferred.fromCoroutine(work).addErrback(
-            lambda failure: _log.failure("unexpected failure", failure=failure)
-        )
+        working = begin(work)
+        if working is not None:
+            working.addErrback(lambda failure: _log.failure("unexpected failure", failure=failure))

@@ -65,7 +65,9 @@ def answered_with(response: Response) -> EndReason:
 def ended_by_peer(message: Message, text: str, status: int | None = None) -> EndReason:
     """The end of a call by the peer's BYE or CANCEL; 16 is normal call clearing."""
     reason = message.first(b"Reason")
-    found = None if reason is None else _TEXT.search(reason[:_LONGEST_REASON])
+    if reason is None:
+        return EndReason(EndedBy.REMOTE, text, status, 16)
+    found = _TEXT.search(reason[:_LONGEST_REASON])
     words = _words(found[1]) if found else ""
     return EndReason(EndedBy.REMOTE, words or text, status, q850_cause(message) or 16)
 

@@ -691,10 +691,27 @@ class HandlerTests(CalleeScene):
             await call.answer()
             raise ZeroDivisionError
 
+        self.fails_after_the_answer(decide)
+
+    def test_a_callback_fails_after_the_answer(self) -> None:
+        self.fails_after_the_answer(lambda call: call.answer().addCallback(lambda _: 1 // 0))
+
+    def test_a_callback_fails_later_after_the_answer(self) -> None:
+        def decide(call: Any) -> Deferred[Any]:
+            answered: Deferred[Any] = call.answer()
+            answered.pause()
+            self.network.host(A).callLater(0.5, answered.unpause)
+            return answered.addCallback(lambda _: 1 // 0)
+
+        self.fails_after_the_answer(decide)
+
+    def fails_after_the_answer(self, decide: Any) -> None:
         self.decisions = decide
         self.caller.established(self)
+        self.run_for(1)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual(len(self.them.times(b"BYE")), 1)
+        self.assertEqual(self.us.counters["handler_errors"], 1)
+        self.assertEqual(len(self.them.times(b"BYE")), 2)
         self.them.send(messages.response(self.them.last(b"BYE"), 200), (B, 5060))
         self.run_for(0.01)
         reason = self.us.event("CallEnded").reason

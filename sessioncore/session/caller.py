@@ -257,18 +257,21 @@ class Caller:
         """A 2xx that is not the repeat of one we have acknowledged."""
         assert leg.invite is not None and leg.flow is not None and leg.client is not None
         if leg.other_forks is None:
-            leg.other_forks = OtherForks(self._all.requests, leg.invite, leg.flow)
+            leg.other_forks = OtherForks(
+                self._all.requests, leg.invite, leg.flow, leg.client.destination
+            )
         if leg.dialog is None and not leg.over:
             self._begin_dialog(leg, response, now)
         elif leg.dialog is None or (response.to_tag or b"") != leg.dialog.remote_tag:
             leg.other_forks.response_received(leg.client, response, now)
 
     def _begin_dialog(self, leg: Leg, response: Response, now: int) -> None:
-        assert leg.invite is not None
+        assert leg.invite is not None and leg.client is not None and leg.other_forks is not None
         try:
             self._all.join(leg, Dialog.from_response(leg.invite, response))
         except SipParseError as error:
             leg.feed(GiveUp(EndReason(EndedBy.ERROR, f"unusable 200: {error}", None, 95)))
+            leg.other_forks.response_received(leg.client, response, now)
             return
         leg.feed(SuccessRead())
         self._all.start(self._conclude(leg, response, now))
@@ -315,8 +318,9 @@ class Caller:
         try:
             destination = await requests.next_hop(dialog, flow)
         except SessionCoreError as error:
-            leg.feed(GiveUp(EndReason(EndedBy.NETWORK, f"no way for the ACK: {error}", None, 38)))
-            return None
+            # It has to stop repeating its 200, and its media.
+            destination = dialog.detour = tx.destination
+            leg.feed(HangUp(EndReason(EndedBy.NETWORK, f"no way for the ACK: {error}", None, 38)))
         # Also when the peer's BYE was faster than the resolver: it repeats its 200 till then.
         ack = requests.ack(dialog, flow, invite, destination, body)
         now = self._all.now()

@@ -51,12 +51,15 @@ class OtherForks:
     the INVITE transaction in place of its leg, which may be over long before the last repeat.
     """
 
-    __slots__ = ("_acks", "_flow", "_invite", "_requests")
+    __slots__ = ("_acks", "_destination", "_flow", "_invite", "_requests")
 
-    def __init__(self, requests: DialogRequests, invite: Request, flow: Flow) -> None:
+    def __init__(
+        self, requests: DialogRequests, invite: Request, flow: Flow, destination: Address
+    ) -> None:
         self._requests = requests
         self._invite = invite
         self._flow = flow
+        self._destination = destination
         self._acks: dict[bytes, tuple[bytes, Address] | None] = {}
 
     def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
@@ -80,9 +83,9 @@ class OtherForks:
         try:
             dialog = Dialog.from_response(self._invite, response)
             destination = await requests.next_hop(dialog, flow)
-        except SessionCoreError as error:
-            _log.warn("cannot end another fork's dialog: {error}", error=error)
-            return
+        except SessionCoreError:
+            destination = self._destination
+            dialog = Dialog.from_unusable(self._invite, response, destination)
         ack = requests.ack(dialog, flow, self._invite, destination)
         self._acks[tag] = (ack, destination)
         requests.send_ack(flow, ack, destination)
@@ -98,6 +101,8 @@ class DialogRequests:
 
     async def next_hop(self, dialog: Dialog, flow: Flow) -> Address:
         """Where requests of ``dialog`` go; raises `SessionCoreError` where that is nowhere."""
+        if dialog.detour is not None:
+            return dialog.detour
         uri = dialog.next_hop
         ipv6 = ":" in flow.local[0]
         for address in await self._all.resolve(uri):

@@ -10,6 +10,7 @@ from attrs import define, field
 from sessioncore.errors import SipParseError
 from sessioncore.sip.message import Request, Response, build_request
 from sessioncore.sip.values import NameAddr, RawUri, Uri, parse_name_addr, parse_uri
+from sessioncore.vocabulary import Address
 
 __all__ = ["Dialog", "dialog_key", "key_of_request", "key_of_response", "tag"]
 
@@ -87,7 +88,8 @@ class Dialog:
     """One dialog, as this side sees it; the same class for early and confirmed ones.
 
     ``local`` and ``remote`` are whole From or To values with their tags, ``remote_seq`` is
-    None until the peer has sent a request (RFC 3261 section 12.1.2).
+    None until the peer has sent a request (RFC 3261 section 12.1.2).  ``detour`` is where
+    requests go in place of what Contact and Record-Route say.
     """
 
     call_id: bytes
@@ -100,6 +102,7 @@ class Dialog:
     local_seq: int
     remote_seq: int | None
     secure: bool = False
+    detour: Address | None = None
     _routing: tuple[bytes, tuple[tuple[bytes, bytes], ...]] | None = field(default=None, init=False)
 
     @classmethod
@@ -145,6 +148,25 @@ class Dialog:
             request.cseq.number,
             None,
             request.uri[:5].lower() == b"sips:",
+        )
+
+    @classmethod
+    def from_unusable(cls, request: Request, response: Response, destination: Address) -> Dialog:
+        """The UAC side where Contact or Record-Route of a 2xx cannot be used.
+
+        Enough to end it: requests go where ``request`` went, as it did.
+        """
+        return cls(
+            request.call_id,
+            _value(request, b"From"),
+            _value(response, b"To"),
+            request.from_tag or b"",
+            response.to_tag or b"",
+            request.request_uri,
+            (),
+            request.cseq.number,
+            None,
+            detour=destination,
         )
 
     @property

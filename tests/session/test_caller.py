@@ -222,6 +222,39 @@ class AnsweredTests(CallerScene):
         self.reply(200, sdp=True, headers=[("Contact", "<mailto:a@b>")])
         self.assertEqual(self.us.names()[-1], "CallFailed")
         self.assertIs(self.reason().by, EndedBy.ERROR)
+        self.ended_where_the_invite_went()
+
+    def ended_where_the_invite_went(self, uri: bytes = b"sip:bob@192.0.2.2") -> None:
+        """An ACK stops the 200 and a BYE the callee's media; a repeat gets its ACK again."""
+        invite, ack, bye = (parsed(data) for data in self.them.take())
+        self.assertEqual((ack.method, bye.method), (b"ACK", b"BYE"))
+        for request in (ack, bye):
+            self.assertEqual((request.uri, request.to_tag), (uri, b"314159"))
+            self.assertEqual(request.all(b"Route"), [])
+        self.assertEqual((ack.cseq.number, bye.cseq.number), (1, 2))
+        self.answer_bye()
+        self.run_for(60)
+        self.assertEqual(self.them.lines(), [])
+        self.assertEqual(self.us.manager.calls, [])
+
+    def test_the_200_has_an_unusable_record_route(self) -> None:
+        self.calling()
+        self.reply(200, sdp=True, headers=[("Record-Route", "<sip:proxy")])
+        self.assertIn("unusable 200", self.reason().text)
+        self.reply(200, sdp=True, headers=[("Record-Route", "<sip:proxy")])
+        self.assertEqual(self.them.lines(), ["INVITE", "ACK", "BYE", "ACK"])
+
+    def test_the_contact_of_the_200_leads_nowhere(self) -> None:
+        for contact in ("nowhere.example.com:5060", "[2001:db8::9]"):
+            with self.subTest(contact):
+                self.us.forget()
+                call = self.calling()
+                self.reply(200, sdp=True, headers=[("Contact", f"<sip:bob@{contact}>")])
+                self.run_for(0.1)
+                self.assertIn("AckSent", self.us.names())
+                self.ended_where_the_invite_went(f"sip:bob@{contact}".encode())
+                self.assertIn("no way for the ACK", self.reason("CallEnded").text)
+                self.assertIs(call.state, SessionState.ENDED)
 
     def test_repeated_200(self) -> None:
         self.calling()
@@ -691,10 +724,10 @@ class ForkTests(CallerScene):
     def test_another_that_cannot_be_reached(self) -> None:
         self.calling()
         self.reply(200, sdp=True, to_tag="one")
-        for contact in ("<sip:bob@nowhere.example.com:5060>", "<sip:bob@[2001:db8::9]>"):
-            self.reply(200, sdp=True, to_tag=contact[-6:-2], headers=[("Contact", contact)])
-        self.run_for(1)
-        self.assertEqual(self.them.lines(), ["INVITE", "ACK"])
+        for tag, uri in (("two", "sip:bob@nowhere.example.com:5060"), ("three", "mailto:a@b")):
+            self.reply(200, sdp=True, to_tag=tag, headers=[("Contact", f"<{uri}>")])
+        self.run_for(0.1)
+        self.assertEqual(self.them.lines(), ["INVITE", "ACK", *["ACK", "BYE"] * 2])
 
     def test_no_end_of_forks(self) -> None:
         self.calling()
@@ -743,6 +776,7 @@ class RoutingTests(CallerScene):
         call = self.calling()
         self.reply(200, sdp=True, headers=[("Contact", "<sip:bob@nowhere.example.com>")])
         self.run_for(0.01)
+        self.answer_bye()
         reason = self.reason("CallEnded")
         self.assertIs(reason.by, EndedBy.NETWORK)
         self.assertIs(call.state, SessionState.ENDED)
@@ -790,6 +824,7 @@ class RoutingTests(CallerScene):
             call.hang_up()
             self.assertIs(call.state, SessionState.LEAVING)
             self.run_for(10)
+            self.answer_bye()
             self.assertEqual(self.us.names()[-1], "CallEnded")
 
     def later(self) -> Deferred[Any]:

@@ -26,8 +26,7 @@ _STATUS_LINES: Final = {
 def _joined(lines: list[bytes]) -> bytes:
     """The head of a message; a line break inside a line would let its author write further ones."""
     head = b"\r\n".join(lines)
-    breaks = len(lines) - 1
-    if head.count(b"\n") != breaks or head.count(b"\r") != breaks:
+    if not head.count(b"\n") == head.count(b"\r") == len(lines) - 1:
         raise ValueError(f"line break inside a line of {lines!r}")
     return head
 
@@ -71,25 +70,39 @@ def build_response(
         start = _STATUS_LINES[status]
     else:
         start = b"SIP/2.0 %d %b" % (status, b"Unknown" if reason is None else reason)
-    lines = [start, *_vias(request, via)]
+    if via is None or request._repeated or b"," in firsts.get(b"Via", b","):
+        above = _vias(request, via)
+    else:
+        above = [b"Via: %b" % via]
     if record_route and b"Record-Route" in firsts:
-        lines += [b"Record-Route: %b" % value for value in request.all(b"Record-Route")]
-    if b"From" in firsts:
-        lines.append(b"From: %b" % firsts[b"From"])
-    if b"To" in firsts:
-        if to_tag is not None and not _has_to_tag(request):
-            lines.append(b"To: %b;tag=%b" % (firsts[b"To"], to_tag))
-        else:
-            lines.append(b"To: %b" % firsts[b"To"])
-    if b"Call-ID" in firsts:
-        lines.append(b"Call-ID: %b" % firsts[b"Call-ID"])
-    if b"CSeq" in firsts:
-        lines.append(b"CSeq: %b" % firsts[b"CSeq"])
+        above += [b"Record-Route: %b" % value for value in request.all(b"Record-Route")]
+    if to_tag is not None and _has_to_tag(request):
+        to_tag = None
+    try:
+        to = firsts[b"To"]
+        copied = [
+            b"From: %b" % firsts[b"From"],
+            b"To: %b" % to if to_tag is None else b"To: %b;tag=%b" % (to, to_tag),
+            b"Call-ID: %b" % firsts[b"Call-ID"],
+            b"CSeq: %b" % firsts[b"CSeq"],
+        ]
+    except KeyError:
+        copied = _what_there_is(firsts, to_tag)
     if status == 100 and b"Timestamp" in firsts:
-        lines.append(b"Timestamp: %b" % firsts[b"Timestamp"])
-    lines += map(_FIELD, headers)
-    lines.append(b"Content-Length: %d" % len(body))
+        copied.append(b"Timestamp: %b" % firsts[b"Timestamp"])
+    lines = [start, *above, *copied, *map(_FIELD, headers), b"Content-Length: %d" % len(body)]
     return b"%b\r\n\r\n%b" % (_joined(lines), body)
+
+
+def _what_there_is(firsts: dict[bytes, bytes], to_tag: bytes | None) -> list[bytes]:
+    lines = [
+        b"%b: %b" % (name, firsts[name])
+        for name in (b"From", b"To", b"Call-ID", b"CSeq")
+        if name in firsts
+    ]
+    if to_tag is not None and b"To" in firsts:
+        lines[b"From" in firsts] += b";tag=" + to_tag
+    return lines
 
 
 def _vias(request: Request, via: bytes | None) -> list[bytes]:
@@ -112,4 +125,4 @@ def _has_to_tag(request: Request) -> bool:
         return request.to_tag is not None
     except SipParseError:
         # A To we cannot read is answered 400; it gets no second tag.
-        return _TAG.search(request._firsts[b"To"]) is not None
+        return _TAG.search(request._firsts.get(b"To", b"")) is not None

@@ -33,6 +33,7 @@ __all__ = [
     "PARAMS",
     "PLAIN_ADDR",
     "PLAIN_FIELD",
+    "PLAIN_NAME_ADDR",
     "PLAIN_START",
     "PLAIN_VIA",
     "REQUEST_LINE",
@@ -103,6 +104,8 @@ DISPLAY_ADDRESS: Final = re.compile(_LWS + _DISPLAY + _LWS + rb"<([^<>\x00-\x20]
 """name-addr alone.  Groups: quoted display name, token display name, URI."""
 NAME_ADDR: Final = re.compile(DISPLAY_ADDRESS.pattern + rb"(" + _PARAMS + rb")" + _LWS)
 """name-addr with parameters.  Groups: as `DISPLAY_ADDRESS`, then the parameters."""
+PLAIN_NAME_ADDR: Final = re.compile(rb"([^>]++)>(?:;tag=(" + _TOKEN + rb"))?")
+"""Nearly every From and To.  Groups: what comes before the closing bracket, tag."""
 PLAIN_ADDR: Final = re.compile(_LWS + rb"([A-Za-z][^<>;,?\"\x00-\x20]*+)(" + _PARAMS + rb")" + _LWS)
 """addr-spec, where ";" starts header parameters and "," and "?" are forbidden (section 20)."""
 

@@ -14,6 +14,7 @@ from sessioncore.errors import SipParseError
 from sessioncore.sip import grammar
 from sessioncore.sip.building import build_request, build_response
 from sessioncore.sip.fields import Message, lazy
+from sessioncore.sip.grammar import MAX_HEADER_LINES, MAX_LINE, MAX_MESSAGE
 from sessioncore.sip.names import CANONICAL, CANONICAL_NAMES, header_key
 from sessioncore.sip.values import (
     RawUri,
@@ -92,22 +93,11 @@ def parse_message(data: bytes) -> Request | Response:
     `SipParseError`: 400, 505 for another SIP version, 513 above 65,535 bytes; its ``request``
     is what can be answered, or None.
     """
-    if len(data) > grammar.MAX_MESSAGE:
-        raise SipParseError("message above 65,535 bytes", 513)
-    return _read_plain(data) or _read_carefully(data)
-
-
-def _read_plain(data: bytes) -> Request | Response | None:
-    """A message without fault whose header fields are one line each; None for any other."""
     end = data.find(b"\r\n\r\n")
-    start = grammar.PLAIN_START.match(data, 0, end)
-    if start is None or end > grammar.MAX_LINE:
-        return None
-    fields = grammar.PLAIN_FIELD.findall(data, start.end(), end)
-    count = len(fields)
-    # Were there another line break, some line would not have been read as it stands.
-    if not data.count(b"\n", 0, end) == count == data.count(b"\r", 0, end):
-        return None
+    start = _match_start(data, 0, end)
+    if start is None or end > MAX_LINE or len(data) > MAX_MESSAGE:
+        return _read_carefully(data)
+    fields = _find_fields(data, start.end(), end)
     method, uri, status, reason = start.groups()
     body = data[end + 4 :]
     firsts = dict(fields)
@@ -116,17 +106,28 @@ def _read_plain(data: bytes) -> Request | Response | None:
         message = Request(method, uri, body, data, firsts)
     else:
         message = Response(int(status), reason or b"", body, data, firsts)
-    if count != len(firsts) or not CANONICAL_NAMES.issuperset(firsts):
-        if count > grammar.MAX_HEADER_LINES:
-            return None
+    lines = data.count(b"\n", 0, end)
+    if lines != data.count(b"\r", 0, end):
+        return _read_carefully(data)
+    if lines != len(firsts) or not _is_canonical(firsts):
+        # Were there another line break, some line would not have been read as it stands.
+        if lines != len(fields) or lines > MAX_HEADER_LINES:
+            return _read_carefully(data)
         _index(fields, message)
     elif b"%d" % len(body) == firsts.get(b"Content-Length"):
         return message
-    return message if _frame(message) is None else None
+    return message if _frame(message) is None else _read_carefully(data)
+
+
+_match_start: Final = grammar.PLAIN_START.match
+_find_fields: Final = grammar.PLAIN_FIELD.findall
+_is_canonical: Final = CANONICAL_NAMES.issuperset
 
 
 def _read_carefully(data: bytes) -> Request | Response:
     """Any message: what can be read is read even after a fault, for the answer."""
+    if len(data) > MAX_MESSAGE:
+        raise SipParseError("message above 65,535 bytes", 513)
     # 7.5: line breaks before the start line are ignored.
     lines, body, fault = _cut(data.lstrip(b"\r\n"))
     message, start_fault = _read_start(lines.pop(0), body, data)
@@ -172,7 +173,7 @@ def _read_start(line: bytes, body: bytes, raw: bytes) -> tuple[Request | Respons
         match = grammar.SLOPPY_REQUEST_LINE.fullmatch(line)
         if match is None:
             raise SipParseError("neither request line nor status line")
-    if len(line) > grammar.MAX_LINE:
+    if len(line) > MAX_LINE:
         fault = "a request line above 16,384 bytes"
     method, uri, version = match.groups()
     if version.upper() != b"SIP/2.0":
@@ -185,8 +186,8 @@ def _read_start(line: bytes, body: bytes, raw: bytes) -> tuple[Request | Respons
 def _read_lines(lines: list[bytes]) -> tuple[list[tuple[bytes, bytes]], str | None]:
     """The header fields, without those that are broken, and a fault or None."""
     fault = None
-    if len(lines) > grammar.MAX_HEADER_LINES:
-        del lines[grammar.MAX_HEADER_LINES :]
+    if len(lines) > MAX_HEADER_LINES:
+        del lines[MAX_HEADER_LINES:]
         fault = "more than 256 header lines"
     fields: list[tuple[bytes, bytes]] = []
     for line in lines:
@@ -202,7 +203,7 @@ def _read_lines(lines: list[bytes]) -> tuple[list[tuple[bytes, bytes]], str | No
                 fault = "a line that is no header field"
                 continue
         fields.append((name, value.strip()))
-    if any(len(line) > grammar.MAX_LINE for line in lines):
+    if any(len(line) > MAX_LINE for line in lines):
         fault = "a header line above 16,384 bytes"
     return fields, fault
 
@@ -266,40 +267,39 @@ def required_faults(message: Message) -> str | None:
     and for requests the Request-URI, Max-Forwards and the CSeq method.  All but Via and Contact
     may be there once only.  A URI scheme that is not ours is no fault.
     """
-    if message._repeated:
+    repeated = message._repeated
+    if repeated:
         for name in _ONCE:
-            if name in message._repeated:
+            if name in repeated:
                 return f"more than one {name.decode()}"
     firsts = message._firsts
     try:
         # Set at once what the properties would set one by one.
         top = firsts[b"Via"]
-        message.via = parse_via(top) if b"," not in top else message.via
+        message.via = via = parse_via(top) if b"," not in top else message.via
         message.from_tag = parse_tag(firsts[b"From"])
         message.to_tag = parse_tag(firsts[b"To"])
-        message.cseq = parse_cseq(firsts[b"CSeq"])
+        message.cseq = cseq = parse_cseq(firsts[b"CSeq"])
         message.call_id = parse_call_id(firsts[b"Call-ID"])
         contact = firsts.get(b"Contact")
         if contact is not None:
-            if b"," in contact or message._repeated:
+            if repeated or b"," in contact:
                 _ = message.contacts
             else:
                 message.contacts = [parse_contact(contact)]
-        return _request_fault(message) if isinstance(message, Request) else None
+        if not isinstance(message, Request):
+            return None
+        message.any_uri = parse_any_uri(message.uri)
+        if cseq.method != message.method:
+            return "CSeq names another method"
+        hops = firsts.get(b"Max-Forwards")
+        if hops is not None and hops not in _HOPS:
+            parse_number(hops, 255)
+        branch = via.branch
+        if branch is not None and len(branch) == len(_COOKIE) and branch.lower() == _COOKIE:
+            return "branch is nothing but the magic cookie"  # RFC 4475 section 3.2.1
     except KeyError as error:
         return f"{error.args[0].decode()} is missing"
     except SipParseError as error:
         return str(error)
-
-
-def _request_fault(request: Request) -> str | None:
-    request.any_uri = parse_any_uri(request.uri)
-    if request.cseq.method != request.method:
-        return "CSeq names another method"
-    hops = request._firsts.get(b"Max-Forwards")
-    if hops is not None and hops not in _HOPS:
-        parse_number(hops, 255)
-    branch = request.via.branch
-    if branch is not None and len(branch) <= len(_COOKIE) and branch.lower() == _COOKIE:
-        return "branch is nothing but the magic cookie"  # RFC 4475 section 3.2.1
     return None

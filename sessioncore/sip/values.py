@@ -89,17 +89,28 @@ _remembered_address = lru_cache(CACHED)(_read_address)
 
 def parse_tag(value: bytes) -> bytes | None:
     """The tag of a From or To, all of which is checked as `parse_name_addr` does."""
-    address, closed, rest = value.partition(b">")
-    if closed and len(address) < CACHEABLE:
-        tag = rest[5:]
-        if not rest or (rest[:5] == b";tag=" and grammar.TOKEN.fullmatch(tag)):
-            _remembered_address(address)
-            return tag or None
-    return parse_name_addr(value).params.get(b"tag")
+    plain = _match_plain(value)
+    if plain is None or len(value) > CACHEABLE:
+        return _read_name_addr(value).params.get(b"tag")
+    address, tag = plain.groups()
+    _remembered_address(address)
+    return tag
 
 
 def parse_name_addr(value: bytes) -> NameAddr:
     """Read one From, To, Contact, Route or Record-Route value (RFC 3261 section 20.10)."""
+    plain = _match_plain(value)
+    if plain is None or len(value) > CACHEABLE:
+        return _read_name_addr(value)
+    address, tag = plain.groups()
+    display, uri = _remembered_address(address)
+    return NameAddr(display, uri, NO_PARAMS if tag is None else {b"tag": tag})
+
+
+_match_plain: Final = grammar.PLAIN_NAME_ADDR.fullmatch
+
+
+def _read_name_addr(value: bytes) -> NameAddr:
     end = value.rfind(b">")
     rest = value[end + 1 :]
     if end >= 0 and b'"' not in rest:

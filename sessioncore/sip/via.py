@@ -103,7 +103,7 @@ _remembered_sent_by = lru_cache(CACHED)(_read_sent_by)
 
 def parse_via(value: bytes) -> Via:
     """Read one Via value (RFC 3261 section 20.42)."""
-    plain = grammar.PLAIN_VIA.fullmatch(value)
+    plain = _match_plain(value)
     if plain is None or len(value) > CACHEABLE:
         return _read_via(value)
     head, rport, branch, rport_behind = plain.groups()
@@ -112,6 +112,9 @@ def parse_via(value: bytes) -> Via:
     if rport or rport_behind:
         params[b"rport"] = None
     return Via(value, transport, host, port, sent_by, branch, params)
+
+
+_match_plain: Final = grammar.PLAIN_VIA.fullmatch
 
 
 def _read_via(value: bytes) -> Via:

@@ -13,6 +13,8 @@ from sessioncore.vocabulary import Address, Direction
 
 __all__ = ["Author", "Rows", "answer_rows"]
 
+_HEAD: Final = b"v=0\r\no=- %d %d %b\r\n%b"
+_TAIL: Final = b"s=-\r\nc=%b\r\nt=%b\r\n%b"
 _AUDIO: Final = b"m=audio %%d %b %%b\r\n%%b%%ba=%%b\r\n" % PROTOCOL
 _DIRECTIONS: Final = tuple(str(direction).encode() for direction in Direction)
 
@@ -51,23 +53,20 @@ class Author:
         """A description with our audio in the row that is None; ``own`` are RTP and RTCP."""
         (ip, port), rtcp = own
         where = _where(ip)
-        formats, lines = format_lines(proposal, ptime)
+        elsewhere = b"" if rtcp == (ip, port + 1) else _rtcp_line(ip, rtcp)
         audio = _AUDIO % (
             port,
-            formats,
-            lines,
-            b"" if rtcp == (ip, port + 1) else _rtcp_line(ip, rtcp),
+            *format_lines(proposal, ptime),
+            elsewhere,
             _DIRECTIONS[direction],
         )
-        tail = b"s=-\r\nc=%b\r\nt=%b\r\n%b" % (
-            where,
-            b"\r\nt=".join(times),
-            audio if rows == (None,) else b"".join([row or audio for row in rows]),
-        )
+        if rows != (None,):
+            audio = b"".join([row or audio for row in rows])
+        tail = _TAIL % (where, b"\r\nt=".join(times), audio)
         if tail != self._last:
             self._last = tail
             self.version += 1
-        return b"v=0\r\no=- %d %d %b\r\n%b" % (self.session_id, self.version, where, tail)
+        return _HEAD % (self.session_id, self.version, where, tail)
 
 
 def _rtcp_line(ip: str, rtcp: Address) -> bytes:

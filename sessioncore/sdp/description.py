@@ -56,7 +56,7 @@ _TEXT = rb"[^\0\r\n]*+"
 _KEPT = rb"(?:\r\n[iuepbzrk]=%b)*+" % _TEXT
 _USUAL = re.compile(
     rb"v=0\r\no=([!-~]++ [0-9]{1,20} [0-9]{1,20} [!-~]++ [!-~]++ [!-~]++)\r\ns=%b%b"
-    rb"(?:\r\nc=(%b))?+%b\r\nt=([0-9]{1,20} [0-9]{1,20})((?:\r\na=[^:\0\r\n]%b)*+)"
+    rb"(?:\r\nc=(%b))?+%b\r\nt=([0-9]{1,20} [0-9]{1,20})((?:\r\na=%b)*+)"
     rb"\r\nm=(audio ([1-9][0-9]{0,4}) RTP/AVP((?: [!-~]++){1,%d}+))"
     rb"((?:\r\n[^m\0\r\n]%b)*+)(?:\r\n)*+" % (_TEXT, _KEPT, _TEXT, _KEPT, _TEXT, MAX_FORMATS, _TEXT)
 )
@@ -311,8 +311,8 @@ def parse_description(body: bytes) -> Description:
     if usual is None:
         return _read(body)
     origin_line, where, times, attributes, line, digits, formats, below = usual.groups()
-    session = None if where is None else _connection(where)
     direction = _session_direction(attributes.split(b"\r\n")) if attributes else _SENDRECV
+    session = None if where is None else _connection(where)
     lines = _media_lines(below[2:])
     port = int(digits)
     if port > 65_535 or not (session or lines.connection):

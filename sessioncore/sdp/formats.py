@@ -178,7 +178,7 @@ def format_lines(proposal: Proposal, ptime: int) -> tuple[bytes, bytes]:
     return " ".join(str(n) for _, n in formats).encode(), "".join(lines).encode()
 
 
-def accept_formats(proposal: Proposal, media: MediaDescription, *, is_answer: bool) -> FormatMatch:
+def accept_formats(proposal: Proposal, media: MediaDescription, is_answer: bool) -> FormatMatch:
     """Match the peer's formats with ours, in the peer's order.
 
     The receive number is the peer's own in an offer (our answer will use it), ours in an

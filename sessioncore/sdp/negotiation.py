@@ -8,6 +8,7 @@ leaves the state as it was, so an agreement that stands goes on standing.
 from __future__ import annotations
 
 from copy import copy
+from typing import Final
 
 from sessioncore.errors import AnswerRefused, NegotiationError, SdpParseError, UnexpectedInput
 from sessioncore.sdp.authoring import Author, Rows, answer_rows
@@ -27,7 +28,6 @@ from sessioncore.sdp.exchange import (
 )
 from sessioncore.sdp.formats import MediaPolicy, Proposal, propose
 from sessioncore.sdp.streams import (
-    Side,
     accept_answer,
     accept_offer,
     agree,
@@ -47,6 +47,9 @@ __all__ = [
     "agreed_direction",
     "check_target",
 ]
+
+
+_SENDRECV: Final = Direction.SENDRECV
 
 
 class OfferAnswer(Machine):
@@ -87,7 +90,7 @@ class OfferAnswer(Machine):
         self.local = local
         self.rtcp = rtcp
         self.author = Author(session_id)
-        self.direction = Direction.SENDRECV
+        self.direction = _SENDRECV
         self.local_hold = False
         self.signalling_host = ""
         self.changed = False
@@ -122,7 +125,7 @@ class OfferAnswer(Machine):
         self._require(OfferMade)
         own = self._ready()
         wish = self.direction if direction is None else direction
-        offered = agreed_direction(Direction.SENDRECV, wish, self.local_hold)
+        offered = agreed_direction(_SENDRECV, wish, self.local_hold)
         basis = self.settled
         rows: Rows = (None,) if basis is None else basis.rows
         proposal = propose(self.policy, self._numbers())
@@ -142,7 +145,7 @@ class OfferAnswer(Machine):
             self.signalling_host = signalling_host
         description = parse_description(body)
         own = self._own()
-        side = Side(self.policy, propose(self.policy), own, self.signalling_host)
+        side = (self.policy, propose(self.policy), own, self.signalling_host)
         accepted = accept_offer(description, side)
         self.feed(OfferReceived(description, accepted, own))
 
@@ -158,7 +161,7 @@ class OfferAnswer(Machine):
         assert offer is not None
         description, accepted = offer.description, offer.accepted
         if own != offer.own:
-            recheck(accepted, own)
+            recheck(accepted, own, offer.own)
         direction = agreed_direction(accepted.direction, self.direction, self.local_hold)
         rows = answer_rows(description.media, accepted.index)
         body = self.author.describe(
@@ -180,7 +183,7 @@ class OfferAnswer(Machine):
         assert offer is not None
         try:
             description = parse_description(body)
-            side = Side(self.policy, offer.proposal, offer.own, self.signalling_host)
+            side = (self.policy, offer.proposal, offer.own, self.signalling_host)
             accepted = accept_answer(description, offer.rows.index(None), len(offer.rows), side)
         except (SdpParseError, NegotiationError) as error:
             self.feed(AnswerUnusable())

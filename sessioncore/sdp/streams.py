@@ -6,7 +6,7 @@ Pure functions; the machine that calls them is in `sessioncore.sdp.negotiation`.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from attrs import define
 
@@ -65,13 +65,8 @@ class Accepted:
     targets: Targets
 
 
-class Side(NamedTuple):
-    """What our side brings to judging: policy, formats, addresses, and where SIP came from."""
-
-    policy: MediaPolicy
-    proposal: Proposal
-    own: tuple[Address, ...]
-    signalling_host: str
+Side = tuple[MediaPolicy, Proposal, tuple[Address, ...], str]
+"""What our side brings to judging: policy, formats, addresses, and the IP SIP came from."""
 
 
 def agreed_direction(offered: Direction, wish: Direction, local_hold: bool) -> Direction:
@@ -94,7 +89,7 @@ def accept_offer(description: Description, side: Side) -> Accepted:
         raise NegotiationError("the offer has no m-line", ("no m-line",), 304)
     refusals: list[Refusal] = []
     for index, media in enumerate(description.media):
-        judged = _judge(index, media, side, is_answer=False)
+        judged = _judge(index, media, side, False)
         if isinstance(judged, Accepted):
             return judged
         refusals.extend(judged)
@@ -110,7 +105,7 @@ def accept_answer(description: Description, index: int, count: int, side: Side) 
         text = f"the answer has {len(description.media)} m-lines, the offer {count}"
         raise AnswerRefused(text, (text,))
     media = description.media[index]
-    judged = _judge(index, media, side, is_answer=True)
+    judged = _judge(index, media, side, True)
     if isinstance(judged, Accepted):
         return judged
     error = refused("the answer is not acceptable", judged)
@@ -126,18 +121,23 @@ def refused(text: str, refusals: list[Refusal]) -> NegotiationError:
 
 
 def _judge(
-    index: int, media: MediaDescription, side: Side, *, is_answer: bool
+    index: int, media: MediaDescription, side: Side, is_answer: bool
 ) -> Accepted | list[Refusal]:
-    form = _form_fault(index, media)
-    if form is not None:
-        return [form]
-    formats = accept_formats(side.proposal, media, is_answer=is_answer)
+    if (
+        media.kind != b"audio"
+        or media.port == 0
+        or media.protocol != PROTOCOL
+        or media.port_count != 1
+    ):
+        return [_form_fault(index, media)]
+    policy, proposal, own, signalling_host = side
+    formats = accept_formats(proposal, media, is_answer)
     if not formats.audio:
         return list(formats.refusals)
     lines = media.below
-    ptime = choose_ptime(side.policy, lines.ptime, lines.maxptime)
+    ptime = choose_ptime(policy, lines.ptime, lines.maxptime)
     if ptime is None:
-        shortest = min(side.policy.sendable_ptimes)
+        shortest = min(policy.sendable_ptimes)
         return [Refusal(306, f"maxptime {lines.maxptime} ms: we send {shortest} ms and more")]
     connection = media.connection
     assert connection is not None  # the parser refuses an m-line in use without one
@@ -146,19 +146,19 @@ def _judge(
         return Accepted(index, formats, None, None, _MUTED[media.direction], ptime, ())
     if isinstance(ip, Refusal):
         return [ip]
-    remote = (ip, media.port)
-    remote_rtcp = _rtcp_address(remote, lines.rtcp)
-    if isinstance(remote_rtcp, Refusal):
-        return [remote_rtcp]
-    targets = _by_host(remote, remote_rtcp)
+    reached = _reached(ip, media.port, lines.rtcp)
+    if isinstance(reached, Refusal):
+        return [reached]
+    remote_rtcp, targets = reached
     for host, ports in targets:
-        fault = find_fault(host, ports, side.own, side.signalling_host)
+        fault = find_fault(host, ports, own, signalling_host)
         if fault is not None:
             return [fault]
+    remote = (ip, media.port)
     return Accepted(index, formats, remote, remote_rtcp, media.direction, ptime, targets)
 
 
-def _form_fault(index: int, media: MediaDescription) -> Refusal | None:
+def _form_fault(index: int, media: MediaDescription) -> Refusal:
     """What rules an m-line out before its formats are looked at."""
     if media.kind != b"audio":
         return Refusal(304, f"m-line {index + 1} {_shown(media.kind)}: not supported")
@@ -166,9 +166,7 @@ def _form_fault(index: int, media: MediaDescription) -> Refusal | None:
         return Refusal(304, f"m-line {index + 1} audio: port 0")
     if media.protocol != PROTOCOL:
         return Refusal(302, f"m-line {index + 1} {_shown(media.protocol)}: not supported")
-    if media.port_count != 1:
-        return Refusal(302, f"m-line {index + 1} audio: {media.port_count} ports")
-    return None
+    return Refusal(302, f"m-line {index + 1} audio: {media.port_count} ports")
 
 
 def _shown(text: bytes) -> str:
@@ -193,30 +191,35 @@ def _ip(connection: Connection) -> str | Refusal | None:
     return None if host.is_unspecified else host.text
 
 
-def _rtcp_address(remote: Address, said: RtcpAttribute | None) -> Address | Refusal | None:
+def _reached(
+    ip: str, port: int, said: RtcpAttribute | None
+) -> tuple[Address | None, Targets] | Refusal:
+    """Where RTCP goes, if anywhere, and all that is sent to; ``said`` is ``a=rtcp``."""
     if said is None:
-        return (remote[0], remote[1] + 1) if remote[1] < 65_535 else None
+        if port == 65_535:
+            return None, ((ip, (port,)),)
+        return (ip, port + 1), ((ip, (port, port + 1)),)
     if said.connection is None:
-        return (remote[0], said.port)
-    ip = _ip(said.connection)
-    return (ip, said.port) if isinstance(ip, str) else ip
+        return (ip, said.port), ((ip, (port, said.port)),)
+    elsewhere = _ip(said.connection)
+    if isinstance(elsewhere, Refusal):
+        return elsewhere
+    if elsewhere is None:
+        return None, ((ip, (port,)),)
+    return (elsewhere, said.port), ((ip, (port,)), (elsewhere, (said.port,)))
 
 
-def _by_host(remote: Address, rtcp: Address | None) -> Targets:
-    if rtcp is None:
-        return ((remote[0], (remote[1],)),)
-    if rtcp[0] == remote[0]:
-        return ((remote[0], (remote[1], rtcp[1])),)
-    return ((remote[0], (remote[1],)), (rtcp[0], (rtcp[1],)))
-
-
-def recheck(accepted: Accepted, own: tuple[Address, ...]) -> None:
+def recheck(accepted: Accepted, own: tuple[Address, ...], judged_by: tuple[Address, ...]) -> None:
     """Check an accepted m-line against addresses of ours that were not known before."""
+    known = judged_by[0][0] if judged_by else ""
     for host, ports in accepted.targets:
-        # Loopback was judged when the offer came; here it is the peer of itself.
-        fault = find_fault(host, ports, own, host)
-        if fault is not None:
-            raise refused("nothing in the offer is acceptable", [fault])
+        for address in own:
+            # Of an IP that is known only the port can be news.
+            if address[1] in ports or address[0] != known:
+                # Loopback was judged when the offer came; here it is the peer of itself.
+                fault = find_fault(host, ports, (address,), host)
+                if fault is not None:
+                    raise refused("nothing in the offer is acceptable", [fault])
 
 
 def agree(

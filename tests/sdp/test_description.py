@@ -260,6 +260,7 @@ class Usual(SynchronousTestCase):
             (b"c=IN IP4 192.0.2.9", b"c=IN IP4 " + b"x" * 300),
             (b"AVP 0", b"AVP" + b" 0" * (d.MAX_FORMATS + 1)),
             (b"t=0 0", b"t=0 0\r\na=:x"),
+            (b"c=IN IP4 192.0.2.9\r\nt=0 0", b"c=\r\nt=0 0\r\na="),
             (b"s=-", b"s=-\r\nm"),
             (b"a=rtpmap", b"x\r\na=rtpmap"),
             (b"a=rtpmap", b"a=:\r\na=rtpmap"),

@@ -20,7 +20,7 @@ POLICY = MediaPolicy()
 
 def match(media: str, policy: MediaPolicy = POLICY, *, is_answer: bool = False) -> FormatMatch:
     (line,) = parse_description(description(media)).media
-    return accept_formats(propose(policy), line, is_answer=is_answer)
+    return accept_formats(propose(policy), line, is_answer)
 
 
 def reasons(media: str, policy: MediaPolicy = POLICY) -> list[str]:

@@ -369,6 +369,33 @@ class Refusing(SynchronousTestCase):
             machine.make_answer()
         self.assertRaises(ValueError, ours(local=None).make_offer)
 
+    @settings(deadline=None, max_examples=300, derandomize=True)
+    @given(st.data())
+    def test_an_address_that_comes_late_is_judged_like_one_known_before(
+        self, data: st.DataObject
+    ) -> None:
+        hosts = st.sampled_from(["192.0.2.1", "192.0.2.2", "::ffff:192.0.2.1", "2001:db8::1"])
+        ports = st.sampled_from([4000, 4001, 4002])
+        addresses = st.tuples(hosts, ports)
+        (ip, port), (rtcp_ip, rtcp_port) = data.draw(addresses), data.draw(addresses)
+        said = f"a=rtcp:{rtcp_port} IN {'IP6' if ':' in rtcp_ip else 'IP4'} {rtcp_ip}"
+        offer = description(f"audio {port} RTP/AVP 0\n{said}", ip=ip)
+        local, rtcp = data.draw(addresses), data.draw(st.none() | addresses)
+
+        def accepted(first: Address | None) -> bool:
+            machine = OfferAnswer(POLICY, first, 7, rtcp)
+            try:
+                machine.receive_offer(offer, signalling_host=PEER)
+                machine.local = local
+                machine.make_answer()
+            except NegotiationError:
+                return False
+            return True
+
+        expected = accepted(local)
+        for first in (None, ("0.0.0.0", 0), (local[0], 0)):
+            self.assertEqual(accepted(first), expected)
+
     def test_hold_offer_and_late_address(self) -> None:
         machine = ours(local=None)
         machine.receive_offer(description(PLAIN, ip="0.0.0.0"))

@@ -122,8 +122,6 @@ _DEFAULTS: Final[dict[str, Any]] = {
 _FLAGS: Final = {name: each for name, each in _DEFAULTS.items() if each.dtype == np.bool_}
 _WORDS: Final = {name: each for name, each in _DEFAULTS.items() if name not in _FLAGS}
 _WORD_DEFAULTS: Final[Ints] = np.array([each.view(np.int64) for each in _WORDS.values()])
-_NO_KINDS: Final = bytes(128)
-_NOT_FILLED: Final = bytes(FRAMES_PER_RING)
 _APART: Final = 64
 """Entries between two columns, or all entries of a row would share a set of the CPU's cache."""
 
@@ -220,7 +218,6 @@ class Bank:
         self._words = _widened(self._words, former, capacity)
         self._flags = _widened(self._flags, former, capacity)
         self.capacity = capacity
-        # All words lie in one block and all flags in another, so that a row is set at once.
         for (name, default), word in zip(_WORDS.items(), self._words, strict=True):
             column = word[:capacity].view(default.dtype)
             if default:
@@ -229,9 +226,14 @@ class Bank:
         for name, flag in zip(_FLAGS, self._flags, strict=True):
             self._hold(name, flag[:capacity])
         self._hold("kinds", _grown(self.kinds, capacity * 128))
-        self.ring = _grown(self.ring, capacity * FRAMES_PER_RING)
         self._hold("filled", _grown(self.filled, capacity * FRAMES_PER_RING))
-        self._filled = self.filled.view(np.uint8).data
+        self.ring = _grown(self.ring, capacity * FRAMES_PER_RING)
+        # All words lie in one block and all flags in another, so that a row is set at once.
+        self._words_of = self._words.T
+        self._counted_of: Ints = self._words[: len(_COUNTED)].T
+        self._flags_of = self._flags.T
+        self._kinds_of = self.kinds.reshape(capacity, 128)
+        self._filled_of = self.filled.reshape(capacity, FRAMES_PER_RING)
 
     def _hold(self, name: str, column: npt.NDArray[Any]) -> None:
         setattr(self, name, column)
@@ -250,22 +252,20 @@ class Bank:
 
     def give_back(self, row: int) -> None:
         """The row may be lent again; nothing plays or sends for it any more."""
-        self._words[:, row] = _WORD_DEFAULTS
-        self._flags[:, row] = False
-        first = row * 128
-        self.cells.kinds[first : first + 128] = _NO_KINDS
-        first = row * FRAMES_PER_RING
-        self._filled[first : first + FRAMES_PER_RING] = _NOT_FILLED
+        self._words_of[row] = _WORD_DEFAULTS
+        self._flags_of[row] = False
+        self._kinds_of[row] = 0
+        self._filled_of[row] = False
         self.used -= 1
         heappush(self._free, row)
 
     def forget_kinds(self, row: int) -> None:
         """No payload type means anything to the row."""
-        self.cells.kinds[row * 128 : (row + 1) * 128] = _NO_KINDS
+        self._kinds_of[row] = 0
 
     def counted(self, row: int) -> Ints:
         """What was counted for the row so far, for `named`."""
-        return self._words[: len(_COUNTED), row].copy()
+        return self._counted_of[row].copy()
 
     @property
     def top(self) -> int:

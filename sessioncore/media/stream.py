@@ -64,7 +64,8 @@ class Stream:
     first_received_at: int | None = None
     _open = True
     _early: EarlySource | None = None
-    _latch: Latch | None = None
+    _rules: tuple[Address | None, str, bool | None] | None = None
+    _made_latch: Latch | None = None
     _reports: Reports | None = None
     _wanted = False
     _proven = False
@@ -116,15 +117,16 @@ class Stream:
         return self._reports
 
     @property
-    def spoke(self) -> bool:
-        """Whether RTP or RTCP of ours ever left; without it there is no BYE (RFC 3550 6.3.7)."""
-        reports = self._reports
-        return self._cells.packets_sent[self.row] > 0 or (reports is not None and reports.spoken)
+    def _latch(self) -> Latch | None:
+        """The rules of the agreement; made when the first packet comes."""
+        if self._made_latch is None and self._rules is not None:
+            self._made_latch = Latch(*self._rules)
+        return self._made_latch
 
     @property
     def statistics(self) -> StreamStatistics:
         """A snapshot of the counters, or as they were at the end."""
-        counted, transmitting, stalled, kernel_drops = self._final or self._count()
+        counted, transmitting, stalled, kernel_drops = self._final or self._counted()
         of, reports = named(counted), self._reports or _NO_REPORTS
         received = of["packets_received"]
         expected = expected_packets(
@@ -162,7 +164,7 @@ class Stream:
             peer_said_bye=reports.peer_said_bye,
         )
 
-    def _count(self) -> _Counted:
+    def _counted(self) -> _Counted:
         cells, row = self._cells, self.row
         drops = self.lease.kernel_drops()
         return self._plane.bank.counted(row), cells.transmitting[row], cells.stalled[row], drops
@@ -170,7 +172,7 @@ class Stream:
     @property
     def _counted_strangers(self) -> int:
         """Packets of all sources that may not be heard."""
-        extra = self._latch.strangers if self._latch is not None else 0
+        extra = self._made_latch.strangers if self._made_latch is not None else 0
         if self._early is not None:
             extra += self._early.strangers
         return self.strangers + extra
@@ -213,7 +215,6 @@ class Stream:
         if former is not None or self._early is not None:
             self._plane.bank.forget_kinds(self.row)
             self._early = None
-        self._fill_kinds(agreement)
         self._fill_columns(agreement, now)
         if former is None:
             self._cells.next_report[self.row] = now + first_interval(self._chance)
@@ -227,28 +228,27 @@ class Stream:
         cells, row, host = self._cells, self.row, self._signalling_host
         if self.latched is not None:
             self._forget_latch()
-        if self._latch is not None:
-            self.strangers += self._latch.strangers
-        self._latch = Latch(remote, host, nat)
+        if self._made_latch is not None:
+            self.strangers += self._made_latch.strangers
+            self._made_latch = None
+        self._rules = remote, host, nat
         self.remote = remote
         self._proven = False
         cells.sending_since[row] = NEVER
         cells.foreign[row] = remote is not None and remote[0] != host
 
-    def _fill_kinds(self, agreement: StreamAgreement) -> None:
-        """What each payload type means that the peer may send."""
-        kind, first = self._cells.kinds, self.row * 128
+    def _fill_columns(self, agreement: StreamAgreement, now: int) -> None:
+        cells, row = self._cells, self.row
+        kind, first = cells.kinds, row * 128
         for payload_type, codec in agreement.other_receive_payload_types:
             kind[first + payload_type] = _KIND.get(codec.name, 0)
         if agreement.receive_comfort_noise_payload_type is not None:
             kind[first + agreement.receive_comfort_noise_payload_type] = kinds.CN
         if agreement.receive_dtmf_payload_type is not None:
             kind[first + agreement.receive_dtmf_payload_type] = kinds.DTMF
-        kind[first + agreement.receive_payload_type] = _KIND[agreement.codec.name]
-
-    def _fill_columns(self, agreement: StreamAgreement, now: int) -> None:
-        cells, row = self._cells, self.row
-        cells.codec[row] = _KIND[agreement.codec.name]
+        coded = _KIND[agreement.codec.name]
+        kind[first + agreement.receive_payload_type] = coded
+        cells.codec[row] = coded
         cells.send_payload_type[row] = agreement.send_payload_type
         frames = _FRAMES.get(agreement.ptime, 1)
         if frames != cells.frames[row]:
@@ -331,9 +331,12 @@ class Stream:
         """RTCP BYE, flush the sink, give the ports back; `statistics` stay as they are."""
         if not self._open:
             raise RuntimeError(_OVER)
-        self._final = self._count()
-        self._plane.end(self, now)
+        self._final = self._counted()
         self._open = False
+        # Who never sent RTP or RTCP sends no BYE (RFC 3550 section 6.3.7).
+        if self._cells.packets_sent[self.row] or (self._reports and self._reports.spoken):
+            self._plane.report(self, now, final=True)
+        self._plane.end(self, now)
 
     def _require_open(self) -> None:
         if not self._open:
@@ -354,21 +357,21 @@ class Stream:
             # Queued before the latch closed.
             self.strangers += source != self.latched
             return source == self.latched
-        if self._latch is None:
+        latch = self._latch
+        if latch is None:
             if self._early is not None:
                 return self._early.admits(source, now)
             self.strangers += 1
             return False
         _, _, sequence, _, ssrc = _HEADER.unpack_from(data)
-        if not self._latch.admits(source, ssrc, sequence):
+        if not latch.admits(source, ssrc, sequence):
             return False
-        self._close_latch(source, now)
+        self._close_latch(source, latch.previous == source, now)
         return True
 
-    def _close_latch(self, source: Address, now: int) -> None:
+    def _close_latch(self, source: Address, known: bool, now: int) -> None:
         if not self.lease.latch(source):
             return
-        known = self._latch is not None and self._latch.previous == source
         self.latched = self.remote = source
         self._cells.latched[self.row] = True
         self._plane.playout.changed(self.row)
@@ -384,17 +387,18 @@ class Stream:
 
     def relearn(self) -> None:
         """The latched source fell silent: others may prove themselves, it may come back."""
-        if self.latched is not None and self._latch is not None:
-            self._latch.lost(self.latched)
+        latch = self._latch
+        if self.latched is not None and latch is not None:
+            latch.lost(self.latched)
             self._forget_latch()
 
     def take_rtcp(self, data: bytes, source: Address, now: int, ntp: int) -> bool:
         """RTCP from the peer's IP: learn from it.  It keeps a stream from being stalled."""
-        remote = self.remote
-        if self.latched is not None or self._latch is None:
+        remote, latch = self.remote, self._latch
+        if self.latched is not None or latch is None:
             known = remote is not None and source[0] == remote[0]
         else:
-            known = self._latch.may_be_peer(source[0])
+            known = latch.may_be_peer(source[0])
         if not known:
             self.strangers += 1
             return False

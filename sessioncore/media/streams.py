@@ -256,7 +256,7 @@ class MediaPlane:
         """RFC 3550 section 8.2: BYE and a new SSRC, once; after that it is an echo of ours."""
         stream = self._stream_of(row)
         if stream is not None and self.bank.collisions[row] == 1:
-            stream.send_rtcp(stream.reports.build(now, self._ntp(now), final=True))
+            self.report(stream, now, final=True)
             self.bank.ssrc[row] = self.random_bits(32)
             stream.reports.changed_ssrc()
 
@@ -289,16 +289,18 @@ class MediaPlane:
     def _report(self, row: int, now: int) -> None:
         stream = self._stream_of(row)
         if stream is not None:
-            stream.send_rtcp(stream.reports.build(now, self._ntp(now)))
+            self.report(stream, now)
             self.bank.next_report[row] = now + stream.reports.interval(self.random)
+
+    def report(self, stream: Stream, now: int, *, final: bool = False) -> None:
+        """Send RTCP of a stream; ``final`` says BYE."""
+        stream.send_rtcp(stream.reports.build(now, self._ntp(now), final=final))
 
     # Ending
 
     def end(self, stream: Stream, now: int) -> None:
         """What `Stream.close` does."""
         row, playout, cells = stream.row, self.playout, self.bank.cells
-        if stream.spoke:
-            stream.send_rtcp(stream.reports.build(now, self._ntp(now), final=True))
         playout.sources.detach(row)
         playout.sinks.detach(row)
         if cells.packets_received[row]:

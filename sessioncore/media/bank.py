@@ -230,7 +230,7 @@ class Bank:
         self.ring = _grown(self.ring, capacity * FRAMES_PER_RING)
         # All words lie in one block and all flags in another, so that a row is set at once.
         self._words_of = self._words.T
-        self._counted_of: Ints = self._words[: len(_COUNTED)].T
+        self._counted_of = self._words[: len(_COUNTED)].T
         self._flags_of = self._flags.T
         self._kinds_of = self.kinds.reshape(capacity, 128)
         self._filled_of = self.filled.reshape(capacity, FRAMES_PER_RING)
@@ -265,7 +265,8 @@ class Bank:
 
     def counted(self, row: int) -> Ints:
         """What was counted for the row so far, for `named`."""
-        return self._counted_of[row].copy()
+        counted: Ints = self._counted_of[row].copy()
+        return counted
 
     @property
     def top(self) -> int:

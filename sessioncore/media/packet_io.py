@@ -20,7 +20,7 @@ PACKET_WIDTH = 1472
 """Octets of the largest UDP payload in an Ethernet frame; longer RTP is refused."""
 
 Handle: TypeAlias = Any
-"""What an io uses to send for a latched lease: a file descriptor, or an object of its own."""
+"""What an io uses to send for a lease: a socket, or an object of its own."""
 
 
 class Round(NamedTuple):
@@ -61,7 +61,7 @@ class PortLease(Protocol):
     local: Address
     local_rtcp: Address
     handle: Handle
-    """For `PacketIO.send`, while latched."""
+    """For `PacketIO.send` while latched, for `PacketIO.send_to` while not."""
 
     def latch(self, address: Address) -> bool:
         """Take RTP from this address only and send to it; False where it cannot be reached.
@@ -71,9 +71,6 @@ class PortLease(Protocol):
 
     def unlatch(self) -> None:
         """Take RTP from anyone again, one by one as `Stray`."""
-
-    def send_to(self, data: bytes | memoryview, address: Address) -> None:
-        """Send one RTP packet of an unlatched lease; raises OSError when it cannot leave."""
 
     def send_rtcp(self, data: bytes, address: Address) -> None:
         """Send one RTCP packet; raises OSError when it cannot leave."""
@@ -103,6 +100,14 @@ class PacketIO(Protocol):
 
     def send(self, handles: Sequence[Handle], packets: Sequence[memoryview]) -> Sequence[int]:
         """Send one packet for each handle; returns the positions that failed, in order."""
+
+    def send_to(
+        self,
+        handles: Sequence[Handle],
+        packets: Sequence[memoryview],
+        addresses: Sequence[Address],
+    ) -> Sequence[int]:
+        """The same for leases that are not latched, each to an address."""
 
     def failures(self) -> list[Failure]:
         """What went wrong since the last call: errors of sending and ICMP messages."""

@@ -124,11 +124,14 @@ class SinkBank:
 
         Sinks that fail are detached and told of in `reports`.
         """
-        if not len(rows):
+        if not self._recording and not self._call:
             return
-        self._kind = grown(self._kind, int(np.max(rows)))
-        kinds = self._kind[rows]
-        if not kinds.any():
+        try:
+            kinds = self._kind[rows]
+        except IndexError:  # rows that never had a sink
+            self._kind = grown(self._kind, int(np.max(rows)))
+            kinds = self._kind[rows]
+        if not np.count_nonzero(kinds):
             return
         for number in np.flatnonzero(np.bincount(kinds)).tolist():
             at = np.flatnonzero(kinds == number)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from attrs import field, frozen
 
 from sessioncore.errors import ConfigurationError, MediaFileError
+from sessioncore.media.bank import every
 from sessioncore.media.interfaces import IMediaSource
 from sessioncore.media.resample import resample
 from sessioncore.media.samples import SamplePool
@@ -221,6 +222,17 @@ class SourceBank:
             kind, self._kind[row] = self._kinds[self._kind[row]], 0
             kind.detach(row)
 
+    def are_silent(self, rows: Ints) -> bool:
+        """Whether all of ``rows`` play nothing but zeros."""
+        return not np.count_nonzero(self._kinds_of(rows))
+
+    def _kinds_of(self, rows: Ints) -> Ints:
+        try:
+            return self._kind[rows]
+        except IndexError:  # rows that never had a source
+            self._kind = grown(self._kind, int(np.max(rows)))
+            return self._kind[rows]
+
     def render(self, rows: Ints, heard: Samples, out: Samples, now: int) -> None:
         """Fill ``out`` (int16[n, samples <= 960]) with the next frame of each of ``rows``.
 
@@ -229,10 +241,9 @@ class SourceBank:
         """
         if not len(rows):
             return
-        self._kind = grown(self._kind, int(np.max(rows)))
-        kinds = self._kind[rows]
+        kinds = self._kinds_of(rows)
         first = int(kinds[0])
-        if (kinds == first).all():
+        if every(kinds == first):
             self._finish(self._kinds[first].render(rows, heard, out))
             return
         for number in np.flatnonzero(np.bincount(kinds)).tolist():

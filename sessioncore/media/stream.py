@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from sessioncore.media import bank as kinds
-from sessioncore.media.bank import FRAME, NEVER, Bank, Ints, named
+from sessioncore.media.bank import FRAME, NEVER, Bank, Ints, kind_of, named
 from sessioncore.media.latch import EarlySource, Latch
 from sessioncore.media.packet_io import PACKET_WIDTH, PortLease
 from sessioncore.media.reports import Reports, expected_packets, first_interval
@@ -248,11 +248,11 @@ class Stream:
             kind[first + agreement.receive_dtmf_payload_type] = kinds.DTMF
         coded = _KIND[agreement.codec.name]
         kind[first + agreement.receive_payload_type] = coded
-        cells.codec[row] = coded
         cells.send_payload_type[row] = agreement.send_payload_type
         frames = _FRAMES.get(agreement.ptime, 1)
-        if frames != cells.frames[row]:
-            cells.frames[row] = frames
+        former = cells.kind[row]
+        cells.kind[row] = kind_of(row, coded, frames)
+        if frames != former >> 12:
             # A long packet takes frames out of the ring before their time: hold more.
             cells.target[row] = _TARGET + (frames - 1) * FRAME
         cells.playing[row] = True

@@ -11,12 +11,12 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from sessioncore.media.bank import Bank, Ints, some
+from sessioncore.media.bank import PHASES, Bank, Ints, some
 from sessioncore.media.packet_io import PACKET_WIDTH, PacketIO, PortLease, Stray
 from sessioncore.media.reception import Reception
 from sessioncore.media.statistics import MediaEvent, PlaneStatistics, StreamStatistics
 from sessioncore.media.stream import RELEARN, Stream
-from sessioncore.media.tick import PHASE_NS, PHASES, PhaseClock, Playout
+from sessioncore.media.tick import PHASE_NS, PhaseClock, Playout
 from sessioncore.vocabulary import SECOND
 
 __all__ = ["MediaEvent", "MediaPlane", "PlaneStatistics", "Stream", "StreamStatistics"]
@@ -24,6 +24,8 @@ __all__ = ["MediaEvent", "MediaPlane", "PlaneStatistics", "Stream", "StreamStati
 OnEvent: TypeAlias = "Callable[[Stream, MediaEvent, Any, int], None]"
 
 _STALL: Final = 5 * SECOND
+_LOOK: Final = 1 * SECOND
+"""For so long nothing of a new agreement need be watched: no silence, no report that is due."""
 _MAX_ROUNDS: Final = 64
 _DRAIN: Final = 16
 """Every so many ticks all sockets are read empty, whatever the pace of the peers."""
@@ -56,6 +58,7 @@ class MediaPlane:
         self._reception = Reception(self.bank)
         self._clock = PhaseClock(self.statistics)
         self._streams = self.playout.streams
+        self._look_at = [0] * PHASES
         self._in_tick = False
         self._ticked_at = 0
         self._ended: list[int] = []
@@ -103,10 +106,8 @@ class MediaPlane:
             if skipped:
                 self.playout.skip(skipped)
             for number in phases:
-                groups = self.playout.rows(number % PHASES)
                 self.playout.play(number, now)
-                for rows in groups:
-                    self._watch(rows, now)
+                self._watch(number % PHASES, now)
             self._tell_first_sent(now)
             self._take_failures(now)
         finally:
@@ -234,7 +235,7 @@ class MediaPlane:
     def _tell_first_sent(self, now: int) -> None:
         if self.playout.first_sent:
             for row in _taken(self.playout.first_sent):
-                stream = self._stream_of(row)
+                stream = self._streams[row]
                 if stream is not None:
                     if stream.first_sent_at is None:
                         stream.first_sent_at = now
@@ -258,12 +259,24 @@ class MediaPlane:
         if stream is not None and self.bank.collisions[row] == 1:
             self.report(stream, now, final=True)
             self.bank.ssrc[row] = self.random_bits(32)
+            self.playout.changed(row)
             stream.reports.changed_ssrc()
 
     # Watching
 
-    def _watch(self, rows: Ints, now: int) -> None:
-        """Silence and reports due, for the rows of a phase."""
+    def _watch(self, phase: int, now: int) -> None:
+        """Silence and reports due, for the rows of a phase, when one of them may be."""
+        if now < self._look_at[phase]:
+            return
+        bank, look_at = self.bank, now + _LOOK
+        for group in self.playout.schedule.groups(phase):
+            rows = group.rows
+            self._watch_rows(rows, now)
+            quiet_at = np.minimum.reduce(bank.heard_at[rows]).item() + RELEARN
+            look_at = min(look_at, quiet_at, np.minimum.reduce(bank.next_report[rows]).item())
+        self._look_at[phase] = look_at
+
+    def _watch_rows(self, rows: Ints, now: int) -> None:
         bank = self.bank
         quiet = bank.heard_at[rows] < now - RELEARN
         if some(quiet):

@@ -7,18 +7,17 @@ second or third turn of their phase and play two or three frames at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from attrs import define
 
 from sessioncore.media import jitter
 from sessioncore.media.bank import (
     FRAME,
     L16,
     PCMA,
+    PCMU,
     PHASES,
     Bank,
     Bools,
@@ -28,14 +27,15 @@ from sessioncore.media.bank import (
     every,
     some,
 )
-from sessioncore.media.packet_io import Handle, PacketIO, PortLease
+from sessioncore.media.packet_io import PacketIO
+from sessioncore.media.schedule import Group, Schedule, Section
 from sessioncore.media.sinks import SinkBank
 from sessioncore.media.sources import SourceBank
 from sessioncore.media.statistics import PlaneStatistics
 from sessioncore.rtp.comfort_noise import render_noise
-from sessioncore.rtp.g711 import encode_alaw, encode_ulaw
+from sessioncore.rtp.g711 import ALAW_SILENCE, ULAW_SILENCE, encode_alaw, encode_ulaw
 from sessioncore.rtp.header import HEADER_SIZE, write_headers
-from sessioncore.vocabulary import MILLISECOND, SECOND, Address
+from sessioncore.vocabulary import MILLISECOND, SECOND
 
 if TYPE_CHECKING:
     from sessioncore.media.stream import Stream
@@ -49,6 +49,8 @@ _TRIM_TURNS: Final = 100
 """The jitter rings are looked over every 2 s."""
 _UNPROVEN: Final = 5 * SECOND
 _FOREIGN: Final = 1 * SECOND
+_SILENT: Final = {PCMU: ULAW_SILENCE, PCMA: ALAW_SILENCE, L16: 0}
+"""Every octet of a payload of zeros."""
 
 
 class PhaseClock:
@@ -91,59 +93,19 @@ class PhaseClock:
         self._next = None
 
 
-@define(eq=False)
-class _Section:
-    """Rows of a group that send the same codec; the first ``len(handles)`` are latched."""
-
-    start: int
-    rows: Ints
-    codec: int
-    handles: list[Handle]
-    loose: list[tuple[PortLease, Address]]
-    new: bool
-    """Some row sends its first packet of an agreement."""
-    gated: bool
-    """Some row's path is unproven."""
-
-    def only(self, which: Bools) -> _Section:
-        """The section without the rows that may not send now."""
-        chosen = which.tolist()
-        latched = len(self.handles)
-        return _Section(
-            self.start,
-            self.rows[which],
-            self.codec,
-            [handle for handle, may in zip(self.handles, chosen, strict=False) if may],
-            [each for each, may in zip(self.loose, chosen[latched:], strict=True) if may],
-            self.new,
-            False,
-        )
-
-
-@define(eq=False)
-class _Group:
-    """Rows that are due together and play the same length; those that send come first."""
-
-    rows: Ints
-    frames: int
-    every: int
-    turn: int
-    senders: int
-    sections: list[_Section]
-
-
 class _PacketBuffer:
     """Packets of one length, and for each a view to send it by, made once."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, payload: int) -> None:
         self._size = size
+        self._payload = payload
         self.packets: Bytes = np.zeros((0, size), np.uint8)
         self.views: list[memoryview] = []
 
     def reserve(self, count: int) -> None:
         if count > len(self.views):
             rows = max(64, 2 * len(self.views), count)
-            self.packets = np.zeros((rows, self._size), np.uint8)
+            self.packets = np.full((rows, self._size), self._payload, np.uint8)
             whole = memoryview(self.packets.reshape(-1).data)
             size = self._size
             self.views = [whole[row * size : (row + 1) * size] for row in range(rows)]
@@ -152,33 +114,26 @@ class _PacketBuffer:
 class Playout:
     """Steps the rows of one phase.  ``streams`` is indexed by row.
 
-    ``first_sent`` and ``failed`` collect rows for the plane to act on and clear.
+    ``first_sent`` collects rows for the plane to act on and clear.
     """
 
     def __init__(self, bank: Bank, io: PacketIO, statistics: PlaneStatistics) -> None:
         self._bank = bank
         self._io = io
         self._statistics = statistics
+        self.streams: list[Stream | None] = []
+        self.schedule = Schedule(bank, self.streams)
+        self.changed = self.schedule.changed
         self.sources = SourceBank()
         self.sinks = SinkBank()
-        self.streams: list[Stream | None] = []
         self.first_sent: list[int] = []
-        self._groups: list[list[_Group] | None] = [None] * PHASES
-        self._buffers: dict[int, _PacketBuffer] = {}
-
-    def changed(self, row: int) -> None:
-        """Something about ``row`` changed that decides whether, what or where to it sends."""
-        self._groups[row % PHASES] = None
-
-    def rows(self, phase: int) -> list[Ints]:
-        """The rows of a phase, group by group."""
-        return [group.rows for group in self._groups_of(phase)]
+        self._buffers: dict[tuple[int, int], _PacketBuffer] = {}
 
     def play(self, number: int, now: int) -> None:
         """Play phase ``number`` (they are counted on and on)."""
-        phase, turn = number % PHASES, number // PHASES
-        for group in self._groups_of(phase):
-            if turn % group.every == group.turn:
+        turn = number // PHASES
+        for group in self.schedule.groups(number % PHASES):
+            if turn % group.frames == group.turn:
                 self._play(group, now)
             if turn % _TRIM_TURNS == 0:
                 jitter.trim(self._bank, group.rows)
@@ -188,19 +143,21 @@ class Playout:
         top = self._bank.top
         self._bank.timestamp[:top] += periods * FRAME
 
-    def _play(self, group: _Group, now: int) -> None:
+    def _play(self, group: Group, now: int) -> None:
         bank, rows, count = self._bank, group.rows, group.senders
         heard = self._hear(group)
-        sent = np.zeros_like(heard)
+        sent = np.zeros(heard.shape, np.int16)
         if count:
-            self.sources.render(rows[:count], heard[:count], sent[:count], now)
+            silent = self.sources.are_silent(rows[:count])
+            if not silent:
+                self.sources.render(rows[:count], heard[:count], sent[:count], now)
             for section in group.sections:
-                stop = section.start + len(section.rows)
-                self._send(section, sent[section.start : stop], now)
+                samples = sent[section.start : section.start + len(section.rows)]
+                self._send(section, samples, silent, now)
         bank.timestamp[rows] += FRAME * group.frames
         self.sinks.consume(rows, heard, sent, now)
 
-    def _hear(self, group: _Group) -> Samples:
+    def _hear(self, group: Group) -> Samples:
         if group.frames == 1:
             return self._hear_frame(group.rows)
         frames = [self._hear_frame(group.rows) for _ in range(group.frames)]
@@ -210,9 +167,9 @@ class Playout:
         heard, there = jitter.next_frames(self._bank, rows)
         if not every(there):
             level = self._bank.noise_level[rows]
-            noisy = np.flatnonzero(~there & (level >= 0))
-            if len(noisy):
-                self._make_noise(heard, rows, noisy, level)
+            noisy = ~there & (level >= 0)
+            if some(noisy):
+                self._make_noise(heard, rows, np.flatnonzero(noisy), level)
         return heard
 
     def _make_noise(self, heard: Samples, rows: Ints, noisy: Ints, level: Ints) -> None:
@@ -222,71 +179,77 @@ class Playout:
         render_noise(-level[noisy], self._bank.play[rows] + rows * 1009, noise)
         heard[noisy] = noise
 
-    def _send(self, section: _Section, samples: Samples, now: int) -> None:
-        bank = self._bank
-        if section.gated:
+    def _send(self, section: Section, samples: Samples, silent: bool, now: int) -> None:
+        """Send a packet of each row; what is ``silent`` need not be encoded."""
+        bank, whole = self._bank, section
+        # Everybody may send for a second: `_allowed` need not be asked of each.
+        since = section.unproven_since
+        if since is not None and now - since >= _FOREIGN:
             allowed = self._allowed(section.rows, now)
             if not every(allowed):
                 section, samples = section.only(allowed), samples[allowed]
-                if not len(section.rows):
-                    return
         rows = section.rows
-        payload = _encode(section.codec, samples)
-        size = HEADER_SIZE + payload.shape[1]
-        buffer = self._buffers.get(size)
-        if buffer is None:
-            buffer = self._buffers[size] = _PacketBuffer(size)
-        buffer.reserve(len(rows))
-        packets = buffer.packets[: len(rows)]
-        packets[:, HEADER_SIZE:] = payload
+        count = len(rows)
+        if not count:
+            return
+        octets = samples.shape[1] * (2 if section.codec == L16 else 1)
+        buffer = self._buffer(HEADER_SIZE + octets, _SILENT[section.codec] if silent else -1)
+        buffer.reserve(count)
+        packets = buffer.packets[:count]
+        if not silent:
+            packets[:, HEADER_SIZE:] = _encode(section.codec, samples)
         sequence = bank.sequence[rows]
-        marker: Bools | bool = bank.marker[rows] if section.new else False
         write_headers(
             packets,
-            bank.send_payload_type[rows],
-            marker,
+            section.payload_types,
+            bank.marker[rows] if section.fresh else False,
             sequence,
             bank.timestamp[rows],
-            bank.ssrc[rows],
+            section.ssrcs,
         )
         bank.sequence[rows] = sequence + 1
         bank.packets_sent[rows] += 1
-        bank.octets_sent[rows] += payload.shape[1]
-        failed = self._io.send(section.handles, buffer.views)
-        if section.loose:
-            failed = [*failed, *self._send_loose(section, buffer.views)]
-        self._statistics.packets_sent += len(rows) - len(failed)
+        bank.octets_sent[rows] += octets
+        failed = self._hand_over(section, buffer.views)
+        self._statistics.packets_sent += count - len(failed)
         if failed:
             lost = rows[np.array(failed)]
             bank.packets_sent[lost] -= 1
-            bank.octets_sent[lost] -= payload.shape[1]
+            bank.octets_sent[lost] -= octets
             bank.send_errors[lost] += 1
-        if section.new or section.gated:
-            self._note_sent(rows, failed, now)
-            if section.new:
-                # Look again at what is new, until nothing is.
-                self.changed(int(rows[0]))
+            rows = np.delete(rows, failed)
+        if since is not None:
+            bank.sent_at[rows] = now
+        if section.fresh:
+            # Until no packet is the first of an agreement any more.
+            whole.fresh = len(rows) < len(whole.rows)
+            self._note_first(rows)
 
-    def _send_loose(self, section: _Section, views: Sequence[memoryview]) -> list[int]:
-        """Send by address for rows that are not latched; returns the positions that failed."""
-        failed = []
-        for position, (lease, address) in enumerate(section.loose, len(section.handles)):
-            try:
-                lease.send_to(views[position], address)
-            except OSError:
-                failed.append(position)
-        return failed
+    def _buffer(self, size: int, payload: int) -> _PacketBuffer:
+        """Packets of ``size`` octets, filled with ``payload`` where that is not negative."""
+        buffer = self._buffers.get((size, payload))
+        if buffer is None:
+            buffer = self._buffers[size, payload] = _PacketBuffer(size, max(payload, 0))
+        return buffer
 
-    def _note_sent(self, rows: Ints, failed: Sequence[int], now: int) -> None:
+    def _hand_over(self, section: Section, views: Sequence[memoryview]) -> Sequence[int]:
+        """Give the packets to the io; returns the positions of those that could not leave."""
+        failed = self._io.send(section.handles, views) if section.handles else []
+        if not section.loose:
+            return failed
+        latched = len(section.handles)
+        if latched:
+            views = views[latched : latched + len(section.loose)]
+        more = self._io.send_to(section.loose, views, section.addresses)
+        return [*failed, *(latched + position for position in more)]
+
+    def _note_first(self, rows: Ints) -> None:
+        """Packets of these rows have left; for some it was the first of an agreement."""
         bank = self._bank
-        sent = np.ones(len(rows), np.bool_)
-        sent[list(failed)] = False
-        rows = rows[sent]
-        bank.sent_at[rows] = now
         bank.marker[rows] = False
         first = rows[bank.first_send_pending[rows]]
         bank.first_send_pending[first] = False
-        self.first_sent.extend(first.tolist())
+        self.first_sent += first.tolist()
 
     def _allowed(self, rows: Ints, now: int) -> Bools:
         """Until the path is proven: 5 s of RTP; to a foreign IP 1 s, then a packet a second."""
@@ -296,61 +259,6 @@ class Playout:
         pause = now - bank.sent_at[rows]
         allowed: Bools = ~bank.unproven[rows] | ((age < _UNPROVEN) & (~sparse | (pause >= SECOND)))
         return allowed
-
-    def _groups_of(self, phase: int) -> list[_Group]:
-        groups = self._groups[phase]
-        if groups is None:
-            groups = self._groups[phase] = self._build(phase)
-        return groups
-
-    def _build(self, phase: int) -> list[_Group]:
-        bank, top = self._bank, self._bank.top
-        due = np.flatnonzero(bank.playing[phase:top:PHASES]) * PHASES + phase
-        if not len(due):
-            return []
-        # A group is a length and a turn; within it senders first, by codec, latched first.
-        frames = bank.frames[due]
-        turn = due // PHASES % frames
-        silent = ~bank.transmitting[due]
-        order = np.lexsort((~bank.latched[due], bank.codec[due], silent, turn, frames))
-        due, kind = due[order], (frames * 8 + turn)[order]
-        groups = []
-        for start, stop in _runs(kind):
-            groups.append(self._group(due[start:stop]))
-        return groups
-
-    def _group(self, rows: Ints) -> _Group:
-        bank = self._bank
-        frames = int(bank.frames[rows[0]])
-        senders = int(np.count_nonzero(bank.transmitting[rows]))
-        codec = bank.codec[rows[:senders]]
-        sections = [self._section(start, rows[start:stop]) for start, stop in _runs(codec)]
-        turn = int(rows[0]) // PHASES % frames
-        return _Group(rows, frames, frames, turn, senders, sections)
-
-    def _section(self, start: int, rows: Ints) -> _Section:
-        bank = self._bank
-        latched = int(np.count_nonzero(bank.latched[rows]))
-        each = rows.tolist()
-        handles: list[Handle] = []
-        loose: list[tuple[PortLease, Address]] = []
-        for position, row in enumerate(each):
-            stream = self.streams[row]
-            assert stream is not None and stream.remote is not None
-            if position < latched:
-                handles.append(stream.lease.handle)
-            else:
-                loose.append((stream.lease, stream.remote))
-        new = some(bank.first_send_pending[rows] | bank.marker[rows])
-        gated = some(bank.unproven[rows])
-        return _Section(start, rows, int(bank.codec[rows[0]]), handles, loose, new, gated)
-
-
-def _runs(values: Ints) -> Iterator[tuple[int, int]]:
-    """Start and stop of each run of equal values; a fourth of what ``np.split`` costs."""
-    if len(values):
-        edges = (values[1:] != values[:-1]).nonzero()[0] + 1
-        yield from pairwise([0, *edges.tolist(), len(values)])
 
 
 def _encode(codec: int, samples: Samples) -> Bytes:

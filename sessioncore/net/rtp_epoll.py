@@ -13,7 +13,7 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from errno import ECONNREFUSED
 from typing import Any, Final
 
@@ -81,6 +81,20 @@ def _receive_queue(sock: socket.socket) -> tuple[int, int]:
         return _MEMINFO(sock.getsockopt(_SOL_SOCKET, _SO_MEMINFO, _MEMINFO_SIZE))
     except (OSError, struct.error):
         return 1, 0
+
+
+def _each_sent(sending: Iterator[int]) -> list[tuple[int, OSError]]:
+    """Send all that ``sending`` is going to; the errors, and at which turn they came."""
+    sent: list[int] = []
+    failed: list[tuple[int, OSError]] = []
+    while True:
+        try:
+            # Runs in C; after an error it goes on with the next socket.
+            sent.extend(sending)
+            return failed
+        except OSError as error:
+            failed.append((len(sent), error))
+            sent.append(-1)
 
 
 class _Pair:
@@ -163,10 +177,6 @@ class _Pair:
             _disconnect(self.rtp)
             self._want_errors(True)
             self._io.watch(self, self._rtp_fd, False)
-
-    def send_to(self, data: bytes | memoryview, address: Address) -> None:
-        """Send one RTP packet of an unlatched lease; raises OSError when it cannot leave."""
-        self.rtp.sendto(data, address)
 
     def send_rtcp(self, data: bytes, address: Address) -> None:
         """Send one RTCP packet; raises OSError when it cannot leave."""
@@ -277,18 +287,20 @@ class EpollPacketIO(PooledPorts[_Pair]):
 
     def send(self, handles: Sequence[socket.socket], packets: Sequence[memoryview]) -> list[int]:
         """Send one packet for each handle; returns the positions that failed, in order."""
-        sent: list[int] = []
-        sending = map(socket.socket.send, handles, packets)
-        failed = []
-        while len(sent) < len(handles):
-            try:
-                sent.extend(sending)
-            except OSError as error:
-                at = len(sent)
-                sent.append(-1)
-                failed.append(at)
-                self._read_failed(handles[at].fileno(), error)
-        return failed
+        failed = _each_sent(map(socket.socket.send, handles, packets))
+        for at, error in failed:
+            self._read_failed(handles[at].fileno(), error)
+        return [at for at, _ in failed]
+
+    def send_to(
+        self,
+        handles: Sequence[socket.socket],
+        packets: Sequence[memoryview],
+        addresses: Sequence[Address],
+    ) -> list[int]:
+        """The same for leases that are not latched; ICMP errors come by their error queues."""
+        sending = map(socket.socket.sendto, handles, packets, addresses)
+        return [at for at, _ in _each_sent(sending)]
 
     def failures(self) -> list[Failure]:
         """What went wrong since the last call."""

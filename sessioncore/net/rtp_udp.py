@@ -90,10 +90,6 @@ class _Pair:
         """Take RTP from anyone again, one by one as `Stray`."""
         self.latched = None
 
-    def send_to(self, data: bytes | memoryview, address: Address) -> None:
-        """Send one RTP packet; raises OSError when it cannot leave."""
-        self.ports[0].write(bytes(data), address)
-
     def send_rtcp(self, data: bytes, address: Address) -> None:
         """Send one RTCP packet; raises OSError when it cannot leave."""
         self.ports[1].write(data, address)
@@ -158,12 +154,27 @@ class ReactorPacketIO(PooledPorts[_Pair]):
         for position, pair in enumerate(handles):
             try:
                 assert pair.latched is not None
-                pair.send_to(packets[position], pair.latched)
+                pair.ports[0].write(bytes(packets[position]), pair.latched)
             except OSError as error:
                 failed.append(position)
                 peer = pair.latched or ("nowhere", 0)
                 refused = isinstance(error, ConnectionRefusedError)
                 self._failures.append(Failure(pair.row, refused, f"{peer[0]}:{peer[1]}"))
+        return failed
+
+    def send_to(
+        self,
+        handles: Sequence[_Pair],
+        packets: Sequence[memoryview],
+        addresses: Sequence[Address],
+    ) -> list[int]:
+        """The same for leases that are not latched."""
+        failed = []
+        for position, pair in enumerate(handles):
+            try:
+                pair.ports[0].write(bytes(packets[position]), addresses[position])
+            except OSError:
+                failed.append(position)
         return failed
 
     def failures(self) -> list[Failure]:

@@ -7,7 +7,7 @@ turns uint64 + int64 into float64.
 
 from __future__ import annotations
 
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -112,9 +112,11 @@ def write_headers(
     Arguments are per row or one for all; sequence number, timestamp and SSRC are wrapped to
     their 16 and 32 bits here, so counters may simply run on.
     """
-    words = np.empty((len(out), 3), ">u4")
-    kind = np.asarray(marker, np.int64) << 23 | np.asarray(payload_type, np.int64) << 16
-    words[:, 0] = _PLAIN << 24 | kind | np.asarray(sequence, np.int64) & 0xFFFF
-    words[:, 1] = np.asarray(timestamp, np.int64) & 0xFFFF_FFFF
-    words[:, 2] = np.asarray(ssrc, np.int64) & 0xFFFF_FFFF
-    out[:, :HEADER_SIZE] = cast(Bytes, words.view(np.uint8))
+    words = out[:, :HEADER_SIZE].view(">u4")
+    first = np.asarray(payload_type, np.int64) << 16 | np.asarray(sequence, np.int64) & 0xFFFF
+    if marker is not False:
+        first = first | np.asarray(marker, np.int64) << 23
+    words[:, 0] = first + (_PLAIN << 24)
+    # Storing wraps to 32 bits.
+    words[:, 1] = np.asarray(timestamp, np.int64)
+    words[:, 2] = np.asarray(ssrc, np.int64)

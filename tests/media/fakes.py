@@ -43,11 +43,6 @@ class FakeLease:
     def unlatch(self):
         self.latched = None
 
-    def send_to(self, data, address):
-        if self.io.broken:
-            raise OSError("network is unreachable")
-        self.sent.append((bytes(data), address))
-
     def send_rtcp(self, data, address):
         self.sent_rtcp.append((data, address))
 
@@ -114,6 +109,13 @@ class FakePacketIO:
             else:
                 lease.sent.append((bytes(packets[position]), lease.latched))
         return failed
+
+    def send_to(self, handles, packets, addresses):
+        if self.broken:
+            return list(range(len(handles)))
+        for lease, data, address in zip(handles, packets, addresses, strict=False):
+            lease.sent.append((bytes(data), address))
+        return []
 
     def failures(self):
         failures, self._failures = self._failures, []

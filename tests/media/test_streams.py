@@ -5,7 +5,8 @@ from sessioncore.errors import NoPortsError
 from sessioncore.media.reports import first_interval
 from sessioncore.media.sinks import Deliver
 from sessioncore.media.sources import Clip, Echo
-from sessioncore.media.streams import MediaEvent
+from sessioncore.media.stream import RELEARN
+from sessioncore.media.streams import _LOOK, MediaEvent
 from sessioncore.rtp.g711 import decode_ulaw
 from sessioncore.rtp.rtcp import (
     Goodbye,
@@ -18,7 +19,7 @@ from sessioncore.rtp.rtcp import (
     report_interval,
 )
 from sessioncore.rtp.telephone_event import build_event
-from sessioncore.vocabulary import PCMA, Direction
+from sessioncore.vocabulary import MILLISECOND, PCMA, SECOND, Direction
 from tests.media.fakes import OWN, PEER, Bench, Talker, agreement, reports, rtp
 
 STRANGER = ("192.0.2.66", 4000)
@@ -459,6 +460,33 @@ class EventTests(Case):
         self.assertNotIn("STALLED", self.bench.names())
         self.bench.run(0.3)
         self.assertIn("STALLED", self.bench.names())
+
+    def test_stalls_and_reports_come_on_time_whenever_the_call_began(self):
+        """A phase is looked at when something may be due; here in each of them things are."""
+        told, begun, owed, begin = {}, {}, {}, self.bench.now
+        self.bench.reactions.append(
+            lambda stream, event, detail, now: told.setdefault((stream, event), now)
+        )
+
+        def step(now):
+            for stream, due in list(owed.items()):
+                if stream.lease.sent_rtcp:
+                    self.assertTrue(0 < now - due <= 25 * MILLISECOND)
+                    del owed[stream]
+            if len(begun) < 12 and now >= begin + len(begun) * 430 * MILLISECOND:
+                stream = self.bench.call()
+                begun[stream] = now
+                owed[stream] = self.bench.plane.bank.next_report.item(stream.row)
+
+        self.bench.run(11, step)
+        self.assertEqual((len(begun), owed), (12, {}))
+        for stream, at in begun.items():
+            late = told[stream, MediaEvent.STALLED] - at - 5 * SECOND
+            self.assertTrue(0 < late <= 25 * MILLISECOND, late)
+
+    def test_nothing_of_a_new_call_is_due_before_it_is_looked_at(self):
+        self.assertLess(_LOOK, RELEARN)
+        self.assertLess(_LOOK, report_interval(lambda: 0.0, initial=True))
 
     def test_rtcp_or_comfort_noise_alone_is_no_stall(self):
         quiet = self.bench.call(receive_comfort_noise_payload_type=13)

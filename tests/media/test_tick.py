@@ -8,7 +8,7 @@ from sessioncore.media.sources import Clip, Echo
 from sessioncore.media.statistics import PlaneStatistics
 from sessioncore.media.tick import PhaseClock
 from sessioncore.rtp.g711 import decode_alaw, decode_ulaw
-from sessioncore.vocabulary import L16, MILLISECOND, PCMA, SECOND, Direction
+from sessioncore.vocabulary import L16, MILLISECOND, PCMA, PCMU, SECOND, Direction
 from tests.media.fakes import PEER, TICK, Bench, Talker, rtp_fields
 
 RAMP = (np.arange(16_000) * 11 % 12_000 - 6_000).astype(np.int16)
@@ -89,6 +89,16 @@ class SendingTests(SynchronousTestCase):
         stream = self.bench.call()
         self.bench.run(0.1)
         self.assertEqual({data[12:] for data in self.packets(stream)}, {b"\xff" * 160})
+
+    def test_silence_is_what_zeros_are_encoded_to(self):
+        """Silent packets are not encoded: they must be the same as if they were."""
+        for codec in (PCMU, PCMA, L16):
+            silent, zeros = self.bench.call(codec=codec), self.bench.call(codec=codec)
+            zeros.set_source(Clip(np.zeros(16_000, np.int16)))
+            self.bench.run(0.1)
+            payloads = [{data[12:] for data in self.packets(each)} for each in (silent, zeros)]
+            self.assertEqual(len(payloads[0]), 1)
+            self.assertEqual(*payloads)
 
     def test_rows_are_spread_over_the_phases(self):
         streams = [self.bench.call() for _ in range(8)]

@@ -139,8 +139,8 @@ class Contract:
     async def test_before_the_latch_packets_go_where_they_are_addressed(self):
         lease = self.io.lease(self.own, 0, 0)
         one, two = self.peer(), self.peer()
-        lease.send_to(b"rtp", one.address)
-        lease.send_to(memoryview(b"again"), two.address)
+        self.io.send_to([lease.handle], [memoryview(b"rtp")], [one.address])
+        self.io.send_to([lease.handle], [memoryview(b"again")], [two.address])
         lease.send_rtcp(b"rtcp", one.address)
         await self.settle()
         self.assertEqual(sorted(one.received), [(b"rtcp", lease.local_rtcp), (b"rtp", lease.local)])
@@ -195,7 +195,7 @@ class Contract:
         lease.unlatch()
         stranger.transport.write(b"hello", lease.local)
         self.assertEqual(await self.strays(), [(1, False, b"hello", stranger.address)])
-        lease.send_to(b"to you", stranger.address)
+        self.io.send_to([lease.handle], [memoryview(b"to you")], [stranger.address])
         await self.settle()
         self.assertEqual(stranger.received, [(b"to you", lease.local)])
         lease.latch(stranger.address)
@@ -314,7 +314,7 @@ class EpollTests(OnLoopback, TestCase):
 
     async def test_a_closed_port_is_named_before_the_latch(self):
         lease, address = self.io.lease(self.own, 4, 0), self.closed_port()
-        lease.send_to(b"x", address)
+        self.io.send_to([lease.handle], [memoryview(b"x")], [address])
         await self.strays()
         self.assertEqual(self.io.failures(), [(4, True, f"{address[0]}:{address[1]}")])
         self.assertEqual((await self.strays(), self.io.failures()), ([], []))
@@ -337,12 +337,12 @@ class EpollTests(OnLoopback, TestCase):
                 lease.latch(self.closed_port())
                 self.io.send([lease.handle], [memoryview(b"x")])
             else:
-                lease.send_to(b"x", self.closed_port())
+                self.io.send_to([lease.handle], [memoryview(b"x")], [self.closed_port()])
             lease.release(0)
             await self.settle()
             again = self.io.lease(self.own, 8, 5 * SECOND)
             self.assertEqual(again.local, lease.local)
-            again.send_to(b"new", peer.address)
+            self.io.send_to([again.handle], [memoryview(b"new")], [peer.address])
             self.assertEqual((await self.strays(), self.io.failures()), ([], []))
             self.assertEqual(peer.received.pop(), (b"new", again.local))
 
@@ -392,7 +392,7 @@ class EpollTests(OnLoopback, TestCase):
         self.assertEqual(await self.rounds(), [(1, b"b")])
         self.io.send([lease.handle], [memoryview(b"c")])
         lease.unlatch()
-        lease.send_to(b"d", address)
+        self.io.send_to([lease.handle], [memoryview(b"d")], [address])
         await self.settle()
         self.assertEqual([data for data, _ in peer.received], [b"c", b"d"])
 

@@ -155,10 +155,10 @@ class OfferAnswer(Machine):
         Raises `NegotiationError`, with nothing changed, if ``local`` was set after the offer
         came and the offer points back at it or is of the other address family.
         """
-        self._require(AnswerMade)
-        own = self._ready()
         offer = self.received
-        assert offer is not None
+        if offer is None:
+            raise self._unexpected(AnswerMade)
+        own = self._ready()
         description, accepted = offer.description, offer.accepted
         if own != offer.own:
             recheck(accepted, own, offer.own)
@@ -176,11 +176,11 @@ class OfferAnswer(Machine):
 
         Raises `AnswerRefused` where it cannot be read or used; the call then ends by BYE.
         """
-        self._require(AnswerReceived)
+        offer = self.sent
+        if offer is None:
+            raise self._unexpected(AnswerReceived)
         if signalling_host:
             self.signalling_host = signalling_host
-        offer = self.sent
-        assert offer is not None
         try:
             description = parse_description(body)
             side = (self.policy, offer.proposal, offer.own, self.signalling_host)
@@ -232,7 +232,10 @@ class OfferAnswer(Machine):
 
     def _require(self, kind: type) -> None:
         if (self.state, kind) not in self.table.cells:
-            raise UnexpectedInput(self.table.name, self.state, object.__new__(kind))
+            raise self._unexpected(kind)
+
+    def _unexpected(self, kind: type) -> UnexpectedInput:
+        return UnexpectedInput(self.table.name, self.state, object.__new__(kind))
 
     def _ready(self) -> tuple[Address, Address]:
         """Where we receive RTP and RTCP; both known, because now it is to be told."""

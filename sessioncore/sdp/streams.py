@@ -213,11 +213,11 @@ def recheck(accepted: Accepted, own: tuple[Address, ...], judged_by: tuple[Addre
     """Check an accepted m-line against addresses of ours that were not known before."""
     known = judged_by[0][0] if judged_by else ""
     for host, ports in accepted.targets:
-        for address in own:
+        for ip, port in own:
             # Of an IP that is known only the port can be news.
-            if address[1] in ports or address[0] != known:
+            if port in ports or ip != known:
                 # Loopback was judged when the offer came; here it is the peer of itself.
-                fault = find_fault(host, ports, (address,), host)
+                fault = find_fault(host, ports, ((ip, port),), host)
                 if fault is not None:
                     raise refused("nothing in the offer is acceptable", [fault])
 

@@ -40,6 +40,7 @@ from tests.sdp.offers import BARESIP, SIPP_PCAP, SIPP_UAC, description
 LOCAL = ("192.0.2.1", 4000)
 PEER = "192.0.2.9"
 POLICY = MediaPolicy()
+_S = OfferState
 PLAIN = "audio 6000 RTP/AVP 0"
 
 
@@ -805,6 +806,9 @@ class Exchanges(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for party in (self.a, self.b) if hasattr(self, "a") else ():
+            self.check.assertIs(party.received is not None, party.state is _S.OFFER_RECEIVED)
+            waits = party.state in (_S.OFFER_SENT, _S.BROKEN)
+            self.check.assertIs(party.sent is not None, waits)
             agreed = party.agreement is not None
             if not party.has_pending_offer:
                 self.check.assertIs(party.state is OfferState.AGREED, agreed)

@@ -39,37 +39,40 @@ class Fifo(Generic[Key]):
     """All timers of one duration: (expiry, key) pairs in the order they were added.
 
     A key is not taken out early; the callback is told the key and asks whether it still
-    matters.  Timers fire at multiples of ``grid`` ns, so that thousands share a wake-up.
+    matters.  Only the oldest has a `Deadline`, on a ``grid`` of ns, so that thousands of timers
+    share a wake-up.
     """
 
-    __slots__ = ("_arm", "_callback", "_entries", "_grid", "_latest", "duration")
+    __slots__ = ("_armed", "_callback", "_deadlines", "_entries", "_grid", "duration", "removed")
 
     def __init__(
         self,
+        deadlines: Deadlines,
         duration: int,
         callback: Callable[[Key, int], None],
-        arm: Callable[[int], None],
         grid: int = 1,
     ) -> None:
         self.duration = duration
-        self._latest = duration + grid - 1
-        self._grid = grid
+        self._deadlines = deadlines
         self._callback = callback
-        self._arm = arm
+        self._grid = grid
         self._entries: deque[tuple[int, Key]] = deque()
+        self._armed: Deadline | None = None
+        self.removed = False
 
     def add(self, key: Key, now: int) -> None:
         """Call back with ``key`` once ``duration`` ns have passed since ``now``."""
-        when = now + self._latest
-        when -= when % self._grid
         entries = self._entries
-        if not entries:
-            self._arm(when)
-        entries.append((when, key))
+        entries.append((now + self.duration, key))
+        if self._armed is None:
+            self._arm()
 
     def clear(self) -> None:
         """Forget all entries."""
         self._entries.clear()
+        if self._armed is not None:
+            self._armed.cancel()
+            self._armed = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -79,11 +82,23 @@ class Fifo(Generic[Key]):
         """When the oldest entry falls due."""
         return self._entries[0][0] if self._entries else _NEVER
 
-    def run(self, now: int) -> None:
+    def _arm(self) -> None:
+        if self._entries and not self.removed:
+            when = self._entries[0][0]
+            self._armed = self._deadlines.at(when + -when % self._grid, self._due)
+
+    def _due(self, _: object, now: int) -> None:
         """Call back for all entries due at ``now``."""
         entries = self._entries
-        while entries and entries[0][0] <= now:
-            self._callback(entries.popleft()[1], now)
+        try:
+            while entries and entries[0][0] <= now:
+                try:
+                    self._callback(entries.popleft()[1], now)
+                except Exception as error:
+                    self._deadlines._failed(error)
+        finally:
+            self._armed = None
+            self._arm()
 
 
 class Deadlines:
@@ -94,9 +109,9 @@ class Deadlines:
         self._heap: list[tuple[int, int, Deadline]] = []
         self._serial = 0
         self._sweep_at = _SWEEP
-        self._fifos: list[Fifo[Any]] = []
         self._wake_at = wake_at
         self._armed = _NEVER
+        self._failed: Callable[[Exception], None] = list[Exception]().append
 
     def on_earlier(self, wake_at: Callable[[int], None]) -> None:
         """Tell ``wake_at`` the time (ns) whenever the earliest deadline becomes earlier."""
@@ -111,14 +126,12 @@ class Deadlines:
 
         They fire at multiples of ``grid`` ns, up to that much late.
         """
-        fifo: Fifo[Any] = Fifo(duration, callback, self._arm, grid)
-        self._fifos.append(fifo)
-        return fifo
+        return Fifo(self, duration, callback, grid)
 
     def remove(self, fifo: Fifo[Any]) -> None:
-        """Take a queue out; what is in it is never called back."""
+        """Take a queue out; what is in it, and what still comes, is never called back."""
         fifo.clear()
-        self._fifos = [other for other in self._fifos if other is not fifo]
+        fifo.removed = True
 
     def at(self, when: int, callback: Callable[[Any, int], None], argument: Any = None) -> Deadline:
         """Call ``callback(argument, now)`` once ``when`` (ns) has come."""
@@ -142,10 +155,7 @@ class Deadlines:
         heap = self._heap
         while heap and heap[0][2].callback is None:
             heappop(heap)
-        when = heap[0][0] if heap else _NEVER
-        for fifo in self._fifos:
-            when = min(when, fifo.next)
-        return None if when == _NEVER else when
+        return heap[0][0] if heap else None
 
     def run(self, now: int, failed: Callable[[Exception], None] | None = None) -> None:
         """Call back everything that was armed before and is due at ``now``.
@@ -155,15 +165,9 @@ class Deadlines:
         lose the others: ``failed`` is told of each, or else the first is raised at the end.
         """
         errors: list[Exception] = []
-        failed = failed or errors.append
+        self._failed = failed or errors.append
         try:
-            self._run_heap(now, failed)
-            for fifo in self._fifos:
-                while fifo.next <= now:
-                    try:
-                        fifo.run(now)
-                    except Exception as error:
-                        failed(error)
+            self._run_heap(now)
         finally:
             self._armed = _NEVER
             when = self.next()
@@ -172,7 +176,7 @@ class Deadlines:
         if errors:
             raise errors[0]
 
-    def _run_heap(self, now: int, failed: Callable[[Exception], None]) -> None:
+    def _run_heap(self, now: int) -> None:
         heap = self._heap
         last = self._serial
         armed_meanwhile = []
@@ -190,7 +194,7 @@ class Deadlines:
                 try:
                     callback(argument, now)
                 except Exception as error:
-                    failed(error)
+                    self._failed(error)
         finally:
             for entry in armed_meanwhile:
                 heappush(heap, entry)

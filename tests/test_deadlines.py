@@ -217,9 +217,28 @@ class FifoTests(SynchronousTestCase):
         self.deadlines.run(10)
         self.assertEqual(again.next, 20)
 
+    def test_on_a_grid_none_is_early_and_none_wakes_alone(self) -> None:
+        fifo = self.deadlines.fifo(20, self.call, grid=5)
+        for now in (1, 3, 4, 5, 6):
+            fifo.add(now, now)
+        self.assertEqual((fifo.next, self.deadlines.next()), (21, 25))
+        self.deadlines.run(24)
+        self.assertEqual(self.called, [])
+        self.deadlines.run(25)
+        self.assertEqual((self.called, self.deadlines.next()), ([1, 3, 4, 5], 30))
+        self.deadlines.run(30)
+        self.assertEqual((self.called[4:], self.deadlines.next()), ([6], None))
+
+    def test_many_are_one_deadline(self) -> None:
+        for now in range(100):
+            self.fifo.add(now, now)
+        self.assertEqual(len(self.deadlines._heap), 1)
+
     def test_remove(self) -> None:
         self.fifo.add("a", 0)
         self.deadlines.remove(self.fifo)
+        self.assertIsNone(self.deadlines.next())
+        self.fifo.add("b", 0)
         self.assertIsNone(self.deadlines.next())
         self.deadlines.run(99)
         self.assertEqual(self.called, [])

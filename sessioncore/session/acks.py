@@ -15,6 +15,7 @@ from sessioncore.session.media_state import OfferWithdrawn
 from sessioncore.session.session import AckMissing, AckRead, HangUp, SessionState
 from sessioncore.session.unacknowledged import UnacknowledgedSuccess
 from sessioncore.sip.message import Request
+from sessioncore.sip.steps import GRID, T1
 from sessioncore.sip.transaction import ServerTransaction
 from sessioncore.vocabulary import EndedBy, EndReason, NegotiatedMedia
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Acks"]
 
 _MISSING: Final = EndReason(EndedBy.TIMEOUT, "no ACK for the 200 OK", None, 102)
+_ANSWERED: Final = (SessionState.ANSWERED, SessionState.LEAVING)
 
 
 class Acks:
@@ -33,6 +35,12 @@ class Acks:
     def __init__(self, coordinator: SessionCoordinator) -> None:
         self._all = coordinator
         self._waiting: dict[str, int] = {}
+        # Nearly every ACK comes before the first repeat, so only the later ones have a timer each.
+        self._first_repeats = coordinator.deadlines.fifo(T1, self._repeat, GRID)
+
+    def stop(self) -> None:
+        """Time nothing any more."""
+        self._all.deadlines.remove(self._first_repeats)
 
     def too_many(self, source: str) -> bool:
         """Whether half of the room is taken by calls this IP has not acknowledged.
@@ -44,40 +52,49 @@ class Acks:
 
     def expect(self, leg: Leg, tx: ServerTransaction, now: int) -> None:
         """A 2xx is about to leave; it is repeated until `read` or `stop_waiting`."""
-
-        def missing(at: int) -> None:
-            self.stop_waiting(leg)
-            leg.feed(AckMissing(_MISSING))
-
-        leg.unacknowledged = UnacknowledgedSuccess(
-            tx, tx.request.cseq.number, self._all.deadlines, missing, now
-        )
+        leg.unacknowledged = waiting = UnacknowledgedSuccess(leg, tx, now)
+        self._first_repeats.add(waiting, now)
         source = tx.source[0]
         self._waiting[source] = self._waiting.get(source, 0) + 1
 
+    def _repeat(self, waiting: UnacknowledgedSuccess[Leg], now: int) -> None:
+        leg = waiting.leg
+        if leg is None:
+            return
+        if now < waiting.gives_up:
+            self._all.deadlines.at(waiting.repeat(now), self._repeat, waiting)
+        else:
+            self.stop_waiting(leg)
+            leg.feed(AckMissing(_MISSING))
+
     def stop_waiting(self, leg: Leg) -> None:
         """The ACK came, will not come, or no longer matters: nor does the transaction."""
-        waiting, leg.unacknowledged = leg.unacknowledged, None
+        waiting = leg.unacknowledged
         if waiting is None:
             return
         waiting.acknowledged()
+        leg.unacknowledged = None
         assert leg.server is not None
         source, leg.server = leg.server.source[0], None
-        self._waiting[source] -= 1
-        if not self._waiting[source]:
+        others = self._waiting[source] - 1
+        if others:
+            self._waiting[source] = others
+        else:
             del self._waiting[source]
 
     def read(self, leg: Leg, request: Request, now: int) -> None:
         """An ACK of the leg's dialog arrived; one that is not waited for is counted."""
+        coordinator = self._all
         waiting = leg.unacknowledged
         if waiting is None or waiting.cseq != request.cseq.number:
-            self._all.counters.stray_acks += 1
+            coordinator.counters.stray_acks += 1
             return
         self.stop_waiting(leg)
-        first = leg.state in (SessionState.ANSWERED, SessionState.LEAVING)
-        agreed = self._answer_in(request, leg)
-        self._all.media.prove_path(leg)
-        self._all.emit(leg, events.AckReceived, now)
+        first = leg.state in _ANSWERED
+        owed = leg.negotiation.state is OfferState.OFFER_SENT
+        agreed = self._answer_in(request, leg) if owed else None
+        coordinator.media.prove_path(leg)
+        coordinator.emit(leg, events.AckReceived, now)
         if isinstance(agreed, EndReason):
             # The peer owes an answer and there is none to be had (RFC 3261 section 13.2.2.4).
             leg.feed(AckRead())
@@ -85,14 +102,12 @@ class Acks:
             return
         if agreed is not None and leg.negotiation.changed:
             leg.media.agreed(agreed)
-            self._all.establish(leg, now)
+            coordinator.establish(leg, now)
         if first:
-            self._all.emit(leg, events.DialogEstablished, now)
+            coordinator.emit(leg, events.DialogEstablished, now)
         leg.feed(AckRead())
 
-    def _answer_in(self, request: Request, leg: Leg) -> NegotiatedMedia | EndReason | None:
-        if leg.negotiation.state is not OfferState.OFFER_SENT:
-            return None
+    def _answer_in(self, request: Request, leg: Leg) -> NegotiatedMedia | EndReason:
         try:
             return leg.negotiation.receive_answer(
                 description_in(request), signalling_host=leg.media.signalling_host

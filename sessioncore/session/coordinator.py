@@ -316,6 +316,7 @@ class SessionCoordinator(Announcer):
         """Send, receive and time nothing any more."""
         self.layer.stop()
         self._caller.stop()
+        self.acks.stop()
 
     # ------------------------------------------------------------------ legs
 

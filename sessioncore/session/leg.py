@@ -82,7 +82,7 @@ class Leg(Session):
         # UAS: the INVITE transaction, how long it may ring, and the 2xx that waits for its ACK.
         self.server: ServerTransaction | None = None
         self.ring_end: Deadline | None = None
-        self.unacknowledged: UnacknowledgedSuccess | None = None
+        self.unacknowledged: UnacknowledgedSuccess[Leg] | None = None
         # UAC: whom to call, the INVITE, where else to try it, its transaction, early dialogs,
         # and what ends the confirmed ones that are not ours.
         self.target: Uri | None = None

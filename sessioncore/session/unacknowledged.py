@@ -6,61 +6,38 @@ ACK arrives is the session's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Generic, TypeVar
 
-from sessioncore.deadlines import Deadlines
-from sessioncore.vocabulary import MILLISECOND, SECOND
+from sessioncore.sip.steps import GIVE_UP, T1, T2
+from sessioncore.sip.transaction import ServerTransaction
 
-__all__ = ["T1", "T2", "UnacknowledgedSuccess"]
+__all__ = ["UnacknowledgedSuccess"]
 
-T1: Final = 500 * MILLISECOND
-T2: Final = 4 * SECOND
+Owner = TypeVar("Owner")
 
 
-class _Answered(Protocol):
-    """The INVITE transaction that the 2xx answered."""
+class UnacknowledgedSuccess(Generic[Owner]):
+    """A 2xx that is repeated at T1, 2*T1, ... up to every T2, and given up after 64*T1.
 
-    def resend(self, now: int) -> None: ...
+    ``leg`` is whose it is; None once the ACK came, or the dialog ended without it.
+    """
 
+    __slots__ = ("_answered", "_interval", "cseq", "gives_up", "leg")
 
-class UnacknowledgedSuccess:
-    """Repeats a 2xx at T1, 2*T1, ... up to every T2 and gives up after 64*T1."""
-
-    __slots__ = (
-        "_answered",
-        "_deadline",
-        "_deadlines",
-        "_gives_up",
-        "_interval",
-        "_missing",
-        "cseq",
-    )
-
-    def __init__(
-        self,
-        answered: _Answered,
-        cseq: int,
-        deadlines: Deadlines,
-        missing: Callable[[int], None],
-        now: int,
-    ) -> None:
-        self.cseq = cseq
-        self._answered = answered
-        self._deadlines = deadlines
-        self._missing = missing
+    def __init__(self, leg: Owner, answered: ServerTransaction, now: int) -> None:
+        self.leg: Owner | None = leg
+        self.cseq = answered.request.cseq.number
+        self.gives_up = now + GIVE_UP
+        self._answered: ServerTransaction | None = answered
         self._interval = T1
-        self._gives_up = now + 64 * T1
-        self._deadline = deadlines.at(now + T1, self._due)
 
     def acknowledged(self) -> None:
-        """The ACK came, or the dialog ended without it."""
-        self._deadline.cancel()
+        """Keep nothing: the timer of the next repeat may be armed for a while yet."""
+        self.leg = self._answered = None
 
-    def _due(self, _: object, now: int) -> None:
-        if now >= self._gives_up:
-            self._missing(now)
-            return
-        self._answered.resend(now)
+    def repeat(self, now: int) -> int:
+        """Send the 2xx again; returns when (ns) the next repeat is due, or giving up."""
+        if self._answered is not None:
+            self._answered.resend(now)
         self._interval = min(2 * self._interval, T2)
-        self._deadline = self._deadlines.at(min(now + self._interval, self._gives_up), self._due)
+        return min(now + self._interval, self.gives_up)

@@ -31,7 +31,7 @@ def dialog_key(call_id: bytes, local_tag: bytes, remote_tag: bytes) -> bytes:
 
 def key_of_request(request: Request) -> bytes:
     """The key of the dialog a received request belongs to."""
-    return dialog_key(request.call_id, request.to_tag or b"", request.from_tag or b"")
+    return b"%b %b %b" % (request.call_id, request.to_tag or b"", request.from_tag or b"")
 
 
 def key_of_response(response: Response) -> bytes:
@@ -40,30 +40,20 @@ def key_of_response(response: Response) -> bytes:
 
 
 def _route_set(message: Request | Response) -> tuple[NameAddr, ...]:
+    if b"Record-Route" not in message._firsts:
+        return ()
     routes = message.record_routes
     if len(routes) > MAX_ROUTES:
         raise SipParseError("too many Record-Route values")
     return tuple(routes)
 
 
-def _with_tag(value: bytes, added: bytes) -> bytes:
-    return b"%b;tag=%b" % (value, added)
-
-
-def _value(message: Request | Response, name: bytes) -> bytes:
-    value = message.first(name)
-    if value is None:
-        raise SipParseError(f"{name.decode()} is missing")
-    return value
-
-
-def _target(contact: NameAddr | None) -> Uri | None:
-    """A Contact's URI as remote target, None where there is no Contact."""
-    if contact is None:
-        return None
-    if isinstance(contact.uri, RawUri):
+def _target(contact: NameAddr) -> Uri:
+    """A Contact's URI as remote target."""
+    uri = contact.uri
+    if isinstance(uri, RawUri):
         raise SipParseError("Contact is no SIP URI")
-    return contact.uri
+    return uri
 
 
 def _loose(route: NameAddr) -> bool:
@@ -87,11 +77,13 @@ def _request_uri(uri: Uri) -> bytes:
 class Dialog:
     """One dialog, as this side sees it; the same class for early and confirmed ones.
 
-    ``local`` and ``remote`` are whole From or To values with their tags, ``remote_seq`` is
-    None until the peer has sent a request (RFC 3261 section 12.1.2).  ``detour`` is where
-    requests go in place of what Contact and Record-Route say.
+    ``key`` is its identity as `key_of_request` and `key_of_response` give it, ``local`` and
+    ``remote`` are whole From or To values with their tags, ``remote_seq`` is None until the
+    peer has sent a request (RFC 3261 section 12.1.2).  ``detour`` is where requests go in place
+    of what Contact and Record-Route say.
     """
 
+    key: bytes
     call_id: bytes
     local: bytes
     remote: bytes
@@ -111,18 +103,15 @@ class Dialog:
 
         Without Contact, which RFC 2543 allowed, the remote target is the From URI.
         """
-        from_ = request.from_
-        target = _target(request.contact)
-        if target is None:
-            target = _target(from_)
-            assert target is not None
+        call_id, remote_tag = request.call_id, request.from_tag or b""
         return cls(
-            request.call_id,
-            _with_tag(_value(request, b"To"), local_tag),
-            _value(request, b"From"),
+            dialog_key(call_id, local_tag, remote_tag),
+            call_id,
+            b"%b;tag=%b" % (request._required(b"To"), local_tag),
+            request._required(b"From"),
             local_tag,
-            from_.tag or b"",
-            target,
+            remote_tag,
+            _target(request.contact or request.from_),
             _route_set(request),
             0,
             request.cseq.number,
@@ -136,14 +125,16 @@ class Dialog:
         ``request`` is our INVITE as sent, ``response`` a 101 to 299 to it.  Without Contact
         the remote target is the Request-URI.
         """
-        target = _target(response.contact) or request.request_uri
+        contact, call_id = response.contact, request.call_id
+        local_tag, remote_tag = request.from_tag or b"", response.to_tag or b""
         return cls(
-            request.call_id,
-            _value(request, b"From"),
-            _value(response, b"To"),
-            request.from_tag or b"",
-            response.to_tag or b"",
-            target,
+            dialog_key(call_id, local_tag, remote_tag),
+            call_id,
+            request._required(b"From"),
+            response._required(b"To"),
+            local_tag,
+            remote_tag,
+            request.request_uri if contact is None else _target(contact),
             _route_set(response)[::-1],
             request.cseq.number,
             None,
@@ -156,23 +147,21 @@ class Dialog:
 
         Enough to end it: requests go where ``request`` went, as it did.
         """
+        call_id = request.call_id
+        local_tag, remote_tag = request.from_tag or b"", response.to_tag or b""
         return cls(
-            request.call_id,
-            _value(request, b"From"),
-            _value(response, b"To"),
-            request.from_tag or b"",
-            response.to_tag or b"",
+            dialog_key(call_id, local_tag, remote_tag),
+            call_id,
+            request._required(b"From"),
+            response._required(b"To"),
+            local_tag,
+            remote_tag,
             request.request_uri,
             (),
             request.cseq.number,
             None,
             detour=destination,
         )
-
-    @property
-    def key(self) -> bytes:
-        """The dialog's identity as `key_of_request` and `key_of_response` give it."""
-        return dialog_key(self.call_id, self.local_tag, self.remote_tag)
 
     @property
     def local_uri(self) -> bytes:
@@ -194,9 +183,9 @@ class Dialog:
 
     def refresh_target(self, message: Request | Response) -> None:
         """Take the remote target from a target refresh request or its 2xx (12.2)."""
-        target = _target(message.contact)
-        if target is not None:
-            self.remote_target = target
+        contact = message.contact
+        if contact is not None:
+            self.remote_target = _target(contact)
             self._routing = None
 
     def check_sequence(self, number: int) -> bool:

@@ -21,7 +21,6 @@ from sessioncore.sip.message import (
 )
 from sessioncore.sip.roles import ClientUser, Counters, Flow, TransactionUser
 from sessioncore.sip.server import (
-    ACCEPTED_MARK,
     CONFIRMED_MARK,
     InviteServerTransaction,
     OtherServerTransaction,
@@ -73,11 +72,21 @@ class TransactionLayer(Keeping):
             else:
                 self._refuse_malformed(error, source, flow)
             return
-        if message.__class__ is Request:
-            self._receive_request(message, source, flow, now)
-        else:
-            assert isinstance(message, Response)
+        if isinstance(message, Response):
             self._receive_response(message, now)
+            return
+        self.counters.requests += 1
+        fault = required_faults(message)
+        if fault is not None:
+            self._refuse_faulty(message, 400, fault, source, flow)
+            return
+        method = message.method
+        if method == b"ACK":
+            self._receive_ack(message, source, flow, now)
+        elif method == b"CANCEL":
+            self._receive_cancel(message, source, flow, now)
+        else:
+            self._receive_request(message, source, flow, now)
 
     def _refuse_malformed(self, error: SipParseError, source: Address, flow: Flow) -> None:
         request: Request | None = getattr(error, "request", None)
@@ -97,36 +106,11 @@ class TransactionLayer(Keeping):
         self._refuse(request, status, source, flow, reason=reason)
 
     def _receive_request(self, request: Request, source: Address, flow: Flow, now: int) -> None:
-        self.counters.requests += 1
-        fault = required_faults(request)
-        if fault is not None:
-            self._refuse_faulty(request, 400, fault, source, flow)
+        """A request other than ACK and CANCEL."""
+        key = transaction_key(request, request.method)
+        if key in self._finished or key in self._servers:
+            self._receive_again(request, key, source, flow, now)
             return
-        method = request.method
-        if method == b"ACK":
-            self._receive_ack(request, source, flow, now)
-            return
-        if method == b"CANCEL":
-            self._receive_cancel(request, source, flow, now)
-            return
-        key = transaction_key(request, method)
-        answer = self._finished.get(key)
-        if answer is not None:
-            self.counters.retransmissions_absorbed += 1
-            if len(answer) > len(CONFIRMED_MARK):
-                self.counters.retransmitted += 1
-                self.transmit(answer, flow, response_address(request.via, source, flow))
-            return
-        known = self._servers.get(key)
-        if known is not None:
-            self.counters.retransmissions_absorbed += 1
-            known.feed(Retransmission(now))
-            return
-        self._new_request(request, key, source, flow, now)
-
-    def _new_request(
-        self, request: Request, key: bytes, source: Address, flow: Flow, now: int
-    ) -> None:
         merged = None
         if request.to_tag is None:
             merged = merge_key(request)
@@ -140,19 +124,33 @@ class TransactionLayer(Keeping):
             self.counters.too_many += 1
             self._refuse(request, 503, source, flow)
             return
+        self._begin(request, key, merged, source, flow, now)
+
+    def _receive_again(
+        self, request: Request, key: bytes, source: Address, flow: Flow, now: int
+    ) -> None:
+        self.counters.retransmissions_absorbed += 1
+        answer = self._finished.get(key)
+        if answer is None:
+            self._servers[key].feed(Retransmission(now))
+        elif len(answer) > len(CONFIRMED_MARK):
+            self.counters.retransmitted += 1
+            self.transmit(answer, flow, response_address(request.via, source, flow))
+
+    def _begin(
+        self,
+        request: Request,
+        key: bytes,
+        merged: bytes | None,
+        source: Address,
+        flow: Flow,
+        now: int,
+    ) -> None:
+        """A server transaction for a request that has none."""
         kind = InviteServerTransaction if request.method == b"INVITE" else OtherServerTransaction
         via = request.via
-        tx = kind(
-            self,
-            request,
-            key,
-            source,
-            response_address(via, source, flow),
-            flow,
-            via.with_received(source),
-            now,
-        )
-        self._servers[key] = tx
+        to, copied = response_address(via, source, flow), via.with_received(source)
+        self._servers[key] = tx = kind(self, request, key, source, to, flow, copied, now)
         try:
             self.user.request_received(tx, now)
         except Exception:
@@ -171,7 +169,7 @@ class TransactionLayer(Keeping):
                 tx.feed(Acked(now))
                 return
             answer = self._finished.get(key)
-            if answer is not None and answer != ACCEPTED_MARK:
+            if answer:  # only the mark of an accepted INVITE is empty
                 self.counters.retransmissions_absorbed += 1
                 return
         to_tag = request.to_tag

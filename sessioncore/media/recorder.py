@@ -19,6 +19,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
 from sessioncore.errors import CallOver, ConfigurationError, MediaFileError
+from sessioncore.media.samples import MAX_FRAME
 from sessioncore.media.source_kinds import RATE, grown
 from sessioncore.media.wave import WavWriter
 
@@ -70,7 +71,7 @@ class _Queue:
     """
 
     def __init__(self, max_blocks: int) -> None:
-        self._items: SimpleQueue[tuple[Recording | None, Samples | None]] = SimpleQueue()
+        self._items: SimpleQueue[tuple[Recording | None, Samples | int | None]] = SimpleQueue()
         self._max_blocks = max_blocks
         self.take = self._items.get
 
@@ -81,8 +82,12 @@ class _Queue:
         self._items.put((recording, block))
         return True
 
-    def put(self, recording: Recording | None, block: Samples | None = None) -> None:
-        """Put in what opens (a block) or ends (None) a recording; None ends them all."""
+    def put(self, recording: Recording | None, block: Samples | int | None = None) -> None:
+        """Put in what must not be lost and takes no room.
+
+        A block opens a recording, a number is so many samples of silence, None ends it; None
+        for a recording ends them all.
+        """
         self._items.put((recording, block))
 
 
@@ -107,18 +112,21 @@ class _Writer:
             elif recording.error is None:
                 self._write(recording, block)
             else:
-                recording.unwritten += len(block)
+                recording.unwritten += _length(block)
 
-    def _write(self, recording: Recording, block: Samples) -> None:
+    def _write(self, recording: Recording, block: Samples | int) -> None:
         try:
             file = self._files.get(recording)
             if file is None:
                 file = WavWriter(recording.path, RATE, recording.channels)
                 self._files[recording] = file
-            file.write(block)
-            recording.written += len(block)
+            if isinstance(block, int):
+                file.write_silence(block)
+            else:
+                file.write(block)
+            recording.written += _length(block)
         except Exception as error:
-            recording.unwritten += len(block)
+            recording.unwritten += _length(block)
             self._fail(recording, error)
 
     def _end(self, recording: Recording) -> None:
@@ -138,14 +146,21 @@ class _Writer:
         self._problems.append((recording, recording.error))
 
 
+def _length(block: Samples | int) -> int:
+    return block if isinstance(block, int) else len(block)
+
+
 class _Buffers:
     """A second of audio for each recording of one number of channels."""
 
     def __init__(self, channels: int) -> None:
-        shape = (16, RATE) if channels == 1 else (16, RATE, channels)
+        # With room for the longest frame: the next may be longer than the last one was.
+        size = RATE + MAX_FRAME
+        shape = (16, size) if channels == 1 else (16, size, channels)
         self._samples: Samples = np.zeros(shape, np.int16)
         self._fill = np.zeros(16, np.int64)
         self._limit = np.zeros(16, np.int64)
+        self._written = np.zeros(16, np.bool_)
         self._free: list[int] = []
         self._used = 0
 
@@ -159,6 +174,8 @@ class _Buffers:
         self._fill = grown(self._fill, slot)
         self._limit = grown(self._limit, slot)
         self._limit[slot] = first_limit
+        self._written = grown(self._written, slot)
+        self._written[slot] = False
         return slot
 
     def append(self, slots: Ints, frames: Samples) -> Ints:
@@ -178,11 +195,17 @@ class _Buffers:
         shape = (slots, size - width + 1, width, *channels)
         return as_strided(self._samples, shape, (step[0], step[1], *step[1:]))
 
+    def begun(self, slots: Ints) -> Ints:
+        """Those of ``slots`` that something was added to."""
+        begun: Ints = slots[self._written[slots] | (self._fill[slots] > 0)]
+        return begun
+
     def empty(self, slot: int) -> Samples:
         """What the slot holds, as a copy; the slot is empty after it."""
         block = self._samples[slot, : self._fill[slot]].copy()
         self._fill[slot] = 0
         self._limit[slot] = RATE
+        self._written[slot] = True
         return block
 
     def give(self, slot: int) -> None:
@@ -249,6 +272,25 @@ class Recorder:
         channels = 1 if frames.ndim == 2 else frames.shape[2]
         for slot in self._buffers[channels].append(slots, frames).tolist():
             self._flush(self._open[channels, slot])
+
+    def pass_over(self, slots: Ints, channels: int, count: int) -> None:
+        """Time went by unheard: ``count`` samples of silence for those that have begun.
+
+        A second or more is left to the writer, who makes a hole; less goes into the buffers.
+        """
+        if self._closing:
+            return
+        slots = self._buffers[channels].begun(slots)
+        if count >= RATE:
+            for slot in slots.tolist():
+                recording = self._open[channels, slot]
+                self._flush(recording)
+                self._queue.put(recording, count)
+            return
+        shape = (len(slots), count) if channels == 1 else (len(slots), count, channels)
+        silence = np.zeros(shape, np.int16)
+        for start in range(0, count, MAX_FRAME):
+            self.append(slots, silence[:, start : start + MAX_FRAME])
 
     def stop(self, recording: Recording) -> None:
         """Write what is buffered and close the file; ``recording.finished`` tells when.

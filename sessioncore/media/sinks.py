@@ -143,6 +143,13 @@ class SinkBank:
             elif number == _Kind.CALL:
                 self._deliver(rows[at].tolist(), heard[at])
 
+    def pass_over(self, count: int) -> None:
+        """Time went by in which no row was served: ``count`` samples of it, for recordings."""
+        for channels in (1, 2):
+            slots = [each.slot for each in self._recording.values() if each.channels == channels]
+            if slots:
+                self.recorder.pass_over(np.array(slots), channels, count)
+
     def reports(self) -> list[SinkReport]:
         """What went wrong since this was last asked."""
         told, self._reports = self._reports, []

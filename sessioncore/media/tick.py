@@ -139,9 +139,10 @@ class Playout:
                 jitter.trim(self._bank, group.rows)
 
     def skip(self, periods: int) -> None:
-        """Time went by in which nothing was played: RTP timestamps go on all the same."""
+        """Time went by in which nothing was played: timestamps and recordings go on."""
         top = self._bank.top
         self._bank.timestamp[:top] += periods * FRAME
+        self.sinks.pass_over(periods * FRAME)
 
     def _play(self, group: Group, now: int) -> None:
         bank, rows, count = self._bank, group.rows, group.senders

@@ -158,11 +158,22 @@ class WavWriter:
     def write(self, samples: Samples) -> None:
         """Append int16 samples; those of several channels interleaved."""
         octets = np.ascontiguousarray(samples, "<i2")
-        if self._size + octets.nbytes > _MAX_DATA:
-            raise OSError("a WAV file ends at 4 GiB")
+        size = self._grown(octets.nbytes)
         self._write_at(octets.reshape(-1).view(np.uint8).data, _HEADER_SIZE + self._size)
-        self._size += octets.nbytes
+        self._size = size
         self._write_header()
+
+    def write_silence(self, count: int) -> None:
+        """Append ``count`` samples of silence per channel: a hole in the file, however long."""
+        size = self._grown(2 * self._channels * count)
+        os.ftruncate(self._fd, _HEADER_SIZE + size)
+        self._size = size
+        self._write_header()
+
+    def _grown(self, octets: int) -> int:
+        if self._size + octets > _MAX_DATA:
+            raise OSError("a WAV file ends at 4 GiB")
+        return self._size + octets
 
     def close(self) -> None:
         """Close the file; once is enough, more does no harm."""

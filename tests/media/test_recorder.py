@@ -66,6 +66,73 @@ class Recordings(SynchronousTestCase):
         self.assertEqual(read_wav(path).samples.tolist(), [[3, -4]] * 120 * 160)
         self.assertEqual(recording.written, 120 * 160)
 
+    def test_a_longer_frame_may_follow_a_shorter_one(self):
+        path = self.mktemp()
+        recording = self.recorder.start(path)
+        slots, sent = np.array([recording.slot]), []
+        for number, width in enumerate([160] * 60 + [160, 960, 480] * 40):
+            self.recorder.append(slots, frame(number, width=width))
+            sent += [number] * width
+        self.finish(recording)
+        self.assertEqual(read_wav(path).mono.tolist(), sent)
+
+    def test_time_passed_over_is_silence(self):
+        for channels in (1, 2):
+            for count in (160, 1_120, 7_840, 8_000, 100_000):
+                path = self.mktemp()
+                recording = self.recorder.start(path, channels)
+                slots, sound = np.array([recording.slot]), frame(5)
+                sound = np.stack([sound] * 2, 2) if channels == 2 else sound
+                for _ in range(70):
+                    self.recorder.append(slots, sound)
+                self.recorder.pass_over(slots, channels, count)
+                self.recorder.append(slots, sound)
+                self.finish(recording)
+                heard = read_wav(path).samples
+                self.assertEqual(heard.shape, (71 * 160 + count, channels))
+                self.assertTrue((heard[: 70 * 160] == 5).all() and (heard[-160:] == 5).all())
+                self.assertFalse(heard[70 * 160 : -160].any())
+                self.assertEqual(recording.written, len(heard))
+
+    def test_silence_at_the_end_and_by_itself(self):
+        path = self.mktemp()
+        recording = self.recorder.start(path)
+        slots = np.array([recording.slot])
+        self.recorder.append(slots, frame(5))
+        for count in (9_000, 9_000, 320):
+            self.recorder.pass_over(slots, 1, count)
+        self.finish(recording)
+        self.assertEqual(len(read_wav(path).mono), 160 + 18_320)
+
+    def test_time_before_its_first_frame_is_not_the_recordings(self):
+        path = self.mktemp()
+        first = self.recorder.start(self.mktemp())
+        self.recorder.append(np.array([first.slot]), frame(1))
+        self.finish(first)
+        recording = self.recorder.start(path)
+        self.assertEqual(recording.slot, first.slot)
+        for count in (160, 16_000):
+            self.recorder.pass_over(np.array([recording.slot]), 1, count)
+        self.finish(recording)
+        self.assertEqual(Path(path).stat().st_size, 44)
+
+    def test_a_long_pause_is_a_hole_that_waits_for_no_room(self):
+        self.patch(module._Queue, "offer", lambda queue, recording, block: False)
+        path = self.mktemp()
+        recording = self.recorder.start(path)
+        self.recorder.append(np.array([recording.slot]), frame(1))
+        self.recorder.pass_over(np.array([recording.slot]), 1, 8_000 * 3_600)
+        self.finish(recording)
+        self.assertEqual((recording.written, recording.dropped), (8_000 * 3_600, 160))
+        self.assertLess(os.stat(path).st_blocks, 1_000)
+
+    def test_nothing_is_passed_over_after_close(self):
+        recording = self.recorder.start(self.mktemp())
+        self.recorder.append(np.array([recording.slot]), frame(1))
+        self.recorder.close().result(WAIT)
+        self.recorder.pass_over(np.array([recording.slot]), 1, 16_000)
+        self.assertEqual(recording.written, 160)
+
     def test_many_at_once_do_not_mix(self):
         paths = [self.mktemp() for _ in range(70)]
         recordings = [self.recorder.start(path, 1 + n % 2) for n, path in enumerate(paths)]

@@ -3,10 +3,11 @@ from itertools import pairwise
 import numpy as np
 from twisted.trial.unittest import SynchronousTestCase
 
-from sessioncore.media.sinks import Deliver
+from sessioncore.media.sinks import Deliver, Record
 from sessioncore.media.sources import Clip, Echo
 from sessioncore.media.statistics import PlaneStatistics
 from sessioncore.media.tick import PhaseClock
+from sessioncore.media.wave import read_wav
 from sessioncore.rtp.g711 import decode_alaw, decode_ulaw
 from sessioncore.vocabulary import L16, MILLISECOND, PCMA, PCMU, SECOND, Direction
 from tests.media.fakes import PEER, TICK, Bench, Talker, rtp_fields
@@ -190,6 +191,33 @@ class SendingTests(SynchronousTestCase):
         self.bench.run(0.1)
         stamps = [rtp_fields(data)[3] for data in self.packets(stream)]
         self.assertEqual((stamps[-1] - stamps[0]) & 0xFFFF_FFFF, round(1.18 * 8000) // 160 * 160)
+
+    def test_a_recording_is_as_long_as_the_call_whatever_was_skipped(self):
+        for stereo in (False, True):
+            for late in (100 * MILLISECOND, 3 * SECOND):
+                bench, path = Bench(), self.mktemp()
+                began = bench.now
+                stream = bench.call(ptime=40)
+                recording = stream.set_sink(Record(path, stereo))
+                stream.set_source(Clip(np.full(8000, 1000, np.int16), loop=True))
+                other = bench.call()
+                talker = Talker(bench, stream)
+                bench.run(1.0, talker)
+                bench.now += late
+                unheard = other.set_sink(Record(self.mktemp()))
+                bench.run(1.0, talker)
+                stream.close(bench.now)
+                samples = self.read(recording)
+                lasted = (bench.now - began) * 8000 // SECOND
+                self.assertLessEqual(abs(len(samples) - lasted), 2 * 320)
+                self.assertFalse(samples[8_400 : len(samples) - 9_000].any())
+                self.assertTrue(samples[-1_000:].any())
+                bench.plane.close(bench.now)
+                self.assertEqual(len(self.read(unheard)), 8_000, "it began after that")
+
+    def read(self, recording):
+        recording.finished.result(20)
+        return read_wav(recording.path).samples
 
 
 class UnprovenPathTests(SynchronousTestCase):

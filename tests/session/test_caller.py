@@ -226,7 +226,7 @@ class AnsweredTests(CallerScene):
 
     def ended_where_the_invite_went(self, uri: bytes = b"sip:bob@192.0.2.2") -> None:
         """An ACK stops the 200 and a BYE the callee's media; a repeat gets its ACK again."""
-        invite, ack, bye = (parsed(data) for data in self.them.take())
+        _invite, ack, bye = (parsed(data) for data in self.them.take())
         self.assertEqual((ack.method, bye.method), (b"ACK", b"BYE"))
         for request in (ack, bye):
             self.assertEqual((request.uri, request.to_tag), (uri, b"314159"))

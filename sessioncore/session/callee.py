@@ -264,12 +264,14 @@ class Callee:
         return leg.negotiation.agreement
 
     def _respond(self, leg: Leg, tx: ServerTransaction, status: int, now: int) -> None:
-        headers: tuple[Header, ...] = ((b"Contact", leg.contact),)
-        body = b"" if status == 180 else leg.local_description
-        if body:
-            headers = (*headers, CONTENT_SDP)
+        contact, body = (b"Contact", leg.contact), leg.local_description
+        headers: tuple[Header, ...]
         if status == 200:
-            headers = (*headers, ALLOW, SUPPORTED)
+            headers = (contact, CONTENT_SDP, ALLOW, SUPPORTED)
+        elif status == 183:
+            headers = (contact, CONTENT_SDP)
+        else:
+            headers, body = (contact,), b""
         tx.respond(
             status,
             to_tag=leg.local_tag,

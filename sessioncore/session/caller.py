@@ -103,7 +103,7 @@ class Caller:
         if leg.state is not SessionState.PREPARED or leg.target is None:
             raise CallOver(f"call {leg.name} cannot be placed: it is {leg.state}")
         try:
-            targets = list(await self._all.resolve(leg.target))
+            targets = await self._all.resolve(leg.target)
         except SessionCoreError as error:
             reason = EndReason(EndedBy.ERROR, str(error), 404, 3)
             leg.feed(GiveUp(reason))
@@ -117,7 +117,7 @@ class Caller:
     def _try_next(self, leg: Leg, now: int) -> None:
         """INVITE the next address (RFC 3263 section 4.3), or give up."""
         while leg.targets:
-            target = leg.targets.pop(0)
+            target, *leg.targets = leg.targets
             flow = flow_for(target, self._all.flows)
             if flow is not None:
                 break

@@ -18,7 +18,7 @@ from sessioncore.deadlines import Deadlines
 from sessioncore.errors import (
     TooManyCalls,
 )
-from sessioncore.interfaces import Refused
+from sessioncore.interfaces import Receive, Refused
 from sessioncore.media.statistics import MediaEvent
 from sessioncore.media.stream import SENDABLE_PTIMES, Stream
 from sessioncore.media.streams import MediaPlane
@@ -37,7 +37,7 @@ from sessioncore.session.capabilities import (
     SUPPORTED,
 )
 from sessioncore.session.counters import CallCounters
-from sessioncore.session.leg import Leg
+from sessioncore.session.leg import Effects, Leg
 from sessioncore.session.media_control import MediaSessionController
 from sessioncore.session.reasons import ended_by_peer, local_reason
 from sessioncore.session.requests import DialogRequests
@@ -132,6 +132,8 @@ class SessionCoordinator(Announcer):
             random_token(),
             server_header=settings.user_agent.encode(),
         )
+        self.receive: Receive = self.layer.receive if tracer is None else self._receive_traced
+        """Takes one SIP datagram."""
         self._local_ip = local_ip
         self._wake = wake
         self._dialogs: dict[bytes, Leg] = {}
@@ -142,7 +144,12 @@ class SessionCoordinator(Announcer):
         self.acks = Acks(self)
         self._callee = Callee(self)
         self._caller = Caller(self)
-        self._effects: dict[type, Callable[[Leg, Any], None]] = {
+        # What a `Call` asks for that nothing of this one is needed for.
+        self.ring = self._callee.ring
+        self.refuse = self._callee.refuse
+        self.set_source = self.media.set_source
+        self.set_sink = self.media.set_sink
+        self.effects: Effects = {
             SendCancel: self._send_cancel,
             SendBye: self._send_bye,
             RefuseInvite: self._refuse_invite,
@@ -151,10 +158,9 @@ class SessionCoordinator(Announcer):
 
     # ------------------------------------------------------------------ requests we read
 
-    def receive(self, data: bytes, source: Address, flow: Flow, now: int) -> None:
-        """Take one SIP datagram."""
-        if self.tracer is not None:
-            self.tracer.datagram(data, source, now)
+    def _receive_traced(self, data: bytes, source: Address, flow: Flow, now: int) -> None:
+        assert self.tracer is not None
+        self.tracer.datagram(data, source, now)
         self.layer.receive(data, source, flow, now)
 
     def unreachable(self, refused: Refused, now: int) -> None:
@@ -269,29 +275,13 @@ class SessionCoordinator(Announcer):
         """Send the INVITE of a prepared leg; None where that is done."""
         return begin(self._caller.place(leg))
 
-    def ring(self, leg: Leg, *, early_media: bool) -> None:
-        """Answer 180, or 183 with a description."""
-        self._callee.ring(leg, early_media=early_media)
-
     def answer(self, leg: Leg, source: object, sink: object) -> Deferred[None] | None:
         """Answer 200 and establish media; None where that is done."""
         return begin(self._callee.accept(leg, source, sink))
 
-    def refuse(self, leg: Leg, status: int, phrase: str | None, contact: str | None = None) -> None:
-        """Answer with a final response other than 2xx."""
-        self._callee.refuse(leg, status, phrase, contact)
-
     def hang_up(self, leg: Leg, text: str) -> None:
         """End the leg as its state demands; nothing if it is over."""
         leg.feed(HangUp(local_reason(text)))
-
-    def set_source(self, leg: Leg, source: object) -> None:
-        """Play ``source`` on the leg."""
-        self.media.set_source(leg, source)
-
-    def set_sink(self, leg: Leg, sink: object) -> None:
-        """Hand what the leg hears to ``sink``."""
-        self.media.set_sink(leg, sink)
 
     def close(self) -> Deferred[None]:
         """Take no more calls and end those that are up; fires when none is left."""
@@ -421,10 +411,6 @@ class SessionCoordinator(Announcer):
             self.emit(leg, events.MediaStalled, now, stream.statistics.why_silent)
 
     # ------------------------------------------------------------------ what the tables ask for
-
-    def carry_out(self, leg: Leg, effect: object) -> None:
-        """Do what the session table asked for."""
-        self._effects[effect.__class__](leg, effect)
 
     def _send_cancel(self, leg: Leg, effect: SendCancel) -> None:
         assert leg.client is not None

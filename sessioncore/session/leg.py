@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from sessioncore.deadlines import Deadline
 from sessioncore.sdp.negotiation import OfferAnswer
@@ -20,39 +21,35 @@ from sessioncore.vocabulary import Address, MediaState, NegotiatedMedia, Session
 __all__ = ["Leg"]
 
 
-class _Control(Protocol):
-    """The coordinator, as far as a leg knows it."""
-
-    def carry_out(self, leg: Leg, effect: object) -> None: ...
+Effects: TypeAlias = "Mapping[type, Callable[[Leg, Any], None]]"
+"""How the coordinator carries out what the session table asks for."""
 
 
 class Leg(Session):
     """One leg.  Everything it holds is changed by the coordinator and its two role paths."""
 
-    __slots__ = (
-        "call",
-        "client",
-        "contact",
-        "control",
-        "dialog",
-        "flow",
-        "forks",
-        "invite",
-        "late_offer",
-        "local_description",
-        "local_tag",
-        "local_uri",
-        "media",
-        "negotiation",
-        "other_forks",
-        "remote_uri",
-        "ring_end",
-        "rung",
-        "server",
-        "target",
-        "targets",
-        "unacknowledged",
-    )
+    local_uri = ""
+    remote_uri = ""
+    contact = b""
+    flow: Flow | None = None
+    dialog: Dialog | None = None
+    local_description = b""
+    """Our description as it was last sent; the 200 repeats what a 183 said."""
+    late_offer = False
+    # UAS: the INVITE transaction, how long it may ring, and the 2xx that waits for its ACK.
+    server: ServerTransaction | None = None
+    ring_end: Deadline | None = None
+    unacknowledged: UnacknowledgedSuccess[Leg] | None = None
+    # UAC: whom to call, the INVITE, where else to try it, its transaction, early dialogs,
+    # and what ends the confirmed ones that are not ours.
+    target: Uri | None = None
+    invite: Request | None = None
+    targets: Sequence[Address] = ()
+    client: ClientTransaction | None = None
+    forks: dict[bytes, OfferAnswer] | None = None
+    other_forks: OtherForks | None = None
+    rung = 0
+    """Bit n is set once a provisional of status n was told."""
 
     def __init__(
         self,
@@ -64,37 +61,15 @@ class Leg(Session):
         negotiation: OfferAnswer,
     ) -> None:
         super().__init__(role, name, call_id.decode("utf-8", "backslashreplace"))
-        self.control: _Control = control
+        self.effects: Effects = control.effects
         self.local_tag = local_tag
         self.negotiation = negotiation
         self.media = SessionMedia()
         self.call = Call(self, control)
-        self.local_uri = ""
-        self.remote_uri = ""
-        self.flow: Flow | None = None
-        self.dialog: Dialog | None = None
-        # Our description as it was last sent; the 200 repeats what a 183 said.
-        self.local_description = b""
-        self.late_offer = False
-        # UAC: bit n is set once a provisional of status n was told.
-        self.rung = 0
-        self.contact = b""
-        # UAS: the INVITE transaction, how long it may ring, and the 2xx that waits for its ACK.
-        self.server: ServerTransaction | None = None
-        self.ring_end: Deadline | None = None
-        self.unacknowledged: UnacknowledgedSuccess[Leg] | None = None
-        # UAC: whom to call, the INVITE, where else to try it, its transaction, early dialogs,
-        # and what ends the confirmed ones that are not ours.
-        self.target: Uri | None = None
-        self.invite: Request | None = None
-        self.targets: list[Address] = []
-        self.client: ClientTransaction | None = None
-        self.forks: dict[bytes, OfferAnswer] | None = None
-        self.other_forks: OtherForks | None = None
 
     def perform(self, effect: object) -> None:
         """Have the coordinator carry out what the table asks for."""
-        self.control.carry_out(self, effect)
+        self.effects[effect.__class__](self, effect)
 
     @property
     def media_state(self) -> MediaState:

@@ -372,17 +372,16 @@ SESSION = Table(
 class Session(Machine):
     """One leg: its role, its ids, where it stands, and why it ended."""
 
-    __slots__ = ("answered", "call_id", "name", "reason", "role")
     table = SESSION
     state: SessionState
+    answered = False
+    reason: EndReason | None = None
 
     def __init__(self, role: SessionRole, name: str, call_id: str) -> None:
         super().__init__()
         self.role = role
         self.name = name
         self.call_id = call_id
-        self.answered = False
-        self.reason: EndReason | None = None
 
     @property
     def over(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,7 +19,9 @@ class AnnouncerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.announcer = Announcer()
         negotiation = OfferAnswer(MediaPolicy(), None, 1)
-        self.leg = Leg(None, SessionRole.UAS, "7", b"id", b"tag", negotiation)
+        self.leg = Leg(
+            SimpleNamespace(effects={}), SessionRole.UAS, "7", b"id", b"tag", negotiation
+        )
         self.told: list[tuple[str, str]] = []
 
     def sink(self, name: str) -> Any:

@@ -14,9 +14,9 @@ import re
 import sys
 from collections.abc import Callable
 from enum import Enum
-from functools import lru_cache
+from functools import cache, lru_cache
 from json.encoder import encode_basestring_ascii
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeAlias
 
 import attrs
 from twisted.logger import Logger
@@ -36,6 +36,8 @@ MOST_WAITING: Final = 2000
 """Lines that are written at once even if the time has not come."""
 
 _COMMON: Final = frozenset(field.name for field in attrs.fields(Event))
+_NUMBERS: Final = frozenset({int, float, bool})
+_PLAIN_KINDS: Final = _NUMBERS | {str, type(None)}
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 _PLAIN: Final = re.compile(r"[!#-+\--~]+").fullmatch
 _log: Final = Logger(namespace="sessioncore.eventlog")
@@ -58,46 +60,37 @@ def _harmless(encoded: str) -> str:
     return encoded.replace("\x7f", "\\u007f")
 
 
-def _extra_fields(kind: type[Any]) -> tuple[tuple[str, str], ...]:
-    """(attribute, label) of what a kind of event carries beyond the common fields."""
-    return tuple(
-        (field.name, field.name.replace("_", " ").capitalize().replace(" uri", " URI"))
-        for field in attrs.fields(kind)
-        if field.name not in _COMMON
-    )
-
-
-_EXTRA: Final[dict[type[Any], tuple[tuple[str, str], ...]]] = {}
-
-
-def _extra(event: Event) -> tuple[tuple[str, str], ...]:
-    kind = event.__class__
-    try:
-        return _EXTRA[kind]
-    except KeyError:
-        return _EXTRA.setdefault(kind, _extra_fields(kind))
+@cache
+def _extra(kind: type[Any]) -> tuple[str, ...]:
+    """What a kind of event carries beyond the common fields."""
+    return tuple(field.name for field in attrs.fields(kind) if field.name not in _COMMON)
 
 
 def text_line(event: Event) -> str:
     """``[UAS] Event: CallAnswered, Media State: Ready, Session: 3, Call-ID: ...``."""
-    line = _what(event) + _whose(event.session, event.call_id)
-    for name, label in _extra(event):
-        line += f", {label}: {_text(getattr(event, name))}"
+    key = event.__class__, event.role, event.media_state
+    try:
+        start, details = _PREPARED[key]
+    except KeyError:
+        start, details = _PREPARED.setdefault(key, _prepare(*key))
+    line = start + _whose(event.session, event.call_id)
+    for label, name in details:
+        value = getattr(event, name)
+        line = f"{line}{label}{value if value.__class__ in _NUMBERS else _text(value)}"
     return line + "\n"
 
 
-_STARTS: Final[dict[tuple[type[Event], SessionRole, MediaState], str]] = {}
+_Details: TypeAlias = tuple[tuple[str, str], ...]
+_PREPARED: Final[dict[tuple[type[Event], SessionRole, MediaState], tuple[str, _Details]]] = {}
 
 
-def _what(event: Event) -> str:
-    """The start of a line; there are as many as kinds, roles and states."""
-    key = (event.__class__, event.role, event.media_state)
-    try:
-        return _STARTS[key]
-    except KeyError:
-        return _STARTS.setdefault(
-            key, f"[{event.role}] Event: {event.name}, Media State: {event.media_state}"
-        )
+def _prepare(kind: Any, role: SessionRole, state: MediaState) -> tuple[str, _Details]:
+    """The start of a line; label and attribute of what follows the common fields."""
+    labels = (name.replace("_", " ").capitalize().replace(" uri", " URI") for name in _extra(kind))
+    return (
+        f"[{role}] Event: {kind.__name__}, Media State: {state}",
+        tuple((f", {label}: ", name) for label, name in zip(labels, _extra(kind), strict=True)),
+    )
 
 
 @lru_cache(maxsize=1)
@@ -106,12 +99,7 @@ def _whose(session: str, call_id: str) -> str:
     return f", Session: {printable(session)}, Call-ID: {printable(call_id)}"
 
 
-_NUMBERS: Final = frozenset({int, float, bool})
-
-
 def _text(value: object) -> str:
-    if value.__class__ in _NUMBERS:
-        return str(value)
     if isinstance(value, tuple) and len(value) == 2:  # an address
         value = f"{value[0]}:{value[1]}"
     return "none" if value is None else printable(str(value))
@@ -130,23 +118,29 @@ def json_line(event: Event, wall_offset: int = 0) -> str:
         "event": event.name,
         "media_state": event.media_state.value,
     }
-    for name, _label in _extra(event):
+    kind: Any = event.__class__
+    for name in _extra(kind):
         record[name] = _plain(getattr(event, name))
     return _dumps(record) + "\n"
 
 
 def _plain(value: object) -> object:
     """A value as JSON knows it."""
+    kind: Any = value.__class__
+    if kind in _PLAIN_KINDS:
+        return value
     if isinstance(value, Enum):
         return str(value)
-    if attrs.has(value.__class__):
-        return {
-            field.name: _plain(getattr(value, field.name))
-            for field in attrs.fields(value.__class__)
-        }
     if isinstance(value, tuple):
         return [_plain(part) for part in value]
-    return value
+    names = _fields(kind)
+    return value if names is None else {name: _plain(getattr(value, name)) for name in names}
+
+
+@cache
+def _fields(kind: type[Any]) -> tuple[str, ...] | None:
+    """The attributes of an attrs class."""
+    return tuple(field.name for field in attrs.fields(kind)) if attrs.has(kind) else None
 
 
 def open_log(name: str) -> IO[bytes]:

@@ -213,8 +213,7 @@ class Stream:
             self._signalling_host = signalling_host
             self._move(agreement.remote, nat)
         if former is not None or self._early is not None:
-            self._plane.bank.forget_kinds(self.row)
-            self._early = None
+            self._clear_columns()
         self._fill_columns(agreement, now)
         if former is None:
             self._cells.next_report[self.row] = now + first_interval(self._chance)
@@ -225,17 +224,25 @@ class Stream:
 
     def _move(self, remote: Address | None, nat: bool | None) -> None:
         """A new address to send to and new rules for the latch."""
-        cells, row, host = self._cells, self.row, self._signalling_host
-        if self.latched is not None:
+        host = self._signalling_host
+        if self._rules is not None:
             self._forget_latch()
-        if self._made_latch is not None:
-            self.strangers += self._made_latch.strangers
-            self._made_latch = None
+            self._cells.sending_since[self.row] = NEVER
+            if self._made_latch is not None:
+                self.strangers += self._made_latch.strangers
+                self._made_latch = None
         self._rules = remote, host, nat
         self.remote = remote
         self._proven = False
-        cells.sending_since[row] = NEVER
-        cells.foreign[row] = remote is not None and remote[0] != host
+        self._cells.foreign[self.row] = remote is not None and remote[0] != host
+
+    def _clear_columns(self) -> None:
+        """What was agreed or expected before means nothing any more."""
+        cells, row = self._cells, self.row
+        self._early = None
+        self._plane.bank.forget_kinds(row)
+        cells.stalled[row] = False
+        cells.noise_level[row] = -1
 
     def _fill_columns(self, agreement: StreamAgreement, now: int) -> None:
         cells, row = self._cells, self.row
@@ -256,9 +263,7 @@ class Stream:
             # A long packet takes frames out of the ring before their time: hold more.
             cells.target[row] = _TARGET + (frames - 1) * FRAME
         cells.playing[row] = True
-        cells.stalled[row] = False
         cells.heard_at[row] = now
-        cells.noise_level[row] = -1
         receives = agreement.direction.receives
         cells.receiving[row] = receives
         cells.first_receive_pending[row] = receives

@@ -29,7 +29,7 @@ __all__ = ["AnswerPlan", "Answering", "parse_answer", "parse_play"]
 
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,6}(\.[0-9]{1,6})?").fullmatch
 _HOW_TO_ANSWER: Final = "write echo, echo:GAIN_DB, silence, tone:HZ[+HZ], play:FILE or reject:CODE"
-_HOW_TO_PLAY: Final = "write tone:HZ, tone:HZ+HZ, silence or the name of a WAV file"
+_HOW_TO_PLAY: Final = "write tone:HZ, tone:HZ+HZ, silence, play:FILE or the name of a WAV file"
 
 
 @frozen
@@ -70,9 +70,10 @@ def parse_play(text: str) -> Any:
         return Silence()
     if colon and kind == "tone":
         return _tone(rest, "--play tone")
-    if not text:
+    name = text.removeprefix("play:")  # as --answer has it; ./play:x is a file of that name
+    if not name:
         raise ConfigurationError(f"--play: nothing is named; {_HOW_TO_PLAY}")
-    return _clip(text)
+    return _clip(name)
 
 
 def _tone(text: str, option: str) -> Tone:

@@ -41,6 +41,7 @@ __all__ = ["ManagerStatistics", "SessionManager"]
 
 WRITING: Final = 0.5
 """Seconds that stopping waits for the thread that writes recordings."""
+_LONGEST_GRACE: Final = 86_400
 TICK: Final = 5_000_000
 """Nanoseconds between two media phases."""
 _PAGE: Final = Struct(">512Q")
@@ -83,6 +84,12 @@ class SessionManager:
         tracer: Tracer | None = None,
         transports: Sequence[ISipTransport] | None = None,
     ) -> None:
+        if reactor is None:
+            raise ConfigurationError(
+                "there is no reactor; give one, e.g. `from twisted.internet import reactor`"
+            )
+        if not isinstance(settings, Settings | None):
+            raise ConfigurationError(f"{settings!r} is no Settings; make them by Settings(...)")
         self.settings = settings = settings or Settings()
         self._reactor = reactor
         listening = [parse_listen(text) for text in settings.listen]
@@ -164,6 +171,10 @@ class SessionManager:
         Calls that are not over after ``grace`` seconds are given up; fires with how many.
         Asked again, it fires with the same.
         """
+        if not isinstance(grace, int | float) or not 0 <= grace <= _LONGEST_GRACE:
+            raise ConfigurationError(
+                f"a grace of {grace!r} is no time to wait; give seconds up to {_LONGEST_GRACE}"
+            )
         if self._stopping is None:
             if not self.running:
                 return succeed(0)
@@ -294,11 +305,14 @@ class SessionManager:
     # --- events
 
     def add_event_sink(self, sink: IEventSink | EventSink) -> None:
-        """Tell ``sink`` of every event of every call from now on."""
+        """Tell ``sink`` of every event of every call from now on.
+
+        Raises `ConfigurationError` for what is no sink.
+        """
         self._coordinator.add_sink(_event_sink(sink))
 
     def remove_event_sink(self, sink: IEventSink | EventSink) -> None:
-        """Tell ``sink`` no more."""
+        """Tell ``sink`` no more; raises `ConfigurationError` where it was not told."""
         self._coordinator.remove_sink(_event_sink(sink))
 
     # --- what the coordinator and the plane are given
@@ -350,10 +364,18 @@ def _told_elsewhere(failure: Failure) -> None:
 
 
 def _handler(given: Any) -> IncomingHandler | None:
-    if given is None or not ICallHandler.providedBy(given):
-        return given
-    return given.incoming_call
+    if given is None:
+        return None
+    handler = given.incoming_call if ICallHandler.providedBy(given) else given
+    return _callable(handler, "handler of incoming calls: give an ICallHandler")
 
 
 def _event_sink(given: Any) -> EventSink:
-    return given.event if IEventSink.providedBy(given) else given
+    sink = given.event if IEventSink.providedBy(given) else given
+    return _callable(sink, "event sink: give an IEventSink")
+
+
+def _callable(given: Any, what: str) -> Callable[..., Any]:
+    if not callable(given):
+        raise ConfigurationError(f"{given!r} is no {what} or what can be called with one argument")
+    return given  # type: ignore[no-any-return]

@@ -4,13 +4,43 @@ from __future__ import annotations
 
 import atexit
 import gc
+import signal
 import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import IO, Any
 
 from sessioncore.errors import ConfigurationError
 from sessioncore.outcome import Outcome
 
-__all__ = ["end_without_traceback", "print_last", "tune_collector"]
+__all__ = ["Ending", "end_without_traceback", "print_last", "tune_collector"]
+
+
+class Ending:
+    """Stops the reactor once; for each time more Twisted would log a traceback."""
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def stop(self, reactor: Any) -> None:
+        """Stop it, unless a signal or an earlier call has."""
+        if not self._begun:
+            self._begun = True
+            reactor.stop()
+
+    def heed_one_signal(self) -> None:
+        """Let one SIGINT or SIGTERM through to the reactor, which runs already."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            usual = signal.getsignal(number)
+            if callable(usual):
+                with suppress(ValueError):  # not the main thread, which alone hears signals
+                    signal.signal(number, partial(self._heed, usual))
+
+    def _heed(self, usual: Callable[[int, Any], Any], number: int, frame: Any) -> None:
+        if not self._begun:
+            self._begun = True
+            usual(number, frame)
 
 
 def tune_collector() -> None:

@@ -29,7 +29,7 @@ from sessioncore.eventlog import EventLog, json_line, open_log, text_line
 from sessioncore.manager import SessionManager
 from sessioncore.net.limits import raise_descriptor_limit
 from sessioncore.outcome import CallLedger, CallSummary, Outcome
-from sessioncore.process import tune_collector
+from sessioncore.process import Ending, tune_collector
 from sessioncore.session.tracing import Tracer
 from sessioncore.settings import Settings
 from sessioncore.vocabulary import SECOND, SessionRole
@@ -96,6 +96,8 @@ class SessionService(Service):
         self._events = events
         self._echo_events = echo_events and events != "-"
         self._given_reactor = reactor
+        self._owns_process = reactor is None
+        self._ending = Ending()
         self._tracer = tracer
         self._begun = False
         self._logs: list[Log] = []
@@ -122,6 +124,8 @@ class SessionService(Service):
         """Bind, unless that was done with privileges; raises `ConfigurationError`."""
         self._begin_or_log()
         super().startService()  # type: ignore[no-untyped-call]
+        if self._owns_process:
+            self.reactor.callWhenRunning(self._ending.heed_one_signal)
 
     def _begin_or_log(self) -> None:
         try:
@@ -280,7 +284,7 @@ class UacService(SessionService):
         if self._record is not None:
             self._record.event(outcome.as_event(self.role, self.manager.clockwork.now()))
         if self.running:
-            self.reactor.stop()
+            self._ending.stop(self.reactor)
 
     def stopService(self) -> Deferred[None]:
         """Place no further calls, end those that are up."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 
 from attrs import field, frozen
 
@@ -25,6 +26,30 @@ def _product() -> str:
         return "sessioncore"
 
 
+def _given(kinds: tuple[type, ...], say: str) -> Callable[[object, Any, object], None]:
+    """A check that a value is of one of ``kinds``; bool is no number."""
+
+    def check(_settings: object, attribute: Any, value: object) -> None:
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise ConfigurationError(f"{attribute.name}: {value!r} is not usable; give {say}")
+
+    return check
+
+
+def _each_given(say: str) -> Callable[[object, Any, object], None]:
+    """A check that a value is one or more pieces of text."""
+
+    def check(_settings: object, attribute: Any, value: object) -> None:
+        if (
+            not isinstance(value, tuple | list)
+            or not value
+            or not all(isinstance(each, str) for each in value)
+        ):
+            raise ConfigurationError(f"{attribute.name}: {value!r} is not usable; give {say}")
+
+    return check
+
+
 def _ip_literal(_settings: object, attribute: object, value: str | None) -> None:
     if value is None:
         return
@@ -42,6 +67,10 @@ def _ip_literal(_settings: object, attribute: object, value: str | None) -> None
 
 
 def _port_range(_settings: object, _attribute: object, value: tuple[int, int]) -> None:
+    if len(value) != 2 or not all(isinstance(port, int) for port in value):
+        raise ConfigurationError(
+            f"rtp_ports: {value!r} is not usable; give first and last, e.g. (40000, 49999)"
+        )
     first, last = value
     if not (1024 <= first < last <= 65535) or last - first < 1:
         raise ConfigurationError(
@@ -73,6 +102,15 @@ def _some_seconds(_settings: object, attribute: object, value: float) -> None:
         )
 
 
+def _printable(_settings: object, attribute: Any, value: str) -> None:
+    if not value.isascii() or not value.isprintable():
+        raise ConfigurationError(f"{attribute.name}: {value!r} is not usable; give plain ASCII")
+
+
+_A_PAIR: Final = "a pair of ports, e.g. (40000, 49999)"
+_AN_IP: Final = f'an IP address as text, e.g. "{_EXAMPLE}"'
+
+
 @frozen
 class Settings:
     """Where to listen, what to say of ourselves, what to speak, how much to take on.
@@ -86,15 +124,30 @@ class Settings:
     Raises `ConfigurationError` on a value that cannot work.
     """
 
-    listen: tuple[str, ...] = ("udp:5060",)
-    advertise: str | None = field(default=None, validator=_ip_literal)
-    media_ip: str | None = field(default=None, validator=_ip_literal)
-    rtp_ports: tuple[int, int] = field(default=(40000, 49999), validator=_port_range)
-    codecs: tuple[str, ...] = field(default=("PCMU", "PCMA"), validator=_known_codecs)
-    max_calls: int = field(default=2000, validator=_positive)
-    ring_limit: float = field(default=180.0, validator=_some_seconds)
-    nat: bool | None = None
-    user_agent: str = field(factory=_product)
+    listen: tuple[str, ...] = field(
+        default=("udp:5060",), validator=_each_given('a tuple of texts, e.g. ("udp:5060",)')
+    )
+    advertise: str | None = field(
+        default=None, validator=[_given((str, type(None)), _AN_IP), _ip_literal]
+    )
+    media_ip: str | None = field(
+        default=None, validator=[_given((str, type(None)), _AN_IP), _ip_literal]
+    )
+    rtp_ports: tuple[int, int] = field(
+        default=(40000, 49999), validator=[_given((tuple, list), _A_PAIR), _port_range]
+    )
+    codecs: tuple[str, ...] = field(
+        default=("PCMU", "PCMA"),
+        validator=[_each_given('a tuple of names, e.g. ("PCMU",)'), _known_codecs],
+    )
+    max_calls: int = field(default=2000, validator=[_given((int,), "a number"), _positive])
+    ring_limit: float = field(
+        default=180.0, validator=[_given((int, float), "a number of seconds"), _some_seconds]
+    )
+    nat: bool | None = field(
+        default=None, validator=_given((bool, type(None)), "True, False or None")
+    )
+    user_agent: str = field(factory=_product, validator=[_given((str,), "text"), _printable])
 
     @property
     def codec_list(self) -> tuple[Codec, ...]:

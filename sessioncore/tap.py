@@ -193,7 +193,7 @@ class CallOptions(CommonOptions):
 
     optParameters = [
         ["from", None, None, "URI of the caller."],
-        ["play", None, None, "tone:HZ[+HZ], silence or a WAV file; silence if not given."],
+        ["play", None, None, "tone:HZ[+HZ], silence, play:FILE or FILE (WAV); else silence."],
         ["record", None, None, "WAV file for what is heard."],
         ["duration", None, None, "Seconds a call lasts; 0: until the other side hangs up."
          "  If not given: as long as the file to play, else 10."],

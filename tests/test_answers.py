@@ -35,7 +35,11 @@ class ParseTests(SynchronousTestCase):
 
     def test_files(self) -> None:
         path = wav_file(self.mktemp())
-        for source in (parse_answer(f"play:{path}").source, parse_play(path)):
+        for source in (
+            parse_answer(f"play:{path}").source,
+            parse_play(path),
+            parse_play(f"play:{path}"),
+        ):
             self.assertIsInstance(source, Clip)
             self.assertEqual(len(source.samples), 800)
 
@@ -70,7 +74,9 @@ class ParseTests(SynchronousTestCase):
         for text in (f"play:{broken}", "play:/no/such.wav", "play:"):
             self.assertRaises(MediaFileError, parse_answer, text)
         self.assertRaises(MediaFileError, parse_play, broken)
-        self.assertRaises(ConfigurationError, parse_play, "")
+        for nothing in ("", "play:"):
+            error = self.assertRaises(ConfigurationError, parse_play, nothing)
+            self.assertIn("--play: nothing is named; write tone:HZ", str(error))
 
 
 class AnsweringTests(SynchronousTestCase):

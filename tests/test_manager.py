@@ -153,6 +153,66 @@ class ManagerTests(Scene):
         self.assertGreater(caller.manager.statistics().media["ticks"], before + 100)
 
 
+class WrongValuesTests(Scene):
+    """What an application gives by mistake is refused at once, with what to give instead."""
+
+    def refused(self, says: str, function: Any, *arguments: Any, **given: Any) -> None:
+        with self.subTest(says):
+            error = self.assertRaises(ConfigurationError, function, *arguments, **given)
+            self.assertIn(says, str(error))
+
+    def test_manager(self) -> None:
+        host = self.network.host(A)
+        self.refused("there is no reactor; give one", SessionManager, None)
+        self.refused("{} is no Settings; make them", SessionManager, host, {})
+        self.refused("5 is no handler", SessionManager, host, on_incoming=5)
+        manager = SessionManager(host)
+        for wrong in (None, 5, b"sip:bob@192.0.2.2", ["sip:bob@192.0.2.2"]):
+            says = f"{wrong!r} is no SIP URI but {type(wrong).__name__}; write text, e.g. sip:"
+            self.refused(says, manager.call, wrong)
+            if wrong is not None:
+                self.refused(says, manager.call, f"sip:bob@{B}", from_uri=wrong)
+        for wrong in (None, 5):
+            for function in (manager.add_event_sink, manager.remove_event_sink):
+                self.refused(f"{wrong} is no event sink: give an IEventSink", function, wrong)
+        self.refused("remove what was added", manager.remove_event_sink, print)
+        for wrong in ("4", -1, float("nan"), float("inf")):
+            self.refused("is no time to wait; give seconds up to", manager.stop, wrong)
+
+    def test_call(self) -> None:
+        caller, callee = self.pair(lambda call: None)
+        caller.call()
+        self.run_for(0.1)
+        call = callee.call_in
+        self.refused("'busy' refuses nothing: give a status", call.reject, "busy")
+        self.refused("5 is no reason to give; write text", call.reject, 486, 5)
+        for wrong in (None, "", 5):
+            self.refused(f"{wrong!r} is no URI to redirect to; write", call.redirect, wrong)
+        call.reject()
+
+    def test_settings(self) -> None:
+        for name, wrong, says in (
+            ("listen", "udp:5060", 'a tuple of texts, e.g. ("udp:5060",)'),
+            ("listen", (), "a tuple of texts"),
+            ("listen", (5060,), "a tuple of texts"),
+            ("advertise", 5, "an IP address as text"),
+            ("media_ip", b"192.0.2.1", "an IP address as text"),
+            ("rtp_ports", "40000-49999", "a pair of ports, e.g. (40000, 49999)"),
+            ("rtp_ports", (40000, 49999, 1), "first and last"),
+            ("rtp_ports", (40000.0, 49999), "first and last"),
+            ("codecs", "PCMU", 'a tuple of names, e.g. ("PCMU",)'),
+            ("max_calls", "7", "a number"),
+            ("max_calls", True, "a number"),
+            ("ring_limit", "7", "a number of seconds"),
+            ("nat", "auto", "True, False or None"),
+            ("user_agent", None, "text"),
+            ("user_agent", "phone\r\nVia: x", "plain ASCII"),
+        ):
+            self.refused(f"{name}: {wrong!r} is not usable; give {says}", Settings, **{name: wrong})
+        for seconds in (0, -1, 86_401, float("nan")):
+            self.refused("ring_limit: ", Settings, ring_limit=seconds)
+
+
 @implementer(ISipFlow, ISipTransport)
 class Wire:
     """A transport that is no socket: what one end sends, the other receives a moment later."""

@@ -135,6 +135,20 @@ class RunTests(ServiceTestCase):
         self.assertEqual(uas.manager.calls, [])
         self.stop(uas)
 
+    def test_no_accounts_where_nobody_reads_them(self) -> None:
+        """A summary that goes nowhere costs time and memory."""
+        for events, accounts in ((None, 0), ("read.jsonl", 1)):
+            uas, uac = self.uas(events=events), self.uac()
+            self.network.advance(0.5)
+            self.assertEqual(len(uas.manager.calls), 1)
+            self.assertEqual(len(uas.ledger._accounts), accounts)
+            told = uas.ledger.event in uas.manager._coordinator._sinks
+            self.assertEqual(told, bool(accounts))
+            # Whoever places calls has to know how they went.
+            self.assertEqual(len(uac.ledger._accounts), 1)
+            self.stop(uac, uas)
+        os.remove("read.jsonl")
+
     def test_stop_before_start(self) -> None:
         service = UasService(UasPlan(Settings()), echo_events=False)
         self.successResultOf(service.stopService())

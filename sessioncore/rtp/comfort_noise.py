@@ -11,10 +11,9 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MAX_FRAME", "build_payload", "measure_levels", "parse_levels", "render_noise"]
+__all__ = ["MAX_FRAME", "render_noise"]
 
 Samples: TypeAlias = npt.NDArray[np.int16]
-Ints: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float32]
 
 MAX_FRAME: Final = 960
@@ -41,19 +40,6 @@ _WINDOWS: Final = np.lib.stride_tricks.sliding_window_view(
 )
 
 
-def parse_levels(payloads: npt.NDArray[np.uint8]) -> Ints:
-    """Noise level per packet in dBov (0 to -127), from its first octet (section 3.1).
-
-    ``payloads`` is uint8[n, >= 1].  The first bit is reserved and not looked at.
-    """
-    return -(payloads[:, 0].astype(np.int64) & 0x7F)
-
-
-def build_payload(level: float) -> bytes:
-    """The payload for noise of ``level`` dBov, without a spectrum; clamped to 0 to -127."""
-    return bytes([max(0, min(127, round(-level)))])
-
-
 def render_noise(levels: npt.ArrayLike, position: npt.ArrayLike, out: Samples) -> None:
     """Fill ``out`` (int16[n, samples <= 960]) with noise of ``levels`` dBov per row.
 
@@ -65,10 +51,3 @@ def render_noise(levels: npt.ArrayLike, position: npt.ArrayLike, out: Samples) -
     gain = _FULL_SCALE * np.float32(10) ** (level / np.float32(20))
     noise = _WINDOWS[at, : out.shape[1]] * gain[:, None]
     np.copyto(out, np.clip(np.rint(noise), -32768, 32767), casting="unsafe")
-
-
-def measure_levels(samples: Samples) -> npt.NDArray[np.float64]:
-    """Level per row of ``samples`` (int16[n, k]) in dBov; -127 at least."""
-    power = np.square(samples, dtype=np.float64).mean(axis=-1) / _FULL_SCALE**2
-    level: npt.NDArray[np.float64] = 10 * np.log10(np.maximum(power, 10**-12.7))
-    return level

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
+from sessioncore.errors import ConfigurationError
 from sessioncore.events import Event
 
 if TYPE_CHECKING:
@@ -35,7 +36,12 @@ class Announcer:
     def remove_sink(self, sink: EventSink) -> None:
         """Tell ``sink`` no more."""
         others = self._sinks.copy()
-        others.remove(sink)
+        try:
+            others.remove(sink)
+        except ValueError:
+            raise ConfigurationError(
+                f"{sink!r} is not among the event sinks; remove what was added"
+            ) from None
         self._sinks = others
 
     def emit(self, leg: Leg, kind: Callable[..., Event], now: int, *details: object) -> None:

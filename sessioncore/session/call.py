@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
-from sessioncore.errors import CallFailed, OneWayByAgreement
+from sessioncore.errors import CallFailed, ConfigurationError, OneWayByAgreement
 from sessioncore.session.session import SessionState
 from sessioncore.vocabulary import Address, EndReason, MediaState, NegotiatedMedia, SessionRole
 
@@ -233,6 +233,10 @@ class Call:
 
     def redirect(self, uri: str) -> None:
         """UAS: answer 302 with ``uri`` as Contact; raises `CallOver` when too late."""
+        if not isinstance(uri, str) or not uri:
+            raise ConfigurationError(
+                f"{uri!r} is no URI to redirect to; write e.g. sip:alice@192.0.2.1"
+            )
         self._control.refuse(self._leg, 302, None, uri)
 
     def hang_up(self) -> Deferred[EndReason]:

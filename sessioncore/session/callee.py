@@ -216,8 +216,10 @@ class Callee:
     def refuse(self, leg: Leg, status: int, phrase: str | None, contact: str | None = None) -> None:
         """A final response of 300 to 699; raises `CallOver` when too late."""
         self._undecided(leg)
-        if not 300 <= status <= 699:
-            raise ConfigurationError(f"{status} refuses nothing: give a status of 300 to 699")
+        if not isinstance(status, int) or not 300 <= status <= 699:
+            raise ConfigurationError(f"{status!r} refuses nothing: give a status of 300 to 699")
+        if not isinstance(phrase, str | None):
+            raise ConfigurationError(f"{phrase!r} is no reason to give; write text")
         headers: tuple[Header, ...] = ()
         if contact is not None:
             if any(not "!" <= c <= "~" or c in '<>"' for c in contact):

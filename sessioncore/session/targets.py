@@ -14,6 +14,11 @@ __all__ = ["callable_uri", "contact_towards", "flow_for"]
 
 def callable_uri(text: str) -> Uri:
     """Read a SIP URI that a person gave; raises `ConfigurationError`."""
+    if not isinstance(text, str):
+        raise ConfigurationError(
+            f"{text!r} is no SIP URI but {type(text).__name__}; write text, e.g."
+            " sip:alice@192.0.2.1:5060"
+        )
     try:
         uri = parse_uri(text.encode("ascii"))
     except (SipParseError, UnicodeEncodeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from typing import Any
@@ -78,6 +79,26 @@ class ShutdownTests(ProcessTestCase):
             caller.send("ACK")
         self.assertEqual(self.gone(server, began), 0)
         self.assertEqual(len(self.reasons()), 2)
+
+    def test_another_signal_changes_nothing(self) -> None:
+        """Neither in the same turn nor while the calls are being ended; by command and twistd."""
+        for run, role, status in (
+            (self.command, ("answer",), (0,)),
+            (self.twistd, ("--role=uas",), (-2, -15)),
+        ):
+            server = run(*role, "--listen=udp:0:interface=127.0.0.1")
+            caller = Caller(self, port_of(server.line(" on 127.0.0.1:")), len(role) + status[0])
+            caller.invite()
+            caller.receive("SIP/2.0 200")
+            began = time.monotonic()
+            for _ in range(3):
+                server.terminate()
+            server.popen.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+            server.terminate()
+            server.popen.send_signal(signal.SIGINT)
+            self.assertIn(self.gone(server, began), status)
+            self.assertNotIn("ReactorNotRunning", server.output)
 
     def test_a_client_ends_its_calls(self) -> None:
         server = self.command(

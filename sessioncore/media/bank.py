@@ -222,6 +222,8 @@ class Bank:
         self.filled: Bools = np.zeros(0, np.bool_)
         self._words: Ints = np.zeros((len(_WORDS), 0), np.int64)
         self._flags: Bools = np.zeros((len(_FLAGS), 0), np.bool_)
+        self.comfort_noise = False
+        """Whether anybody ever sent any: until then nobody's level need be looked at."""
         self._free: list[int] = []
         self._top = 0
         self._grow(capacity)

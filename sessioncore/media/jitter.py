@@ -118,18 +118,24 @@ def next_frames(bank: Bank, rows: Ints) -> tuple[Samples, Bools]:
     """
     play = bank.play[rows]
     slot = rows * FRAMES_PER_RING + play // FRAME % FRAMES_PER_RING
-    heard = bank.ring.take(slot, axis=0)
     there = bank.filled[slot]
     play += FRAME
     bank.play[rows] = play
     depth = bank.end[rows] - play
-    if every(there):
+    recent = depth > -_CONCEALED
+    complete = every(there)
+    if complete or some(there):
+        heard = bank.ring.take(slot, axis=0)
         bank.filled[slot] = False
+        if not complete:
+            heard[~there] = 0
     else:
-        heard[~there] = 0
-        bank.filled[slot] = False
-        bank.inserted[rows] += ~there & (depth > -_CONCEALED)
-    bank.slack[rows] = np.minimum(bank.slack[rows], depth)
+        heard = np.zeros((len(rows), FRAME), np.int16)
+    # Where nothing has come for long, nothing is missing, and nothing spare for `trim`.
+    if some(recent):
+        bank.slack[rows] = np.minimum(bank.slack[rows], depth)
+        if not complete:
+            bank.inserted[rows] += ~there & recent
     return heard, there
 
 

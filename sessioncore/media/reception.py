@@ -257,6 +257,7 @@ class Reception:
         if len(chosen):
             at = chosen if batch.at is None else batch.at[chosen]
             level = batch.packets[at, batch.header.payload_offset[chosen]]
+            self._bank.comfort_noise = True
             self._bank.noise_level[batch.rows[chosen]] = level & 0x7F
 
 

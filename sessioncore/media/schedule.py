@@ -117,7 +117,12 @@ class Schedule:
         kind -= bank.transmitting[rows] * SILENT
         first = kind.item(0)
         if every(kind == first):
-            return [self._group(rows, kind)]
+            sections = (
+                []
+                if first & SILENT
+                else [self._section(first, rows, 0 if first & LOOSE else len(rows))]
+            )
+            return [Group(first, rows, sections)]
         order = kind.argsort(kind="stable")
         rows, kind = rows[order], kind[order]
         return [self._group(rows[a:b], kind[a:b]) for a, b in _runs(kind >> 8)]
@@ -127,18 +132,17 @@ class Schedule:
         for start, stop in _runs(kind >> 1):
             first = kind.item(start)
             if not first & SILENT:
-                section = self._section(first, rows[start:stop], kind[start:stop])
-                section.start = start
-                sections.append(section)
+                latched = int(np.count_nonzero(kind[start:stop] & LOOSE == 0))
+                sections.append(self._section(first, rows[start:stop], latched, start))
         return Group(kind.item(0), rows, sections)
 
-    def _section(self, first: int, rows: Ints, kind: Ints) -> Section:
+    def _section(self, kind: int, rows: Ints, latched: int, start: int = 0) -> Section:
         bank = self._bank
         streams = list(map(self._stream_of, rows.tolist()))
-        latched = len(streams) - np.count_nonzero(kind & LOOSE)
         section = Section()
+        section.start = start
         section.rows = rows
-        section.codec = (first & ~SILENT & 0xFF) >> 1
+        section.codec = (kind & 0xFF) >> 1
         handles = list(map(_HANDLE, streams))
         section.handles, section.loose = handles[:latched], handles[latched:]
         section.addresses = list(map(_REMOTE, streams[latched:]))

@@ -119,12 +119,17 @@ class SinkBank:
             self.recorder.stop(recording)
         return recording
 
+    @property
+    def used(self) -> bool:
+        """Whether anything is heard by anybody."""
+        return bool(self._recording or self._call)
+
     def consume(self, rows: Ints, heard: Samples, sent: Samples, now: int) -> None:
         """Hand on one frame per row (int16[n, samples <= 960], both alike); rows are unique.
 
         Sinks that fail are detached and told of in `reports`.
         """
-        if not self._recording and not self._call:
+        if not len(rows):
             return
         try:
             kinds = self._kind[rows]

@@ -147,16 +147,18 @@ class Playout:
     def _play(self, group: Group, now: int) -> None:
         bank, rows, count = self._bank, group.rows, group.senders
         heard = self._hear(group)
-        sent = np.zeros(heard.shape, np.int16)
-        if count:
-            silent = self.sources.are_silent(rows[:count])
-            if not silent:
-                self.sources.render(rows[:count], heard[:count], sent[:count], now)
-            for section in group.sections:
-                samples = sent[section.start : section.start + len(section.rows)]
-                self._send(section, samples, silent, now)
+        sent = None
+        if count and not self.sources.are_silent(rows[:count]):
+            sent = np.zeros(heard.shape, np.int16)
+            self.sources.render(rows[:count], heard[:count], sent[:count], now)
+        for section in group.sections:
+            stop = section.start + len(section.rows)
+            samples = None if sent is None else sent[section.start : stop]
+            self._send(section, group.frames, samples, now)
         bank.timestamp[rows] += FRAME * group.frames
-        self.sinks.consume(rows, heard, sent, now)
+        if self.sinks.used:
+            sent = np.zeros(heard.shape, np.int16) if sent is None else sent
+            self.sinks.consume(rows, heard, sent, now)
 
     def _hear(self, group: Group) -> Samples:
         if group.frames == 1:
@@ -166,7 +168,7 @@ class Playout:
 
     def _hear_frame(self, rows: Ints) -> Samples:
         heard, there = jitter.next_frames(self._bank, rows)
-        if not every(there):
+        if self._bank.comfort_noise and not every(there):
             level = self._bank.noise_level[rows]
             noisy = ~there & (level >= 0)
             if some(noisy):
@@ -180,24 +182,26 @@ class Playout:
         render_noise(-level[noisy], self._bank.play[rows] + rows * 1009, noise)
         heard[noisy] = noise
 
-    def _send(self, section: Section, samples: Samples, silent: bool, now: int) -> None:
-        """Send a packet of each row; what is ``silent`` need not be encoded."""
+    def _send(self, section: Section, frames: int, samples: Samples | None, now: int) -> None:
+        """Send a packet of each row, ``frames`` of its ``samples``; None is silence."""
         bank, whole = self._bank, section
         # Everybody may send for a second: `_allowed` need not be asked of each.
         since = section.unproven_since
         if since is not None and now - since >= _FOREIGN:
             allowed = self._allowed(section.rows, now)
             if not every(allowed):
-                section, samples = section.only(allowed), samples[allowed]
+                section = section.only(allowed)
+                samples = None if samples is None else samples[allowed]
         rows = section.rows
         count = len(rows)
         if not count:
             return
-        octets = samples.shape[1] * (2 if section.codec == L16 else 1)
-        buffer = self._buffer(HEADER_SIZE + octets, _SILENT[section.codec] if silent else -1)
+        octets = FRAME * frames * (2 if section.codec == L16 else 1)
+        filled = _SILENT[section.codec] if samples is None else -1
+        buffer = self._buffer(HEADER_SIZE + octets, filled)
         buffer.reserve(count)
         packets = buffer.packets[:count]
-        if not silent:
+        if samples is not None:
             packets[:, HEADER_SIZE:] = _encode(section.codec, samples)
         sequence = bank.sequence[rows]
         write_headers(

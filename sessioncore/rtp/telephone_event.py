@@ -89,6 +89,8 @@ class DigitDetector:
 
     def __init__(self, rows: int = 64) -> None:
         self._down = np.zeros(rows, np.bool_)
+        self._pressed = False
+        """Whether a key may be down."""
         self._known = np.zeros(rows, np.bool_)
         self._event = np.zeros(rows, np.int64)
         self._timestamp = np.zeros(rows, np.int64)
@@ -131,8 +133,9 @@ class DigitDetector:
 
     def expire(self, now: int) -> list[Digit]:
         """The keys whose end must have been lost; ask some times a second."""
-        if not self._down.any():
+        if not self._pressed:
             return []
+        self._pressed = bool(self._down.any())
         rows = np.flatnonzero(self._down & (now - self._seen > _LOST_AFTER))
         return self._release(rows)
 
@@ -164,6 +167,7 @@ class DigitDetector:
         self._timestamp[begun] = timestamp[fresh | longer]
         self._duration[begun] = 0
         self._known[begun] = self._down[begun] = True
+        self._pressed = True
 
         current = fresh | longer | (same & down)
         pressed = rows[current]

@@ -151,6 +151,7 @@ class TransactionLayer(Keeping):
         via = request.via
         to, copied = response_address(via, source, flow), via.with_received(source)
         self._servers[key] = tx = kind(self, request, key, source, to, flow, copied, now)
+        tx.fresh = True
         try:
             self.user.request_received(tx, now)
         except Exception:
@@ -161,6 +162,8 @@ class TransactionLayer(Keeping):
             tx.fresh = False
             if merged is not None or key in self._servers:
                 self.keep(tx, merged, now)
+            if tx.held is not None:
+                tx.release()
 
     def _receive_ack(self, request: Request, source: Address, flow: Flow, now: int) -> None:
         for key in ack_keys(request):

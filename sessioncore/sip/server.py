@@ -81,14 +81,17 @@ def fitted(
 
 
 class Provide(Effect):
-    """Send the response that was given last."""
+    """Send the provisional response that was given last, or hold it while the turn lasts."""
 
     __slots__ = ()
 
     def perform(self, tx: Any) -> None:
         """A transport that refuses becomes an input of its own."""
-        if not tx.keeper.transmit(tx.last, tx.flow, tx.destination):
-            tx.feed(TransportFailed(tx.now))
+        if tx.held is not None:
+            tx.release()
+        tx.held = tx.last
+        if not tx.fresh:
+            tx.release()
 
 
 class Finish(Effect):
@@ -374,9 +377,11 @@ SERVER_OTHER: Final = Table(
 class ServerTransaction(Machine):
     """One request of a peer's and what we answered.
 
-    ``source`` is where it came from, ``last`` what was sent last and ``now`` when (ns) that
+    ``source`` is where it came from, ``last`` what was said last and ``now`` when (ns) that
     was decided, ``cancelled`` whether a CANCEL came, ``cancel`` the last one (its Reason may
-    say why).
+    say why).  In the turn its request came in it is ``fresh``: a provisional response is
+    ``held`` until something else is said or the turn ends, because two datagrams sent back to
+    back wake the peer once.
     """
 
     __slots__ = (
@@ -385,6 +390,7 @@ class ServerTransaction(Machine):
         "destination",
         "flow",
         "fresh",
+        "held",
         "keeper",
         "key",
         "last",
@@ -421,7 +427,8 @@ class ServerTransaction(Machine):
         self.to_tag: bytes | None = None
         self.cancelled = False
         self.cancel: Request | None = None
-        self.fresh = True
+        self.fresh = False
+        self.held: bytes | None = None
 
     def respond(
         self,
@@ -459,7 +466,10 @@ class ServerTransaction(Machine):
         )
         if status < 200:
             self.feed(AnswerProvisional(now, data))
-        elif status < 300:
+            return data
+        if self.held is not None:
+            self.release()
+        if status < 300:
             self.feed(AnswerSuccess(now, data))
         elif self.fresh and self.last is None and not stateful:
             data = fitted(request, data, status, reason, to_tag, headers, self.via)
@@ -467,6 +477,13 @@ class ServerTransaction(Machine):
         else:
             self.feed(AnswerFailure(now, data))
         return data
+
+    def release(self) -> None:
+        """Send what was held; a transport that refuses becomes an input of its own."""
+        held, self.held = self.held, None
+        assert held is not None
+        if not self.keeper.transmit(held, self.flow, self.destination):
+            self.feed(TransportFailed(self.now))
 
     def resend(self, now: int) -> None:
         """Send the last response again; how a session repeats its 2xx until the ACK."""

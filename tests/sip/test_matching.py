@@ -184,6 +184,73 @@ class ServerInviteTests(SynchronousTestCase):
         self.assertEqual(self.bench.user.take(), [("transport failed",)])
 
 
+class HeldTests(SynchronousTestCase):
+    """A provisional response of the turn of its request leaves with what follows it."""
+
+    def setUp(self) -> None:
+        self.bench = Bench()
+        self.left: list[int] = []
+
+    def receive(self, *says: Any) -> None:
+        """An INVITE whose user says this at once, and notes how much has left each time."""
+
+        def request_received(tx: Any, now: int) -> None:
+            self.bench.user.transactions.append(tx)
+            for each in says:
+                if isinstance(each, Exception):
+                    raise each
+                tx.respond(each, now=now)
+                self.left.append(len(self.bench.flow.sent))
+
+        self.bench.user.request_received = request_received  # type: ignore[method-assign]
+        self.bench.receive(request())
+
+    def test_it_leaves_right_before_the_final_response(self) -> None:
+        self.receive(180, 200)
+        self.assertEqual(self.left, [0, 2])
+        self.assertEqual(self.bench.flow.statuses(), [180, 200])
+
+    def test_it_leaves_right_before_a_refusal(self) -> None:
+        self.receive(180, 486)
+        self.assertEqual(self.bench.flow.statuses(), [180, 486])
+        self.assertEqual(self.bench.layer.pending_servers, 1)
+
+    def test_it_leaves_before_the_next_one(self) -> None:
+        self.receive(180, 183)
+        self.assertEqual(self.left, [0, 1])
+        self.assertEqual(self.bench.flow.statuses(), [180, 183])
+
+    def test_it_leaves_when_the_turn_ends(self) -> None:
+        self.receive(180)
+        self.assertEqual(self.left, [0])
+        self.assertEqual(self.bench.flow.statuses(), [180])
+
+    def test_it_leaves_when_the_user_raises(self) -> None:
+        self.assertRaises(ZeroDivisionError, self.receive, 180, ZeroDivisionError())
+        self.assertEqual(self.bench.flow.statuses(), [180])
+        self.assertEqual(self.bench.layer.pending_servers, 1)
+
+    def test_none_is_held_in_a_later_turn(self) -> None:
+        self.receive()
+        (tx,) = self.bench.user.transactions
+        tx.respond(180, now=self.bench.now)
+        self.assertEqual(self.bench.flow.statuses(), [180])
+
+    def test_one_that_cannot_leave_ends_it_when_the_turn_ends(self) -> None:
+        self.bench.flow.error = OSError(errno.ENETUNREACH, "no route")
+        self.receive(180)
+        self.assertEqual(self.bench.user.take(), [("transport failed",)])
+        self.assertEqual(self.bench.layer.counters.send_failures, 1)
+        self.assertEqual(self.bench.layer.pending_servers, 0)
+
+    def test_one_that_cannot_leave_ends_it_before_the_final_response(self) -> None:
+        self.bench.flow.error = OSError(errno.ENETUNREACH, "no route")
+        self.receive(180, 200)
+        self.assertEqual(self.bench.user.take(), [("transport failed",)])
+        self.assertEqual(self.bench.layer.counters.send_failures, 1)
+        self.assertEqual(self.bench.layer.remembered, 0)
+
+
 class ServerOtherTests(SynchronousTestCase):
     """RFC 3261 section 17.2.2 from the wire."""
 

@@ -35,7 +35,6 @@ __all__ = [
     "Samples",
     "every",
     "kind_of",
-    "named",
     "some",
 ]
 
@@ -89,9 +88,8 @@ _COUNTED: Final[dict[str, Any]] = {
     "overflow": np.int64(0),
     "inserted": np.int64(0),
     "dropped": np.int64(0),
-    "jitter": np.float64(0.0),
 }
-"""What statistics are made of: they lie together, and are copied at once."""
+"""What statistics are made of: they lie together, and are read at once."""
 _DEFAULTS: Final[dict[str, Any]] = {
     **_COUNTED,
     # sending
@@ -122,6 +120,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "received_before": np.int64(0),
     "expected_before": np.int64(0),
     "transit": np.int64(0),
+    "jitter": np.float64(0.0),
     "next_report": np.int64(1 << 62),
     # jitter ring
     "play": np.int64(0),
@@ -278,9 +277,9 @@ class Bank:
         """No payload type means anything to the row."""
         self._kinds_of[row] = 0
 
-    def counted(self, row: int) -> Ints:
-        """What was counted for the row so far, for `named`."""
-        counted: Ints = self._counted_of[row].copy()
+    def counted(self, row: int) -> list[int]:
+        """What was counted for the row so far, in the order of `_COUNTED`."""
+        counted: list[int] = self._counted_of[row].tolist()
         return counted
 
     @property
@@ -298,13 +297,6 @@ def every(mask: Bools) -> bool:
 def some(mask: Bools) -> bool:
     """Whether any is true."""
     return len(mask) > 0 and mask.item(mask.argmax())
-
-
-def named(counted: Ints) -> dict[str, Any]:
-    """The counters that `Bank.counted` copied, by the names of their columns."""
-    values = dict(zip(_COUNTED, counted.tolist(), strict=True))
-    values["jitter"] = counted[-1:].view(np.float64).item()
-    return values
 
 
 def _widened(block: npt.NDArray[Any], used: int, rows: int) -> npt.NDArray[Any]:

@@ -43,7 +43,7 @@ class MediaEvent(Enum):
         return self.value
 
 
-@frozen
+@frozen(slots=False)
 class StreamStatistics:
     """One stream's counters.  Times are monotonic ns, jitter and round trip are in ms.
 

@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from sessioncore.media import bank as kinds
-from sessioncore.media.bank import FRAME, NEVER, Bank, Ints, kind_of, named
+from sessioncore.media.bank import FRAME, NEVER, Bank, kind_of
 from sessioncore.media.latch import EarlySource, Latch
 from sessioncore.media.packet_io import PACKET_WIDTH, PortLease
 from sessioncore.media.reports import Reports, expected_packets, first_interval
@@ -45,8 +45,8 @@ _EARLY_FORMATS: Final = tuple((codec.payload_type, codec) for codec in (PCMU, PC
 _OVER: Final = "the stream is closed"
 _HEADER: Final = struct.Struct("!BBHII")
 _NO_REPORTS: Final = Reports(Bank(1), 0, b"")
-_Counted: TypeAlias = tuple[Ints, bool, bool, int]
-"""Counters, whether it transmits, whether it is stalled, datagrams the kernel dropped."""
+_Counted: TypeAlias = tuple[list[int], float, bool, bool, int]
+"""Counters, jitter, whether it transmits and is stalled, datagrams the kernel dropped."""
 
 
 class Stream:
@@ -126,32 +126,48 @@ class Stream:
     @property
     def statistics(self) -> StreamStatistics:
         """A snapshot of the counters, or as they were at the end."""
-        counted, transmitting, stalled, kernel_drops = self._final or self._counted()
-        of, reports = named(counted), self._reports or _NO_REPORTS
-        received = of["packets_received"]
-        expected = expected_packets(
-            of["former_expected"], of["remote_ssrc"], of["highest"], of["first_sequence"]
-        )
+        counted, jitter, transmitting, stalled, kernel_drops = self._final or self._counted()
+        (
+            packets_sent,
+            octets_sent,
+            send_errors,
+            packets_received,
+            octets_received,
+            remote_ssrc,
+            former_expected,
+            first_sequence,
+            highest,
+            duplicates,
+            invalid,
+            unexpected,
+            collisions,
+            late,
+            overflow,
+            inserted,
+            dropped,
+        ) = counted
+        reports = self._reports or _NO_REPORTS
+        expected = expected_packets(former_expected, remote_ssrc, highest, first_sequence)
         return StreamStatistics(
-            packets_sent=of["packets_sent"],
-            octets_sent=of["octets_sent"],
-            packets_received=received,
-            octets_received=of["octets_received"],
+            packets_sent=packets_sent,
+            octets_sent=octets_sent,
+            packets_received=packets_received,
+            octets_received=octets_received,
             expected=expected,
-            lost=max(0, expected - received),
-            duplicates=of["duplicates"],
-            late=of["late"],
-            overflow=of["overflow"],
-            inserted=of["inserted"],
-            dropped=of["dropped"],
-            invalid=of["invalid"],
-            unexpected_payload_type=of["unexpected"],
+            lost=max(0, expected - packets_received),
+            duplicates=duplicates,
+            late=late,
+            overflow=overflow,
+            inserted=inserted,
+            dropped=dropped,
+            invalid=invalid,
+            unexpected_payload_type=unexpected,
             strangers=self._counted_strangers,
-            send_errors=of["send_errors"],
+            send_errors=send_errors,
             refused=self.refused,
             kernel_drops=kernel_drops,
-            collisions=of["collisions"],
-            jitter_ms=of["jitter"] / 8 if received else None,
+            collisions=collisions,
+            jitter_ms=jitter / 8 if packets_received else None,
             round_trip_ms=None if reports.round_trip is None else reports.round_trip / 1e6,
             remote_lost=reports.remote_lost,
             remote_jitter_ms=None if reports.remote_jitter is None else reports.remote_jitter / 8,
@@ -166,8 +182,13 @@ class Stream:
 
     def _counted(self) -> _Counted:
         cells, row = self._cells, self.row
-        drops = self.lease.kernel_drops()
-        return self._plane.bank.counted(row), cells.transmitting[row], cells.stalled[row], drops
+        return (
+            self._plane.bank.counted(row),
+            cells.jitter[row],
+            cells.transmitting[row],
+            cells.stalled[row],
+            self.lease.kernel_drops(),
+        )
 
     @property
     def _counted_strangers(self) -> int:

@@ -17,10 +17,21 @@ class CounterTests(SynchronousTestCase):
         bench.open()
         stream = bench.open()
         names = {"unexpected": "unexpected_payload_type"}
-        plain = (
-            "packets_sent octets_sent send_errors packets_received octets_received duplicates"
-            " invalid unexpected collisions late overflow inserted dropped"
-        ).split()
+        plain = [
+            "packets_sent",
+            "octets_sent",
+            "send_errors",
+            "packets_received",
+            "octets_received",
+            "duplicates",
+            "invalid",
+            "unexpected",
+            "collisions",
+            "late",
+            "overflow",
+            "inserted",
+            "dropped",
+        ]
         for value, name in enumerate(plain, 1):
             getattr(bench.plane.bank, name)[stream.row] = value
         bank, row = bench.plane.bank, stream.row

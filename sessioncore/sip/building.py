@@ -70,42 +70,43 @@ def build_response(
         start = _STATUS_LINES[status]
     else:
         start = b"SIP/2.0 %d %b" % (status, b"Unknown" if reason is None else reason)
-    if via is None or request._repeated or b"," in firsts.get(b"Via", b","):
-        above = _vias(request, via)
-    else:
-        above = [b"Via: %b" % via]
-    if record_route and b"Record-Route" in firsts:
-        above += [b"Record-Route: %b" % value for value in request.all(b"Record-Route")]
     if to_tag is not None and _has_to_tag(request):
         to_tag = None
+    if status == 100 and b"Timestamp" in firsts:
+        headers = ((b"Timestamp", firsts[b"Timestamp"]), *headers)
     try:
-        to = firsts[b"To"]
-        copied = [
+        top, to = firsts[b"Via"], firsts[b"To"]
+        lines = [
+            start,
+            b"Via: %b" % (top if via is None else via),
             b"From: %b" % firsts[b"From"],
             b"To: %b" % to if to_tag is None else b"To: %b;tag=%b" % (to, to_tag),
             b"Call-ID: %b" % firsts[b"Call-ID"],
             b"CSeq: %b" % firsts[b"CSeq"],
+            *map(_FIELD, headers),
+            b"Content-Length: %d" % len(body),
         ]
+        several = request._repeated or b"," in top
     except KeyError:
-        copied = _what_there_is(firsts, to_tag)
-    if status == 100 and b"Timestamp" in firsts:
-        copied.append(b"Timestamp: %b" % firsts[b"Timestamp"])
-    lines = [start, *above, *copied, *map(_FIELD, headers), b"Content-Length: %d" % len(body)]
+        lines = [start, b"", *_what_there_is(firsts, to_tag), *map(_FIELD, headers)]
+        lines.append(b"Content-Length: %d" % len(body))
+        several = True
+    if several or (record_route and b"Record-Route" in firsts):
+        lines[1:2] = _path(request, via, record_route)
     return b"%b\r\n\r\n%b" % (_joined(lines), body)
 
 
 def _what_there_is(firsts: dict[bytes, bytes], to_tag: bytes | None) -> list[bytes]:
-    lines = [
-        b"%b: %b" % (name, firsts[name])
+    tagged = b"" if to_tag is None else b";tag=" + to_tag
+    return [
+        b"%b: %b%b" % (name, firsts[name], tagged if name == b"To" else b"")
         for name in (b"From", b"To", b"Call-ID", b"CSeq")
         if name in firsts
     ]
-    if to_tag is not None and b"To" in firsts:
-        lines[b"From" in firsts] += b";tag=" + to_tag
-    return lines
 
 
-def _vias(request: Request, via: bytes | None) -> list[bytes]:
+def _path(request: Request, via: bytes | None, record_route: bool) -> list[bytes]:
+    """All Via, and Record-Route where that is wanted."""
     values = request.all(b"Via")
     if via is not None and values:
         rest = b""
@@ -114,7 +115,10 @@ def _vias(request: Request, via: bytes | None) -> list[bytes]:
             first = grammar.LIST_ITEM.match(values[0])
             rest = values[0][first.end() + 1 :].strip() if first is not None else b""
         values[:1] = [via, rest] if rest else [via]
-    return [b"Via: %b" % value for value in values]
+    lines = [b"Via: %b" % value for value in values]
+    if record_route:
+        lines += [b"Record-Route: %b" % value for value in request.all(b"Record-Route")]
+    return lines
 
 
 _TAG: Final = re.compile(rb";[ \t]*tag[ \t]*=", re.IGNORECASE)

@@ -32,10 +32,10 @@ __all__ = [
     "PARAM",
     "PARAMS",
     "PLAIN_ADDR",
+    "PLAIN_ADDRESS",
     "PLAIN_FIELD",
-    "PLAIN_NAME_ADDR",
+    "PLAIN_REQUIRED",
     "PLAIN_START",
-    "PLAIN_VIA",
     "REQUEST_LINE",
     "SENT_PROTOCOL",
     "SIP_URI",
@@ -55,7 +55,8 @@ MAX_LIST_ITEMS: Final = 256
 
 # 25.1 basic rules.  HCOLON, SEMI, EQUAL, ... are their character between two LWS.
 _LWS = rb"[ \t]*+"
-_TOKEN = rb"[A-Za-z0-9\-.!%*_+`'~]++"
+_TOKEN_CHARACTER = rb"[A-Za-z0-9\-.!%*_+`'~]"
+_TOKEN = _TOKEN_CHARACTER + rb"++"
 _QUOTED = rb'"(?>[^"\\\x00-\x08\x0a-\x1f\x7f]++|\\[^\r\n\x80-\xff])*+"'
 _ESCAPED = rb"%[0-9A-Fa-f]{2}"
 _NUMBER = rb"0{0,20}([0-9]{1,10})"
@@ -104,7 +105,8 @@ DISPLAY_ADDRESS: Final = re.compile(_LWS + _DISPLAY + _LWS + rb"<([^<>\x00-\x20]
 """name-addr alone.  Groups: quoted display name, token display name, URI."""
 NAME_ADDR: Final = re.compile(DISPLAY_ADDRESS.pattern + rb"(" + _PARAMS + rb")" + _LWS)
 """name-addr with parameters.  Groups: as `DISPLAY_ADDRESS`, then the parameters."""
-PLAIN_NAME_ADDR: Final = re.compile(rb"([^>]++)>(?:;tag=(" + _TOKEN + rb"))?")
+_PLAIN_ADDRESS = rb"([^>]{1,255}+)>(?:;tag=(" + _TOKEN + rb"))?"
+PLAIN_ADDRESS: Final = re.compile(_PLAIN_ADDRESS)
 """Nearly every From and To.  Groups: what comes before the closing bracket, tag."""
 PLAIN_ADDR: Final = re.compile(_LWS + rb"([A-Za-z][^<>;,?\"\x00-\x20]*+)(" + _PARAMS + rb")" + _LWS)
 """addr-spec, where ";" starts header parameters and "," and "?" are forbidden (section 20)."""
@@ -116,8 +118,6 @@ SENT_PROTOCOL: Final = re.compile(
     rb"(" + _HOST + rb")(?:" + _LWS + rb":" + _LWS + rb"([0-9]{1,5}))?" + _LWS
 )
 """sent-protocol LWS sent-by.  Groups: transport, host, port."""
-PLAIN_VIA: Final = re.compile(rb"([^;]++)(;rport)?;branch=(" + _TOKEN + rb")(;rport)?")
-"""Nearly every Via that no proxy has seen.  Groups: what comes first, rport, branch, rport."""
 
 # 25.1 single values.
 CSEQ: Final = re.compile(_NUMBER + rb"[ \t]++(" + _TOKEN + rb")")
@@ -130,6 +130,18 @@ DATE: Final = re.compile(
     rb"([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT"
 )
 """rfc1123-date; SIP-date knows no time zone but GMT."""
+
+_PLAIN_VIA = (
+    rb"([^;]{1,255}+)(;rport)?;branch=([A-Za-z0-9\-.!%*_+`'~]{8,}+)(;rport)?"  # no bare cookie
+)
+PLAIN_REQUIRED: Final = re.compile(
+    rb"\n".join((_PLAIN_VIA, _PLAIN_ADDRESS, _PLAIN_ADDRESS, rb"([^ \t\n]++)", rb"(.{1,255}+)"))
+)
+"""Nearly every Via, From, To, Call-ID and CSeq, as lines.
+
+Groups: sent-protocol with sent-by, rport, branch, rport; twice those of `PLAIN_ADDRESS`; Call-ID;
+CSeq.  The first, the addresses and CSeq are yet to be read, and short enough for the caches.
+"""
 
 # 7.3.1: a comma separates values unless it stands in quotes or in angle brackets.
 LIST_ITEM: Final = re.compile(rb'(?>[^,"<]++|' + _QUOTED + rb"|<[^<>]*+>)*+")

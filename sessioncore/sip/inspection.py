@@ -66,8 +66,11 @@ def inspect(
     try:
         if not in_dialog and method in DIALOG_ONLY:
             return Refusal(481, text=f"{method.decode()} outside a dialog")
-        refusal = _uri_refused(request.any_uri, schemes)
-        if refusal is None and b"Require" in firsts:
+        uri = request.any_uri
+        refusal = None
+        if uri.scheme not in schemes or uri.headers:
+            refusal = _uri_refused(uri, schemes)
+        elif b"Require" in firsts:
             refusal = _extension_refused(request, extensions)
         if refusal is None and request.body:
             refusal = _body_refused(request, bodies)
@@ -88,13 +91,11 @@ def _method_refused(method: bytes, methods: frozenset[bytes]) -> Refusal:
     return Refusal(405 if method in KNOWN_METHODS else 501, _allow(methods))
 
 
-def _uri_refused(uri: Uri | RawUri, schemes: frozenset[bytes]) -> Refusal | None:
+def _uri_refused(uri: Uri | RawUri, schemes: frozenset[bytes]) -> Refusal:
     """8.2.2.1; header fields in a Request-URI are not allowed (19.1.1), still less acted on."""
     if uri.scheme not in schemes:
         return Refusal(416, text="Request-URI scheme")
-    if isinstance(uri, Uri) and uri.headers:
-        return Refusal(400, text="header fields in the Request-URI")
-    return None
+    return Refusal(400, text="header fields in the Request-URI")
 
 
 def _extension_refused(request: Request, extensions: frozenset[bytes]) -> Refusal | None:

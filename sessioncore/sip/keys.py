@@ -22,7 +22,7 @@ def transaction_key(request: Request, method: bytes) -> bytes:
     number = request.cseq.number
     if branch is None or (branch[:7] != b"z9hG4bK" and branch[:7].lower() != b"z9hg4bk"):
         return _old_key(request, method, request.to_tag or b"")
-    return b"%b %b %b %d %b" % (method, branch, via.sent_by, number, request.call_id)
+    return b"%b %b %b %d %b" % (method, branch, via.sender.text, number, request.call_id)
 
 
 def _old_key(request: Request, method: bytes, to_tag: bytes) -> bytes:
@@ -51,7 +51,7 @@ def response_address(via: Via, source: Address, flow: Flow) -> Address:
     """
     if flow.reliable or b"rport" in via.params:
         return source
-    return (source[0], via.port or 5060)
+    return (source[0], via.sender.port or 5060)
 
 
 def ack_keys(request: Request) -> tuple[bytes, ...]:

@@ -19,13 +19,13 @@ from sessioncore.sip.names import CANONICAL, CANONICAL_NAMES, header_key
 from sessioncore.sip.values import (
     RawUri,
     Uri,
+    Via,
     parse_any_uri,
-    parse_call_id,
     parse_contact,
-    parse_cseq,
     parse_number,
-    parse_tag,
-    parse_via,
+    remembered_address,
+    remembered_cseq,
+    remembered_sent_by,
     shown,
 )
 
@@ -257,7 +257,6 @@ def _frame(message: Message) -> str | None:
 
 _ONCE: Final = (b"From", b"To", b"Call-ID", b"CSeq", b"Max-Forwards", b"Content-Type")
 _HOPS: Final = frozenset(b"%d" % number for number in range(256))
-_COOKIE: Final = b"z9hg4bk"
 
 
 def required_faults(message: Message) -> str | None:
@@ -274,13 +273,9 @@ def required_faults(message: Message) -> str | None:
                 return f"more than one {name.decode()}"
     firsts = message._firsts
     try:
-        # Set at once what the properties would set one by one.
-        top = firsts[b"Via"]
-        message.via = via = parse_via(top) if b"," not in top else message.via
-        message.from_tag = parse_tag(firsts[b"From"])
-        message.to_tag = parse_tag(firsts[b"To"])
-        message.cseq = cseq = parse_cseq(firsts[b"CSeq"])
-        message.call_id = parse_call_id(firsts[b"Call-ID"])
+        plain = _read_plain(message, firsts)
+        if not plain:
+            _ = message.via, message.from_tag, message.to_tag, message.cseq, message.call_id
         contact = firsts.get(b"Contact")
         if contact is not None:
             if repeated or b"," in contact:
@@ -290,16 +285,44 @@ def required_faults(message: Message) -> str | None:
         if not isinstance(message, Request):
             return None
         message.any_uri = parse_any_uri(message.uri)
-        if cseq.method != message.method:
+        if message.cseq.method != message.method:
             return "CSeq names another method"
         hops = firsts.get(b"Max-Forwards")
         if hops is not None and hops not in _HOPS:
             parse_number(hops, 255)
-        branch = via.branch
-        if branch is not None and len(branch) == len(_COOKIE) and branch.lower() == _COOKIE:
+        if not plain and (message.via.branch or b"").lower() == b"z9hg4bk":
             return "branch is nothing but the magic cookie"  # RFC 4475 section 3.2.1
-    except KeyError as error:
-        return f"{error.args[0].decode()} is missing"
     except SipParseError as error:
         return str(error)
     return None
+
+
+def _read_plain(message: Message, firsts: dict[bytes, bytes]) -> bool:
+    """Set at once what the properties would set one by one; False where they must."""
+    try:
+        top = firsts[b"Via"]
+        plain = _match_required(
+            b"\n".join((top, firsts[b"From"], firsts[b"To"], firsts[b"Call-ID"], firsts[b"CSeq"]))
+        )
+        if plain is None:
+            return False
+        head, rport, branch, rport_behind, from_, from_tag, to, to_tag, call_id, cseq = (
+            plain.groups()
+        )
+        sender = remembered_sent_by(head)
+        remembered_address(from_)
+        remembered_address(to)
+        message.cseq = remembered_cseq(cseq)
+    except (KeyError, SipParseError):
+        return False
+    params: dict[bytes, bytes | None] = {b"branch": branch}
+    if rport or rport_behind:
+        params[b"rport"] = None
+    message.via = Via(top, sender, branch, params)
+    message.from_tag = from_tag
+    message.to_tag = to_tag
+    message.call_id = call_id
+    return True
+
+
+_match_required: Final = grammar.PLAIN_REQUIRED.fullmatch

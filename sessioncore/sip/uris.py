@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from types import MappingProxyType
+from typing import ClassVar
 from urllib.parse import unquote_to_bytes
 
 from attrs import define
@@ -66,6 +67,8 @@ class Uri:
 @define
 class RawUri:
     """A URI of a scheme we do not read into (``tel:``, ``http:``, ...), or Contact's ``*``."""
+
+    headers: ClassVar = b""
 
     raw: bytes
     scheme: bytes

@@ -26,7 +26,7 @@ from sessioncore.sip.parts import (
     split_list,
 )
 from sessioncore.sip.uris import RawUri, Uri, parse_any_uri, parse_uri, read_uri
-from sessioncore.sip.via import Via, parse_via
+from sessioncore.sip.via import Via, parse_via, remembered_sent_by
 
 __all__ = [
     "CSeq",
@@ -42,9 +42,11 @@ __all__ = [
     "parse_cseq",
     "parse_name_addr",
     "parse_number",
-    "parse_tag",
     "parse_uri",
     "parse_via",
+    "remembered_address",
+    "remembered_cseq",
+    "remembered_sent_by",
     "shown",
     "split_list",
 ]
@@ -84,30 +86,20 @@ def _read_address(data: bytes) -> tuple[bytes, Uri | RawUri]:
     return quoted or tokens.rstrip(), read_uri(uri)
 
 
-_remembered_address = lru_cache(CACHED)(_read_address)
-
-
-def parse_tag(value: bytes) -> bytes | None:
-    """The tag of a From or To, all of which is checked as `parse_name_addr` does."""
-    plain = _match_plain(value)
-    if plain is None or len(value) > CACHEABLE:
-        return _read_name_addr(value).params.get(b"tag")
-    address, tag = plain.groups()
-    _remembered_address(address)
-    return tag
+remembered_address = lru_cache(CACHED)(_read_address)
 
 
 def parse_name_addr(value: bytes) -> NameAddr:
     """Read one From, To, Contact, Route or Record-Route value (RFC 3261 section 20.10)."""
     plain = _match_plain(value)
-    if plain is None or len(value) > CACHEABLE:
+    if plain is None:
         return _read_name_addr(value)
     address, tag = plain.groups()
-    display, uri = _remembered_address(address)
+    display, uri = remembered_address(address)
     return NameAddr(display, uri, NO_PARAMS if tag is None else {b"tag": tag})
 
 
-_match_plain: Final = grammar.PLAIN_NAME_ADDR.fullmatch
+_match_plain: Final = grammar.PLAIN_ADDRESS.fullmatch
 
 
 def _read_name_addr(value: bytes) -> NameAddr:
@@ -115,7 +107,7 @@ def _read_name_addr(value: bytes) -> NameAddr:
     rest = value[end + 1 :]
     if end >= 0 and b'"' not in rest:
         # No quote after it, so that bracket stands in no quoted parameter: it ends the address.
-        read = _remembered_address if end < CACHEABLE else _read_address
+        read = remembered_address if end < CACHEABLE else _read_address
         display, uri = read(value[:end])
         if grammar.PARAMS.fullmatch(rest) is None:
             raise SipParseError(f"no address: {shown(value)}")
@@ -156,7 +148,7 @@ def parse_contact(value: bytes) -> NameAddr:
 
 def parse_cseq(value: bytes) -> CSeq:
     """Read a CSeq value; the number fits into 32 bits (RFC 3261 section 20.16)."""
-    return _remembered_cseq(value) if len(value) <= CACHEABLE else _read_cseq(value)
+    return remembered_cseq(value) if len(value) <= CACHEABLE else _read_cseq(value)
 
 
 def _read_cseq(value: bytes) -> CSeq:
@@ -166,7 +158,7 @@ def _read_cseq(value: bytes) -> CSeq:
     return CSeq(number, match[2])
 
 
-_remembered_cseq = lru_cache(CACHED)(_read_cseq)
+remembered_cseq = lru_cache(CACHED)(_read_cseq)
 
 
 def parse_content_type(value: bytes) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from attrs import define
 
@@ -22,24 +22,49 @@ from sessioncore.sip.parts import (
 )
 from sessioncore.vocabulary import Address
 
-__all__ = ["Via", "parse_via"]
+__all__ = ["SentBy", "Via", "parse_via", "remembered_sent_by"]
+
+
+class SentBy(NamedTuple):
+    """What a Via says about its sender; ``text`` is host and port as 17.2.3 compares them."""
+
+    transport: bytes
+    host: bytes
+    port: int | None
+    text: bytes
 
 
 @define
 class Via:
-    """One Via value (RFC 3261 section 20.42); ``transport`` in upper case, no brackets in ``host``.
+    """One Via value (RFC 3261 section 20.42); ``branch`` is that of ``params``.
 
-    ``raw`` is the value as received, without surrounding white space; ``sent_by`` host and port
-    as RFC 3261 section 17.2.3 compares them, in lower case; ``branch`` that of ``params``.
+    ``raw`` is the value as received, without surrounding white space.
     """
 
     raw: bytes
-    transport: bytes
-    host: bytes
-    port: int | None
-    sent_by: bytes
+    sender: SentBy
     branch: bytes | None
     params: Params
+
+    @property
+    def transport(self) -> bytes:
+        """The transport in upper case."""
+        return self.sender.transport
+
+    @property
+    def host(self) -> bytes:
+        """The host of sent-by, without brackets."""
+        return self.sender.host
+
+    @property
+    def port(self) -> int | None:
+        """The port of sent-by."""
+        return self.sender.port
+
+    @property
+    def sent_by(self) -> bytes:
+        """Host and port as RFC 3261 section 17.2.3 compares them: in lower case."""
+        return self.sender.text
 
     @property
     def received(self) -> bytes | None:
@@ -60,7 +85,7 @@ class Via:
         params = self.params
         wants_port = b"rport" in params
         host = source[0].partition("%")[0].encode("ascii")
-        if not wants_port and b"received" not in params and host == self.host:
+        if not wants_port and b"received" not in params and host == self.sender.host:
             return self.raw
         if wants_port and self.raw.endswith(b";rport") and self.raw.count(b";") == 2:
             # branch and rport and nothing else: nearly every phone behind a NAT.
@@ -88,43 +113,28 @@ _RECEIVED_OR_RPORT: Final = re.compile(
 )
 
 
-def _read_sent_by(data: bytes) -> tuple[bytes, bytes, int | None, bytes]:
-    """Transport, host, port, and the last two as they are compared."""
+def _read_sent_by(data: bytes) -> SentBy:
     match = grammar.SENT_PROTOCOL.fullmatch(data)
     if match is None:
         raise SipParseError(f"no Via: {shown(data)}")
     host, port = read_host(match[2]), read_port(match[3])
     lower = host.lower()
-    return match[1].upper(), host, port, lower if port is None else b"%b:%d" % (lower, port)
+    text = lower if port is None else b"%b:%d" % (lower, port)
+    return SentBy(match[1].upper(), host, port, text)
 
 
-_remembered_sent_by = lru_cache(CACHED)(_read_sent_by)
+remembered_sent_by = lru_cache(CACHED)(_read_sent_by)
 
 
 def parse_via(value: bytes) -> Via:
     """Read one Via value (RFC 3261 section 20.42)."""
-    plain = _match_plain(value)
-    if plain is None or len(value) > CACHEABLE:
-        return _read_via(value)
-    head, rport, branch, rport_behind = plain.groups()
-    transport, host, port, sent_by = _remembered_sent_by(head)
-    params: dict[bytes, bytes | None] = {b"branch": branch}
-    if rport or rport_behind:
-        params[b"rport"] = None
-    return Via(value, transport, host, port, sent_by, branch, params)
-
-
-_match_plain: Final = grammar.PLAIN_VIA.fullmatch
-
-
-def _read_via(value: bytes) -> Via:
     head, semicolon, _ = value.partition(b";")
-    read = _remembered_sent_by if len(head) <= CACHEABLE else _read_sent_by
-    transport, host, port, sent_by = read(head)
+    read = remembered_sent_by if len(head) <= CACHEABLE else _read_sent_by
+    sender = read(head)
     if not semicolon:
-        return Via(value.strip(), transport, host, port, sent_by, None, NO_PARAMS)
+        return Via(value.strip(), sender, None, NO_PARAMS)
     rest = value[len(head) :]
     if grammar.PARAMS.fullmatch(rest) is None:
         raise SipParseError(f"no Via: {shown(value)}")
     params = read_params(rest)
-    return Via(value.strip(), transport, host, port, sent_by, params.get(b"branch"), params)
+    return Via(value.strip(), sender, params.get(b"branch"), params)

@@ -71,6 +71,19 @@ class BuildingTests(SynchronousTestCase):
             response(build_response(request(data), 400, to_tag=b"n")).first(b"To"), b"< x >;tag=n"
         )
 
+    def test_whatIsMissingStaysMissing(self) -> None:
+        names = (b"Via", b"From", b"To", b"Call-ID", b"CSeq")
+        for missing in names:
+            invite = request(with_lines(without=missing))
+            for via in (None, b"SIP/2.0/UDP new"):
+                answer = build_response(invite, 400, to_tag=b"n", via=via, record_route=True)
+                self.assertEqual(
+                    [name for name, _ in response(answer).headers if name in names],
+                    [name for name in names if name != missing],
+                )
+                if missing != b"To":
+                    self.assertEqual(response(answer).to_tag, b"n")
+
     def test_viasKeepTheirOrder(self) -> None:
         data = with_lines(
             b'Via: SIP/2.0/UDP a;x="," , SIP/2.0/UDP b',
@@ -83,6 +96,10 @@ class BuildingTests(SynchronousTestCase):
         )
         answer = response(build_response(request(data), 200))
         self.assertEqual(answer.all(b"Via"), request(data).all(b"Via"))
+        for lines in ((b"v: a, b",), (b"v: a", b"v: b")):
+            invite = request(with_lines(*lines, without=b"Via"))
+            answer = response(build_response(invite, 200, via=b"new"))
+            self.assertEqual(answer.values(b"Via"), [b"new", b"b"])
 
     def test_timestampGoesIntoA100Only(self) -> None:
         invite = request(with_lines(b"Timestamp: 54"))

@@ -16,6 +16,7 @@ from sessioncore.sip.message import (
     Request,
     Response,
     _read_carefully,
+    _read_plain,
     build_response,
     parse_message,
     required_faults,
@@ -68,6 +69,73 @@ class ReadingTests(SynchronousTestCase):
         required_faults(checked)
         for name in TYPED:
             self.assertEqual(getattr(alone, name), getattr(checked, name), name)
+
+
+class RequiredValueTests(SynchronousTestCase):
+    """Values every message needs: read at once they say the same as one by one."""
+
+    NAMES = ("via", "from_tag", "to_tag", "call_id", "cseq")
+
+    def agree(self, data: bytes) -> bool:
+        """Whether they were read at once."""
+        try:
+            plain, alone = parse_message(data), parse_message(data)
+        except SipParseError:
+            return False
+        at_once = _read_plain(plain, plain._firsts)
+        if at_once:
+            for name in self.NAMES:
+                self.assertEqual(vars(plain)[name], getattr(alone, name), name)
+            self.assertNotEqual((plain.via.branch or b"").lower(), b"z9hg4bk")
+        return at_once
+
+    def test_plain(self) -> None:
+        for old, new in (
+            (b"", b""),
+            (b";branch=z9hG4bK-1;rport", b";rport;branch=z9hG4bK-1"),
+            (b"5060>\r", b"5060>;tag=1\r"),
+            (b"sip:alice", b"tel:"),
+            (b"986759", b"0986759"),
+            (b"Contact", b"Via: SIP/2.0/UDP p, SIP/2.0/UDP q\r\nContact"),
+        ):
+            self.assertTrue(self.agree(INVITE.replace(old, new)), new)
+        self.assertTrue(self.agree(RESPONSE))
+
+    def test_notPlain(self) -> None:
+        long = b"x" * 256
+        for old, new in (
+            (b"UDP 10", b"UDP p, SIP/2.0/UDP 10"),
+            (b"UDP 10.0.0.2", b"UDP " + long),
+            (b"z9hG4bK-1", b"z9hG4bK"),
+            (b"z9hG4bK-1", b'"z9hG4bK-1"'),
+            (b"z9hG4bK-1;", b"z9hG4bK-1;received=1.1.1.1;"),
+            (b":5061;", b":0;"),
+            (b"alice@10.0.0.2>", b"alice>@10.0.0.2>"),
+            (b"alice@10.0.0.2>", long + b"@10.0.0.2>"),
+            (b";tag=88sja8x", b";tag=88sja8x;x=1"),
+            (b";tag=88sja8x", b';tag="88sja8x"'),
+            (b"To: <sip:service@10.0.0.1:5060>", b"To: sip:service@10.0.0.1:5060"),
+            (b"987asjd97y7atg", b"987asjd 97y7atg"),
+            (b"987asjd97y7atg", b""),
+            (b"986759 ", b"4294967296 "),
+            (b"986759 INVITE", b"986759 " + long),
+            (b"CSeq", b"See"),
+        ):
+            self.assertIn(old, INVITE)
+            self.assertFalse(self.agree(INVITE.replace(old, new)), new)
+
+    @settings(modest, max_examples=1000)
+    @given(st.integers(0, 2**32), st.integers(1, 3))
+    def test_mutated(self, seed: int, count: int) -> None:
+        head, _, rest = INVITE.partition(b"Via")
+        self.agree(head + mutated(b"Via" + rest, seed, count))
+
+    def test_everyByteReplaced(self) -> None:
+        agreed = 0
+        for at in range(len(INVITE)):
+            for byte in b'\x00\t\x0b ",.;<=>@x\\\xff':
+                agreed += self.agree(INVITE[:at] + bytes([byte]) + INVITE[at + 1 :])
+        self.assertGreater(agreed, 1000)
 
 
 class FramingTests(SynchronousTestCase):
@@ -262,6 +330,14 @@ class RequiredFaultTests(SynchronousTestCase):
             b"Max-Forwards: -1",
         ):
             self.assertIsNotNone(self.fault(line, without=line.partition(b":")[0]), line)
+
+    def test_everyContactIsRead(self) -> None:
+        for line in (b"Contact: <sip:a@b>, <sip:c@d>", b"m: <sip:a@b>\r\nm: <sip:c@d>"):
+            message = request(with_lines(line, without=b"Contact"))
+            self.assertIsNone(required_faults(message))
+            self.assertEqual(len(message.contacts), 2)
+            broken = request(with_lines(line.replace(b"c@d", b""), without=b"Contact"))
+            self.assertIn("URI", str(required_faults(broken)))
 
     def test_viasInOneHeaderField(self) -> None:
         line = b"Via: SIP/2.0/UDP h;branch=z9hG4bK1 , SIP/2.0/UDP g"

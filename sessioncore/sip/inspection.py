@@ -25,8 +25,8 @@ KNOWN_METHODS: Final = frozenset(
 """The methods of the registry: one we do not allow gets 405, any other 501."""
 DIALOG_ONLY: Final = frozenset((b"BYE", b"INFO", b"PRACK", b"UPDATE"))
 """Methods that make no sense outside a dialog."""
-SCHEMES: Final = frozenset((b"sip", b"sips", b"tel"))
-"""Request-URI schemes that are understood."""
+SCHEMES: Final = frozenset((b"sip", b"tel"))
+"""Request-URI schemes that are served: UDP does not keep what sips promises."""
 BODIES: Final[Mapping[bytes, frozenset[bytes]]] = MappingProxyType(
     {b"INVITE": frozenset((SDP,)), b"UPDATE": frozenset((SDP,))}
 )

@@ -22,6 +22,8 @@ class Targets(SynchronousTestCase):
     def test_ordinary(self) -> None:
         self.allow(("192.0.2.9", 6000))
         self.allow(("10.1.2.3", 6000))
+        self.allow(("240.0.0.1", 6000))  # networks of some use it within
+        self.allow(("255.255.255.254", 6000))
         self.allow(("2001:db8::9", 6000), own=OWN6, signalling_peer="2001:db8::9")
 
     def test_multicast_and_broadcast(self) -> None:

@@ -150,6 +150,19 @@ class RingLimitTests(CalleeScene):
 
 
 class AnsweringTests(CalleeScene):
+    def test_large_sequence_numbers(self) -> None:
+        for first in (2**31 - 1, 2**31, 2**32 - 2):
+            with self.subTest(first):
+                self.us.forget()
+                self.caller = Caller(
+                    self.them, sequence=first, call_id=f"{first}", branch=f"z9hG4bK-{first}"
+                )
+                self.caller.established(self)
+                self.caller.within("BYE")
+                self.run_for(0.01)
+                self.assertEqual(self.them.lines(), ["200 BYE"])
+                self.assertEqual(self.us.names()[-1], "CallEnded")
+
     def test_early_offer(self) -> None:
         self.caller.invite()
         self.run_for(0.0015)

@@ -52,7 +52,7 @@ class InspectionTests(SynchronousTestCase):
 
     def test_request_uri(self) -> None:
         self.assertIsNone(look(uri=b"tel:+358-555-1234567"))
-        self.assertIsNone(look(uri=b"SIPS:bob@example.net"))
+        self.refused(look(uri=b"SIPS:bob@example.net"), 416)
         self.refused(look(uri=b"nobodyKnowsThisScheme:totallyopaquecontent"), 416)
         self.refused(look(uri=b"soap.beep://192.0.2.103:3002"), 416)
         self.refused(look(uri=b"sip:bob@192.0.2.9?Route=%3Csip:example.com%3E"), 400)

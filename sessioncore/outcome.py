@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import floor
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 from zope.interface import implementer
 
 from sessioncore.events import (
@@ -32,6 +32,7 @@ __all__ = ["CallLedger", "CallSummary", "Outcome", "RunEnded"]
 
 SHARE: Final = 0.95
 """The share of the expected packets that has to be there in each allowed direction."""
+_NO_PACKETS: Final = (0, 0, 0, None)
 
 
 @frozen(slots=False)
@@ -97,27 +98,29 @@ class Outcome:
         )
 
 
-@define(eq=False)
 class _Account:
     """What was agreed and seen of one call so far; times in ns."""
 
-    call: Call
-    answered: bool = False
-    active: bool = False
+    answered = False
+    active = False
     since: int | None = None
-    sends: bool = False
-    receives: bool = False
-    ptime: int = 20
-    lasted: int = 0
-    to_send: float = field(default=0.0)
-    to_receive: float = field(default=0.0)
+    sends = False
+    receives = False
+    ptime = 20
+    lasted = 0
+    to_send = 0.0
+    to_receive = 0.0
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
 
     def settle(self, now: int) -> None:
         """Add the time since the last agreement to what is expected."""
         if self.since is None:
             return
-        packets = (now - self.since) / (self.ptime * MILLISECOND)
-        self.lasted += now - self.since
+        lasted = now - self.since
+        packets = lasted / (self.ptime * MILLISECOND)
+        self.lasted += lasted
         self.to_send += packets * self.sends
         self.to_receive += packets * self.receives
         self.since = None
@@ -156,9 +159,10 @@ class CallLedger:
 
     def _agreed(self, account: _Account, event: MediaNegotiated) -> None:
         account.settle(event.at)
-        audio = event.media.audio
-        account.sends = audio.direction.sends and audio.remote is not None
-        account.receives = audio.direction.receives
+        audio = event.media.streams[0]
+        direction = audio.direction
+        account.sends = direction.sends and audio.remote is not None
+        account.receives = direction.receives
         account.ptime = audio.ptime
 
     def _established(self, account: _Account, event: Event) -> None:
@@ -190,9 +194,9 @@ _NOTES: Final[dict[type[Event], Callable[[CallLedger, _Account, Any], None]]] = 
 
 
 def _summary(account: _Account, event: CallEnded | CallFailed) -> CallSummary:
-    statistics = account.call.statistics
-    sent = 0 if statistics is None else statistics.packets_sent
-    received = 0 if statistics is None else statistics.packets_received
+    call = account.call
+    counts = call.packet_counts
+    sent, received, lost, jitter = counts or _NO_PACKETS
     heard = received >= floor(SHARE * account.to_receive)
     enough = heard and sent >= floor(SHARE * account.to_send)
     return CallSummary(
@@ -201,7 +205,7 @@ def _summary(account: _Account, event: CallEnded | CallFailed) -> CallSummary:
         role=event.role,
         media_state=event.media_state,
         at=event.at,
-        remote_uri=account.call.remote_uri,
+        remote_uri=call.remote_uri,
         answered=account.answered,
         audio_both_ways=account.answered and account.active and enough,
         duration=round(account.lasted / SECOND, 3),
@@ -209,12 +213,8 @@ def _summary(account: _Account, event: CallEnded | CallFailed) -> CallSummary:
         packets_to_send=round(account.to_send),
         packets_received=received,
         packets_to_receive=round(account.to_receive),
-        packets_lost=0 if statistics is None else statistics.lost,
-        jitter_ms=_rounded(None if statistics is None else statistics.jitter_ms),
-        problem=None if heard or statistics is None else statistics.why_silent,
+        packets_lost=lost,
+        jitter_ms=None if jitter is None else round(jitter, 3),
+        problem=None if heard or call.statistics is None else call.statistics.why_silent,
         reason=str(event.reason),
     )
-
-
-def _rounded(jitter: float | None) -> float | None:
-    return None if jitter is None else round(jitter, 3)

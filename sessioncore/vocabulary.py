@@ -7,6 +7,7 @@ these without knowing one another.
 from __future__ import annotations
 
 from enum import Enum, IntEnum
+from functools import cached_property
 from typing import Final, TypeAlias
 
 from attrs import field, frozen
@@ -184,7 +185,7 @@ class EndedBy(Enum):
         return self.value
 
 
-@frozen
+@frozen(slots=False)
 class EndReason:
     """Why a call ended: who ended it, the SIP status, the Q.850 cause, and words for people.
 
@@ -198,6 +199,11 @@ class EndReason:
     cause: int | None = field(default=None)
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
+        # Most calls end for the same few reasons, and each is told twice.
         status = "" if self.status is None else f" {self.status}"
         cause = "" if self.cause is None else f" (Q.850 {self.cause})"
         return f"{self.by.value}{status}: {self.text}{cause}"

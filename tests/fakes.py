@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 
 from sessioncore import events
 from sessioncore.errors import ConfigurationError
+from sessioncore.media.statistics import PacketCounts
 from sessioncore.net.clockwork import ReactorClockwork
 from sessioncore.session.call import Call
 from sessioncore.vocabulary import (
@@ -46,6 +47,13 @@ def agreement(direction: Direction = Direction.SENDRECV, ptime: int = 20) -> Neg
 
 class FakeLeg(SimpleNamespace):
     """What a `Call` shows; counters are set by the test."""
+
+    @property
+    def media_counts(self) -> PacketCounts:
+        counted = self.media_statistics
+        return PacketCounts(
+            counted.packets_sent, counted.packets_received, counted.lost, counted.jitter_ms
+        )
 
 
 class FakeManager:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import NamedTuple
 
 from attrs import define, frozen
 
 from sessioncore.vocabulary import Address
 
-__all__ = ["MediaEvent", "PlaneStatistics", "StreamStatistics"]
+__all__ = ["MediaEvent", "PacketCounts", "PlaneStatistics", "StreamStatistics"]
 
 
 class MediaEvent(Enum):
@@ -41,6 +42,15 @@ class MediaEvent(Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+class PacketCounts(NamedTuple):
+    """What a summary of a call needs of its `StreamStatistics`, at a fraction of the cost."""
+
+    sent: int
+    received: int
+    lost: int
+    jitter_ms: float | None
 
 
 @frozen(slots=False)

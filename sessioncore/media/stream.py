@@ -16,7 +16,7 @@ from sessioncore.media.packet_io import PACKET_WIDTH, PortLease
 from sessioncore.media.reports import Reports, expected_packets, first_interval
 from sessioncore.media.sinks import Sink
 from sessioncore.media.sources import Source
-from sessioncore.media.statistics import MediaEvent, StreamStatistics
+from sessioncore.media.statistics import MediaEvent, PacketCounts, StreamStatistics
 from sessioncore.vocabulary import (
     COMFORT_NOISE,
     PCMA,
@@ -179,6 +179,17 @@ class Stream:
             first_received_at=self.first_received_at,
             peer_said_bye=reports.peer_said_bye,
         )
+
+    @property
+    def counts(self) -> PacketCounts:
+        """The heart of `statistics`."""
+        of = named((self._final or self._counted())[0])
+        received = of["packets_received"]
+        expected = expected_packets(
+            of["former_expected"], of["remote_ssrc"], of["highest"], of["first_sequence"]
+        )
+        jitter = of["jitter"] / 8 if received else None
+        return PacketCounts(of["packets_sent"], received, max(0, expected - received), jitter)
 
     def _counted(self) -> _Counted:
         cells, row = self._cells, self.row

@@ -13,7 +13,7 @@ from sessioncore.session.session import SessionState
 from sessioncore.vocabulary import Address, EndReason, MediaState, NegotiatedMedia, SessionRole
 
 if TYPE_CHECKING:
-    from sessioncore.media.streams import StreamStatistics
+    from sessioncore.media.statistics import PacketCounts, StreamStatistics
 
 __all__ = ["Call", "Milestone"]
 
@@ -85,6 +85,8 @@ class _Leg(Protocol):
     def transmitting(self) -> bool: ...
     @property
     def media_statistics(self) -> StreamStatistics | None: ...
+    @property
+    def media_counts(self) -> PacketCounts | None: ...
 
 
 class _Control(Protocol):
@@ -193,6 +195,11 @@ class Call:
     def statistics(self) -> StreamStatistics | None:
         """Counters of the media, live or as they were at the end; None if there was none."""
         return self._leg.media_statistics
+
+    @property
+    def packet_counts(self) -> PacketCounts | None:
+        """Packets sent, received and lost, and the jitter: `statistics` in little, and cheaper."""
+        return self._leg.media_counts
 
     @property
     def end_reason(self) -> EndReason | None:

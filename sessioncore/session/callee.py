@@ -60,6 +60,9 @@ __all__ = ["Callee"]
 _log = Logger(namespace="sessioncore.session.callee")
 _NOBODY_ANSWERED: Final = EndReason(EndedBy.TIMEOUT, "nobody answered", 480, 19)
 """Q.850 19, no answer from the user, is 480 in RFC 3398 section 7.2.4.1; 408 is no user at all."""
+_INVITE_READ: Final = InviteRead()
+_ANSWER_WRITTEN: Final = AnswerWritten()
+_OFFER_PENDING: Final = OfferPending()
 _EXPIRED: Final = EndReason(EndedBy.TIMEOUT, "the invitation expired", 487, 19)
 
 
@@ -74,23 +77,24 @@ class Callee:
 
     def invited(self, tx: ServerTransaction, now: int) -> None:
         """Refuse what must be refused, else ask the application (the walk, rows 4 to 6)."""
-        if self._all.acks.too_many(tx.source[0]):
-            self._all.refuse_busy(tx, now)
+        coordinator, source = self._all, tx.source[0]
+        if coordinator.acks.too_many(source):
+            coordinator.refuse_busy(tx, now)
             return
-        leg = self._all.new_leg(SessionRole.UAS, tx.request.call_id)
+        leg = coordinator.new_leg(SessionRole.UAS, tx.request.call_id)
         try:
-            self._prepare(leg, tx, now)
+            self._prepare(leg, tx, source, now)
         except Exception as error:
-            self._all.forget(leg)
-            self._all.media.close(leg, now)
+            coordinator.forget(leg)
+            coordinator.media.close(leg, now)
             if not isinstance(error, SessionCoreError | OSError):
                 raise
             self._refuse_unready(tx, error, now)
             return
-        self._all.counters.incoming += 1
+        coordinator.counters.incoming += 1
         self._unanswered[tx.key] = leg
-        leg.feed(InviteRead())
-        self._all.emit(leg, events.IncomingCall, now, leg.remote_uri, leg.local_uri)
+        leg.feed(_INVITE_READ)
+        coordinator.emit(leg, events.IncomingCall, now, leg.remote_uri, leg.local_uri)
         if not leg.over:
             self._ask(leg)
         if leg.state is SessionState.INCOMING:
@@ -116,22 +120,22 @@ class Callee:
             leg.ring_end.cancel()
             leg.ring_end = None
 
-    def _prepare(self, leg: Leg, tx: ServerTransaction, now: int) -> None:
-        request = tx.request
+    def _prepare(self, leg: Leg, tx: ServerTransaction, source: str, now: int) -> None:
+        coordinator, request, media = self._all, tx.request, leg.media
         leg.server = tx
-        leg.flow = tx.flow
-        leg.media.signalling_host = tx.source[0]
-        leg.contact = contact_towards(tx.flow, tx.source[0])
-        self._all.join(leg, Dialog.from_request(request, leg.local_tag))
+        leg.flow = flow = tx.flow
+        media.signalling_host = source
+        leg.contact = contact_towards(flow, source)
+        coordinator.join(leg, Dialog.from_request(request, leg.local_tag))
         leg.local_uri, leg.remote_uri = str(request.to.uri), str(request.from_.uri)
         offer = description_in(request)
         leg.late_offer = not offer
-        ip = self._all.choose_media_ip(leg)
+        ip = coordinator.choose_media_ip(leg)
         if offer:
-            leg.negotiation.receive_offer(offer, signalling_host=tx.source[0])
-            leg.media.feed(OfferPending())
+            leg.negotiation.receive_offer(offer, signalling_host=source)
+            media.feed(_OFFER_PENDING)
         # Last: what is refused must not use up ports.
-        self._all.open_stream(leg, ip, now)
+        coordinator.open_stream(leg, ip, now)
 
     def _refuse_unready(
         self, tx: ServerTransaction, error: Exception, now: int, *, stateful: bool = False
@@ -195,23 +199,24 @@ class Callee:
 
     async def accept(self, leg: Leg, source: object, sink: object) -> None:
         """200 OK, then media, in one turn (the walk, row 7)."""
-        tx, now = self._undecided(leg), self._all.now()
+        coordinator, media = self._all, leg.media
+        tx, now = self._undecided(leg), coordinator.now()
         if source is not None:
-            self._all.media.set_source(leg, source)
+            coordinator.media.set_source(leg, source)
         if sink is not None:
-            self._all.media.set_sink(leg, sink)
-        self._all.emit(leg, events.CallAccepted, now)
+            coordinator.media.set_sink(leg, sink)
+        coordinator.emit(leg, events.CallAccepted, now)
         self._undecided(leg)  # an application that was told of it may have ended the call
         agreement = self._describe(leg)
-        self._all.acks.expect(leg, tx, now)
+        coordinator.acks.expect(leg, tx, now)
         self._respond(leg, tx, 200, now)
         self._decided(leg)
-        leg.feed(AnswerWritten())
+        leg.feed(_ANSWER_WRITTEN)
         if agreement is not None:
-            leg.media.agreed(agreement)
-        self._all.answered(leg, now)
+            media.agreed(agreement)
+        coordinator.answered(leg, now)
         if agreement is not None:
-            self._all.establish(leg, now)
+            coordinator.establish(leg, now)
 
     def refuse(self, leg: Leg, status: int, phrase: str | None, contact: str | None = None) -> None:
         """A final response of 300 to 699; raises `CallOver` when too late."""
@@ -253,7 +258,7 @@ class Callee:
             return None
         if leg.late_offer:
             leg.local_description = leg.negotiation.make_offer()
-            leg.media.feed(OfferPending())
+            leg.media.feed(_OFFER_PENDING)
             return None
         try:
             leg.local_description = leg.negotiation.make_answer()

@@ -373,7 +373,7 @@ class SessionCoordinator(Announcer):
         agreement = media.agreement
         if leg.over or agreement is None:
             return
-        audio, call = agreement.audio, leg.call
+        audio, call = agreement.streams[0], leg.call
         self.emit(leg, events.MediaNegotiated, now, agreement)
         if media.stream is None:
             return

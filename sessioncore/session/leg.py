@@ -100,3 +100,8 @@ class Leg(Session):
     def media_statistics(self) -> Any:
         """Counters of the media, live or final."""
         return self.media.statistics
+
+    @property
+    def media_counts(self) -> Any:
+        """The heart of those counters."""
+        return self.media.counts

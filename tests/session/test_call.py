@@ -81,6 +81,7 @@ class FakeLeg:
     remote_rtp = ("192.0.2.2", 40_000)
     transmitting = True
     media_statistics = None
+    media_counts = None
 
 
 class FakeControl:
@@ -119,6 +120,7 @@ class CallTests(SynchronousTestCase):
         self.assertEqual(call.media_state, leg.media_state)
         self.assertTrue(call.transmitting)
         self.assertIsNone(call.statistics)
+        self.assertIsNone(call.packet_counts)
         self.assertIsNone(call.end_reason)
         self.assertIsNone(call.negotiated_media)
         self.assertEqual(repr(call), "<Call 7 UAS Incoming media Negotiating>")

@@ -108,16 +108,26 @@ class TogetherTests(Scene):
             self.assertIs(self.successResultOf(each).by, EndedBy.LOCAL)
 
     def test_statistics_outlive_the_call(self) -> None:
+        self.assertIsNone(self.caller.manager.prepare_call(f"sip:bob@{B}").packet_counts)
         call = self.calling()
         self.run_for(1)
+        self.counts_are_the_heart_of_statistics(call)
         call.hang_up()
         self.run_for(0.1)
         for each in (call, self.callee.call_in):
+            self.counts_are_the_heart_of_statistics(each)
             assert each.statistics is not None
             self.assertGreater(each.statistics.packets_sent, 50)
             self.assertGreater(each.statistics.packets_received, 50)
             self.assertIsNone(each.local_rtp)
             self.assertFalse(each.transmitting)
+
+    def counts_are_the_heart_of_statistics(self, call: Call) -> None:
+        of = call.statistics
+        assert of is not None
+        self.assertEqual(
+            call.packet_counts, (of.packets_sent, of.packets_received, of.lost, of.jitter_ms)
+        )
 
     def test_counters(self) -> None:
         call = self.calling()

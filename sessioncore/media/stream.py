@@ -183,13 +183,10 @@ class Stream:
     @property
     def counts(self) -> PacketCounts:
         """The heart of `statistics`."""
-        of = named((self._final or self._counted())[0])
-        received = of["packets_received"]
-        expected = expected_packets(
-            of["former_expected"], of["remote_ssrc"], of["highest"], of["first_sequence"]
-        )
-        jitter = of["jitter"] / 8 if received else None
-        return PacketCounts(of["packets_sent"], received, max(0, expected - received), jitter)
+        counted, jitter, *_ = self._final or self._counted()
+        sent, _, _, received, _, remote_ssrc, former, first, highest, *_ = counted
+        lost = max(0, expected_packets(former, remote_ssrc, highest, first) - received)
+        return PacketCounts(sent, received, lost, jitter / 8 if received else None)
 
     def _counted(self) -> _Counted:
         cells, row = self._cells, self.row

@@ -49,6 +49,7 @@ class SipPort(Port):
     """
 
     maxThroughput = MAX_BYTES
+    _errors_wait = False
 
     def createInternetSocket(self) -> socket.socket:
         """The socket, told to keep errors; ``::`` does not take IPv4, which has other flows."""
@@ -63,15 +64,21 @@ class SipPort(Port):
 
     def doRead(self) -> None:
         """Called by the reactor when there is something to read."""
+        if self._errors_wait:
+            self._read_errors()
         receive, take = self.socket.recvfrom, self.protocol.datagramReceived
         left = self.maxThroughput
+        looked = False
         for read in range(MAX_DATAGRAMS):
             try:
                 datagram, source = receive(MAX_DATAGRAM)
             except OSError as error:
-                if not read or error.errno not in _NOTHING:
-                    self._read_errors()
-                return
+                if looked or (read and error.errno in _NOTHING):
+                    return
+                # It failed with the news of an error, or was woken by nothing else.
+                self._read_errors()
+                looked = True
+                continue
             take(datagram, source)
             left -= len(datagram)
             if left <= 0:
@@ -82,9 +89,18 @@ class SipPort(Port):
         self.startReading()  # type: ignore[no-untyped-call]
         self._read_errors()
 
+    def expect_errors(self) -> None:
+        """A datagram was not sent for the news of an error, which nothing else will tell again.
+
+        While it waits it takes room from datagrams; the reactor tells of it only when it finds
+        none, which a busy server may never see.
+        """
+        self._errors_wait = True
+
     def _read_errors(self) -> None:
         if not _HEARS_ICMP:
             return
+        self._errors_wait = False
         refused: dict[Address, set[bytes]] = {}
         for _ in range(MAX_ERRORS):
             try:
@@ -95,6 +111,8 @@ class SipPort(Port):
                 break
             if _is_unreachable(ancillary):
                 refused.setdefault((address[0], address[1]), set()).add(quoted)
+        else:
+            self._errors_wait = True
         if refused:
             self.protocol.unreachable(refused)
 

@@ -78,6 +78,7 @@ class UdpFlow:
         "_addresses",
         "_advertise",
         "_known",
+        "_news",
         "_sendto",
         "_waiting",
         "dropped",
@@ -95,8 +96,10 @@ class UdpFlow:
         addresses: LocalAddresses,
         advertise: str | None = None,
         waiting: Callable[[], int] = lambda: 0,
+        news: Callable[[], None] = lambda: None,
     ) -> None:
         self.local = local
+        self._news = news
         self._waiting = waiting
         self.dropped = 0
         self.failed = 0
@@ -124,6 +127,7 @@ class UdpFlow:
 
     def _send_again(self, data: bytes, address: Address) -> None:
         """The first failure may have been the news of an ICMP about some earlier datagram."""
+        self._news()
         try:
             self._sendto(data, address)
         except OSError as error:
@@ -234,7 +238,12 @@ class SipUdpProtocol(DatagramProtocol):
             return
         opened: socket.socket = handle()
         self._flow = UdpFlow(
-            local, opened.sendto, self._addresses, self._advertise, partial(_backlog, opened)
+            local,
+            opened.sendto,
+            self._addresses,
+            self._advertise,
+            partial(_backlog, opened),
+            getattr(transport, "expect_errors", lambda: None),
         )
 
     def stopProtocol(self) -> None:

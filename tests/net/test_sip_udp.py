@@ -343,6 +343,38 @@ class RealSocketTests(TestCase):
             port.doRead()
         self.assertEqual(port.protocol.received, 200)
 
+    def test_errors_do_not_pile_up_in_a_busy_server(self) -> None:
+        """They take room from datagrams, and no read finds the socket empty."""
+        flow, port, _ = self.open(Listen(0, "127.0.0.1"))
+        told: list[Any] = []
+        port.protocol.unreachable = told.append
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+            closed.bind(("127.0.0.1", 0))
+            nobody = closed.getsockname()
+        for number in range(300):
+            flow.send(b"x" * 1000, flow.local)
+            flow.send(b"%d" % number, nobody)
+            flow.send(b"x" * 8192, flow.local)
+            port.doRead()
+        refused = {quoted for each in told for quoted in each[nobody]}
+        self.assertGreater(len(refused), 290)
+        self.assertEqual(port.protocol.received, 600)
+        self.assertEqual(flow.failed, 0)
+
+    def test_a_flood_of_errors_does_not_keep_datagrams_from_being_read(self) -> None:
+        flow, port, _ = self.open(Listen(0, "127.0.0.1"))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+            closed.bind(("127.0.0.1", 0))
+            nobody = closed.getsockname()
+        for _ in range(200):
+            flow.send(b"to nobody", nobody)
+        flow.send(b"x", flow.local)
+        flow.send(b"to nobody", nobody)
+        port.doRead()
+        port.doRead()
+        self.assertEqual(port.protocol.received, 1)
+        self.assertEqual(flow.backlog, 0)
+
     @inlineCallbacks
     def test_a_refusal_does_not_close_the_socket(self) -> Any:
         flow, _, arrived = self.open(Listen(0, "127.0.0.1"))

@@ -58,9 +58,9 @@ _USUAL = re.compile(
     rb"v=0\r\no=([!-~]++ [0-9]{1,20} [0-9]{1,20} [!-~]++ [!-~]++ [!-~]++)\r\ns=%b%b"
     rb"(?:\r\nc=(%b))?+%b\r\nt=([0-9]{1,20} [0-9]{1,20})((?:\r\na=%b)*+)"
     rb"\r\nm=(audio ([1-9][0-9]{0,4}) RTP/AVP((?: [!-~]++){1,%d}+))"
-    rb"((?:\r\n[^m\0\r\n]%b)*+)(?:\r\n)*+" % (_TEXT, _KEPT, _TEXT, _KEPT, _TEXT, MAX_FORMATS, _TEXT)
+    rb"((?:\r\n[^\0\r\n]++)*+)(?:\r\n)*+" % (_TEXT, _KEPT, _TEXT, _KEPT, _TEXT, MAX_FORMATS)
 )
-"""What most descriptions are: one audio stream, and the lines in the order of RFC 8866."""
+"""What most descriptions are: audio first, and the lines in the order of RFC 8866."""
 _ONCE: Final = (b"o=", b"s=", b"c=")
 _DIRECTIONS: Final = {
     b"sendrecv": Direction.SENDRECV,
@@ -310,17 +310,20 @@ def parse_description(body: bytes) -> Description:
     usual = _USUAL.fullmatch(body) if len(body) <= _REMEMBERED else None
     if usual is None:
         return _read(body)
-    origin_line, where, times, attributes, line, digits, formats, below = usual.groups()
+    origin_line, where, times, attributes, line, digits, formats, rest = usual.groups()
     direction = _session_direction(attributes.split(b"\r\n")) if attributes else _SENDRECV
     session = None if where is None else _connection(where)
+    below, *others = rest.split(b"\r\nm=")
     lines = _media_lines(below[2:])
     port = int(digits)
-    if port > 65_535 or not (session or lines.connection):
+    if port > 65_535 or not (session or lines.connection) or len(others) >= MAX_MEDIA:
         return _read(body)  # which says what is wrong
-    media = MediaDescription(
-        line, b"audio", port, 1, b"RTP/AVP", formats, lines, session, direction
+    media: tuple[MediaDescription, ...] = (
+        MediaDescription(line, b"audio", port, 1, b"RTP/AVP", formats, lines, session, direction),
     )
-    return Description(body, origin_line, (times,), session, (media,))
+    if others:
+        media += tuple([_read_media(text, session, direction) for text in others])
+    return Description(body, origin_line, (times,), session, media)
 
 
 def _read(body: bytes) -> Description:

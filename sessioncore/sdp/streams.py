@@ -85,14 +85,14 @@ def is_hold(accepted: Accepted) -> bool:
 
 def accept_offer(description: Description, side: Side) -> Accepted:
     """The first acceptable audio m-line of an offer; `NegotiationError` says why there is none."""
-    if not description.media:
-        raise NegotiationError("the offer has no m-line", ("no m-line",), 304)
     refusals: list[Refusal] = []
     for index, media in enumerate(description.media):
         judged = _judge(index, media, side, False)
         if isinstance(judged, Accepted):
             return judged
         refusals.extend(judged)
+    if not refusals:
+        raise NegotiationError("the offer has no m-line", ("no m-line",), 304)
     raise refused("nothing in the offer is acceptable", refusals)
 
 

@@ -226,7 +226,7 @@ def facts(sdp: d.Description) -> list[object]:
 
 
 class Usual(SynchronousTestCase):
-    """One audio stream with the lines in the RFC's order is read at a glance."""
+    """Audio first, and the lines in the RFC's order: that is read at a glance."""
 
     def same(self, body: bytes) -> None:
         try:
@@ -246,7 +246,10 @@ class Usual(SynchronousTestCase):
         below = description("audio 2 RTP/AVP 0\nc=IN IP4 192.0.2.7").replace(
             b"c=IN IP4 192.0.2.9", b"b=AS:84"
         )
-        bodies = (SIPP_UAC, SIPP_PCAP, fuller, below, SIPP_UAC[:-2])
+        two = description(
+            "audio 2 RTP/AVP 0", "video 0 RTP/AVP 31\na=inactive", "image 4 udptl t38"
+        )
+        bodies = (SIPP_UAC, SIPP_PCAP, BARESIP, fuller, below, two, SIPP_UAC[:-2])
         expected = [facts(d._read(body)) for body in bodies]
         self.patch(d, "_read", None)
         self.assertEqual([facts(parse_description(body)) for body in bodies], expected)
@@ -266,9 +269,14 @@ class Usual(SynchronousTestCase):
             (b"a=rtpmap", b"a=:\r\na=rtpmap"),
             (b"a=rtpmap", b"s=-\r\na=rtpmap"),
             (b"a=rtpmap", b"m =audio\r\na=rtpmap"),
+            (b"a=rtpmap", b"m=video\r\na=rtpmap"),
+            (b"a=rtpmap", b"\r\nm=video 2 RTP/AVP 0\r\na=rtpmap"),
+            (b"a=rtpmap", b"m=video 65536 RTP/AVP 0\r\na=rtpmap"),
         ):
             self.same(SIPP_UAC.replace(old, new))
         self.same(SIPP_UAC + b"a=x\r\n" * d.MAX_LINES)
+        self.same(SIPP_UAC + b"m=a 0 b\r\n" * d.MAX_MEDIA)
+        self.same(SIPP_UAC + b"m=a 0 b\r\n" * (d.MAX_MEDIA - 1))
 
     @STEADY
     @given(st.data())

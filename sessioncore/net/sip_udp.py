@@ -207,14 +207,15 @@ class SipUdpProtocol(DatagramProtocol):
         self._addresses = LocalAddresses(
             clockwork.now, lambda peer: local_address_for(peer, reactor)
         )
-        self._flow: UdpFlow | None = None
+        self._flow: Any = None  # there once the protocol is listening
 
     @property
     def flow(self) -> UdpFlow:
         """Where answers to what came in here leave; raises `RuntimeError` before listening."""
         if self._flow is None:
             raise RuntimeError("the SIP socket is not open yet")
-        return self._flow
+        flow: UdpFlow = self._flow
+        return flow
 
     @property
     def errors(self) -> int:
@@ -254,10 +255,9 @@ class SipUdpProtocol(DatagramProtocol):
         """Called by Twisted with each datagram; never raises."""
         self.received += 1
         try:
-            host, port = addr[0], addr[1]
-            if host.startswith("::"):
-                host = unmapped(host)
-            self._receive(datagram, (host, port), self.flow, self._now())
+            # Of IPv4 this is (host, port) already.
+            source = addr if ":" not in addr[0] else (unmapped(addr[0]), addr[1])
+            self._receive(datagram, source, self._flow, self._now())
         except Exception as error:
             self.faults.caught("receiving a SIP datagram failed", error)
 

@@ -21,7 +21,7 @@ from sessioncore.sip.client import (
     cancellation,
 )
 from sessioncore.sip.message import Request, Response
-from sessioncore.sip.roles import ClientUser, Counters, Flow, Headers, TransactionUser
+from sessioncore.sip.roles import ClientUser, Counters, Flow, TransactionUser
 from sessioncore.sip.server import ACCEPTED_MARK, CONFIRMED_MARK, ServerTransaction
 from sessioncore.sip.steps import (
     GIVE_UP,
@@ -110,7 +110,6 @@ class Keeping:
         self._timer_h = self._timer(GIVE_UP, self._server_gives_up)
         self._timer_i = self._timer(T4, self._finished_enough)
         self._timer_j = self._timer(GIVE_UP, self._finished_enough)
-        self._timer_merged = self._timer(GIVE_UP, self._merged_enough)
         self._timer_trying = self._timer(TRYING_AFTER, self._still_silent)
         self._timer_minute = self._timer(PROVISIONAL_AGAIN, self._minute_over)
 
@@ -122,11 +121,11 @@ class Keeping:
     @property
     def server_header(self) -> bytes | None:
         """The Server header field of our responses; None for none."""
-        return self._server[0][1] if self._server else None
+        return self.response_headers[0][1] if self.response_headers else None
 
     @server_header.setter
     def server_header(self, value: bytes | None) -> None:
-        self._server = () if value is None else ((b"Server", value),)
+        self.response_headers = () if value is None else ((b"Server", value),)
 
     # What is in progress
 
@@ -219,10 +218,6 @@ class Keeping:
         mac.update(b"\0".join(parts))
         return TAG_PREFIX + mac.hexdigest().encode("ascii")
 
-    def response_headers(self, headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
-        """``headers`` and what we put into every response."""
-        return (*headers, *self._server)
-
     def count_repeat(self) -> None:
         """Count one retransmission that left."""
         self.counters.retransmitted += 1
@@ -280,32 +275,29 @@ class Keeping:
             or len(self._finished) >= self.max_finished * factor
         )
 
-    def keep(self, tx: ServerTransaction, merged: bytes | None, now: int) -> None:
-        """Arm what a transaction needs that outlives the turn of its request."""
-        key = tx.key
-        pending = key in self._servers
-        if pending:
-            invite = tx.request.method == b"INVITE"
-            # Nobody answers a non-INVITE request in time: its client gives up, so do we.
-            timer = self._timer_trying if invite else self._timer_h
-            timer.add(key, now)
-        if merged is not None and (pending or key in self._finished):
-            self._merged[merged] = key
-            self._timer_merged.add(merged, now)
+    def await_answer(self, tx: ServerTransaction, now: int) -> None:
+        """The turn of its request is over and the transaction still open."""
+        # Nobody answers a non-INVITE request in time: its client gives up, so do we.
+        invite = tx.request.method == b"INVITE"
+        (self._timer_trying if invite else self._timer_h).add(tx.key, now)
 
     def retire(self, tx: ServerTransaction, answer: bytes, now: int) -> None:
         """Keep ``answer`` under the key for Timer I, J or L and let the object go."""
         key = tx.key
-        if self._servers.pop(key, None) is not None and (
-            answer is ACCEPTED_MARK or not tx.flow.reliable
-        ):
-            self._finished[key] = answer
-            timer = self._timer_i if answer is CONFIRMED_MARK else self._timer_j
-            timer.add(key, now)
+        if key in self._servers:
+            if answer is ACCEPTED_MARK or not tx.flow.reliable:
+                del self._servers[key]
+                self._finished[key] = answer
+                timer = self._timer_i if answer is CONFIRMED_MARK else self._timer_j
+                # What leads to the key is forgotten with it.
+                timer.add(tx.merge_key or key, now)
+            else:
+                self.drop_server(tx)
 
     def drop_server(self, tx: ServerTransaction) -> None:
         """Forget the transaction."""
-        self._servers.pop(tx.key, None)
+        if self._servers.pop(tx.key, None) is not None and tx.merge_key is not None:
+            del self._merged[tx.merge_key]
 
     def tell_cancelled(self, tx: ServerTransaction, now: int) -> None:
         """Tell the transaction user that the INVITE was cancelled."""
@@ -356,16 +348,8 @@ class Keeping:
             tx.feed(GiveUp(now))
 
     def _finished_enough(self, key: bytes, now: int) -> None:
-        self._finished.pop(key, None)
-
-    def _merged_enough(self, merged: bytes, now: int) -> None:
-        key = self._merged.get(merged)
-        if key is None:
-            return
-        if key in self._servers:
-            self._timer_merged.add(merged, now)
-        else:
-            del self._merged[merged]
+        """``key`` is that of the transaction, or of what merges with its request."""
+        self._finished.pop(self._merged.pop(key, key), None)
 
     def _still_silent(self, key: bytes, now: int) -> None:
         tx = self._servers.get(key)

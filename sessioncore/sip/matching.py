@@ -114,7 +114,7 @@ class TransactionLayer(Keeping):
         merged = None
         if request.to_tag is None:
             merged = merge_key(request)
-            if merged in self._merged and self.is_known(self._merged[merged]):
+            if merged in self._merged:
                 self.counters.merged += 1
                 self._refuse(request, 482, source, flow)
                 return
@@ -151,6 +151,9 @@ class TransactionLayer(Keeping):
         via = request.via
         to, copied = response_address(via, source, flow), via.with_received(source)
         self._servers[key] = tx = kind(self, request, key, source, to, flow, copied, now)
+        if merged is not None:
+            self._merged[merged] = key
+            tx.merge_key = merged
         tx.fresh = True
         try:
             self.user.request_received(tx, now)
@@ -160,19 +163,17 @@ class TransactionLayer(Keeping):
             raise
         finally:
             tx.fresh = False
-            if merged is not None or key in self._servers:
-                self.keep(tx, merged, now)
+            if key in self._servers:
+                self.await_answer(tx, now)
             if tx.held is not None:
                 tx.release()
 
     def _receive_ack(self, request: Request, source: Address, flow: Flow, now: int) -> None:
         for key in ack_keys(request):
-            tx = self._servers.get(key)
-            if tx is not None:
-                tx.feed(Acked(now))
+            if key in self._servers:
+                self._servers[key].feed(Acked(now))
                 return
-            answer = self._finished.get(key)
-            if answer:  # only the mark of an accepted INVITE is empty
+            if self._finished.get(key):  # only the mark of an accepted INVITE is empty
                 self.counters.retransmissions_absorbed += 1
                 return
         to_tag = request.to_tag
@@ -280,6 +281,6 @@ class TransactionLayer(Keeping):
         except SipParseError:
             top, address = None, source
         tag = to_tag or self.computed_tag(request)
-        headers = self._server
+        headers = self.response_headers
         data = build_response(request, status, reason, to_tag=tag, headers=headers, via=top)
         self.transmit(fitted(request, data, status, reason, tag, headers, top), flow, address)

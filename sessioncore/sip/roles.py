@@ -117,8 +117,9 @@ class Keeper(Protocol):
     def count_unacknowledged(self) -> None:
         """Count one final response whose ACK never came."""
 
-    def response_headers(self, headers: Headers) -> Sequence[tuple[bytes, bytes]]:
-        """``headers`` and what we put into every response."""
+    @property
+    def response_headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """What we put into every response behind the rest."""
 
     def computed_tag(self, request: Request) -> bytes:
         """The To tag that is the same for every copy of ``request`` without any state."""

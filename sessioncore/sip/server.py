@@ -379,9 +379,11 @@ class ServerTransaction(Machine):
 
     ``source`` is where it came from, ``last`` what was said last and ``now`` when (ns) that
     was decided, ``cancelled`` whether a CANCEL came, ``cancel`` the last one (its Reason may
-    say why).  In the turn its request came in it is ``fresh``: a provisional response is
-    ``held`` until something else is said or the turn ends, because two datagrams sent back to
-    back wake the peer once.
+    say why), ``merge_key`` what copies of the request that come by another way share with it.
+
+    In the turn its request came in it is ``fresh``: a provisional response is ``held`` until
+    something else is said or the turn ends, because two datagrams sent back to back wake the
+    peer once.
     """
 
     __slots__ = (
@@ -394,6 +396,7 @@ class ServerTransaction(Machine):
         "keeper",
         "key",
         "last",
+        "merge_key",
         "now",
         "request",
         "source",
@@ -413,7 +416,10 @@ class ServerTransaction(Machine):
         via: bytes,
         now: int,
     ) -> None:
-        super().__init__()
+        # As Machine.__init__ does; every call comes by here twice.
+        self.state = self.table.initial
+        self.trace = None
+        self._waiting = None
         self.keeper = keeper
         self.request = request
         self.key = key
@@ -429,6 +435,7 @@ class ServerTransaction(Machine):
         self.cancel: Request | None = None
         self.fresh = False
         self.held: bytes | None = None
+        self.merge_key: bytes | None = None
 
     def respond(
         self,
@@ -453,7 +460,7 @@ class ServerTransaction(Machine):
         if status > 100:
             if request.to_tag is None:
                 self.to_tag = to_tag = to_tag or self.to_tag or self.keeper.computed_tag(request)
-            headers = self.keeper.response_headers(headers)
+            headers = (*headers, *self.keeper.response_headers)
         data = build_response(
             request,
             status,

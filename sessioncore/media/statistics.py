@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from attrs import define, frozen
 
+from sessioncore.media.bank import Bank
+from sessioncore.media.reports import Reports, expected_packets
 from sessioncore.vocabulary import Address
 
-__all__ = ["MediaEvent", "PacketCounts", "PlaneStatistics", "StreamStatistics"]
+if TYPE_CHECKING:
+    from sessioncore.media.stream import Stream
+
+__all__ = [
+    "Counted",
+    "MediaEvent",
+    "PacketCounts",
+    "PlaneStatistics",
+    "StreamStatistics",
+    "statistics_of",
+]
+
+
+Counted: TypeAlias = tuple[list[int], float, bool, bool, int]
+"""`Bank.counted`, jitter, whether it transmits and is stalled, datagrams the kernel dropped."""
+_NO_REPORTS: Final = Reports(Bank(1), 0, b"")
 
 
 class MediaEvent(Enum):
@@ -135,6 +152,63 @@ class StreamStatistics:
         if self.packets_received:
             return f"{peer} has stopped sending"
         return f"nothing has come from {peer}"
+
+
+def statistics_of(stream: Stream, counted: Counted, reports: Reports | None) -> StreamStatistics:
+    """What ``counted`` says of ``stream``; ``reports`` None: no RTCP came or went."""
+    numbers, jitter, transmitting, stalled, kernel_drops = counted
+    (
+        packets_sent,
+        octets_sent,
+        send_errors,
+        packets_received,
+        octets_received,
+        remote_ssrc,
+        former_expected,
+        first_sequence,
+        highest,
+        duplicates,
+        invalid,
+        unexpected,
+        collisions,
+        late,
+        overflow,
+        inserted,
+        dropped,
+    ) = numbers
+    rtcp = _NO_REPORTS if reports is None else reports
+    expected = expected_packets(former_expected, remote_ssrc, highest, first_sequence)
+    return StreamStatistics(
+        packets_sent=packets_sent,
+        octets_sent=octets_sent,
+        packets_received=packets_received,
+        octets_received=octets_received,
+        expected=expected,
+        lost=max(0, expected - packets_received),
+        duplicates=duplicates,
+        late=late,
+        overflow=overflow,
+        inserted=inserted,
+        dropped=dropped,
+        invalid=invalid,
+        unexpected_payload_type=unexpected,
+        strangers=stream.counted_strangers,
+        send_errors=send_errors,
+        refused=stream.refused,
+        kernel_drops=kernel_drops,
+        collisions=collisions,
+        jitter_ms=jitter / 8 if packets_received else None,
+        round_trip_ms=None if rtcp.round_trip is None else rtcp.round_trip / 1e6,
+        remote_lost=rtcp.remote_lost,
+        remote_jitter_ms=None if rtcp.remote_jitter is None else rtcp.remote_jitter / 8,
+        remote=stream.remote,
+        latched=stream.latched is not None,
+        transmitting=transmitting,
+        stalled=stalled,
+        first_sent_at=stream.first_sent_at,
+        first_received_at=stream.first_received_at,
+        peer_said_bye=rtcp.peer_said_bye,
+    )
 
 
 @define(eq=False)

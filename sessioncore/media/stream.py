@@ -7,16 +7,22 @@ Agreements, the latch, sending and its limits, RTCP, the end.  What happens per 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from sessioncore.media import bank as kinds
-from sessioncore.media.bank import FRAME, NEVER, Bank, kind_of
+from sessioncore.media.bank import FRAME, NEVER, kind_of
 from sessioncore.media.latch import EarlySource, Latch
 from sessioncore.media.packet_io import PACKET_WIDTH, PortLease
 from sessioncore.media.reports import Reports, expected_packets, first_interval
 from sessioncore.media.sinks import Sink
 from sessioncore.media.sources import Source
-from sessioncore.media.statistics import MediaEvent, PacketCounts, StreamStatistics
+from sessioncore.media.statistics import (
+    Counted,
+    MediaEvent,
+    PacketCounts,
+    StreamStatistics,
+    statistics_of,
+)
 from sessioncore.vocabulary import (
     COMFORT_NOISE,
     PCMA,
@@ -44,9 +50,6 @@ _KIND: Final = {"PCMU": kinds.PCMU, "PCMA": kinds.PCMA, "L16": kinds.L16}
 _EARLY_FORMATS: Final = tuple((codec.payload_type, codec) for codec in (PCMU, PCMA, COMFORT_NOISE))
 _OVER: Final = "the stream is closed"
 _HEADER: Final = struct.Struct("!BBHII")
-_NO_REPORTS: Final = Reports(Bank(1), 0, b"")
-_Counted: TypeAlias = tuple[list[int], float, bool, bool, int]
-"""Counters, jitter, whether it transmits and is stalled, datagrams the kernel dropped."""
 
 
 class Stream:
@@ -72,7 +75,7 @@ class Stream:
     _signalling_host = ""
     _rtcp_source: Address | None = None
     _refused_at = NEVER
-    _final: _Counted | None = None
+    _final: Counted | None = None
 
     def __init__(self, plane: MediaPlane, row: int, lease: PortLease, chance: int) -> None:
         self._plane = plane
@@ -126,59 +129,7 @@ class Stream:
     @property
     def statistics(self) -> StreamStatistics:
         """A snapshot of the counters, or as they were at the end."""
-        counted, jitter, transmitting, stalled, kernel_drops = self._final or self._counted()
-        (
-            packets_sent,
-            octets_sent,
-            send_errors,
-            packets_received,
-            octets_received,
-            remote_ssrc,
-            former_expected,
-            first_sequence,
-            highest,
-            duplicates,
-            invalid,
-            unexpected,
-            collisions,
-            late,
-            overflow,
-            inserted,
-            dropped,
-        ) = counted
-        reports = self._reports or _NO_REPORTS
-        expected = expected_packets(former_expected, remote_ssrc, highest, first_sequence)
-        return StreamStatistics(
-            packets_sent=packets_sent,
-            octets_sent=octets_sent,
-            packets_received=packets_received,
-            octets_received=octets_received,
-            expected=expected,
-            lost=max(0, expected - packets_received),
-            duplicates=duplicates,
-            late=late,
-            overflow=overflow,
-            inserted=inserted,
-            dropped=dropped,
-            invalid=invalid,
-            unexpected_payload_type=unexpected,
-            strangers=self._counted_strangers,
-            send_errors=send_errors,
-            refused=self.refused,
-            kernel_drops=kernel_drops,
-            collisions=collisions,
-            jitter_ms=jitter / 8 if packets_received else None,
-            round_trip_ms=None if reports.round_trip is None else reports.round_trip / 1e6,
-            remote_lost=reports.remote_lost,
-            remote_jitter_ms=None if reports.remote_jitter is None else reports.remote_jitter / 8,
-            remote=self.remote,
-            latched=self.latched is not None,
-            transmitting=transmitting,
-            stalled=stalled,
-            first_sent_at=self.first_sent_at,
-            first_received_at=self.first_received_at,
-            peer_said_bye=reports.peer_said_bye,
-        )
+        return statistics_of(self, self._final or self._counted(), self._reports)
 
     @property
     def counts(self) -> PacketCounts:
@@ -188,7 +139,7 @@ class Stream:
         lost = max(0, expected_packets(former, remote_ssrc, highest, first) - received)
         return PacketCounts(sent, received, lost, jitter / 8 if received else None)
 
-    def _counted(self) -> _Counted:
+    def _counted(self) -> Counted:
         cells, row = self._cells, self.row
         return (
             self._plane.bank.counted(row),
@@ -199,7 +150,7 @@ class Stream:
         )
 
     @property
-    def _counted_strangers(self) -> int:
+    def counted_strangers(self) -> int:
         """Packets of all sources that may not be heard."""
         extra = self._made_latch.strangers if self._made_latch is not None else 0
         if self._early is not None:

@@ -316,12 +316,14 @@ def parse_description(body: bytes) -> Description:
     below, *others = rest.split(b"\r\nm=")
     lines = _media_lines(below[2:])
     port = int(digits)
-    if port > 65_535 or not (session or lines.connection) or len(others) >= MAX_MEDIA:
+    if port > 65_535 or not (session or lines.connection):
         return _read(body)  # which says what is wrong
     media: tuple[MediaDescription, ...] = (
         MediaDescription(line, b"audio", port, 1, b"RTP/AVP", formats, lines, session, direction),
     )
     if others:
+        if len(others) >= MAX_MEDIA:
+            return _read(body)
         media += tuple([_read_media(text, session, direction) for text in others])
     return Description(body, origin_line, (times,), session, media)
 

@@ -122,7 +122,8 @@ class OfferAnswer(Machine):
 
     def make_offer(self, direction: Direction | None = None) -> bytes:
         """An offer to send; ``direction`` None means the wish of ``self.direction``."""
-        self._require(OfferMade)
+        if self.state in PENDING:
+            raise self._unexpected(OfferMade)
         own = self._ready()
         wish = self.direction if direction is None else direction
         offered = agreed_direction(_SENDRECV, wish, self.local_hold)
@@ -140,7 +141,8 @@ class OfferAnswer(Machine):
         Raises `SdpParseError` (400) or `NegotiationError` (488, with reasons); then nothing
         has changed.
         """
-        self._require(OfferReceived)
+        if self.state in PENDING:
+            raise self._unexpected(OfferReceived)
         if signalling_host:
             self.signalling_host = signalling_host
         description = parse_description(body)
@@ -229,10 +231,6 @@ class OfferAnswer(Machine):
     def perform(self, effect: object) -> None:
         """Actions of this table only keep what they are given; there are no effects."""
         raise AssertionError(effect)
-
-    def _require(self, kind: type) -> None:
-        if (self.state, kind) not in self.table.cells:
-            raise self._unexpected(kind)
 
     def _unexpected(self, kind: type) -> UnexpectedInput:
         return UnexpectedInput(self.table.name, self.state, object.__new__(kind))

@@ -14,8 +14,7 @@ def begin(work: Coroutine[Deferred[Any], Any, None]) -> Deferred[None] | None:
     """Run ``work`` until it waits; None where it came to its end without waiting.
 
     Else a Deferred that fires at its end or fails with what it raised.  The same as
-    ``Deferred.fromCoroutine`` without its cost (9 us) where all that was to be awaited had
-    come.
+    ``Deferred.fromCoroutine`` at a sixth of its cost where all that was to be awaited had come.
     """
     try:
         work.send(None)

@@ -200,6 +200,26 @@ class CallTests(SynchronousTestCase):
             result = self.successResultOf(waits[number])
             self.assertIs(result, REASON if number == 3 else self.call)
 
+    def test_late_subscribers_of_one_call_and_another(self) -> None:
+        other = Call(self.leg, self.control)
+        reached: list[Any] = [
+            ("when_answered", "reached_answer", {}),
+            ("when_media_ready", "reached_media", {"both_ways": True}),
+            ("when_two_way", "reached_two_way", {}),
+        ]
+        for wait, reach, given in reached:
+            early = [getattr(self.call, wait)(), getattr(self.call, wait)()]
+            getattr(self.call, reach)(**given)
+            late = [getattr(self.call, wait)(), getattr(self.call, wait)()]
+            late[0].addCallback(lambda _: "changed")
+            for each in (*early, late[1]):
+                self.assertIs(self.successResultOf(each), self.call, wait)
+            of_other = getattr(other, wait)()
+            self.assertNoResult(of_other)
+            getattr(other, reach)(**given)
+            self.assertIs(self.successResultOf(of_other), other, wait)
+            self.assertIs(self.successResultOf(getattr(other, wait)()), other, wait)
+
     def test_one_way_by_agreement(self) -> None:
         self.call.reached_media(both_ways=False)
         self.failureResultOf(self.call.when_two_way(), OneWayByAgreement)

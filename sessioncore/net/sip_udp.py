@@ -80,6 +80,7 @@ class UdpFlow:
         "_known",
         "_news",
         "_sendto",
+        "_shown",
         "_waiting",
         "dropped",
         "failed",
@@ -110,6 +111,10 @@ class UdpFlow:
             other = is_ipv6(self._advertise[0]) is not is_ipv6(local[0])
             self._advertise = None if other else self._advertise
         self._known: set[str] = set()
+        # What `sent_by` says to every peer; None where that depends on the peer.
+        self._shown: bytes | None = None
+        if self._advertise is not None or not is_wildcard(local[0]):
+            self._shown = self.sent_by("")
 
     def send(self, data: bytes, address: Address) -> None:
         """Send one datagram to an IP literal, without blocking.
@@ -165,6 +170,8 @@ class UdpFlow:
         The advertised address if it is of our IP version, or the bound one, or for a wildcard
         the one the peer sees.  Never a wildcard, never raises.
         """
+        if self._shown is not None:
+            return self._shown
         return host_port(*self.address_for(peer)).encode("ascii")
 
     def address_for(self, peer: str) -> Address:

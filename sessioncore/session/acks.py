@@ -95,14 +95,15 @@ class Acks:
         agreed = self._answer_in(request, leg) if owed else None
         coordinator.media.prove_path(leg)
         coordinator.emit(leg, events.AckReceived, now)
-        if isinstance(agreed, EndReason):
-            # The peer owes an answer and there is none to be had (RFC 3261 section 13.2.2.4).
-            leg.feed(AckRead())
-            leg.feed(HangUp(agreed))
-            return
-        if agreed is not None and leg.negotiation.changed:
-            leg.media.agreed(agreed)
-            coordinator.establish(leg, now)
+        if agreed is not None:
+            if isinstance(agreed, EndReason):
+                # The peer owes an answer and there is none to be had (RFC 3261 13.2.2.4).
+                leg.feed(AckRead())
+                leg.feed(HangUp(agreed))
+                return
+            if leg.negotiation.changed:
+                leg.media.agreed(agreed)
+                coordinator.establish(leg, now)
         if first:
             coordinator.emit(leg, events.DialogEstablished, now)
         leg.feed(AckRead())

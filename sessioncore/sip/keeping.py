@@ -92,7 +92,7 @@ class Keeping:
         self._absorbing: set[bytes] = set()
         self._servers: dict[bytes, ServerTransaction] = {}
         self._finished: dict[bytes, bytes] = {}
-        self._merged: dict[bytes, bytes] = {}
+        self._merged: dict[bytes | None, bytes] = {}
         self._fifos: list[Fifo[bytes]] = []
         # RFC 3261 table 4; what each timer means in which state is said by the tables.
         self._timer_b = self._timer(GIVE_UP, self._client_gives_up)

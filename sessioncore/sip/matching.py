@@ -111,42 +111,13 @@ class TransactionLayer(Keeping):
         if key in self._finished or key in self._servers:
             self._receive_again(request, key, source, flow, now)
             return
-        merged = None
-        if request.to_tag is None:
-            merged = merge_key(request)
-            if merged in self._merged:
-                self.counters.merged += 1
-                self._refuse(request, 482, source, flow)
-                return
+        merged = merge_key(request) if request.to_tag is None else None
         if (
-            len(self._servers) >= self.max_pending or len(self._finished) >= self.max_finished
-        ) and self.full(in_dialog=merged is None):
-            self.counters.too_many += 1
-            self._refuse(request, 503, source, flow)
+            merged in self._merged
+            or len(self._servers) >= self.max_pending
+            or len(self._finished) >= self.max_finished
+        ) and self._refuse_new(request, merged, source, flow):
             return
-        self._begin(request, key, merged, source, flow, now)
-
-    def _receive_again(
-        self, request: Request, key: bytes, source: Address, flow: Flow, now: int
-    ) -> None:
-        self.counters.retransmissions_absorbed += 1
-        answer = self._finished.get(key)
-        if answer is None:
-            self._servers[key].feed(Retransmission(now))
-        elif len(answer) > len(CONFIRMED_MARK):
-            self.counters.retransmitted += 1
-            self.transmit(answer, flow, response_address(request.via, source, flow))
-
-    def _begin(
-        self,
-        request: Request,
-        key: bytes,
-        merged: bytes | None,
-        source: Address,
-        flow: Flow,
-        now: int,
-    ) -> None:
-        """A server transaction for a request that has none."""
         kind = InviteServerTransaction if request.method == b"INVITE" else OtherServerTransaction
         via = request.via
         to, copied = response_address(via, source, flow), via.with_received(source)
@@ -167,6 +138,30 @@ class TransactionLayer(Keeping):
                 self.await_answer(tx, now)
             if tx.held is not None:
                 tx.release()
+
+    def _receive_again(
+        self, request: Request, key: bytes, source: Address, flow: Flow, now: int
+    ) -> None:
+        self.counters.retransmissions_absorbed += 1
+        answer = self._finished.get(key)
+        if answer is None:
+            self._servers[key].feed(Retransmission(now))
+        elif len(answer) > len(CONFIRMED_MARK):
+            self.counters.retransmitted += 1
+            self.transmit(answer, flow, response_address(request.via, source, flow))
+
+    def _refuse_new(
+        self, request: Request, merged: bytes | None, source: Address, flow: Flow
+    ) -> bool:
+        if merged in self._merged:
+            self.counters.merged += 1
+            self._refuse(request, 482, source, flow)
+        elif self.full(in_dialog=merged is None):
+            self.counters.too_many += 1
+            self._refuse(request, 503, source, flow)
+        else:
+            return False
+        return True
 
     def _receive_ack(self, request: Request, source: Address, flow: Flow, now: int) -> None:
         for key in ack_keys(request):

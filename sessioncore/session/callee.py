@@ -127,7 +127,7 @@ class Callee:
         media.signalling_host = source
         leg.contact = contact_towards(flow, source)
         coordinator.join(leg, Dialog.from_request(request, leg.local_tag))
-        leg.local_uri, leg.remote_uri = str(request.to.uri), str(request.from_.uri)
+        leg.local_uri, leg.remote_uri = str(request.to_uri), str(request.from_uri)
         offer = description_in(request)
         leg.late_offer = not offer
         ip = coordinator.choose_media_ip(leg)

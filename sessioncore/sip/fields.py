@@ -16,6 +16,8 @@ from sessioncore.sip.names import CANONICAL, header_key
 from sessioncore.sip.values import (
     CSeq,
     NameAddr,
+    RawUri,
+    Uri,
     Via,
     parse_call_id,
     parse_contact,
@@ -118,6 +120,8 @@ class Message:
     @lazy
     def via_count(self) -> int:
         """How many Via values the message has."""
+        if b"Via" not in self._repeated and b"," not in self._firsts.get(b"Via", b","):
+            return 1
         return sum(len(split_list(field)) for field in self.all(b"Via"))
 
     @lazy
@@ -129,6 +133,16 @@ class Message:
     def to(self) -> NameAddr:
         """The To header field."""
         return parse_name_addr(self._required(b"To"))
+
+    @lazy
+    def from_uri(self) -> Uri | RawUri:
+        """The URI of From."""
+        return self.from_.uri
+
+    @lazy
+    def to_uri(self) -> Uri | RawUri:
+        """The URI of To."""
+        return self.to.uri
 
     @lazy
     def from_tag(self) -> bytes | None:

@@ -32,7 +32,6 @@ __all__ = [
     "PARAM",
     "PARAMS",
     "PLAIN_ADDR",
-    "PLAIN_ADDRESS",
     "PLAIN_FIELD",
     "PLAIN_REQUIRED",
     "PLAIN_START",
@@ -105,9 +104,6 @@ DISPLAY_ADDRESS: Final = re.compile(_LWS + _DISPLAY + _LWS + rb"<([^<>\x00-\x20]
 """name-addr alone.  Groups: quoted display name, token display name, URI."""
 NAME_ADDR: Final = re.compile(DISPLAY_ADDRESS.pattern + rb"(" + _PARAMS + rb")" + _LWS)
 """name-addr with parameters.  Groups: as `DISPLAY_ADDRESS`, then the parameters."""
-_PLAIN_ADDRESS = rb"([^>]{1,255}+)>(?:;tag=(" + _TOKEN + rb"))?"
-PLAIN_ADDRESS: Final = re.compile(_PLAIN_ADDRESS)
-"""Nearly every From and To.  Groups: what comes before the closing bracket, tag."""
 PLAIN_ADDR: Final = re.compile(_LWS + rb"([A-Za-z][^<>;,?\"\x00-\x20]*+)(" + _PARAMS + rb")" + _LWS)
 """addr-spec, where ";" starts header parameters and "," and "?" are forbidden (section 20)."""
 
@@ -131,6 +127,7 @@ DATE: Final = re.compile(
 )
 """rfc1123-date; SIP-date knows no time zone but GMT."""
 
+_PLAIN_ADDRESS = rb"([^>]{1,255}+)>(?:;tag=(" + _TOKEN + rb"))?"
 _PLAIN_VIA = (
     rb"([^;]{1,255}+)(;rport)?;branch=([A-Za-z0-9\-.!%*_+`'~]{8,}+)(;rport)?"  # no bare cookie
 )
@@ -139,8 +136,9 @@ PLAIN_REQUIRED: Final = re.compile(
 )
 """Nearly every Via, From, To, Call-ID and CSeq, as lines.
 
-Groups: sent-protocol with sent-by, rport, branch, rport; twice those of `PLAIN_ADDRESS`; Call-ID;
-CSeq.  The first, the addresses and CSeq are yet to be read, and short enough for the caches.
+Groups: sent-protocol with sent-by, rport, branch, rport; twice an address without its closing
+bracket, and the tag; Call-ID; CSeq.  What is yet to be read (the first, the addresses, CSeq) is
+short enough to be remembered.
 """
 
 # 7.3.1: a comma separates values unless it stands in quotes or in angle brackets.

@@ -67,14 +67,14 @@ def inspect(
         if not in_dialog and method in DIALOG_ONLY:
             return Refusal(481, text=f"{method.decode()} outside a dialog")
         uri = request.any_uri
-        refusal = None
         if uri.scheme not in schemes or uri.headers:
-            refusal = _uri_refused(uri, schemes)
-        elif b"Require" in firsts:
+            return _uri_refused(uri, schemes)
+        refusal = None
+        if b"Require" in firsts:
             refusal = _extension_refused(request, extensions)
-        if refusal is None and request.body:
+        if request.body and refusal is None:
             refusal = _body_refused(request, bodies)
-        if refusal is None and method == b"INVITE" and b"Accept" in firsts:
+        if b"Accept" in firsts and refusal is None and method == b"INVITE":
             refusal = _answer_refused(request)
         return refusal
     except SipParseError as error:

@@ -310,8 +310,8 @@ def _read_plain(message: Message, firsts: dict[bytes, bytes]) -> bool:
             plain.groups()
         )
         sender = remembered_sent_by(head)
-        remembered_address(from_)
-        remembered_address(to)
+        message.from_uri = remembered_address(from_)[1]
+        message.to_uri = remembered_address(to)[1]
         message.cseq = remembered_cseq(cseq)
     except (KeyError, SipParseError):
         return False

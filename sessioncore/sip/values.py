@@ -91,18 +91,6 @@ remembered_address = lru_cache(CACHED)(_read_address)
 
 def parse_name_addr(value: bytes) -> NameAddr:
     """Read one From, To, Contact, Route or Record-Route value (RFC 3261 section 20.10)."""
-    plain = _match_plain(value)
-    if plain is None:
-        return _read_name_addr(value)
-    address, tag = plain.groups()
-    display, uri = remembered_address(address)
-    return NameAddr(display, uri, NO_PARAMS if tag is None else {b"tag": tag})
-
-
-_match_plain: Final = grammar.PLAIN_ADDRESS.fullmatch
-
-
-def _read_name_addr(value: bytes) -> NameAddr:
     end = value.rfind(b">")
     rest = value[end + 1 :]
     if end >= 0 and b'"' not in rest:

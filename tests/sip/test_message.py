@@ -74,7 +74,7 @@ class ReadingTests(SynchronousTestCase):
 class RequiredValueTests(SynchronousTestCase):
     """Values every message needs: read at once they say the same as one by one."""
 
-    NAMES = ("via", "from_tag", "to_tag", "call_id", "cseq")
+    NAMES = ("via", "from_tag", "from_uri", "to_tag", "to_uri", "call_id", "cseq")
 
     def agree(self, data: bytes) -> bool:
         """Whether they were read at once."""

@@ -13,7 +13,6 @@ from sessioncore.sip.values import (
     CSeq,
     NameAddr,
     Uri,
-    _read_name_addr,
     parse_any_uri,
     parse_contact,
     parse_cseq,
@@ -93,25 +92,6 @@ class NameAddrTests(SynchronousTestCase):
     def test_contactIsTheSame(self) -> None:
         for text in (b"<sip:a@b>;expires=5", b"sip:" + b"x" * 600 + b"@b"):
             self.assertEqual(parse_contact(text), parse_name_addr(text))
-
-    @settings(modest, max_examples=600)
-    @given(
-        st.sampled_from([b"", b"A B ", b'"A" ', b'"A>;tag=1" ', b"<"]),
-        st.sampled_from(
-            [b"<sip:a@b>", b"<sip:a@b", b"<sip:[::1]>", b"<tel:+1>", b"<x>", b"sip:a@b"]
-        ),
-        st.sampled_from([b"", b";tag=", b" ;tag=", b";TAG=", b";x=1;tag=", b">;tag="]),
-        soup | token | st.just(b""),
-    )
-    def test_plainSaysTheSame(self, display: bytes, uri: bytes, param: bytes, tag: bytes) -> None:
-        for value in (display + uri + param + tag, tag):
-            try:
-                expected = _read_name_addr(value)
-            except SipParseError as error:
-                refused = self.assertRaises(SipParseError, parse_name_addr, value)
-                self.assertEqual(str(refused), str(error))
-            else:
-                self.assertEqual(parse_name_addr(value), expected)
 
     def test_longOnesAreNotRemembered(self) -> None:
         held = remembered_address.cache_info().currsize

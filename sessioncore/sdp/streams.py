@@ -217,7 +217,7 @@ def recheck(accepted: Accepted, own: tuple[Address, ...], judged_by: tuple[Addre
             # Of an IP that is known only the port can be news.
             if port in ports or ip != known:
                 # Loopback was judged when the offer came; here it is the peer of itself.
-                fault = find_fault(host, ports, ((ip, port),), host)
+                fault = find_fault(host, ports, own, host)
                 if fault is not None:
                     raise refused("nothing in the offer is acceptable", [fault])
 

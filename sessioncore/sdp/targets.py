@@ -77,6 +77,10 @@ def find_fault(
         if here.is_ipv6 is not host.is_ipv6:
             return Refusal(301, f"{host.text} is not {'IPv6' if here.is_ipv6 else 'IPv4'}")
         if port in ports and here.text == host.text:
+            if len(ports) > 1:  # which of them comes first?
+                return find_fault(ip, ports[:1], own, signalling_peer) or find_fault(
+                    ip, ports[1:], own, signalling_peer
+                )
             return Refusal(399, f"{host.text} port {port} is our own")
     return None
 

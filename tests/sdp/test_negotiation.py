@@ -330,6 +330,12 @@ class Refusing(SynchronousTestCase):
             self.refuse(description(f"audio {port} RTP/AVP 0", ip=ip), reason, code=code)
 
     def test_rtcp_target(self) -> None:
+        for rtcp, port in ((4000, 4001), (7000, 4001), (4001, 4001)):
+            self.refuse(
+                description(f"audio 4001 RTP/AVP 0\na=rtcp:{rtcp}", ip="192.0.2.1"),
+                f"192.0.2.1 port {port} is our own",
+                code=399,
+            )
         self.refuse(
             description(f"{PLAIN}\na=rtcp:7000 IN IP4 233.252.0.1"),
             "233.252.0.1 is a multicast address",

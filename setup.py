@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 setup(
     name="sessioncore",
@@ -19,6 +19,8 @@ setup(
         "twisted.plugins",
     ],
     package_data={"sessioncore": ["py.typed"], "twisted": ["plugins/sessioncore_plugin.py"]},
+    # The loops over RTP sockets in C; without a compiler sessioncore.net.pump does them.
+    ext_modules=[Extension("sessioncore.net._pump", ["sessioncore/net/_pump.c"], optional=True)],
     install_requires=[
         "twisted>=24.7",
         "attrs>=23.2",

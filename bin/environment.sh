@@ -1,7 +1,7 @@
 # Sourced by the scripts beside it: makes .venv in the checkout, once, and names its Python.
 #
 #   environment EXTRA    installs the package, editable, with the extra; does nothing when
-#                        that was done for this state of setup.py
+#                        that was done for this state of setup.py and what it compiles
 #
 # Set SESSIONCORE_PYTHON to build on another interpreter (3.11 or later).
 
@@ -27,7 +27,7 @@ interpreter() {
 
 environment() {
     local extra=$1 base stamp mark="$venv/.sessioncore-$1"
-    stamp=$(cat "$root/setup.py" "$root/pyproject.toml" | cksum)
+    stamp=$(cat "$root"/{setup.py,pyproject.toml,sessioncore/net/_pump.c} | cksum)
     if [ -x "$python" ] && [ "$(cat "$mark" 2>/dev/null)" = "$stamp $root" ]; then
         return
     fi

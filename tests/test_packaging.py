@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from importlib.util import find_spec
@@ -45,7 +46,7 @@ def run(*arguments: object, cwd: Path | None = None, status: int = 0) -> str:
 def copy_of_the_checkout(target: Path) -> Path:
     """What is needed to install, so that nothing is written into the checkout."""
     target.mkdir()
-    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", "dropin.cache")
+    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", "dropin.cache", "*.so")
     for name in SOURCES:
         source = ROOT / name
         if source.is_dir():
@@ -109,9 +110,11 @@ class PackagingTests(SynchronousTestCase):
         )
         return python
 
-    def test_contents(self) -> None:
+    def contents(self) -> tuple[set[str], set[str]]:
+        """What is in the wheel: what has to be missing or is too much, what was compiled."""
         with zipfile.ZipFile(self.wheel()) as wheel:
             names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+        compiled = {name for name in names if name.endswith(sysconfig.get_config_var("EXT_SUFFIX"))}
         expected = {
             str(path.relative_to(ROOT))
             for path in (ROOT / "sessioncore").rglob("*")
@@ -119,7 +122,26 @@ class PackagingTests(SynchronousTestCase):
         }
         # No __init__.py there: it would hide Twisted's own.
         expected.add("twisted/plugins/sessioncore_plugin.py")
-        self.assertEqual(names, expected)
+        return (names - compiled) ^ expected, compiled
+
+    def test_contents(self) -> None:
+        differing, compiled = self.contents()
+        self.assertEqual(differing, set())
+        if shutil.which("cc"):
+            (name,) = compiled
+            self.assertTrue(name.startswith("sessioncore/net/_pump."), name)
+
+    def test_without_a_compiler_all_but_what_is_compiled(self) -> None:
+        for name in ("CC", "LDSHARED"):
+            self.patch(os, "environ", {**os.environ, name: "/bin/false"})
+        self.assertEqual(self.contents(), (set(), set()))
+
+    def test_the_source_archive_has_what_is_compiled(self) -> None:
+        run(sys.executable, "setup.py", "-q", "sdist", cwd=self.checkout)
+        (archive,) = (self.checkout / "dist").iterdir()
+        with tarfile.open(archive) as files:
+            names = [name.partition("/")[2] for name in files.getnames()]
+        self.assertIn("sessioncore/net/_pump.c", names)
 
     def check(self, python: Path) -> None:
         """The plugin is listed, its help works, and so do the commands; from an empty folder."""

@@ -13,13 +13,15 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from errno import ECONNREFUSED
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from sessioncore.media.bank import every
 from sessioncore.media.packet_io import PACKET_WIDTH, Failure, Round, Stray
+from sessioncore.net.pump import Pump, PythonPump
 from sessioncore.net.rtp_pool import DEFAULT_PORTS, PooledPorts, PortPool
 from sessioncore.vocabulary import SECOND, Address
 
@@ -28,7 +30,6 @@ __all__ = ["RTP_BUFFER", "EpollPacketIO"]
 RTP_BUFFER: Final = 16_384
 """SO_RCVBUF of an RTP socket: some 39 packets; what would wait longer is stale."""
 _ROUND: Final = 512
-_STRIDE: Final = 1_536
 _STRAYS: Final = 1_024
 """Datagrams looked at one by one in one tick; the rest wait in their sockets."""
 _PER_SOCKET: Final = 16
@@ -81,20 +82,6 @@ def _receive_queue(sock: socket.socket) -> tuple[int, int]:
         return _MEMINFO(sock.getsockopt(_SOL_SOCKET, _SO_MEMINFO, _MEMINFO_SIZE))
     except (OSError, struct.error):
         return 1, 0
-
-
-def _each_sent(sending: Iterator[int]) -> list[tuple[int, OSError]]:
-    """Send all that ``sending`` is going to; the errors, and at which turn they came."""
-    sent: list[int] = []
-    failed: list[tuple[int, OSError]] = []
-    while True:
-        try:
-            # Runs in C; after an error it goes on with the next socket.
-            sent.extend(sending)
-            return failed
-        except OSError as error:
-            failed.append((len(sent), error))
-            sent.append(-1)
 
 
 class _Pair:
@@ -219,7 +206,13 @@ class _Pair:
 class EpollPacketIO(PooledPorts[_Pair]):
     """RTP for thousands of calls on Linux; ``ports`` and ``rest`` as in `PooledPorts`."""
 
-    def __init__(self, *, ports: range = DEFAULT_PORTS, rest: int = 2 * SECOND) -> None:
+    def __init__(
+        self,
+        *,
+        ports: range = DEFAULT_PORTS,
+        rest: int = 2 * SECOND,
+        pump: type[PythonPump] = Pump,
+    ) -> None:
         super().__init__(ports, rest)
         self._hot = select.epoll()
         self._slow = select.epoll()
@@ -227,41 +220,26 @@ class EpollPacketIO(PooledPorts[_Pair]):
         """Sockets that are read datagram by datagram."""
         self._pair_of: dict[int, _Pair] = {}
         self._row_of = np.zeros(256, np.int64)
-        self._receivers: list[Any] = [None] * 256
+        self._sockets: dict[int, socket.socket] = {}
         self._strays: list[Stray] = []
         self._failures: list[Failure] = []
-        self._packets = np.zeros((_ROUND, _STRIDE), np.uint8)
-        whole = memoryview(self._packets.reshape(-1).data)
         # One octet more than is allowed, to see what was too long.
-        self._views = [whole[at : at + PACKET_WIDTH + 1] for at in range(0, len(whole), _STRIDE)]
+        self._pump = pump(_ROUND, PACKET_WIDTH + 1)
+        self._packets = self._pump.packets[:, :PACKET_WIDTH]
 
     def receive(self) -> Round | None:
         """One packet of each latched socket that has one; None when none has."""
-        ready = self._hot.poll(0, _ROUND)
-        if not ready:
+        fds, lengths = self._pump.drain(self._hot, self._sockets)
+        count = len(fds)
+        if not count:
             return None
-        receivers = self._receivers
-        fds = [fd for fd, _ in ready]
-        lengths: list[int] = []
-        reading = map(socket.socket.recv_into, [receivers[fd] for fd in fds], self._views)
-        while len(lengths) < len(fds):
-            try:
-                # Runs in C; after an error it goes on with the next socket.
-                lengths.extend(reading)
-            except OSError as error:
-                self._read_failed(fds[len(lengths)], error)
-                lengths.append(-1)
-        rows = self._row_of[fds]
-        sizes = np.array(lengths)
-        packets = self._packets[: len(fds), :PACKET_WIDTH]
-        good = sizes >= 0
-        if good.all():
-            return Round(rows, packets, sizes, len(fds) == _ROUND)
-        return Round(rows[good], packets[good], sizes[good], len(fds) == _ROUND)
-
-    def _read_failed(self, fd: int, error: OSError) -> None:
-        if error.errno == ECONNREFUSED:
+        rows, packets = self._row_of[fds], self._packets[:count]
+        good = lengths >= 0
+        if every(good):
+            return Round(rows, packets, lengths, count == _ROUND)
+        for fd in fds[lengths == -ECONNREFUSED].tolist():
             self._refused(self._pair_of[fd])
+        return Round(rows[good], packets[good], lengths[good], count == _ROUND)
 
     def _refused(self, pair: _Pair) -> None:
         try:
@@ -287,9 +265,10 @@ class EpollPacketIO(PooledPorts[_Pair]):
 
     def send(self, handles: Sequence[socket.socket], packets: Sequence[memoryview]) -> list[int]:
         """Send one packet for each handle; returns the positions that failed, in order."""
-        failed = _each_sent(map(socket.socket.send, handles, packets))
+        failed = self._pump.send(handles, packets)
         for at, error in failed:
-            self._read_failed(handles[at].fileno(), error)
+            if error == ECONNREFUSED:
+                self._refused(self._pair_of[handles[at].fileno()])
         return [at for at, _ in failed]
 
     def send_to(
@@ -299,8 +278,7 @@ class EpollPacketIO(PooledPorts[_Pair]):
         addresses: Sequence[Address],
     ) -> list[int]:
         """The same for leases that are not latched; ICMP errors come by their error queues."""
-        sending = map(socket.socket.sendto, handles, packets, addresses)
-        return [at for at, _ in _each_sent(sending)]
+        return [at for at, _ in self._pump.send_to(handles, packets, addresses)]
 
     def failures(self) -> list[Failure]:
         """What went wrong since the last call."""
@@ -346,11 +324,9 @@ class EpollPacketIO(PooledPorts[_Pair]):
         """Read this socket in rounds."""
         fd = sock.fileno()
         self.unwatch(fd)
-        if fd >= len(self._receivers):
-            more = fd + 1
-            self._receivers.extend([None] * more)
-            self._row_of = np.concatenate([self._row_of, np.zeros(more, np.int64)])
-        self._receivers[fd] = sock
+        if fd >= len(self._row_of):
+            self._row_of = np.concatenate([self._row_of, np.zeros(fd + 1, np.int64)])
+        self._sockets[fd] = sock
         self._row_of[fd] = pair.row
         self._pair_of[fd] = pair
         self._hot.register(fd, select.EPOLLIN)
@@ -358,8 +334,7 @@ class EpollPacketIO(PooledPorts[_Pair]):
     def cool(self, fd: int) -> None:
         """Read this socket in rounds no more."""
         self._hot.unregister(fd)
-        self._receivers[fd] = None
-        del self._pair_of[fd]
+        del self._sockets[fd], self._pair_of[fd]
 
     def note_failure(self, row: int, refused: bool, text: str) -> None:
         """Something to tell by `failures`."""

@@ -16,10 +16,12 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from sessioncore.errors import NoPortsError
 from sessioncore.media.packet_io import PACKET_WIDTH
+from sessioncore.net.pump import CompiledPump, PythonPump
 from sessioncore.net.rtp import EpollPacketIO, ReactorPacketIO, packet_io_for
 from sessioncore.net.rtp_epoll import RTP_BUFFER
 from sessioncore.testing.network import FakeNetwork
 from sessioncore.vocabulary import SECOND
+from tests.net.test_pump import need_the_compiled_one
 
 
 class Peer(DatagramProtocol):
@@ -291,8 +293,10 @@ class OnLoopback(Contract):
 
 
 class EpollTests(OnLoopback, TestCase):
+    pump = PythonPump
+
     def make(self, ports):
-        return EpollPacketIO(ports=ports)
+        return EpollPacketIO(ports=ports, pump=self.pump)
 
     def closed_port(self):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -395,6 +399,14 @@ class EpollTests(OnLoopback, TestCase):
         self.io.send_to([lease.handle], [memoryview(b"d")], [address])
         await self.settle()
         self.assertEqual([data for data, _ in peer.received], [b"c", b"d"])
+
+
+class CompiledEpollTests(EpollTests):
+    pump = CompiledPump
+
+    def setUp(self):
+        need_the_compiled_one()
+        super().setUp()
 
 
 class ReactorUdpTests(OnLoopback, TestCase):

@@ -1,0 +1,235 @@
+/* The two loops over RTP sockets: one packet from each that is ready, one packet to each.
+ *
+ * Optional: sessioncore/net/pump.py does the same in Python where this was not compiled.
+ * The interpreter is let go once per loop instead of once per packet, and nothing is made
+ * per packet.  Linux only, as epoll is.
+ */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#define MOST_READY 1024
+
+/* drain(epoll, packets, stride, width, descriptors, lengths) -> how many were ready
+ *
+ * Packet i, cut off at `width` octets, goes to `packets` at i * stride; its socket's number to
+ * descriptors[i] (int32), its length or the negative errno to lengths[i] (int64). */
+static PyObject *drain(PyObject *self, PyObject *arguments)
+{
+    int epoll, count;
+    Py_ssize_t stride, width, most;
+    Py_buffer packets, descriptors, lengths;
+    struct epoll_event ready[MOST_READY];
+
+    if (!PyArg_ParseTuple(arguments, "iw*nnw*w*", &epoll, &packets, &stride, &width, &descriptors,
+                          &lengths))
+        return NULL;
+    most = stride > 0 && 0 <= width && width <= stride ? packets.len / stride : 0;
+    if (most > descriptors.len / (Py_ssize_t)sizeof(int32_t))
+        most = descriptors.len / (Py_ssize_t)sizeof(int32_t);
+    if (most > lengths.len / (Py_ssize_t)sizeof(int64_t))
+        most = lengths.len / (Py_ssize_t)sizeof(int64_t);
+    if (most > MOST_READY)
+        most = MOST_READY;
+    if (most <= 0) {
+        errno = EINVAL;
+        count = -1;
+    } else {
+        char *at = packets.buf;
+        int32_t *descriptor = descriptors.buf;
+        int64_t *length = lengths.buf;
+        Py_BEGIN_ALLOW_THREADS
+        do
+            count = epoll_wait(epoll, ready, (int)most, 0);
+        while (count < 0 && errno == EINTR);
+        for (int i = 0; i < count; i++, at += stride) {
+            ssize_t got;
+            do
+                got = recv(ready[i].data.fd, at, (size_t)width, MSG_DONTWAIT);
+            while (got < 0 && errno == EINTR);
+            descriptor[i] = ready[i].data.fd;
+            length[i] = got < 0 ? -errno : got;
+        }
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&packets);
+    PyBuffer_Release(&descriptors);
+    PyBuffer_Release(&lengths);
+    return count < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(count);
+}
+
+struct packet {
+    int descriptor, error;
+    socklen_t size;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in four;
+        struct sockaddr_in6 six;
+    } to;
+    Py_buffer octets;
+};
+
+/* As Python reads the host of a pair: without its zone, which is that of the socket. */
+static int read_ipv6(const char *host, struct in6_addr *address)
+{
+    char digits[INET6_ADDRSTRLEN];
+    size_t size = strcspn(host, "%");
+
+    if (size >= sizeof digits)
+        return 0;
+    memcpy(digits, host, size);
+    digits[size] = '\0';
+    return inet_pton(AF_INET6, digits, address) == 1;
+}
+
+/* The address of a tuple (numeric host, port); -1 with an exception where it is none. */
+static int read_address(PyObject *address, struct packet *packet)
+{
+    const char *host;
+    int port;
+
+    if (!PyTuple_Check(address) || PyTuple_GET_SIZE(address) < 2) {
+        PyErr_SetString(PyExc_TypeError, "an address is a tuple of host and port");
+        return -1;
+    }
+    host = PyUnicode_AsUTF8(PyTuple_GET_ITEM(address, 0));
+    if (host == NULL)
+        return -1;
+    port = (int)PyLong_AsLong(PyTuple_GET_ITEM(address, 1));
+    if (port == -1 && PyErr_Occurred())
+        return -1;
+    memset(&packet->to, 0, sizeof packet->to);
+    if (inet_pton(AF_INET, host, &packet->to.four.sin_addr) == 1) {
+        packet->to.four.sin_family = AF_INET;
+        packet->to.four.sin_port = htons((uint16_t)port);
+        packet->size = sizeof packet->to.four;
+    } else if (read_ipv6(host, &packet->to.six.sin6_addr)) {
+        packet->to.six.sin6_family = AF_INET6;
+        packet->to.six.sin6_port = htons((uint16_t)port);
+        packet->size = sizeof packet->to.six;
+    } else {
+        packet->error = EINVAL;
+    }
+    return 0;
+}
+
+/* Fill in packet i; -1 with an exception where it cannot be. */
+static int read_packet(struct packet *packet, PyObject *handle, PyObject *octets, PyObject *address)
+{
+    packet->error = 0;
+    packet->size = 0;
+    packet->octets.obj = NULL;
+    packet->descriptor = PyObject_AsFileDescriptor(handle);
+    if (packet->descriptor < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_ValueError))
+            return -1;
+        PyErr_Clear(); /* It is closed. */
+        packet->error = EBADF;
+    }
+    if (address != NULL && read_address(address, packet) < 0)
+        return -1;
+    return PyObject_GetBuffer(octets, &packet->octets, PyBUF_SIMPLE);
+}
+
+static void send_all(struct packet *packets, Py_ssize_t count)
+{
+    for (Py_ssize_t i = 0; i < count; i++) {
+        struct packet *packet = &packets[i];
+        ssize_t sent = -1;
+        if (packet->error)
+            continue;
+        do
+            sent = sendto(packet->descriptor, packet->octets.buf, (size_t)packet->octets.len,
+                          MSG_DONTWAIT | MSG_NOSIGNAL, packet->size ? &packet->to.any : NULL,
+                          packet->size);
+        while (sent < 0 && errno == EINTR);
+        packet->error = sent < 0 ? errno : 0;
+    }
+}
+
+/* send(handles, packets, addresses or None) -> [(position, errno), ...] of those that failed
+ *
+ * Handles are sockets, packets bytes-like, addresses tuples of a numeric host and a port. */
+static PyObject *send_(PyObject *self, PyObject *arguments)
+{
+    PyObject *lists[3] = {NULL, NULL, NULL}, *given[3], *failed = NULL;
+    struct packet *packets = NULL;
+    Py_ssize_t count = 0, taken = 0;
+
+    if (!PyArg_ParseTuple(arguments, "OOO", &given[0], &given[1], &given[2]))
+        return NULL;
+    for (int i = 0; i < 3; i++) {
+        if (i == 2 && given[2] == Py_None)
+            continue;
+        lists[i] = PySequence_Fast(given[i], "handles, packets and addresses are sequences");
+        if (lists[i] == NULL)
+            goto done;
+        /* There may be more packets than handles. */
+        if (i == 0)
+            count = PySequence_Fast_GET_SIZE(lists[0]);
+        else if (PySequence_Fast_GET_SIZE(lists[i]) < count) {
+            PyErr_SetString(PyExc_ValueError, "each handle needs a packet, and an address or none");
+            goto done;
+        }
+    }
+    packets = PyMem_New(struct packet, count ? count : 1);
+    if (packets == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    for (; taken < count; taken++)
+        if (read_packet(&packets[taken], PySequence_Fast_GET_ITEM(lists[0], taken),
+                        PySequence_Fast_GET_ITEM(lists[1], taken),
+                        lists[2] ? PySequence_Fast_GET_ITEM(lists[2], taken) : NULL) < 0)
+            goto done;
+    Py_BEGIN_ALLOW_THREADS
+    send_all(packets, count);
+    Py_END_ALLOW_THREADS
+    failed = PyList_New(0);
+    for (Py_ssize_t i = 0; failed != NULL && i < count; i++)
+        if (packets[i].error) {
+            PyObject *pair = Py_BuildValue("(ni)", i, packets[i].error);
+            if (pair == NULL || PyList_Append(failed, pair) < 0)
+                Py_CLEAR(failed);
+            Py_XDECREF(pair);
+        }
+done:
+    for (Py_ssize_t i = 0; i < taken; i++)
+        PyBuffer_Release(&packets[i].octets);
+    PyMem_Free(packets);
+    for (int i = 0; i < 3; i++)
+        Py_XDECREF(lists[i]);
+    return failed;
+}
+
+static PyMethodDef methods[] = {
+    {"drain", drain, METH_VARARGS, "One packet of each socket that is ready."},
+    {"send", send_, METH_VARARGS, "One packet to each socket."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "sessioncore.net._pump",
+    .m_doc = "The loops over RTP sockets, in C.",
+    .m_size = -1,
+    .m_methods = methods,
+};
+
+PyMODINIT_FUNC PyInit__pump(void)
+{
+    PyObject *made = PyModule_Create(&module), *names = Py_BuildValue("[ss]", "drain", "send");
+
+    if (made == NULL || names == NULL || PyModule_AddObjectRef(made, "__all__", names) < 0)
+        Py_CLEAR(made);
+    Py_XDECREF(names);
+    return made;
+}

@@ -1,0 +1,117 @@
+"""The two loops over RTP sockets: one packet from each that is ready, one packet to each.
+
+`CompiledPump` runs them in C (``_pump.c``) where that was compiled, `PythonPump` everywhere;
+`Pump` is the better one.  A failed send is told as (position, errno).
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from errno import EIO
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from sessioncore.vocabulary import Address
+
+try:
+    from sessioncore.net import _pump as compiled  # type: ignore[attr-defined]
+except ImportError:
+    compiled = None
+
+__all__ = ["CompiledPump", "Pump", "PythonPump"]
+
+Ints: TypeAlias = npt.NDArray[np.int64]
+Failed: TypeAlias = list[tuple[int, int]]
+
+_STRIDE: Final = 1_536
+
+
+class PythonPump:
+    """Over ``map``, which loops in C too.
+
+    ``packets`` uint8[most, width] is what `drain` reads into, ``most`` at once.
+    """
+
+    def __init__(self, most: int, width: int) -> None:
+        self._most = most
+        self._width = width
+        self._block = np.zeros((most, _STRIDE), np.uint8)
+        self.packets = self._block[:, :width]
+        whole = memoryview(self._block.reshape(-1).data)
+        self._views = [whole[at : at + width] for at in range(0, len(whole), _STRIDE)]
+
+    def drain(self, epoll: select.epoll, sockets: Mapping[int, socket.socket]) -> tuple[Ints, Ints]:
+        """Which of ``sockets`` were ready, and the length of their packet each, or -errno."""
+        fds = [fd for fd, _ in epoll.poll(0, self._most)]
+        lengths: list[int] = []
+        ready = map(sockets.__getitem__, fds)
+        reading = map(socket.socket.recv_into, ready, self._views)
+        for at, error in _each(reading, lengths):
+            lengths[at] = -error
+        return np.array(fds, np.int64), np.array(lengths, np.int64)
+
+    @staticmethod
+    def send(handles: Sequence[socket.socket], packets: Sequence[memoryview]) -> Failed:
+        """One packet for each connected socket."""
+        return _each(map(socket.socket.send, handles, packets), [])
+
+    @staticmethod
+    def send_to(
+        handles: Sequence[socket.socket],
+        packets: Sequence[memoryview],
+        addresses: Sequence[Address],
+    ) -> Failed:
+        """One packet for each socket, to an address."""
+        return _each(map(socket.socket.sendto, handles, packets, addresses), [])
+
+
+def _each(calls: Iterator[int], results: list[int]) -> Failed:
+    """Append what the calls return; where one fails, 0.  Which did, and the errno."""
+    failed: Failed = []
+    while True:
+        try:
+            # Runs in C; after an error it goes on with the next socket.
+            results.extend(calls)
+            return failed
+        except OSError as error:
+            failed.append((len(results), error.errno or EIO))
+            results.append(0)
+
+
+class CompiledPump(PythonPump):
+    """In C: nothing is made per packet."""
+
+    def __init__(self, most: int, width: int) -> None:
+        super().__init__(most, width)
+        self._fds = np.zeros(most, np.int32)
+        self._lengths = np.zeros(most, np.int64)
+
+    def drain(self, epoll: select.epoll, sockets: Mapping[int, socket.socket]) -> tuple[Ints, Ints]:
+        """Which of ``sockets`` were ready, and the length of their packet each, or -errno."""
+        count = compiled.drain(
+            epoll.fileno(), self._block, _STRIDE, self._width, self._fds, self._lengths
+        )
+        return self._fds[:count].astype(np.int64), self._lengths[:count].copy()
+
+    @staticmethod
+    def send(handles: Sequence[socket.socket], packets: Sequence[memoryview]) -> Failed:
+        """One packet for each connected socket."""
+        failed: Failed = compiled.send(handles, packets, None)
+        return failed
+
+    @staticmethod
+    def send_to(
+        handles: Sequence[socket.socket],
+        packets: Sequence[memoryview],
+        addresses: Sequence[Address],
+    ) -> Failed:
+        """One packet for each socket, to an address."""
+        failed: Failed = compiled.send(handles, packets, addresses)
+        return failed
+
+
+Pump = PythonPump if compiled is None else CompiledPump

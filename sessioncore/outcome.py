@@ -195,8 +195,7 @@ _NOTES: Final[dict[type[Event], Callable[[CallLedger, _Account, Any], None]]] = 
 
 def _summary(account: _Account, event: CallEnded | CallFailed) -> CallSummary:
     call = account.call
-    counts = call.packet_counts
-    sent, received, lost, jitter = counts or _NO_PACKETS
+    sent, received, lost, jitter = call.packet_counts or _NO_PACKETS
     heard = received >= floor(SHARE * account.to_receive)
     enough = heard and sent >= floor(SHARE * account.to_send)
     return CallSummary(
@@ -215,6 +214,11 @@ def _summary(account: _Account, event: CallEnded | CallFailed) -> CallSummary:
         packets_to_receive=round(account.to_receive),
         packets_lost=lost,
         jitter_ms=None if jitter is None else round(jitter, 3),
-        problem=None if heard or call.statistics is None else call.statistics.why_silent,
+        problem=None if heard else _why_silent(call),
         reason=str(event.reason),
     )
+
+
+def _why_silent(call: Call) -> str | None:
+    statistics = call.statistics
+    return None if statistics is None else statistics.why_silent

@@ -104,4 +104,5 @@ class Leg(Session):
     @property
     def media_counts(self) -> Any:
         """The heart of those counters."""
-        return self.media.counts
+        stream = self.media.stream or self.media.ended
+        return None if stream is None else stream.counts

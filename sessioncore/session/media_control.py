@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from sessioncore.media.statistics import MediaEvent, PacketCounts
+from sessioncore.media.statistics import MediaEvent
 from sessioncore.media.streams import MediaPlane, Stream, StreamStatistics
 from sessioncore.session.media_state import (
     AgreementReached,
@@ -57,12 +57,6 @@ class SessionMedia(MediaStateMachine):
         """Counters, live or as they were when the row was closed."""
         stream = self.stream or self.ended
         return None if stream is None else stream.statistics
-
-    @property
-    def counts(self) -> PacketCounts | None:
-        """The heart of `statistics`."""
-        stream = self.stream or self.ended
-        return None if stream is None else stream.counts
 
     @property
     def remote(self) -> Address | None:

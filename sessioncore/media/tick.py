@@ -81,12 +81,13 @@ class PhaseClock:
             self._statistics.missed_phases += skipped * PHASES
             self._next += skipped * PHASES * PHASE_NS
             behind -= skipped * PHASES
-        self._statistics.phases += behind
-        self._statistics.caught_up_phases += max(0, behind - 1)
-        first = self._count
-        self._count += behind
+        statistics, first = self._statistics, self._count
+        statistics.phases += behind
+        if behind > 1:
+            statistics.caught_up_phases += behind - 1
+        self._count = first + behind
         self._next += behind * PHASE_NS
-        return range(first, self._count), skipped
+        return range(first, first + behind), skipped
 
     def stop(self) -> None:
         """Nobody will ask for a while; the next time begins a new grid."""

@@ -21,7 +21,7 @@
 /* drain(epoll, packets, stride, width, descriptors, lengths) -> how many were ready
  *
  * Packet i, cut off at `width` octets, goes to `packets` at i * stride; its socket's number to
- * descriptors[i] (int32), its length or the negative errno to lengths[i] (int64). */
+ * descriptors[i], its length or the negative errno to lengths[i], both int64. */
 static PyObject *drain(PyObject *self, PyObject *arguments)
 {
     int epoll, count;
@@ -33,8 +33,8 @@ static PyObject *drain(PyObject *self, PyObject *arguments)
                           &lengths))
         return NULL;
     most = stride > 0 && 0 <= width && width <= stride ? packets.len / stride : 0;
-    if (most > descriptors.len / (Py_ssize_t)sizeof(int32_t))
-        most = descriptors.len / (Py_ssize_t)sizeof(int32_t);
+    if (most > descriptors.len / (Py_ssize_t)sizeof(int64_t))
+        most = descriptors.len / (Py_ssize_t)sizeof(int64_t);
     if (most > lengths.len / (Py_ssize_t)sizeof(int64_t))
         most = lengths.len / (Py_ssize_t)sizeof(int64_t);
     if (most > MOST_READY)
@@ -44,8 +44,7 @@ static PyObject *drain(PyObject *self, PyObject *arguments)
         count = -1;
     } else {
         char *at = packets.buf;
-        int32_t *descriptor = descriptors.buf;
-        int64_t *length = lengths.buf;
+        int64_t *descriptor = descriptors.buf, *length = lengths.buf;
         Py_BEGIN_ALLOW_THREADS
         do
             count = epoll_wait(epoll, ready, (int)most, 0);

@@ -45,7 +45,10 @@ class PythonPump:
         self._views = [whole[at : at + width] for at in range(0, len(whole), _STRIDE)]
 
     def drain(self, epoll: select.epoll, sockets: Mapping[int, socket.socket]) -> tuple[Ints, Ints]:
-        """Which of ``sockets`` were ready, and the length of their packet each, or -errno."""
+        """Which of ``sockets`` were ready, and the length of their packet each, or -errno.
+
+        Valid until the next call, as the packets are.
+        """
         fds = [fd for fd, _ in epoll.poll(0, self._most)]
         lengths: list[int] = []
         ready = map(sockets.__getitem__, fds)
@@ -87,7 +90,7 @@ class CompiledPump(PythonPump):
 
     def __init__(self, most: int, width: int) -> None:
         super().__init__(most, width)
-        self._fds = np.zeros(most, np.int32)
+        self._fds = np.zeros(most, np.int64)
         self._lengths = np.zeros(most, np.int64)
 
     def drain(self, epoll: select.epoll, sockets: Mapping[int, socket.socket]) -> tuple[Ints, Ints]:
@@ -95,7 +98,7 @@ class CompiledPump(PythonPump):
         count = compiled.drain(
             epoll.fileno(), self._block, _STRIDE, self._width, self._fds, self._lengths
         )
-        return self._fds[:count].astype(np.int64), self._lengths[:count].copy()
+        return self._fds[:count], self._lengths[:count]
 
     @staticmethod
     def send(handles: Sequence[socket.socket], packets: Sequence[memoryview]) -> Failed:

@@ -229,6 +229,8 @@ class EpollPacketIO(PooledPorts[_Pair]):
 
     def receive(self) -> Round | None:
         """One packet of each latched socket that has one; None when none has."""
+        if not self._sockets:
+            return None
         fds, lengths = self._pump.drain(self._hot, self._sockets)
         count = len(fds)
         if not count:

@@ -51,6 +51,7 @@ class PythonPumpTests(SynchronousTestCase):
 
     def drain(self):
         fds, lengths = self.pump.drain(self.epoll, self.sockets)
+        self.assertEqual(len(fds), len(lengths))
         packets = self.pump.packets
         self.assertEqual((fds.dtype, lengths.dtype), ("int64", "int64"))
         self.assertEqual(packets.shape, (MOST, WIDTH))

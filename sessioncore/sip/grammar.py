@@ -129,14 +129,16 @@ DATE: Final = re.compile(
 
 _PLAIN_ADDRESS = rb"([^>]{1,255}+)>(?:;tag=(" + _TOKEN + rb"))?"
 _PLAIN_VIA = (
-    rb"([^;]{1,255}+)(;rport)?;branch=([A-Za-z0-9\-.!%*_+`'~]{8,}+)(;rport)?"  # no bare cookie
+    rb"([^;]{1,255}+)"
+    rb"(?:(;rport)?;branch=([A-Za-z0-9\-.!%*_+`'~]{8,}+)(;rport)?|(" + _PARAMS + rb"))"
 )
 PLAIN_REQUIRED: Final = re.compile(
     rb"\n".join((_PLAIN_VIA, _PLAIN_ADDRESS, _PLAIN_ADDRESS, rb"([^ \t\n]++)", rb"(.{1,255}+)"))
 )
 """Nearly every Via, From, To, Call-ID and CSeq, as lines.
 
-Groups: sent-protocol with sent-by, rport, branch, rport; twice an address without its closing
+Groups: sent-protocol with sent-by; rport, a branch that is more than the magic cookie, rport, or
+other parameters; twice an address without its closing
 bracket, and the tag; Call-ID; CSeq.  What is yet to be read (the first, the addresses, CSeq) is
 short enough to be remembered.
 """

@@ -16,6 +16,7 @@ from sessioncore.sip.building import build_request, build_response
 from sessioncore.sip.fields import Message, lazy
 from sessioncore.sip.grammar import MAX_HEADER_LINES, MAX_LINE, MAX_MESSAGE
 from sessioncore.sip.names import CANONICAL, CANONICAL_NAMES, header_key
+from sessioncore.sip.parts import Params, read_params
 from sessioncore.sip.values import (
     RawUri,
     Uri,
@@ -287,9 +288,8 @@ def required_faults(message: Message) -> str | None:
         message.any_uri = parse_any_uri(message.uri)
         if message.cseq.method != message.method:
             return "CSeq names another method"
-        hops = firsts.get(b"Max-Forwards")
-        if hops is not None and hops not in _HOPS:
-            parse_number(hops, 255)
+        if firsts.get(b"Max-Forwards", b"70") not in _HOPS:
+            parse_number(firsts[b"Max-Forwards"], 255)
         if not plain and (message.via.branch or b"").lower() == b"z9hg4bk":
             return "branch is nothing but the magic cookie"  # RFC 4475 section 3.2.1
     except SipParseError as error:
@@ -306,18 +306,24 @@ def _read_plain(message: Message, firsts: dict[bytes, bytes]) -> bool:
         )
         if plain is None:
             return False
-        head, rport, branch, rport_behind, from_, from_tag, to, to_tag, call_id, cseq = (
-            plain.groups()
-        )
+        (
+            head, rport, branch, rport_behind, others,
+            from_, from_tag, to, to_tag, call_id, cseq,
+        ) = plain.groups()  # fmt: skip
         sender = remembered_sent_by(head)
         message.from_uri = remembered_address(from_)[1]
         message.to_uri = remembered_address(to)[1]
         message.cseq = remembered_cseq(cseq)
     except (KeyError, SipParseError):
         return False
-    params: dict[bytes, bytes | None] = {b"branch": branch}
+    params: Params = {b"branch": branch}
     if rport or rport_behind:
-        params[b"rport"] = None
+        params = {b"branch": branch, b"rport": None}
+    elif others is not None:
+        params = read_params(others)
+        branch = params.get(b"branch")
+        if branch is not None and len(branch) <= len(b"z9hG4bK"):
+            return False
     message.via = Via(top, sender, branch, params)
     message.from_tag = from_tag
     message.to_tag = to_tag

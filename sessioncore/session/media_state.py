@@ -22,37 +22,37 @@ __all__ = [
 IDLE, NEGOTIATING, READY, ESTABLISHED, ACTIVE = MediaState
 
 
-@define(eq=False)
+@define(eq=False, init=False)
 class OfferPending:
     """An offer was sent or received."""
 
 
-@define(eq=False)
+@define(eq=False, init=False)
 class OfferWithdrawn:
     """The pending offer was refused or came to nothing."""
 
 
-@define(eq=False)
+@define(eq=False, init=False)
 class AgreementReached:
     """The second description of an exchange was sent or received."""
 
 
-@define(eq=False)
+@define(eq=False, init=False)
 class FlowEstablished:
     """``establish_media_flow`` has run."""
 
 
-@define(eq=False)
+@define(eq=False, init=False)
 class AllDirectionsSeen:
     """Media was seen in each direction the agreement allows."""
 
 
-@define(eq=False)
+@define(eq=False, init=False)
 class Silenced:
     """A stall: nothing heard for 5 s where receiving is allowed."""
 
 
-@define(eq=False)
+@define(eq=False, init=False)
 class StreamClosed:
     """The call is over and its row was given back."""
 

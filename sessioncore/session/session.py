@@ -59,25 +59,26 @@ class SessionState(Enum):
         return self.value
 
 
-# Inputs.  Those with a reason end the leg; the reason of the first of them is kept.
+# Inputs.  Those with a reason end the leg; the reason of the first of them is kept.  Those that
+# carry nothing are made without a call of ours.
 
 
-@define(eq=False)
+@define(eq=False, init=False)
 class InviteWritten:
     """UAC: the INVITE left."""
 
 
-@define(eq=False)
+@define(eq=False, init=False)
 class InviteRead:
     """UAS: an INVITE arrived that nothing speaks against."""
 
 
-@define(eq=False)
+@define(eq=False, init=False)
 class ProvisionalRead:
     """UAC: a 1xx arrived."""
 
 
-@define(eq=False)
+@define(eq=False, init=False)
 class SuccessRead:
     """UAC: the first 2xx arrived."""
 
@@ -89,17 +90,17 @@ class FailureRead:
     reason: EndReason
 
 
-@define(eq=False)
+@define(eq=False, init=False)
 class AnswerWritten:
     """UAS: the first 2xx left."""
 
 
-@define(eq=False)
+@define(eq=False, init=False)
 class AckWritten:
     """UAC: the ACK of the 2xx left."""
 
 
-@define(eq=False)
+@define(eq=False, init=False)
 class AckRead:
     """UAS: the ACK of the 2xx arrived."""
 
@@ -143,7 +144,7 @@ class ByeRead:
     reason: EndReason
 
 
-@define(eq=False)
+@define(eq=False, init=False)
 class ByeAnswered:
     """Our BYE got a final response, or none will come."""
 
@@ -158,12 +159,12 @@ class GiveUp:
 # Effects.
 
 
-@define(eq=False)
+@define(eq=False, init=False)
 class SendCancel:
     """Withdraw the INVITE; the transaction layer waits for a 1xx first (section 9.1)."""
 
 
-@define(eq=False)
+@define(eq=False, init=False)
 class SendBye:
     """End the dialog."""
 
@@ -177,7 +178,7 @@ class RefuseInvite:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-@define(eq=False)
+@define(eq=False, init=False)
 class Finish:
     """The leg is over: close its media, tell everybody."""
 

@@ -59,12 +59,22 @@ def place(
         behind = ~usable & (ahead < 0)
         bank.late[rows] += behind
         bank.overflow[rows] += ~usable & ~behind
-    end = position + count
-    advance = forward & usable
-    bank.newest[rows] = np.where(advance, position, newest)
-    bank.newest_timestamp[rows] = np.where(advance, timestamp, bank.newest_timestamp[rows])
-    bank.end[rows] = np.where(usable, np.maximum(bank.end[rows], end), bank.end[rows])
+        kept = usable.nonzero()[0]
+        _note(bank, rows[kept], position[kept], timestamp[kept], count[kept], forward[kept])
+    else:
+        _note(bank, rows, position, timestamp, count, forward)
     return position, usable
+
+
+def _note(
+    bank: Bank, rows: Ints, position: Ints, timestamp: Ints, count: Ints, forward: Bools
+) -> None:
+    """How far the rows reach now, and which of their packets is the newest."""
+    bank.end[rows] = np.maximum(bank.end[rows], position + count)
+    if not every(forward):
+        rows, position, timestamp = rows[forward], position[forward], timestamp[forward]
+    bank.newest[rows] = position
+    bank.newest_timestamp[rows] = timestamp
 
 
 def _anchor(bank: Bank, rows: Ints, play: Ints, anew: Bools, cut: Bools) -> None:

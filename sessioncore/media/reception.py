@@ -110,8 +110,16 @@ class Reception:
             bank.unexpected[rows] += header.ok & ~good
             batch.keep(good)
         arrival = now * 8 // 1_000_000
-        restart = self._check_sources(batch, arrival)
-        forward, fresh = self._check_sequences(batch)
+        highest = bank.highest[batch.rows]
+        step = _step(batch.header.sequence, highest)
+        restart = self._check_sources(batch, step, arrival)
+        if restart is None:
+            restart = np.zeros(len(step), np.bool_)
+        else:
+            # Sources began anew or were dropped.
+            highest = bank.highest[batch.rows]
+            step = _step(batch.header.sequence, highest)
+        forward, fresh = self._check_sequences(batch, highest, step)
         if not every(fresh):
             batch.keep(fresh)
             forward, restart = forward[fresh], restart[fresh]
@@ -119,13 +127,15 @@ class Reception:
             self._count(batch, arrival, now)
             self._deliver(batch, forward, restart, now)
 
-    def _check_sources(self, batch: _Batch, arrival: int) -> Bools:
-        """Drop what is of no known source; returns which packets begin a new one."""
+    def _check_sources(self, batch: _Batch, step: Ints, arrival: int) -> Bools | None:
+        """Drop what is of no known source; returns which packets begin a new one.
+
+        ``step`` is how far each is from its row's highest; None: all are of known sources.
+        """
         bank, rows, header = self._bank, batch.rows, batch.header
-        step = _step(header.sequence, bank.highest[rows])
         known: Bools = (header.ssrc == bank.remote_ssrc[rows]) & (np.abs(step) <= _MAX_JUMP)
         if every(known):
-            return ~known
+            return None
         self._note_collisions(rows, header.ssrc)
         # RFC 3550 A.1 asks two packets in sequence of a source; the very first is believed.
         expected = (bank.candidate_sequence[rows] + 1) & 0xFFFF
@@ -161,11 +171,9 @@ class Reception:
         bank.transit[rows] = arrival - batch.header.timestamp[which]
         bank.received_before[rows] = bank.expected_before[rows] = 0
 
-    def _check_sequences(self, batch: _Batch) -> tuple[Bools, Bools]:
+    def _check_sequences(self, batch: _Batch, highest: Ints, step: Ints) -> tuple[Bools, Bools]:
         """Follow the sequence numbers: which packets are the newest, which are no duplicates."""
         bank, rows = self._bank, batch.rows
-        highest = bank.highest[rows]
-        step = _step(batch.header.sequence, highest)
         plain: Bools = step == 1
         if every(plain):
             bank.highest[rows] = highest + 1

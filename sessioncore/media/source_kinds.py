@@ -13,6 +13,7 @@ import numpy.typing as npt
 from attrs import frozen
 from numpy.lib.stride_tricks import as_strided
 
+from sessioncore.media.bank import every, some
 from sessioncore.media.samples import MAX_FRAME, SamplePool
 
 __all__ = [
@@ -194,12 +195,13 @@ class Echoes:
     def render(self, rows: Ints, heard: Samples, out: Samples) -> list[SourceReport]:
         """What was heard, clipped where the gain is too much."""
         gain = self._gain[rows]
-        if (gain == 1).all():
+        if every(gain == 1):
             out[:] = heard
             return []
         louder = heard * gain[:, None]
         np.rint(louder, out=louder)
-        np.clip(louder, -32768, 32767, out=louder)
+        if some(gain > 1):
+            np.clip(louder, -32768, 32767, out=louder)
         np.copyto(out, louder, casting="unsafe")
         return []
 

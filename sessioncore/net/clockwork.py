@@ -157,29 +157,31 @@ class Clockwork:
             self._rearm()
 
     def _run_ticks(self, now: int) -> None:
-        period = self._period
-        first = self._tick_at
+        period, first = self._period, self._tick_at
         behind = (now - first) // period
-        caught_up = min(behind, self._catch_up)
         after = self._tick_at = first + (behind + 1) * period
-        self.missed += behind - caught_up
-        # The newest of the due ticks are the ones that run.
-        due = after - (caught_up + 1) * period
         self.lateness.record(now - first)
-        for turn in range(caught_up + 1):
-            tick = self._tick
-            if tick is None or not self.running or self._tick_at != after:
-                return  # the tick before stopped or restarted the ticking
-            if turn:
+        self._run_tick(now)
+        if behind:
+            caught_up = min(behind, self._catch_up)
+            self.missed += behind - caught_up
+            # The newest of the due ticks are the ones that run.
+            for due in range(after - caught_up * period, after, period):
+                if not self.running or self._tick_at != after:
+                    return  # the tick before stopped or restarted the ticking
                 now = self.now()
                 self.caught_up += 1
                 self.lateness.record(now - due)
-            self.ticks += 1
-            due += period
-            try:
-                tick(now)
-            except Exception as error:
-                self.faults.caught("the tick failed", error)
+                self._run_tick(now)
+
+    def _run_tick(self, now: int) -> None:
+        tick = self._tick
+        assert tick is not None
+        self.ticks += 1
+        try:
+            tick(now)
+        except Exception as error:
+            self.faults.caught("the tick failed", error)
 
     def _deadline_failed(self, error: Exception) -> None:
         self.faults.caught("a deadline failed", error)

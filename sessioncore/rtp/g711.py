@@ -97,8 +97,8 @@ def _decode(pairs: Pairs, single: Samples, codes: Codes, out: Samples | None) ->
     # Two codes per look-up halve the time of 500 packets (80 -> 37 us).
     if codes.ndim and codes.shape[-1] % 2 == 0 and codes.strides[-1] == 1:
         wide = None if out is None else out.view(np.uint32)
-        return np.take(pairs, codes.view(np.uint16), out=wide, mode="clip").view(np.int16)
-    return np.take(single, codes, out=out, mode="clip")
+        return pairs.take(codes.view(np.uint16), out=wide, mode="clip").view(np.int16)
+    return single.take(codes, out=out, mode="clip")
 
 
 def decode_ulaw(codes: Codes, out: Samples | None = None) -> Samples:
@@ -113,9 +113,9 @@ def decode_alaw(codes: Codes, out: Samples | None = None) -> Samples:
 
 def encode_ulaw(samples: Samples, out: Codes | None = None) -> Codes:
     """Samples to mu-law codes, into ``out`` if given."""
-    return np.take(_ULAW_ENCODE, samples.view(np.uint16), out=out, mode="clip")
+    return _ULAW_ENCODE.take(samples.view(np.uint16), out=out, mode="clip")
 
 
 def encode_alaw(samples: Samples, out: Codes | None = None) -> Codes:
     """Samples to A-law codes, into ``out`` if given."""
-    return np.take(_ALAW_ENCODE, samples.view(np.uint16), out=out, mode="clip")
+    return _ALAW_ENCODE.take(samples.view(np.uint16), out=out, mode="clip")

@@ -89,11 +89,11 @@ class Fifo(Generic[Key]):
 
     def _due(self, _: object, now: int) -> None:
         """Call back for all entries due at ``now``."""
-        entries = self._entries
+        entries, callback = self._entries, self._callback
         try:
             while entries and entries[0][0] <= now:
                 try:
-                    self._callback(entries.popleft()[1], now)
+                    callback(entries.popleft()[1], now)
                 except Exception as error:
                     self._deadlines._failed(error)
         finally:

@@ -323,6 +323,14 @@ class EpollTests(OnLoopback, TestCase):
         self.assertEqual(self.io.failures(), [(4, True, f"{address[0]}:{address[1]}")])
         self.assertEqual((await self.strays(), self.io.failures()), ([], []))
 
+    async def test_a_pair_that_heard_nothing_stays_watched(self):
+        lease = self.io.lease(self.own, 1, 0)
+        watched = dict(self.io.watched)
+        lease.release(0)
+        self.assertEqual((await self.strays(), self.io.watched), ([], watched))
+        self.patch(self.io, "watch", None)
+        self.assertIs(self.io.lease(self.own, 2, 5 * SECOND), lease)
+
     async def test_a_pair_at_rest_is_left_alone_once_something_came(self):
         lease, peer = self.io.lease(self.own, 1, 0), self.peer()
         lease.release(0)

@@ -14,7 +14,6 @@ from attrs import define, frozen
 from zope.interface import implementer
 
 from sessioncore.events import (
-    CallAnswered,
     CallEnded,
     CallFailed,
     Event,
@@ -23,7 +22,7 @@ from sessioncore.events import (
     MediaNegotiated,
 )
 from sessioncore.interfaces import IEventSink
-from sessioncore.vocabulary import MILLISECOND, SECOND, MediaState, SessionRole
+from sessioncore.vocabulary import MILLISECOND, SECOND, MediaState, SessionRole, StreamAgreement
 
 if TYPE_CHECKING:
     from sessioncore.session.call import Call
@@ -101,12 +100,9 @@ class Outcome:
 class _Account:
     """What was agreed and seen of one call so far; times in ns."""
 
-    answered = False
     active = False
+    audio: StreamAgreement | None = None
     since: int | None = None
-    sends = False
-    receives = False
-    ptime = 20
     lasted = 0
     to_send = 0.0
     to_receive = 0.0
@@ -116,13 +112,16 @@ class _Account:
 
     def settle(self, now: int) -> None:
         """Add the time since the last agreement to what is expected."""
-        if self.since is None:
+        since, audio = self.since, self.audio
+        if since is None or audio is None:
             return
-        lasted = now - self.since
-        packets = lasted / (self.ptime * MILLISECOND)
+        lasted = now - since
+        packets = lasted / (audio.ptime * MILLISECOND)
         self.lasted += lasted
-        self.to_send += packets * self.sends
-        self.to_receive += packets * self.receives
+        if audio.direction.sends and audio.remote is not None:
+            self.to_send += packets
+        if audio.direction.receives:
+            self.to_receive += packets
         self.since = None
 
 
@@ -159,20 +158,13 @@ class CallLedger:
 
     def _agreed(self, account: _Account, event: MediaNegotiated) -> None:
         account.settle(event.at)
-        audio = event.media.streams[0]
-        direction = audio.direction
-        account.sends = direction.sends and audio.remote is not None
-        account.receives = direction.receives
-        account.ptime = audio.ptime
+        account.audio = event.media.audio
 
     def _established(self, account: _Account, event: Event) -> None:
         account.since = event.at
 
     def _became_active(self, account: _Account, event: Event) -> None:
         account.active = True
-
-    def _was_answered(self, account: _Account, event: Event) -> None:
-        account.answered = True
 
     def _close(self, account: _Account, event: CallEnded | CallFailed) -> None:
         del self._accounts[event.session]
@@ -187,14 +179,13 @@ _NOTES: Final[dict[type[Event], Callable[[CallLedger, _Account, Any], None]]] = 
     MediaNegotiated: CallLedger._agreed,
     MediaFlowEstablished: CallLedger._established,
     MediaActive: CallLedger._became_active,
-    CallAnswered: CallLedger._was_answered,
     CallEnded: CallLedger._close,
     CallFailed: CallLedger._close,
 }
 
 
 def _summary(account: _Account, event: CallEnded | CallFailed) -> CallSummary:
-    call = account.call
+    call, answered = account.call, isinstance(event, CallEnded)
     sent, received, lost, jitter = call.packet_counts or _NO_PACKETS
     heard = received >= floor(SHARE * account.to_receive)
     enough = heard and sent >= floor(SHARE * account.to_send)
@@ -205,8 +196,8 @@ def _summary(account: _Account, event: CallEnded | CallFailed) -> CallSummary:
         media_state=event.media_state,
         at=event.at,
         remote_uri=call.remote_uri,
-        answered=account.answered,
-        audio_both_ways=account.answered and account.active and enough,
+        answered=answered,
+        audio_both_ways=answered and account.active and enough,
         duration=round(account.lasted / SECOND, 3),
         packets_sent=sent,
         packets_to_send=round(account.to_send),

@@ -51,14 +51,15 @@ _CONNECTION = re.compile(rb"([!-~]+) ([!-~]+) ([!-.0-~]+)((?:/[0-9]{1,5}){0,2}) 
 _RTPMAP = re.compile(rb"([0-9]{1,3}) +(%b)/([0-9]{1,6})(?:/([0-9]{1,3}))? *" % _TOKEN)
 _RTCP = re.compile(rb"([0-9]{1,5})(?: ([!-~]+ [!-~]+ [!-~]+))? *")
 _MILLISECONDS = re.compile(rb"([0-9]{1,4})(?:\.[0-9]{1,6})? *")
-# Possessive, so that what does not match fails in one pass.
+# Possessive, so that what does not match fails in one pass; atomic inside, because Python up to
+# 3.11.4 loses its place where the last turn of a possessive group fails.
 _TEXT = rb"[^\0\r\n]*+"
-_KEPT = rb"(?:\r\n[iuepbzrk]=%b)*+" % _TEXT
+_KEPT = rb"(?>\r\n[iuepbzrk]=%b)*+" % _TEXT
 _USUAL = re.compile(
     rb"v=0\r\no=([!-~]++ [0-9]{1,20} [0-9]{1,20} [!-~]++ [!-~]++ [!-~]++)\r\ns=%b%b"
-    rb"(?:\r\nc=(%b))?+%b\r\nt=([0-9]{1,20} [0-9]{1,20})((?:\r\na=%b)*+)"
-    rb"\r\nm=(audio ([1-9][0-9]{0,4}) RTP/AVP((?: [!-~]++){1,%d}+))"
-    rb"((?:\r\n[^\0\r\n]++)*+)(?:\r\n)*+" % (_TEXT, _KEPT, _TEXT, _KEPT, _TEXT, MAX_FORMATS)
+    rb"(?>\r\nc=(%b))?+%b\r\nt=([0-9]{1,20} [0-9]{1,20})((?>\r\na=%b)*+)"
+    rb"\r\nm=(audio ([1-9][0-9]{0,4}) RTP/AVP((?> [!-~]++){1,%d}+))"
+    rb"((?>\r\n[^\0\r\n]++)*+)(?>\r\n)*+" % (_TEXT, _KEPT, _TEXT, _KEPT, _TEXT, MAX_FORMATS)
 )
 """What most descriptions are: audio first, and the lines in the order of RFC 8866."""
 _ONCE: Final = (b"o=", b"s=", b"c=")

@@ -17,8 +17,9 @@ from sessioncore.vocabulary import SECOND
 __all__ = ["DEFAULT_PORTS", "PooledPorts", "PortPool"]
 
 DEFAULT_PORTS: Final = range(40_000, 50_000)
-_ATTEMPTS: Final = 64
-"""Ports that others hold are passed over, at most so many in a row; they get another turn."""
+_ATTEMPTS: Final = 512
+"""Ports that others hold are passed over, at most so many in a row (some 5 ms); they get another
+turn.  Another server on this machine holds as many next to each other as it ever had calls."""
 Pair = TypeVar("Pair")
 
 

@@ -162,7 +162,7 @@ class NegotiatedMedia:
         return self.streams[0]
 
     def __str__(self) -> str:
-        audio = self.audio
+        audio = self.streams[0]
         remote = "nowhere" if audio.remote is None else f"{audio.remote[0]}:{audio.remote[1]}"
         return (
             f"{audio.codec!s} {audio.direction!s} {audio.local[0]}:{audio.local[1]} <-> {remote}"

@@ -7,6 +7,7 @@ import io
 import json
 from typing import Any
 
+import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
@@ -17,6 +18,7 @@ from sessioncore.deadlines import Deadlines
 from sessioncore.errors import ConfigurationError
 from sessioncore.eventlog import EventLog, json_line, open_log, printable, text_line
 from sessioncore.net.clockwork import ReactorClockwork
+from sessioncore.outcome import CallSummary, RunEnded
 from sessioncore.vocabulary import (
     MILLISECOND,
     SECOND,
@@ -72,6 +74,62 @@ class TextLineTests(SynchronousTestCase):
             self.assertEqual(json.loads(shown), text)
         else:
             self.assertFalse(set(text) & set(' ,"'))
+
+
+_DETAILS: dict[str, st.SearchStrategy[Any]] = {
+    "int": st.integers(),
+    "bool": st.booleans(),
+    "float": st.floats(),
+    "float | None": st.none() | st.floats(),
+    "str": st.text(),
+    "str | None": st.none() | st.text(),
+    "Address": st.tuples(st.text(), st.integers()),
+    "Address | None": st.none() | st.tuples(st.text(), st.integers()),
+    "NegotiatedMedia": st.builds(agreement),
+    "EndReason": st.builds(EndReason, st.sampled_from(EndedBy), st.text()),
+}
+
+
+class PreparedLineTests(SynchronousTestCase):
+    """The line that was prepared for a kind of event says what its attributes say."""
+
+    KINDS: tuple[Any, ...] = (
+        *(getattr(events, name) for name in events.__all__),
+        CallSummary,
+        RunEnded,
+    )
+
+    def expected(self, given: Any) -> str:
+        line = (
+            f"[{given.role}] Event: {given.name}, Media State: {given.media_state},"
+            f" Session: {printable(given.session)}, Call-ID: {printable(given.call_id)}"
+        )
+        for field in attrs.fields(type(given))[5:]:
+            value = getattr(given, field.name)
+            if isinstance(value, tuple):
+                value = f"{value[0]}:{value[1]}"
+            label = field.name.replace("_", " ").capitalize().replace(" uri", " URI")
+            line += f", {label}: {'none' if value is None else printable(str(value))}"
+        return line + "\n"
+
+    @settings(deadline=None, max_examples=300, derandomize=True)
+    @given(st.data(), st.sampled_from(KINDS))
+    def test_says_what_the_event_says(self, data: Any, kind: Any) -> None:
+        details = [data.draw(_DETAILS[str(field.type)]) for field in attrs.fields(kind)[5:]]
+        given = event(
+            kind,
+            *details,
+            session=data.draw(st.text()),
+            call_id=data.draw(st.text()),
+            role=data.draw(st.sampled_from(SessionRole)),
+            media_state=data.draw(st.sampled_from(MediaState)),
+        )
+        self.assertEqual(text_line(given), self.expected(given))
+
+    def test_a_number_that_is_none_cannot_forge_a_line_either(self) -> None:
+        line = text_line(event(events.CallRinging, "180\n[UAS] Event: \x9b"))
+        self.assertEqual(line.count("\n"), 1)
+        self.assertTrue(line.isascii())
 
 
 class JsonLineTests(SynchronousTestCase):

@@ -23,6 +23,8 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+from benchmarks import what_runs
+
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 HOST: Final = "127.0.0.1"
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -231,6 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
     if len(cores) >= 2:
         CORES[:] = cores[:2]
     sink = Sink()
+    print(what_runs(), flush=True)
     with tempfile.TemporaryDirectory() as name:
         return run(options, Path(name), sink)
 

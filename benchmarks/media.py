@@ -25,6 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import what_runs
+
 __all__ = ["main"]
 
 TARGET, LOCAL, RTCP_SINK = 10_000, 20_000, 19_999
@@ -57,6 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
         patterns = Path(folder, "patterns")
         patterns.write_bytes(make_patterns())
         results = []
+        if not options.json:
+            print(what_runs(), flush=True)
         for calls in options.calls:
             result = measure(calls, load, patterns, options)
             results.append(result)

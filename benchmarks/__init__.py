@@ -1,4 +1,4 @@
-
+"""Measurements: what `bin/bench` runs."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Reports:
     """The reports of the stream at ``row``; one per stream, touched a few times a minute."""
 
     __slots__ = (
-        "_bank",
+        "_cells",
         "_cname",
         "_last_sr",
         "_last_sr_at",
@@ -67,7 +67,7 @@ class Reports:
     )
 
     def __init__(self, bank: Bank, row: int, cname: bytes) -> None:
-        self._bank = bank
+        self._cells = bank.cells
         self._row = row
         self._cname = cname
         self._last_sr = 0
@@ -94,8 +94,7 @@ class Reports:
 
     def build(self, now: int, ntp: int, *, final: bool = False) -> bytes:
         """The report that is due: SR if RTP was sent, RR if not; ``final`` adds BYE."""
-        bank, row = self._bank, self._row
-        ssrc = int(bank.ssrc[row])
+        ssrc = self._cells.ssrc[self._row]
         sender = self._sender_info(ntp)
         blocks = self._blocks(now)
         self._sent_reports += 1
@@ -104,8 +103,8 @@ class Reports:
 
     def changed_ssrc(self) -> None:
         """Our SSRC is a new one: its counts start again (RFC 3550 section 8.2)."""
-        self._sent_packets = int(self._bank.packets_sent[self._row])
-        self._sent_octets = int(self._bank.octets_sent[self._row])
+        self._sent_packets = self._cells.packets_sent[self._row]
+        self._sent_octets = self._cells.octets_sent[self._row]
 
     def receive(self, data: bytes, now: int, ntp: int) -> bool:
         """Take one compound packet; False where it is none."""
@@ -126,7 +125,7 @@ class Reports:
         return True
 
     def _take_blocks(self, blocks: tuple[ReportBlock, ...], ntp: int) -> None:
-        own = int(self._bank.ssrc[self._row])
+        own = self._cells.ssrc[self._row]
         for block in blocks:
             if block.ssrc == own:
                 self.remote_lost = block.cumulative_lost
@@ -136,32 +135,33 @@ class Reports:
                     self.round_trip = measured
 
     def _sender_info(self, ntp: int) -> SenderInfo | None:
-        bank, row = self._bank, self._row
-        packets = int(bank.packets_sent[row]) - self._sent_packets
+        cells, row = self._cells, self._row
+        packets = cells.packets_sent[row] - self._sent_packets
         if not packets:
             return None
-        octets = int(bank.octets_sent[row]) - self._sent_octets
-        return SenderInfo(ntp, int(bank.timestamp[row]), packets, octets)
+        octets = cells.octets_sent[row] - self._sent_octets
+        return SenderInfo(ntp, cells.timestamp[row], packets, octets)
 
     def _blocks(self, now: int) -> tuple[ReportBlock, ...]:
-        bank, row = self._bank, self._row
-        ssrc = int(bank.remote_ssrc[row])
+        cells, row = self._cells, self._row
+        ssrc = cells.remote_ssrc[row]
         if ssrc == NONE:
             return ()
-        expected = expected_packets(0, ssrc, int(bank.highest[row]), int(bank.first_sequence[row]))
-        received = int(bank.packets_received[row] - bank.former_received[row])
+        highest = cells.highest[row]
+        expected = expected_packets(0, ssrc, highest, cells.first_sequence[row])
+        received = cells.packets_received[row] - cells.former_received[row]
         fraction = fraction_lost(
-            expected - int(bank.expected_before[row]), received - int(bank.received_before[row])
+            expected - cells.expected_before[row], received - cells.received_before[row]
         )
-        bank.expected_before[row] = expected
-        bank.received_before[row] = received
+        cells.expected_before[row] = expected
+        cells.received_before[row] = received
         delay = min(now - self._last_sr_at, _MAX_DELAY) if self._last_sr else 0
         block = ReportBlock(
             ssrc,
             fraction,
             expected - received,
-            int(bank.highest[row]),
-            int(bank.jitter[row]),
+            highest,
+            int(cells.jitter[row]),
             self._last_sr,
             (delay << 16) // SECOND,
         )

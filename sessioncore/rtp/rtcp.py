@@ -41,9 +41,13 @@ _NTP_EPOCH: Final = 2_208_988_800
 _MAX_BLOCKS: Final = 31
 _BLOCK = struct.Struct("!IB3sIIII")
 _SENDER = struct.Struct("!QIII")
+_HEADER = struct.Struct("!BBHI")
+"""With one SSRC: RR, BYE."""
+_SENDER_REPORT = struct.Struct("!BBHIQIII")
+_DESCRIPTION = struct.Struct("!BBHIBB")
 
 
-@frozen
+@frozen(slots=False)
 class ReportBlock:
     """What one receiver says about one source (6.4.1).
 
@@ -60,7 +64,7 @@ class ReportBlock:
     delay_since_last_sr: int = 0
 
 
-@frozen
+@frozen(slots=False)
 class SenderInfo:
     """The sender's half of an SR: 64-bit NTP time, RTP time of that moment, totals sent."""
 
@@ -244,19 +248,27 @@ def build_report(
 
     Counters that ran over are wrapped; at most 31 ``blocks`` and 255 octets of ``cname``.
     """
-    if len(blocks) > _MAX_BLOCKS or len(cname) > 255:
+    count, size = len(blocks), len(cname)
+    if count > _MAX_BLOCKS or size > 255:
         raise ValueError("an RTCP report holds 31 blocks and a CNAME of 255 octets at most")
-    body = struct.pack("!I", ssrc)
-    if sender is not None:
-        body += _SENDER.pack(
+    if sender is None:
+        report = _HEADER.pack(0x80 | count, _RR, 1 + 6 * count, ssrc)
+    else:
+        report = _SENDER_REPORT.pack(
+            0x80 | count,
+            _SR,
+            6 + 6 * count,
+            ssrc,
             sender.ntp & 0xFFFF_FFFF_FFFF_FFFF,
             sender.rtp_timestamp & 0xFFFF_FFFF,
             sender.packets & 0xFFFF_FFFF,
             sender.octets & 0xFFFF_FFFF,
         )
-    body += b"".join(map(_build_block, blocks))
-    report = _packet(_RR if sender is None else _SR, len(blocks), body)
-    return report + _source_description(ssrc, cname)
+    # One zero octet at least ends the items of a chunk (6.5).
+    words = (size + 6) // 4
+    description = _DESCRIPTION.pack(0x81, _SDES, 1 + words, ssrc, _CNAME, size)
+    octets = cname.ljust(4 * words - 2, b"\0")
+    return b"".join([report, *map(_build_block, blocks), description, octets])
 
 
 def build_goodbye(
@@ -268,11 +280,10 @@ def build_goodbye(
     blocks: Sequence[ReportBlock] = (),
 ) -> bytes:
     """The last compound packet of a source: `build_report` and a BYE (6.6)."""
-    body = struct.pack("!I", ssrc)
-    if reason:
-        text = reason[:255]
-        body += _filled(bytes([len(text)]) + text)
-    return build_report(ssrc, cname, sender=sender, blocks=blocks) + _packet(_BYE, 1, body)
+    report = build_report(ssrc, cname, sender=sender, blocks=blocks)
+    text = reason and bytes([len(reason[:255])]) + reason[:255]
+    words = (len(text) + 3) // 4
+    return report + _HEADER.pack(0x81, _BYE, 1 + words, ssrc) + text.ljust(4 * words, b"\0")
 
 
 def _build_block(block: ReportBlock) -> bytes:
@@ -287,19 +298,6 @@ def _build_block(block: ReportBlock) -> bytes:
         block.last_sr & 0xFFFF_FFFF,
         min(block.delay_since_last_sr, 0xFFFF_FFFF),
     )
-
-
-def _source_description(ssrc: int, cname: bytes) -> bytes:
-    item = bytes([_CNAME, len(cname)]) + cname
-    return _packet(_SDES, 1, struct.pack("!I", ssrc) + _filled(item + b"\0"))
-
-
-def _filled(octets: bytes) -> bytes:
-    return octets + b"\0" * (-len(octets) % 4)
-
-
-def _packet(payload_type: int, count: int, body: bytes) -> bytes:
-    return struct.pack("!BBH", 0x80 | count, payload_type, len(body) // 4) + body
 
 
 def fraction_lost(expected: int, received: int) -> int:

@@ -174,6 +174,33 @@ class Build(SynchronousTestCase):
             data.hex(), "80c9000100000001" + "81ca0003" + "00000001" + "0102616200000000"
         )
 
+    def test_octets_of_a_goodbye(self):
+        sender = SenderInfo(0x0102030405060708, 0x11, 0x22, 0x33)
+        block = ReportBlock(7, 8, -1, 9, 10, 11, 12)
+        data = build_goodbye(1, b"abcde", b"over", sender=sender, blocks=[block])
+        self.assertEqual(
+            data.hex(),
+            "81c8000c00000001010203040506070800000011" + "0000002200000033"
+            "0000000708ffffff" + "00000009" + "0000000a" + "0000000b" + "0000000c"
+            "81ca000300000001" + "0105616263646500"
+            "81cb000300000001" + "046f766572000000",
+        )
+
+    def test_every_length_is_filled_up_to_whole_words(self):
+        for size in range(256):
+            cname, reason = b"c" * size, b"r" * size
+            data = build_goodbye(1, cname, reason)
+            goodbye = b"" if not size else bytes([size]) + reason
+            goodbye += bytes(-len(goodbye) % 4)
+            items = bytes([1, size]) + cname + b"\0"
+            items += bytes(-len(items) % 4)
+            words = [1, 1 + len(items) // 4, 1 + len(goodbye) // 4]
+            report, description, bye = (
+                bytes([0x80 + count, kind, 0, length, 0, 0, 0, 1])
+                for count, kind, length in zip((0, 1, 1), (201, 202, 203), words, strict=True)
+            )
+            self.assertEqual(data, report + description + items + bye + goodbye)
+
     def test_totals_that_ran_over_wrap_and_loss_is_clamped(self):
         sender = SenderInfo(2**64 + 5, 2**32 + 6, 2**32 + 7, 2**33 + 8)
         block = ReportBlock(1, 300, 2**30, 2**32 + 9, 2**40, 0, 2**40)

@@ -205,11 +205,6 @@ def _summary(account: _Account, event: CallEnded | CallFailed) -> CallSummary:
         packets_to_receive=round(account.to_receive),
         packets_lost=lost,
         jitter_ms=None if jitter is None else round(jitter, 3),
-        problem=None if heard else _why_silent(call),
+        problem=None if heard else call.why_silent,
         reason=str(event.reason),
     )
-
-
-def _why_silent(call: Call) -> str | None:
-    statistics = call.statistics
-    return None if statistics is None else statistics.why_silent

@@ -55,6 +55,11 @@ class FakeLeg(SimpleNamespace):
             counted.packets_sent, counted.packets_received, counted.lost, counted.jitter_ms
         )
 
+    @property
+    def media_problem(self) -> str:
+        why: str = self.media_statistics.why_silent
+        return why
+
 
 class FakeManager:
     """Prepares calls that do nothing by themselves; `tell` makes their events happen."""

@@ -21,6 +21,7 @@ __all__ = [
     "PlaneStatistics",
     "StreamStatistics",
     "statistics_of",
+    "why_silent",
 ]
 
 
@@ -139,19 +140,37 @@ class StreamStatistics:
     @property
     def why_silent(self) -> str:
         """What speaks most for nothing being heard, in words for people."""
-        peer = "the peer" if self.remote is None else f"{self.remote[0]}:{self.remote[1]}"
-        if self.refused:
-            return f"nobody listens at {peer} (ICMP port unreachable)"
-        if self.unexpected_payload_type:
-            count = self.unexpected_payload_type
-            return f"{count} packets came in formats that were not agreed on"
-        if self.strangers:
-            return f"{self.strangers} packets came from elsewhere than {peer} and were not heard"
-        if self.invalid:
-            return f"{self.invalid} datagrams came that are no RTP"
-        if self.packets_received:
-            return f"{peer} has stopped sending"
-        return f"nothing has come from {peer}"
+        return why_silent(
+            self.remote,
+            self.refused,
+            self.unexpected_payload_type,
+            self.strangers,
+            self.invalid,
+            self.packets_received,
+        )
+
+
+def why_silent(
+    remote: Address | None,
+    refused: int,
+    unexpected: int,
+    strangers: int,
+    invalid: int,
+    received: int,
+) -> str:
+    """What speaks most for nothing being heard, judged by these of the statistics."""
+    peer = "the peer" if remote is None else f"{remote[0]}:{remote[1]}"
+    if refused:
+        return f"nobody listens at {peer} (ICMP port unreachable)"
+    if unexpected:
+        return f"{unexpected} packets came in formats that were not agreed on"
+    if strangers:
+        return f"{strangers} packets came from elsewhere than {peer} and were not heard"
+    if invalid:
+        return f"{invalid} datagrams came that are no RTP"
+    if received:
+        return f"{peer} has stopped sending"
+    return f"nothing has come from {peer}"
 
 
 def statistics_of(stream: Stream, counted: Counted, reports: Reports | None) -> StreamStatistics:

@@ -22,6 +22,7 @@ from sessioncore.media.statistics import (
     PacketCounts,
     StreamStatistics,
     statistics_of,
+    why_silent,
 )
 from sessioncore.vocabulary import (
     COMFORT_NOISE,
@@ -138,6 +139,15 @@ class Stream:
         sent, _, _, received, _, remote_ssrc, former, first, highest, *_ = counted
         lost = max(0, expected_packets(former, remote_ssrc, highest, first) - received)
         return PacketCounts(sent, received, lost, jitter / 8 if received else None)
+
+    @property
+    def why_silent(self) -> str:
+        """What `statistics` say of silence, without the rest of them."""
+        _, _, _, received, _, _, _, _, _, _, invalid, unexpected, *_ = (
+            self._final or self._counted()
+        )[0]
+        strangers = self.counted_strangers
+        return why_silent(self.remote, self.refused, unexpected, strangers, invalid, received)
 
     def _counted(self) -> Counted:
         cells, row = self._cells, self.row

@@ -87,6 +87,8 @@ class _Leg(Protocol):
     def media_statistics(self) -> StreamStatistics | None: ...
     @property
     def media_counts(self) -> PacketCounts | None: ...
+    @property
+    def media_problem(self) -> str | None: ...
 
 
 class _Control(Protocol):
@@ -200,6 +202,11 @@ class Call:
     def packet_counts(self) -> PacketCounts | None:
         """Packets sent, received and lost, and the jitter: `statistics` in little, and cheaper."""
         return self._leg.media_counts
+
+    @property
+    def why_silent(self) -> str | None:
+        """What speaks most for nothing being heard, in words for people; None without media."""
+        return self._leg.media_problem
 
     @property
     def end_reason(self) -> EndReason | None:

@@ -106,3 +106,9 @@ class Leg(Session):
         """The heart of those counters."""
         stream = self.media.stream or self.media.ended
         return None if stream is None else stream.counts
+
+    @property
+    def media_problem(self) -> str | None:
+        """What those counters say of silence."""
+        stream = self.media.stream or self.media.ended
+        return None if stream is None else stream.why_silent

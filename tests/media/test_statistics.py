@@ -44,6 +44,18 @@ class CounterTests(SynchronousTestCase):
         self.assertEqual((statistics.expected, statistics.lost), (1100, 1100 - 4))
         self.assertEqual((statistics.jitter_ms, statistics.stalled), (1.5, True))
 
+    def test_silence_is_judged_by_the_same_counters(self) -> None:
+        stream = Bench().open()
+        bank, row = stream._plane.bank, stream.row
+        for name in ("packets_received", "invalid", "strangers", "unexpected", "refused"):
+            self.assertEqual(stream.why_silent, stream.statistics.why_silent)
+            if name in ("strangers", "refused"):
+                setattr(stream, name, 3)
+            else:
+                getattr(bank, name)[row] = 3
+            self.assertEqual(stream.why_silent, stream.statistics.why_silent, name)
+        self.assertIn("nobody listens", stream.why_silent)
+
 
 class WhySilentTests(SynchronousTestCase):
     def why(self, **counted: Any) -> str:

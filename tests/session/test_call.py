@@ -82,6 +82,7 @@ class FakeLeg:
     transmitting = True
     media_statistics = None
     media_counts = None
+    media_problem = None
 
 
 class FakeControl:
@@ -121,6 +122,7 @@ class CallTests(SynchronousTestCase):
         self.assertTrue(call.transmitting)
         self.assertIsNone(call.statistics)
         self.assertIsNone(call.packet_counts)
+        self.assertIsNone(call.why_silent)
         self.assertIsNone(call.end_reason)
         self.assertIsNone(call.negotiated_media)
         self.assertEqual(repr(call), "<Call 7 UAS Incoming media Negotiating>")

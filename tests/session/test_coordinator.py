@@ -108,7 +108,9 @@ class TogetherTests(Scene):
             self.assertIs(self.successResultOf(each).by, EndedBy.LOCAL)
 
     def test_statistics_outlive_the_call(self) -> None:
-        self.assertIsNone(self.caller.manager.prepare_call(f"sip:bob@{B}").packet_counts)
+        prepared = self.caller.manager.prepare_call(f"sip:bob@{B}")
+        self.assertIsNone(prepared.packet_counts)
+        self.assertIsNone(prepared.why_silent)
         call = self.calling()
         self.run_for(1)
         self.counts_are_the_heart_of_statistics(call)
@@ -128,6 +130,7 @@ class TogetherTests(Scene):
         self.assertEqual(
             call.packet_counts, (of.packets_sent, of.packets_received, of.lost, of.jitter_ms)
         )
+        self.assertEqual(call.why_silent, of.why_silent)
 
     def test_counters(self) -> None:
         call = self.calling()

@@ -123,7 +123,7 @@ CODECS: Final = {codec.name: codec for codec in (PCMU, PCMA, L16)}
 """The audio codecs by RFC 3551 encoding name."""
 
 
-@frozen
+@frozen(slots=False)
 class StreamAgreement:
     """What one m-line agreed on (RFC 3264), as this side sees it.
 
@@ -150,7 +150,7 @@ class StreamAgreement:
     """Which m-line of the description this is, from 0."""
 
 
-@frozen
+@frozen(slots=False)
 class NegotiatedMedia:
     """The result of one offer/answer exchange; today one audio stream carries the call."""
 

@@ -185,26 +185,28 @@ _NOTES: Final[dict[type[Event], Callable[[CallLedger, _Account, Any], None]]] = 
 
 
 def _summary(account: _Account, event: CallEnded | CallFailed) -> CallSummary:
-    call, answered = account.call, isinstance(event, CallEnded)
+    call, answered = account.call, event.__class__ is CallEnded
     sent, received, lost, jitter = call.packet_counts or _NO_PACKETS
-    heard = received >= floor(SHARE * account.to_receive)
-    enough = heard and sent >= floor(SHARE * account.to_send)
+    to_send, to_receive = account.to_send, account.to_receive
+    heard = received >= floor(SHARE * to_receive)
+    enough = heard and sent >= floor(SHARE * to_send)
+    # By position: so many names would cost as much again.
     return CallSummary(
-        session=event.session,
-        call_id=event.call_id,
-        role=event.role,
-        media_state=event.media_state,
-        at=event.at,
-        remote_uri=call.remote_uri,
-        answered=answered,
-        audio_both_ways=answered and account.active and enough,
-        duration=round(account.lasted / SECOND, 3),
-        packets_sent=sent,
-        packets_to_send=round(account.to_send),
-        packets_received=received,
-        packets_to_receive=round(account.to_receive),
-        packets_lost=lost,
-        jitter_ms=None if jitter is None else round(jitter, 3),
-        problem=None if heard else call.why_silent,
-        reason=str(event.reason),
+        event.session,
+        event.call_id,
+        event.role,
+        event.media_state,
+        event.at,
+        call.remote_uri,
+        answered,
+        answered and account.active and enough,
+        round(account.lasted / SECOND, 3),
+        sent,
+        round(to_send),
+        received,
+        round(to_receive),
+        lost,
+        None if jitter is None else round(jitter, 3),
+        None if heard else call.why_silent,
+        str(event.reason),
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore import events
 from sessioncore.outcome import CallLedger, CallSummary, Outcome
 from sessioncore.session.call import Call
-from sessioncore.vocabulary import Direction, EndedBy, SessionRole
+from sessioncore.vocabulary import Direction, EndedBy, MediaState, SessionRole
 from tests.fakes import FakeManager, agreement
 
 
@@ -41,6 +44,37 @@ class LedgerTests(SynchronousTestCase):
             (2.0, 100, 100),
         )
         self.assertEqual(self.ledger.outcome, Outcome(1, 1))
+
+    def test_everything_has_its_place(self) -> None:
+        call = self.call()
+        self.manager.answered(call)
+        self.manager.active(call)
+        self.manager.clock.advance(2)
+        statistics: Any = call.statistics
+        statistics.lost, statistics.jitter_ms = 7, 1.23456
+        at = self.manager.clockwork.now()
+        self.assertEqual(
+            attrs.asdict(self.finish(call, 96, 5)),
+            {
+                "session": call.session,
+                "call_id": call.call_id,
+                "role": SessionRole.UAC,
+                "media_state": MediaState.IDLE,
+                "at": at,
+                "remote_uri": call.remote_uri,
+                "answered": True,
+                "audio_both_ways": False,
+                "duration": 2.0,
+                "packets_sent": 96,
+                "packets_to_send": 100,
+                "packets_received": 5,
+                "packets_to_receive": 100,
+                "packets_lost": 7,
+                "jitter_ms": 1.235,
+                "problem": "nothing has come",
+                "reason": "local: hung up",
+            },
+        )
 
     def test_too_little_in_one_direction(self) -> None:
         for sent, received in ((94, 100), (100, 94)):

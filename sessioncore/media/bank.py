@@ -72,24 +72,24 @@ def kind_of(row: int, codec: int, frames: int) -> int:
 
 _COUNTED: Final[dict[str, Any]] = {
     "packets_sent": np.int64(0),
-    "octets_sent": np.int64(0),
-    "send_errors": np.int64(0),
     "packets_received": np.int64(0),
-    "octets_received": np.int64(0),
     "remote_ssrc": np.int64(NONE),
     "former_expected": np.int64(0),
     "first_sequence": np.int64(0),
     "highest": np.int64(0),
-    "duplicates": np.int64(0),
-    "invalid": np.int64(0),
     "unexpected": np.int64(0),
+    "invalid": np.int64(0),
+    "octets_sent": np.int64(0),
+    "send_errors": np.int64(0),
+    "octets_received": np.int64(0),
+    "duplicates": np.int64(0),
     "collisions": np.int64(0),
     "late": np.int64(0),
     "overflow": np.int64(0),
     "inserted": np.int64(0),
     "dropped": np.int64(0),
 }
-"""What statistics are made of: they lie together, and are read at once."""
+"""What statistics are made of: they lie together, and are read at once; most asked for first."""
 _DEFAULTS: Final[dict[str, Any]] = {
     **_COUNTED,
     # sending

@@ -135,17 +135,16 @@ class Stream:
     @property
     def counts(self) -> PacketCounts:
         """The heart of `statistics`."""
-        counted, jitter, *_ = self._final or self._counted()
-        sent, _, _, received, _, remote_ssrc, former, first, highest, *_ = counted
+        counted = self._final or self._counted()
+        sent, received, remote_ssrc, former, first, highest = counted[0][:6]
         lost = max(0, expected_packets(former, remote_ssrc, highest, first) - received)
-        return PacketCounts(sent, received, lost, jitter / 8 if received else None)
+        return PacketCounts(sent, received, lost, counted[1] / 8 if received else None)
 
     @property
     def why_silent(self) -> str:
         """What `statistics` say of silence, without the rest of them."""
-        _, _, _, received, _, _, _, _, _, _, invalid, unexpected, *_ = (
-            self._final or self._counted()
-        )[0]
+        counted = self._final or self._counted()
+        _, received, _, _, _, _, unexpected, invalid = counted[0][:8]
         strangers = self.counted_strangers
         return why_silent(self.remote, self.refused, unexpected, strangers, invalid, received)
 

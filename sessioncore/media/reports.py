@@ -50,38 +50,23 @@ def expected_packets(former: int, remote_ssrc: int, highest: int, first_sequence
 class Reports:
     """The reports of the stream at ``row``; one per stream, touched a few times a minute."""
 
-    __slots__ = (
-        "_cells",
-        "_cname",
-        "_last_sr",
-        "_last_sr_at",
-        "_row",
-        "_sent_octets",
-        "_sent_packets",
-        "_sent_reports",
-        "invalid",
-        "peer_said_bye",
-        "remote_jitter",
-        "remote_lost",
-        "round_trip",
-    )
+    invalid = 0
+    peer_said_bye = False
+    remote_jitter: int | None = None
+    """In timestamp units."""
+    remote_lost: int | None = None
+    round_trip: int | None = None
+    """In ns."""
+    _last_sr = 0
+    _last_sr_at = 0
+    _sent_packets = 0
+    _sent_octets = 0
+    _sent_reports = 0
 
     def __init__(self, bank: Bank, row: int, cname: bytes) -> None:
         self._cells = bank.cells
         self._row = row
         self._cname = cname
-        self._last_sr = 0
-        self._last_sr_at = 0
-        self._sent_packets = 0
-        self._sent_octets = 0
-        self._sent_reports = 0
-        self.invalid = 0
-        self.peer_said_bye = False
-        self.remote_jitter: int | None = None
-        """In timestamp units."""
-        self.remote_lost: int | None = None
-        self.round_trip: int | None = None
-        """In ns."""
 
     @property
     def spoken(self) -> bool:

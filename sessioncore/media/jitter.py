@@ -18,9 +18,19 @@ from typing import Final
 
 import numpy as np
 
-from sessioncore.media.bank import FRAME, FRAMES_PER_RING, Bank, Bools, Ints, Samples, every, some
+from sessioncore.media.bank import (
+    FRAME,
+    FRAMES_PER_RING,
+    NEVER,
+    Bank,
+    Bools,
+    Ints,
+    Samples,
+    every,
+    some,
+)
 
-__all__ = ["MAX_PACKET", "next_frames", "place", "store", "trim"]
+__all__ = ["MAX_PACKET", "next_frames", "place", "store", "trim", "untouched"]
 
 _RING: Final = FRAME * FRAMES_PER_RING
 MAX_PACKET: Final = _RING - 4 * FRAME
@@ -119,6 +129,11 @@ def _store_anywhere(bank: Bank, rows: Ints, position: Ints, samples: Samples) ->
         bank.filled[blank] = True
     at = (position[:, None] + np.arange(count)) % _RING
     bank.ring.reshape(-1)[rows[:, None] * _RING + at] = samples
+
+
+def untouched(bank: Bank, rows: Ints) -> bool:
+    """Whether no row has heard anything yet: all are empty, and ``play`` means nothing so far."""
+    return not some(bank.end[rows] != NEVER)
 
 
 def next_frames(bank: Bank, rows: Ints) -> tuple[Samples, Bools]:

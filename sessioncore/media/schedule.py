@@ -148,10 +148,10 @@ class Schedule:
         section.addresses = list(map(_REMOTE, streams[latched:]))
         section.payload_types = bank.send_payload_type[rows]
         section.ssrcs = bank.ssrc[rows]
-        section.fresh = some(bank.first_send_pending[rows] | bank.marker[rows])
+        section.fresh = some(bank.first_send_pending[rows]) or some(bank.marker[rows])
         unproven = bank.unproven[rows]
         section.unproven_since = (
-            bank.sending_since[rows[unproven]].min().item() if some(unproven) else None
+            min(bank.sending_since[rows[unproven]].tolist()) if some(unproven) else None
         )
         return section
 

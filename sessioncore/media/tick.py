@@ -168,6 +168,8 @@ class Playout:
         return np.concatenate(frames, axis=1)
 
     def _hear_frame(self, rows: Ints) -> Samples:
+        if not self._bank.comfort_noise and jitter.untouched(self._bank, rows):
+            return np.zeros((len(rows), FRAME), np.int16)
         heard, there = jitter.next_frames(self._bank, rows)
         if self._bank.comfort_noise and not every(there):
             level = self._bank.noise_level[rows]

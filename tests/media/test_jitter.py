@@ -89,6 +89,18 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(ring.count("late"), 1)
         self.assertEqual(list(ring.play(2)), [0] * 160 + samples(480))
 
+    @given(st.integers(0, 40), st.lists(st.integers(0, 20), min_size=1, max_size=8))
+    def test_who_heard_nothing_yet_may_be_left_out(self, frames, packets):
+        played, left_out = Ring(), Ring()
+        self.assertEqual(set(played.play(frames + 1)), {0})
+        for ring in (played, left_out):
+            self.assertTrue(jitter.untouched(ring.bank, ring.row))
+            ring.taken = [ring.put(160 * packet) for packet in packets]
+            self.assertFalse(jitter.untouched(ring.bank, np.arange(2)))
+        self.assertEqual(played.taken, left_out.taken)
+        self.assertEqual(list(played.play(30)), list(left_out.play(30)))
+        self.assertFalse(jitter.untouched(played.bank, played.row))
+
     def test_rows_do_not_touch_one_another(self):
         ring = Ring()
         ring.put(0)

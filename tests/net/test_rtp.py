@@ -331,6 +331,32 @@ class EpollTests(OnLoopback, TestCase):
         self.patch(self.io, "watch", None)
         self.assertIs(self.io.lease(self.own, 2, 5 * SECOND), lease)
 
+    async def test_what_came_for_the_last_call_is_not_heard_in_the_next(self):
+        lease, peer = self.io.lease(self.own, 1, 0), self.peer()
+        for row, is_rtcp in enumerate((False, True, False), 2):
+            port = lease.local_rtcp if is_rtcp else lease.local
+            lease.release(0)
+            self.assertEqual((await self.strays(), len(self.io.watched)), ([], 2))
+            peer.transport.write(b"old", port)
+            await self.settle()
+            self.assertIs(self.io.lease(self.own, row, 5 * SECOND), lease)
+            peer.transport.write(b"new", port)
+            self.assertEqual(await self.strays(), [(row, is_rtcp, b"new", peer.address)])
+
+    async def test_drops_of_the_last_call_are_not_the_next_ones(self):
+        lease, peer = self.io.lease(self.own, 1, 0), self.peer()
+        for at_rest in (False, True):
+            if at_rest:
+                lease.release(0)
+            for _ in range(500):
+                peer.transport.write(bytes(172), lease.local)
+            await self.settle()
+            if not at_rest:
+                self.assertGreater(lease.kernel_drops(), 0)
+                lease.release(0)
+            self.assertIs(self.io.lease(self.own, 2, 5 * SECOND), lease)
+            self.assertEqual(lease.kernel_drops(), 0)
+
     async def test_a_pair_at_rest_is_left_alone_once_something_came(self):
         lease, peer = self.io.lease(self.own, 1, 0), self.peer()
         lease.release(0)

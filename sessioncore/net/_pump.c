@@ -1,8 +1,9 @@
-/* The two loops over RTP sockets: one packet from each that is ready, one packet to each.
+/* The two loops over RTP sockets: one packet from each that is ready, one packet to each; and
+ * the timer that the media tick waits for.
  *
- * Optional: sessioncore/net/pump.py does the same in Python where this was not compiled.
- * The interpreter is let go once per loop instead of once per packet, and nothing is made
- * per packet.  Linux only, as epoll is.
+ * Optional: sessioncore/net/pump.py and timerfd.py do the same in Python where this was not
+ * compiled.  The interpreter is let go once per loop instead of once per packet, and nothing
+ * is made per packet.  Linux only, as epoll is.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 
 #define MOST_READY 1024
 
@@ -209,23 +211,41 @@ done:
     return failed;
 }
 
+/* set_timer(descriptor, when): see set_absolute of timerfd.py. */
+static PyObject *set_timer(PyObject *self, PyObject *arguments)
+{
+    int descriptor;
+    long long when;
+    struct itimerspec setting = {{0, 0}, {0, 0}};
+
+    if (!PyArg_ParseTuple(arguments, "iL", &descriptor, &when))
+        return NULL;
+    setting.it_value.tv_sec = when / 1000000000;
+    setting.it_value.tv_nsec = when % 1000000000;
+    if (timerfd_settime(descriptor, TFD_TIMER_ABSTIME, &setting, NULL) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
     {"drain", drain, METH_VARARGS, "One packet of each socket that is ready."},
     {"send", send_, METH_VARARGS, "One packet to each socket."},
+    {"set_timer", set_timer, METH_VARARGS, "Let a timerfd fire once, at a time in ns; 0: not."},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "sessioncore.net._pump",
-    .m_doc = "The loops over RTP sockets, in C.",
+    .m_doc = "The loops over RTP sockets and their timer, in C.",
     .m_size = -1,
     .m_methods = methods,
 };
 
 PyMODINIT_FUNC PyInit__pump(void)
 {
-    PyObject *made = PyModule_Create(&module), *names = Py_BuildValue("[ss]", "drain", "send");
+    PyObject *made = PyModule_Create(&module);
+    PyObject *names = Py_BuildValue("[sss]", "drain", "send", "set_timer");
 
     if (made == NULL || names == NULL || PyModule_AddObjectRef(made, "__all__", names) < 0)
         Py_CLEAR(made);

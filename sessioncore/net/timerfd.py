@@ -1,6 +1,7 @@
 """Linux timerfd(2): a file descriptor that becomes readable at an absolute monotonic time.
 
-`os` knows it from Python 3.13 on; before that the C library is called through ctypes.
+`os` knows it from Python 3.13 on; before that the C library is called through ctypes, and set
+by ``_pump.c`` where that was compiled: ctypes takes long for what every tick does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,11 @@ import os
 import sys
 from collections.abc import Callable
 from typing import Any, Final
+
+try:
+    from sessioncore.net._pump import set_timer  # type: ignore[import-not-found]
+except ImportError:
+    set_timer = None
 
 __all__ = ["available", "create", "set_absolute"]
 
@@ -69,7 +75,7 @@ def _through_ctypes() -> _Functions | None:
         if set_time(descriptor, _ABSOLUTE, pointer, None):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
-    return create, set_absolute
+    return create, set_absolute if set_timer is None else set_timer
 
 
 _functions: Final = (_through_os() or _through_ctypes()) if sys.platform == "linux" else None

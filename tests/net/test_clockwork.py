@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import SkipTest, mock
@@ -375,6 +376,35 @@ class TimerfdTests(SynchronousTestCase):
         closed = os.dup(0)
         os.close(closed)
         self.assertRaises(OSError, timerfd.set_absolute, closed, 1)
+
+    def test_every_way_to_set_it(self) -> None:
+        compiled = timerfd.set_timer
+        with mock.patch.object(timerfd, "set_timer", None):
+            ways = [timerfd._through_os(), timerfd._through_ctypes()]
+        if compiled is not None:
+            ways.append(timerfd._through_ctypes())
+            self.assertIs(ways[-1] and ways[-1][1], compiled)
+        for way in filter(None, ways):
+            self.check_one(*way)
+
+    def check_one(
+        self, create: Callable[[], int], set_absolute: Callable[[int, int], None]
+    ) -> None:
+        descriptor = create()
+        self.addCleanup(os.close, descriptor)
+        when = time.monotonic_ns() + 20 * MILLISECOND
+        set_absolute(descriptor, when)
+        self.assertEqual(select.select([descriptor], [], [], 10)[0], [descriptor])
+        self.assertGreaterEqual(time.monotonic_ns(), when)
+        set_absolute(descriptor, 0)
+        self.assertEqual(select.select([descriptor], [], [], 0)[0], [])
+        set_absolute(descriptor, time.monotonic_ns() + 2 * SECOND)
+        self.assertEqual(select.select([descriptor], [], [], 0)[0], [])
+        set_absolute(descriptor, 1)
+        self.assertEqual(select.select([descriptor], [], [], 10)[0], [descriptor])
+        self.assertRaises(OSError, set_absolute, descriptor, -1)
+        with open(os.devnull) as other:
+            self.assertRaises(OSError, set_absolute, other.fileno(), 1)
 
 
 class ChoiceTests(SynchronousTestCase):

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Group", "Schedule", "Section"]
 
 
-_HANDLE: Final = attrgetter("lease.handle")
 _REMOTE: Final = attrgetter("remote")
 
 
@@ -90,10 +89,13 @@ class Group:
 
 
 class Schedule:
-    """The groups of each phase.  ``streams`` is indexed by row."""
+    """The groups of each phase.  ``streams`` and their ``handles`` are indexed by row."""
 
-    def __init__(self, bank: Bank, streams: Sequence[Stream | None]) -> None:
+    def __init__(
+        self, bank: Bank, streams: Sequence[Stream | None], handles: Sequence[Handle]
+    ) -> None:
         self._bank = bank
+        self._handle_of = handles.__getitem__
         self._stream_of = streams.__getitem__
         self._groups: list[list[Group] | None] = [None] * PHASES
 
@@ -138,14 +140,14 @@ class Schedule:
 
     def _section(self, kind: int, rows: Ints, latched: int, start: int = 0) -> Section:
         bank = self._bank
-        streams = list(map(self._stream_of, rows.tolist()))
+        numbers = rows.tolist()
         section = Section()
         section.start = start
         section.rows = rows
         section.codec = (kind & 0xFF) >> 1
-        handles = list(map(_HANDLE, streams))
+        handles = list(map(self._handle_of, numbers))
         section.handles, section.loose = handles[:latched], handles[latched:]
-        section.addresses = list(map(_REMOTE, streams[latched:]))
+        section.addresses = list(map(_REMOTE, map(self._stream_of, numbers[latched:])))
         section.payload_types = bank.send_payload_type[rows]
         section.ssrcs = bank.ssrc[rows]
         section.fresh = some(bank.first_send_pending[rows]) or some(bank.marker[rows])

@@ -58,6 +58,7 @@ class MediaPlane:
         self._reception = Reception(self.bank)
         self._clock = PhaseClock(self.statistics)
         self._streams = self.playout.streams
+        self._handles = self.playout.handles
         self._look_at = [0] * PHASES
         self._in_tick = False
         self._ticked_at = 0
@@ -90,8 +91,10 @@ class MediaPlane:
         cells.sequence[row] = drawn >> 64 & 0x7FFF
         if row == len(self._streams):
             self._streams.append(stream)
+            self._handles.append(lease.handle)
         else:
             self._streams[row] = stream
+            self._handles[row] = lease.handle
         return stream
 
     def tick(self, now: int) -> None:

@@ -27,7 +27,7 @@ from sessioncore.media.bank import (
     every,
     some,
 )
-from sessioncore.media.packet_io import PacketIO
+from sessioncore.media.packet_io import Handle, PacketIO
 from sessioncore.media.schedule import Group, Schedule, Section
 from sessioncore.media.sinks import SinkBank
 from sessioncore.media.sources import SourceBank
@@ -113,7 +113,7 @@ class _PacketBuffer:
 
 
 class Playout:
-    """Steps the rows of one phase.  ``streams`` is indexed by row.
+    """Steps the rows of one phase.  ``streams`` and their ``handles`` are indexed by row.
 
     ``first_sent`` collects rows for the plane to act on and clear.
     """
@@ -123,7 +123,8 @@ class Playout:
         self._io = io
         self._statistics = statistics
         self.streams: list[Stream | None] = []
-        self.schedule = Schedule(bank, self.streams)
+        self.handles: list[Handle] = []
+        self.schedule = Schedule(bank, self.streams, self.handles)
         self.changed = self.schedule.changed
         self.sources = SourceBank()
         self.sinks = SinkBank()

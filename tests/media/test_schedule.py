@@ -38,12 +38,12 @@ def planned(rows):
 class ScheduleTests(SynchronousTestCase):
     def make(self, rows):
         self.bank = Bank(4)
-        streams = []
-        self.schedule = Schedule(self.bank, streams)
+        streams, handles = [], []
+        self.schedule = Schedule(self.bank, streams, handles)
         for number in range(len(rows)):
             self.assertEqual(self.bank.take_row(), number)
-            lease = SimpleNamespace(handle=f"handle {number}")
-            streams.append(SimpleNamespace(lease=lease, remote=("192.0.2.1", number)))
+            handles.append(f"handle {number}")
+            streams.append(SimpleNamespace(remote=("192.0.2.1", number)))
         self.fill(rows)
 
     def fill(self, rows):

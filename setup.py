@@ -19,8 +19,11 @@ setup(
         "twisted.plugins",
     ],
     package_data={"sessioncore": ["py.typed"], "twisted": ["plugins/sessioncore_plugin.py"]},
-    # The loops over RTP sockets in C; without a compiler sessioncore.net.pump does them.
-    ext_modules=[Extension("sessioncore.net._pump", ["sessioncore/net/_pump.c"], optional=True)],
+    # Without a compiler sessioncore.net.pump and sessioncore.sip.message do the same in Python.
+    ext_modules=[
+        Extension("sessioncore.net._pump", ["sessioncore/net/_pump.c"], optional=True),
+        Extension("sessioncore.sip._reader", ["sessioncore/sip/_reader.c"], optional=True),
+    ],
     install_requires=[
         "twisted>=24.7",
         "attrs>=23.2",

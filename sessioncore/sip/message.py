@@ -1,14 +1,17 @@
 """SIP messages (RFC 3261 section 7): bytes to `Request` or `Response`, and back to bytes.
 
-Reading makes one pass over the header block into (name, raw value) pairs, with one pattern
-unless something is unusual about the message; typed values are read on demand, once.
+Reading makes one pass over the header block into (name, raw value) pairs: in C (``_reader.c``)
+where that was compiled, with one pattern everywhere, line by line where something is unusual
+about the message; typed values are read on demand, once.
 Everything either parses or raises `SipParseError`; where a request is broken but an answer can
 still be built, the error carries what was read as ``error.request``.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
 
 from sessioncore.errors import SipParseError
 from sessioncore.sip import grammar
@@ -29,6 +32,11 @@ from sessioncore.sip.values import (
     remembered_sent_by,
     shown,
 )
+
+try:
+    from sessioncore.sip import _reader as compiled  # type: ignore[attr-defined]
+except ImportError:
+    compiled = None
 
 __all__ = [
     "Message",
@@ -94,6 +102,10 @@ def parse_message(data: bytes) -> Request | Response:
     `SipParseError`: 400, 505 for another SIP version, 513 above 65,535 bytes; its ``request``
     is what can be answered, or None.
     """
+    if _read_compiled is not None:
+        plain = _read_compiled(data)
+        if plain is not None:
+            return plain
     end = data.find(b"\r\n\r\n")
     start = _match_start(data, 0, end)
     if start is None or end > MAX_LINE or len(data) > MAX_MESSAGE:
@@ -120,6 +132,9 @@ def parse_message(data: bytes) -> Request | Response:
     return message if _frame(message) is None else _read_carefully(data)
 
 
+_read_compiled: Callable[[bytes], Request | Response | None] | None = (
+    None if compiled is None else partial(compiled.read, CANONICAL, Request, Response)
+)
 _match_start: Final = grammar.PLAIN_START.match
 _find_fields: Final = grammar.PLAIN_FIELD.findall
 _is_canonical: Final = CANONICAL_NAMES.issuperset
@@ -301,15 +316,20 @@ def _read_plain(message: Message, firsts: dict[bytes, bytes]) -> bool:
     """Set at once what the properties would set one by one; False where they must."""
     try:
         top = firsts[b"Via"]
-        plain = _match_required(
-            b"\n".join((top, firsts[b"From"], firsts[b"To"], firsts[b"Call-ID"], firsts[b"CSeq"]))
-        )
+        plain = None if _split_compiled is None else _split_compiled(firsts)
         if plain is None:
-            return False
+            match = _match_required(
+                b"\n".join(
+                    (top, firsts[b"From"], firsts[b"To"], firsts[b"Call-ID"], firsts[b"CSeq"])
+                )
+            )
+            if match is None:
+                return False
+            plain = match.groups()
         (
             head, rport, branch, rport_behind, others,
             from_, from_tag, to, to_tag, call_id, cseq,
-        ) = plain.groups()  # fmt: skip
+        ) = plain  # fmt: skip
         sender = remembered_sent_by(head)
         message.from_uri = remembered_address(from_)[1]
         message.to_uri = remembered_address(to)[1]
@@ -331,4 +351,7 @@ def _read_plain(message: Message, firsts: dict[bytes, bytes]) -> bool:
     return True
 
 
+_split_compiled: Callable[[dict[bytes, bytes]], tuple[Any, ...] | None] | None = (
+    None if compiled is None else compiled.required
+)
 _match_required: Final = grammar.PLAIN_REQUIRED.fullmatch

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from sessioncore.vocabulary import Address
 
 try:
-    from sessioncore.net import _pump as compiled  # type: ignore[attr-defined]
+    from sessioncore.net import _pump as compiled  # type: ignore[attr-defined,unused-ignore]
 except ImportError:
     compiled = None
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 try:
-    from sessioncore.net._pump import set_timer  # type: ignore[import-not-found]
+    from sessioncore.net._pump import set_timer  # type: ignore[import-not-found,unused-ignore]
 except ImportError:
     set_timer = None
 

@@ -34,7 +34,7 @@ from sessioncore.sip.values import (
 )
 
 try:
-    from sessioncore.sip import _reader as compiled  # type: ignore[attr-defined]
+    from sessioncore.sip import _reader as compiled  # type: ignore[attr-defined,unused-ignore]
 except ImportError:
     compiled = None
 

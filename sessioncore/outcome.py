@@ -118,9 +118,9 @@ class _Account:
         lasted = now - since
         packets = lasted / (audio.ptime * MILLISECOND)
         self.lasted += lasted
-        if audio.direction.sends and audio.remote is not None:
+        if audio.sends:
             self.to_send += packets
-        if audio.direction.receives:
+        if audio.receives:
             self.to_receive += packets
         self.since = None
 

@@ -149,6 +149,16 @@ class StreamAgreement:
     index: int = 0
     """Which m-line of the description this is, from 0."""
 
+    @property
+    def sends(self) -> bool:
+        """Whether this side is to send, and knows where to."""
+        return self.direction.sends and self.remote is not None
+
+    @property
+    def receives(self) -> bool:
+        """Whether this side is to receive."""
+        return self.direction.receives
+
 
 @frozen(slots=False)
 class NegotiatedMedia:

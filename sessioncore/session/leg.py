@@ -88,8 +88,9 @@ class Leg(Session):
 
     @property
     def remote_rtp(self) -> Address | None:
-        """Where RTP goes."""
-        return self.media.remote
+        """Where RTP goes, or went to at the end."""
+        stream = self.media.counting
+        return None if stream is None else stream.remote
 
     @property
     def transmitting(self) -> bool:
@@ -104,11 +105,11 @@ class Leg(Session):
     @property
     def media_counts(self) -> Any:
         """The heart of those counters."""
-        stream = self.media.stream or self.media.ended
+        stream = self.media.counting
         return None if stream is None else stream.counts
 
     @property
     def media_problem(self) -> str | None:
         """What those counters say of silence."""
-        stream = self.media.stream or self.media.ended
+        stream = self.media.counting
         return None if stream is None else stream.why_silent

@@ -39,10 +39,6 @@ class SessionMedia(MediaStateMachine):
     ended: Stream | None = None
     """The stream after its end: its row is gone, its counters stay."""
     agreement: NegotiatedMedia | None = None
-    sends = False
-    """Whether the agreement has us send, and says where to."""
-    receives = False
-    """Whether the agreement has us receive."""
     signalling_host = ""
     path_proven = False
     established = False
@@ -53,16 +49,25 @@ class SessionMedia(MediaStateMachine):
     sink: object = None
 
     @property
+    def counting(self) -> Stream | None:
+        """The stream whose counters are this session's: the open one, or that which ended."""
+        return self.stream or self.ended
+
+    @property
     def statistics(self) -> StreamStatistics | None:
         """Counters, live or as they were when the row was closed."""
-        stream = self.stream or self.ended
+        stream = self.counting
         return None if stream is None else stream.statistics
 
     @property
-    def remote(self) -> Address | None:
-        """Where RTP goes, or went to at the end."""
-        stream = self.stream or self.ended
-        return None if stream is None else stream.remote
+    def sends(self) -> bool:
+        """Whether the agreement has us send, and says where to."""
+        return self.agreement is not None and self.agreement.audio.sends
+
+    @property
+    def receives(self) -> bool:
+        """Whether the agreement has us receive."""
+        return self.agreement is not None and self.agreement.audio.receives
 
     @property
     def both_ways(self) -> bool:
@@ -72,9 +77,6 @@ class SessionMedia(MediaStateMachine):
     def agreed(self, agreement: NegotiatedMedia) -> None:
         """The second description of an exchange was written or read."""
         self.agreement = agreement
-        audio = agreement.streams[0]
-        self.sends = audio.direction.sends and audio.remote is not None
-        self.receives = audio.direction.receives
         self.feed(_AGREED)
 
     def saw(self, kind: MediaEvent) -> bool:
@@ -144,7 +146,7 @@ class MediaSessionController:
         stream, agreement = media.stream, media.agreement
         assert stream is not None and agreement is not None, "established before it was agreed"
         media.sent = media.heard = False
-        audio = agreement.streams[0]
+        audio = agreement.audio
         stream.establish(audio, signalling_host=media.signalling_host, nat=self._nat, now=now)
         if audio.direction.sends and remote_address is not None:
             stream.start_transmission(now, media.path_proven)

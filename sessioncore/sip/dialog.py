@@ -125,21 +125,9 @@ class Dialog:
         ``request`` is our INVITE as sent, ``response`` a 101 to 299 to it.  Without Contact
         the remote target is the Request-URI.
         """
-        contact, call_id = response.contact, request.call_id
-        local_tag, remote_tag = request.from_tag or b"", response.to_tag or b""
-        return cls(
-            dialog_key(call_id, local_tag, remote_tag),
-            call_id,
-            request._required(b"From"),
-            response._required(b"To"),
-            local_tag,
-            remote_tag,
-            request.request_uri if contact is None else _target(contact),
-            _route_set(response)[::-1],
-            request.cseq.number,
-            None,
-            request.uri[:5].lower() == b"sips:",
-        )
+        contact = response.contact
+        target = request.request_uri if contact is None else _target(contact)
+        return cls._calling(request, response, target, _route_set(response)[::-1])
 
     @classmethod
     def from_unusable(cls, request: Request, response: Response, destination: Address) -> Dialog:
@@ -147,6 +135,14 @@ class Dialog:
 
         Enough to end it: requests go where ``request`` went, as it did.
         """
+        dialog = cls._calling(request, response, request.request_uri, ())
+        dialog.detour = destination
+        return dialog
+
+    @classmethod
+    def _calling(
+        cls, request: Request, response: Response, target: Uri, route_set: tuple[NameAddr, ...]
+    ) -> Dialog:
         call_id = request.call_id
         local_tag, remote_tag = request.from_tag or b"", response.to_tag or b""
         return cls(
@@ -156,11 +152,11 @@ class Dialog:
             response._required(b"To"),
             local_tag,
             remote_tag,
-            request.request_uri,
-            (),
+            target,
+            route_set,
             request.cseq.number,
             None,
-            detour=destination,
+            request.uri[:5].lower() == b"sips:",
         )
 
     @property

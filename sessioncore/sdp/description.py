@@ -118,7 +118,7 @@ class RtcpAttribute(NamedTuple):
 class Encodings:
     """The ``a=rtpmap`` lines of a section; shared like `MediaLines`, so compared by identity.
 
-    ``remembered`` says whether equal lines will give this same object again.
+    ``remembered`` says whether equal lines are likely to give this same object again.
     """
 
     __slots__ = ("by_format", "remembered")
@@ -388,7 +388,7 @@ def _encodings(lines: tuple[bytes, ...]) -> Encodings:
 
 
 def _read_lines(lines: list[bytes]) -> dict[bytes, bytes]:
-    """Check every line of the session; the values of those that stand once."""
+    """Check every line of the session; by kind, what those have that stand once, and a ``t=``."""
     once: dict[bytes, bytes] = {}
     for line in lines[1:]:
         kind = line[:2]

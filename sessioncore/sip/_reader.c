@@ -181,7 +181,7 @@ static PyObject *read_(PyObject *self, PyObject *const *given, Py_ssize_t count)
 /* 20.20, 20.39 From and To: a name-addr that can be remembered, and nothing but a tag. */
 static int read_address(struct cursor cursor, struct piece *address, struct piece *tag)
 {
-    tag->at = NULL;
+    *tag = (struct piece){NULL, 0};
     return until(&cursor, '>', address) && 0 < address->size && address->size <= MAX_REMEMBERED &&
            take(&cursor, ">") && (!take(&cursor, ";tag=") || span(&cursor, TOKEN, tag)) &&
            cursor.at == cursor.end;

@@ -137,10 +137,6 @@ def _cancel(tx: ClientTransaction, given: Cancel) -> Effects:
     return (Do(_send_cancel, given.now),)
 
 
-def _accepted(tx: ClientTransaction, given: Success) -> Effects:
-    return (Do(_settle, given.now), Deliver(given.response, given.now))
-
-
 def _accepted_again(tx: InviteClientTransaction, given: Success) -> Effects:
     if tx.ack and given.response.to_tag == tx.acknowledged_tag:
         return (Resend(tx.ack, given.now),)
@@ -231,7 +227,7 @@ CLIENT_INVITE: Final = Table(
         on(_CI.HELD, Provisional, _CI.CANCELLING, _deliver_and_cancel, "the CANCEL may leave now"),
         on(_RINGING, Provisional, None, _deliver),
         ignore(_OVER, Provisional, because="a late provisional changes nothing"),
-        on((*_SILENT, *_RINGING), Success, _CI.ACCEPTED, _accepted, "RFC 6026: Timer M"),
+        on((*_SILENT, *_RINGING), Success, _CI.ACCEPTED, _completed, "RFC 6026: Timer M"),
         on(_CI.ACCEPTED, Success, None, _accepted_again, "a repeat, or another fork"),
         ignore((_CI.COMPLETED, _CI.TERMINATED), Success, because="the call has failed already"),
         on((*_SILENT, *_RINGING), Failure, _CI.COMPLETED, _failed, "ACK; Timer D"),

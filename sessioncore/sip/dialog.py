@@ -31,7 +31,7 @@ def dialog_key(call_id: bytes, local_tag: bytes, remote_tag: bytes) -> bytes:
 
 def key_of_request(request: Request) -> bytes:
     """The key of the dialog a received request belongs to."""
-    return b"%b %b %b" % (request.call_id, request.to_tag or b"", request.from_tag or b"")
+    return dialog_key(request.call_id, request.to_tag or b"", request.from_tag or b"")
 
 
 def key_of_response(response: Response) -> bytes:

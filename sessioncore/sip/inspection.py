@@ -14,7 +14,7 @@ from sessioncore.sip.grammar import TOKEN
 from sessioncore.sip.message import Request
 from sessioncore.sip.values import RawUri, Uri
 
-__all__ = ["BODIES", "DIALOG_ONLY", "KNOWN_METHODS", "SCHEMES", "Refusal", "inspect"]
+__all__ = ["DIALOG_ONLY", "KNOWN_METHODS", "Refusal", "inspect"]
 
 SDP: Final = b"application/sdp"
 
@@ -49,9 +49,6 @@ def inspect(
     methods: frozenset[bytes],
     extensions: frozenset[bytes],
     in_dialog: bool,
-    *,
-    schemes: frozenset[bytes] = SCHEMES,
-    bodies: Mapping[bytes, frozenset[bytes]] = BODIES,
 ) -> Refusal | None:
     """What speaks against a well-formed request, in the order of RFC 3261 section 8.2, or None.
 
@@ -67,13 +64,13 @@ def inspect(
         if not in_dialog and method in DIALOG_ONLY:
             return Refusal(481, text=f"{method.decode()} outside a dialog")
         uri = request.any_uri
-        if uri.scheme not in schemes or uri.headers:
-            return _uri_refused(uri, schemes)
+        if uri.scheme not in SCHEMES or uri.headers:
+            return _uri_refused(uri)
         refusal = None
         if b"Require" in firsts:
             refusal = _extension_refused(request, extensions)
         if request.body and refusal is None:
-            refusal = _body_refused(request, bodies)
+            refusal = _body_refused(request)
         if b"Accept" in firsts and refusal is None and method == b"INVITE":
             refusal = _answer_refused(request)
         return refusal
@@ -91,9 +88,9 @@ def _method_refused(method: bytes, methods: frozenset[bytes]) -> Refusal:
     return Refusal(405 if method in KNOWN_METHODS else 501, _allow(methods))
 
 
-def _uri_refused(uri: Uri | RawUri, schemes: frozenset[bytes]) -> Refusal:
+def _uri_refused(uri: Uri | RawUri) -> Refusal:
     """8.2.2.1; header fields in a Request-URI are not allowed (19.1.1), still less acted on."""
-    if uri.scheme not in schemes:
+    if uri.scheme not in SCHEMES:
         return Refusal(416, text="Request-URI scheme")
     return Refusal(400, text="header fields in the Request-URI")
 
@@ -109,9 +106,9 @@ def _extension_refused(request: Request, extensions: frozenset[bytes]) -> Refusa
     return Refusal(420, ((b"Unsupported", echoed),))
 
 
-def _body_refused(request: Request, bodies: Mapping[bytes, frozenset[bytes]]) -> Refusal | None:
+def _body_refused(request: Request) -> Refusal | None:
     """8.2.3; a body whose handling is optional may be anything, it is not looked at."""
-    accepted = bodies.get(request.method)
+    accepted = BODIES.get(request.method)
     if accepted is None:
         return None
     encoding = request._firsts.get(b"Content-Encoding")

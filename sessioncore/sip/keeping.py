@@ -159,8 +159,6 @@ class Keeping:
         for fifo in self._fifos:
             self._deadlines.remove(fifo)
 
-    close = stop
-
     # Requests of ours
 
     def new_branch(self) -> bytes:
@@ -262,10 +260,6 @@ class Keeping:
     def await_ack(self, tx: ServerTransaction, now: int) -> None:
         """Arm Timer H."""
         self._timer_h.add(tx.key, now)
-
-    def is_known(self, key: bytes | None) -> bool:
-        """Whether there is a server transaction of that key, in progress or finished."""
-        return key in self._servers or key in self._finished
 
     def full(self, in_dialog: bool) -> bool:
         """Whether strangers make us remember too much; within a dialog there is more room."""

@@ -112,11 +112,7 @@ class TransactionLayer(Keeping):
             self._receive_again(request, key, source, flow, now)
             return
         merged = merge_key(request) if request.to_tag is None else None
-        if (
-            merged in self._merged
-            or len(self._servers) >= self.max_pending
-            or len(self._finished) >= self.max_finished
-        ) and self._refuse_new(request, merged, source, flow):
+        if self._refuse_new(request, merged, source, flow):
             return
         kind = InviteServerTransaction if request.method == b"INVITE" else OtherServerTransaction
         via = request.via
@@ -185,7 +181,7 @@ class TransactionLayer(Keeping):
         """RFC 3261 section 9.2; answered statelessly, since every copy gets the same answer."""
         key = transaction_key(request, b"INVITE")
         tx = self._servers.get(key)
-        if not self.is_known(key):
+        if tx is None and key not in self._finished:
             self.counters.unmatched_cancels += 1
             self._refuse(request, 481, source, flow)
             return

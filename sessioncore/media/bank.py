@@ -1,7 +1,7 @@
 """The bank: one row per stream, one numpy array per property, so that a step is for all rows.
 
-Rows are lent lowest first and reused, so the used part stays dense.  Columns are zeroed
-memory of the operating system, which costs nothing until a row touches it; a full bank
+Rows are lent lowest first of a phase and reused, so the used part stays dense.  Columns are
+zeroed memory of the operating system, which costs nothing until a row touches it; a full bank
 doubles.  Integers are int64 throughout: uint16 wraps in silence, uint64 + int64 is float64.
 """
 
@@ -26,6 +26,7 @@ __all__ = [
     "PCMU",
     "PHASES",
     "SILENT",
+    "TOGETHER",
     "Bank",
     "Bools",
     "Bytes",
@@ -49,7 +50,9 @@ FRAME: Final = 160
 FRAMES_PER_RING: Final = 12
 """240 ms of jitter ring: 3,840 octets a row."""
 PHASES: Final = 4
-"""Row r is played in phase r % 4 of each 20 ms: lent lowest first, rows spread by themselves."""
+"""Row r is played in phase r % 4 of each 20 ms."""
+TOGETHER: Final = 128
+"""So many rows share a phase before the next is begun: a step has a price whoever plays."""
 NEVER: Final = -(1 << 62)
 """A time (ns) before every other; "has not happened"."""
 NONE: Final = -1
@@ -223,8 +226,12 @@ class Bank:
         self._flags: Bools = np.zeros((len(_FLAGS), 0), np.bool_)
         self.comfort_noise = False
         """Whether anybody ever sent any: until then nobody's level need be looked at."""
-        self._free: list[int] = []
-        self._top = 0
+        self.top = 0
+        """One more than the highest row ever lent."""
+        self._phase = 0
+        self._lent = [0] * PHASES
+        self._free: list[list[int]] = [[] for _ in range(PHASES)]
+        self._fresh = list(range(PHASES))
         self._grow(capacity)
 
     def _grow(self, capacity: int) -> None:
@@ -255,14 +262,26 @@ class Bank:
 
     def take_row(self) -> int:
         """A free row, all columns at their defaults."""
+        phase, lent = self._phase, self._lent
+        if lent[phase] >= TOGETHER:
+            phase = self._phase = self._next_phase()
         self.used += 1
-        if self._free:
-            return heappop(self._free)
-        row = self._top
-        if row == self.capacity:
-            self._grow(2 * row)
-        self._top = row + 1
+        lent[phase] += 1
+        if self._free[phase]:
+            return heappop(self._free[phase])
+        row = self._fresh[phase]
+        self._fresh[phase] = row + PHASES
+        if row >= self.top:
+            self.top = row + 1
+            while self.top > self.capacity:
+                self._grow(2 * self.capacity)
         return row
+
+    def _next_phase(self) -> int:
+        """The fullest with room, so that few rows gather in few phases; else the emptiest."""
+        lent = self._lent
+        roomy = [count for count in lent if count < TOGETHER]
+        return lent.index(max(roomy) if roomy else min(lent))
 
     def give_back(self, row: int) -> None:
         """The row may be lent again; nothing plays or sends for it any more."""
@@ -270,8 +289,10 @@ class Bank:
         self._flags_of[row] = False
         self._kinds_of[row] = 0
         self._filled_of[row] = False
+        phase = row % PHASES
         self.used -= 1
-        heappush(self._free, row)
+        self._lent[phase] -= 1
+        heappush(self._free[phase], row)
 
     def forget_kinds(self, row: int) -> None:
         """No payload type means anything to the row."""
@@ -281,11 +302,6 @@ class Bank:
         """What was counted for the row so far, in the order of `_COUNTED`."""
         counted: list[int] = self._counted_of[row].tolist()
         return counted
-
-    @property
-    def top(self) -> int:
-        """One more than the highest row ever lent."""
-        return self._top
 
 
 def every(mask: Bools) -> bool:

@@ -237,7 +237,7 @@ class PlaneStatistics:
     ticks: int = 0
     """Calls of `MediaPlane.tick`."""
     phases: int = 0
-    """Phases of 5 ms that were played; each plays one quarter of the streams."""
+    """Phases of 5 ms that were played; each plays its part of the streams."""
     missed_phases: int = 0
     """Phases that came so late that their 20 ms were skipped."""
     caught_up_phases: int = 0

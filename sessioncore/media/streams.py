@@ -89,16 +89,16 @@ class MediaPlane:
         cells.ssrc[row] = drawn & 0xFFFF_FFFF
         cells.timestamp[row] = drawn >> 32 & 0xFFFF_FFFF
         cells.sequence[row] = drawn >> 64 & 0x7FFF
-        if row == len(self._streams):
-            self._streams.append(stream)
-            self._handles.append(lease.handle)
-        else:
-            self._streams[row] = stream
-            self._handles[row] = lease.handle
+        if row >= len(self._streams):
+            missing = [None] * (row + 1 - len(self._streams))
+            self._streams += missing
+            self._handles += missing
+        self._streams[row] = stream
+        self._handles[row] = lease.handle
         return stream
 
     def tick(self, now: int) -> None:
-        """Receive everything, play one quarter of the rows, send theirs: 5 ms of work."""
+        """Receive everything, play the rows of one phase, send theirs: 5 ms of work."""
         self._in_tick = True
         late = now - self._ticked_at > 2 * PHASE_NS
         self._ticked_at = now

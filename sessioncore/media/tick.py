@@ -1,6 +1,6 @@
 """Playing: which rows are due, and one step for all of them: hear, render, encode, send.
 
-The 20 ms period has four phases of 5 ms; each plays one quarter of the rows, so that
+The 20 ms period has four phases of 5 ms; each plays its part of the rows, so that
 thousands of calls do not burst.  Rows whose packets are longer (40 or 60 ms) are due every
 second or third turn of their phase and play two or three frames at once.
 """

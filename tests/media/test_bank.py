@@ -1,28 +1,85 @@
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sessioncore.media.bank import _COUNTED, _DEFAULTS, FRAMES_PER_RING, NONE, Bank, every, some
+from sessioncore.media import bank as bank_module
+from sessioncore.media.bank import (
+    _COUNTED,
+    _DEFAULTS,
+    FRAMES_PER_RING,
+    NONE,
+    PHASES,
+    TOGETHER,
+    Bank,
+    every,
+    some,
+)
+
+
+def phases(rows):
+    """How many of the rows are played in each phase."""
+    return np.bincount(np.array(rows) % PHASES, minlength=PHASES).tolist()
 
 
 class BankTests(SynchronousTestCase):
     def test_rows_are_lent_lowest_first(self):
         bank = Bank(8)
         rows = [bank.take_row() for _ in range(4)]
-        bank.give_back(2)
-        bank.give_back(1)
-        self.assertEqual(rows, [0, 1, 2, 3])
-        self.assertEqual([bank.take_row(), bank.take_row(), bank.take_row()], [1, 2, 4])
-        self.assertEqual((bank.used, bank.top), (5, 5))
+        bank.give_back(8)
+        bank.give_back(4)
+        self.assertEqual(rows, [0, 4, 8, 12])
+        self.assertEqual([bank.take_row(), bank.take_row(), bank.take_row()], [4, 8, 16])
+        self.assertEqual((bank.used, bank.top), (5, 17))
+
+    def test_few_rows_share_a_phase_and_many_are_spread_evenly(self):
+        bank = Bank()
+        rows = [bank.take_row() for _ in range(PHASES * TOGETHER)]
+        self.assertEqual([row % PHASES for row in rows], [*np.repeat(range(PHASES), TOGETHER)])
+        self.assertEqual(sorted(rows), list(range(len(rows))))
+        for _ in range(1_000):
+            rows.append(bank.take_row())
+            self.assertLessEqual(np.ptp(phases(rows)), 1)
+        self.assertEqual((bank.used, bank.top), (len(rows), len(rows)))
+
+    def test_where_some_phases_are_left_thin_they_are_filled_again(self):
+        bank = Bank()
+        rows = [bank.take_row() for _ in range(2_000)]
+        for keep, phase in zip((10, 300, 20, 60), range(PHASES), strict=True):
+            for row in [row for row in rows if row % PHASES == phase][keep:]:
+                rows.remove(row)
+                bank.give_back(row)
+        self.assertEqual(phases(rows), [10, 300, 20, 60])
+        rows += [bank.take_row() for _ in range(TOGETHER - 60)]
+        self.assertEqual(phases(rows), [10, 300, 20, TOGETHER])
+        rows += [bank.take_row() for _ in range(TOGETHER - 20)]
+        self.assertEqual(phases(rows), [10, 300, TOGETHER, TOGETHER])
+        rows += [bank.take_row() for _ in range(2_000)]
+        self.assertLessEqual(np.ptp(phases(rows)), 1)
+        self.assertEqual(len(set(rows)), len(rows))
+
+    @given(st.lists(st.integers(0, 30), max_size=60))
+    def test_a_row_is_lent_to_one_at_a_time(self, ends):
+        self.patch(bank_module, "TOGETHER", 4)
+        bank, lent = Bank(1), set()
+        for end in ends:
+            row = bank.take_row()
+            self.assertNotIn(row, lent)
+            lent.add(row)
+            if end in lent:
+                bank.give_back(end)
+                lent.remove(end)
+            self.assertEqual(bank.used, len(lent))
+            self.assertLess(max(lent, default=-1), bank.top)
+            self.assertLessEqual(bank.top, bank.capacity)
 
     def test_a_full_bank_grows_and_keeps_what_it_held(self):
         bank = Bank(2)
-        for _ in range(2):
-            bank.take_row()
+        self.assertEqual([bank.take_row(), bank.capacity], [0, 2])
         bank.ssrc[1] = 99
         bank.ring[1 * FRAMES_PER_RING + 3] = 5
         bank.kinds[128 + 8] = 2
-        self.assertEqual(bank.take_row(), 2)
-        self.assertEqual(bank.capacity, 4)
+        self.assertEqual([bank.take_row(), bank.capacity], [4, 8])
         self.assertEqual((bank.ssrc[1], bank.kinds[128 + 8]), (99, 2))
         self.assertTrue((bank.ring[1 * FRAMES_PER_RING + 3] == 5).all())
 

@@ -3,6 +3,7 @@ from itertools import pairwise
 import numpy as np
 from twisted.trial.unittest import SynchronousTestCase
 
+from sessioncore.media import bank
 from sessioncore.media.sinks import Deliver, Record
 from sessioncore.media.sources import Clip, Echo
 from sessioncore.media.statistics import PlaneStatistics
@@ -102,12 +103,21 @@ class SendingTests(SynchronousTestCase):
             self.assertEqual(*payloads)
 
     def test_rows_are_spread_over_the_phases(self):
+        self.patch(bank, "TOGETHER", 1)
         streams = [self.bench.call() for _ in range(8)]
         for _ in range(4):
             before = [len(self.packets(stream)) for stream in streams]
             self.bench.run(0.005)
             sent = [len(self.packets(s)) - b for s, b in zip(streams, before, strict=True)]
             self.assertEqual(sum(sent), 2)
+
+    def test_few_rows_are_played_in_one_step(self):
+        streams = [self.bench.call() for _ in range(8)]
+        sent = []
+        for _ in range(5):
+            self.bench.run(0.005)
+            sent.append(sum(len(self.packets(stream)) for stream in streams))
+        self.assertEqual(sent, [8, 8, 8, 8, 16])
 
     def test_each_codec_and_length_goes_out_as_agreed(self):
         cases = [

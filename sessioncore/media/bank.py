@@ -1,7 +1,7 @@
 """The bank: one row per stream, one numpy array per property, so that a step is for all rows.
 
-Rows are lent lowest first of a phase and reused, so the used part stays dense.  Columns are
-zeroed memory of the operating system, which costs nothing until a row touches it; a full bank
+Rows are lent and reused in a fixed order, so the used part stays dense.  Columns are zeroed
+memory of the operating system, which costs nothing until a row touches it; a full bank
 doubles.  Integers are int64 throughout: uint16 wraps in silence, uint64 + int64 is float64.
 """
 
@@ -52,7 +52,10 @@ FRAMES_PER_RING: Final = 12
 PHASES: Final = 4
 """Row r is played in phase r % 4 of each 20 ms."""
 TOGETHER: Final = 128
-"""So many rows share a phase before the next is begun: a step has a price whoever plays."""
+"""So many rows of a phase are lent before those of the next: a step has a price of its own.
+
+After the first 512 they are lent one by one, which spreads them over all phases.
+"""
 NEVER: Final = -(1 << 62)
 """A time (ns) before every other; "has not happened"."""
 NONE: Final = -1
@@ -215,9 +218,8 @@ class Bank:
     inserted: Ints
     dropped: Ints
 
-    def __init__(self, capacity: int = 1024) -> None:
+    def __init__(self, capacity: int = 1024, together: int = TOGETHER) -> None:
         self.capacity = 0
-        self.used = 0
         self.cells = Cells()
         self.kinds: Bytes = np.zeros(0, np.uint8)
         self.ring: Samples = np.zeros((0, FRAME), np.int16)
@@ -227,11 +229,11 @@ class Bank:
         self.comfort_noise = False
         """Whether anybody ever sent any: until then nobody's level need be looked at."""
         self.top = 0
-        """One more than the highest row ever lent."""
-        self._phase = 0
-        self._lent = [0] * PHASES
-        self._free: list[list[int]] = [[] for _ in range(PHASES)]
-        self._fresh = list(range(PHASES))
+        """No row this high was ever lent."""
+        self._together = together
+        self._gathered = PHASES * together
+        self._places = 0
+        self._free: list[int] = []
         self._grow(capacity)
 
     def _grow(self, capacity: int) -> None:
@@ -262,26 +264,20 @@ class Bank:
 
     def take_row(self) -> int:
         """A free row, all columns at their defaults."""
-        phase, lent = self._phase, self._lent
-        if lent[phase] >= TOGETHER:
-            phase = self._phase = self._next_phase()
-        self.used += 1
-        lent[phase] += 1
-        if self._free[phase]:
-            return heappop(self._free[phase])
-        row = self._fresh[phase]
-        self._fresh[phase] = row + PHASES
-        if row >= self.top:
-            self.top = row + 1
-            while self.top > self.capacity:
-                self._grow(2 * self.capacity)
-        return row
+        place = heappop(self._free) if self._free else self._next_place()
+        if place < self._gathered:
+            return place % self._together * PHASES + place // self._together
+        return place
 
-    def _next_phase(self) -> int:
-        """The fullest with room, so that few rows gather in few phases; else the emptiest."""
-        lent = self._lent
-        roomy = [count for count in lent if count < TOGETHER]
-        return lent.index(max(roomy) if roomy else min(lent))
+    def _next_place(self) -> int:
+        """One that was never lent; the bank has room for its row."""
+        place = self._places
+        self._places = place + 1
+        # The first places lie in one phase: their rows reach four times as far.
+        self.top = min(PHASES * self._places, max(self._gathered, self._places))
+        while self.top > self.capacity:
+            self._grow(2 * self.capacity)
+        return place
 
     def give_back(self, row: int) -> None:
         """The row may be lent again; nothing plays or sends for it any more."""
@@ -289,14 +285,18 @@ class Bank:
         self._flags_of[row] = False
         self._kinds_of[row] = 0
         self._filled_of[row] = False
-        phase = row % PHASES
-        self.used -= 1
-        self._lent[phase] -= 1
-        heappush(self._free[phase], row)
+        if row < self._gathered:
+            row = row % PHASES * self._together + row // PHASES
+        heappush(self._free, row)
 
     def forget_kinds(self, row: int) -> None:
         """No payload type means anything to the row."""
         self._kinds_of[row] = 0
+
+    @property
+    def used(self) -> int:
+        """How many rows are lent."""
+        return self._places - len(self._free)
 
     def counted(self, row: int) -> list[int]:
         """What was counted for the row so far, in the order of `_COUNTED`."""

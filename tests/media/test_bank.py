@@ -3,7 +3,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sessioncore.media import bank as bank_module
 from sessioncore.media.bank import (
     _COUNTED,
     _DEFAULTS,
@@ -30,7 +29,7 @@ class BankTests(SynchronousTestCase):
         bank.give_back(4)
         self.assertEqual(rows, [0, 4, 8, 12])
         self.assertEqual([bank.take_row(), bank.take_row(), bank.take_row()], [4, 8, 16])
-        self.assertEqual((bank.used, bank.top), (5, 17))
+        self.assertEqual((bank.used, bank.top), (5, 20))
 
     def test_few_rows_share_a_phase_and_many_are_spread_evenly(self):
         bank = Bank()
@@ -50,18 +49,17 @@ class BankTests(SynchronousTestCase):
                 rows.remove(row)
                 bank.give_back(row)
         self.assertEqual(phases(rows), [10, 300, 20, 60])
-        rows += [bank.take_row() for _ in range(TOGETHER - 60)]
-        self.assertEqual(phases(rows), [10, 300, 20, TOGETHER])
+        rows += [bank.take_row() for _ in range(TOGETHER - 10)]
+        self.assertEqual(phases(rows), [TOGETHER, 300, 20, 60])
         rows += [bank.take_row() for _ in range(TOGETHER - 20)]
-        self.assertEqual(phases(rows), [10, 300, TOGETHER, TOGETHER])
+        self.assertEqual(phases(rows), [TOGETHER, 300, TOGETHER, 60])
         rows += [bank.take_row() for _ in range(2_000)]
         self.assertLessEqual(np.ptp(phases(rows)), 1)
         self.assertEqual(len(set(rows)), len(rows))
 
     @given(st.lists(st.integers(0, 30), max_size=60))
     def test_a_row_is_lent_to_one_at_a_time(self, ends):
-        self.patch(bank_module, "TOGETHER", 4)
-        bank, lent = Bank(1), set()
+        bank, lent = Bank(1, together=4), set()
         for end in ends:
             row = bank.take_row()
             self.assertNotIn(row, lent)
@@ -74,8 +72,8 @@ class BankTests(SynchronousTestCase):
             self.assertLessEqual(bank.top, bank.capacity)
 
     def test_a_full_bank_grows_and_keeps_what_it_held(self):
-        bank = Bank(2)
-        self.assertEqual([bank.take_row(), bank.capacity], [0, 2])
+        bank = Bank(4)
+        self.assertEqual([bank.take_row(), bank.capacity], [0, 4])
         bank.ssrc[1] = 99
         bank.ring[1 * FRAMES_PER_RING + 3] = 5
         bank.kinds[128 + 8] = 2
@@ -84,7 +82,7 @@ class BankTests(SynchronousTestCase):
         self.assertTrue((bank.ring[1 * FRAMES_PER_RING + 3] == 5).all())
 
     def test_a_row_that_was_used_comes_back_clean(self):
-        bank = Bank(2)
+        bank = Bank(4)
         row = bank.take_row()
         for name, default in _DEFAULTS.items():
             getattr(bank, name)[row] = np.bool_(True) if default.dtype == bool else 7
@@ -95,7 +93,7 @@ class BankTests(SynchronousTestCase):
         for name, default in _DEFAULTS.items():
             self.assertEqual(getattr(bank, name)[row], default, name)
         self.assertFalse(bank.kinds[:128].any())
-        self.assertTrue(bank.kinds[128:].all())
+        self.assertTrue(bank.kinds[128 : 2 * 128].all())
         self.assertFalse(bank.filled[:FRAMES_PER_RING].any())
 
     def test_cells_are_the_columns_before_and_after_the_bank_grows(self):

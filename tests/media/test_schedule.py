@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sessioncore.media import bank
 from sessioncore.media.bank import PHASES, Bank, kind_of
 from sessioncore.media.schedule import Schedule
 
@@ -38,8 +37,7 @@ def planned(rows):
 
 class ScheduleTests(SynchronousTestCase):
     def make(self, rows):
-        self.patch(bank, "TOGETHER", 1)
-        self.bank = Bank(4)
+        self.bank = Bank(4, together=1)
         streams, handles = [], []
         self.schedule = Schedule(self.bank, streams, handles)
         for number in range(len(rows)):

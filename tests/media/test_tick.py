@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 from twisted.trial.unittest import SynchronousTestCase
 
-from sessioncore.media import bank
+from sessioncore.media.bank import TOGETHER
 from sessioncore.media.sinks import Deliver, Record
 from sessioncore.media.sources import Clip, Echo
 from sessioncore.media.statistics import PlaneStatistics
@@ -103,13 +103,13 @@ class SendingTests(SynchronousTestCase):
             self.assertEqual(*payloads)
 
     def test_rows_are_spread_over_the_phases(self):
-        self.patch(bank, "TOGETHER", 1)
-        streams = [self.bench.call() for _ in range(8)]
+        bench = Bench(ports=5 * TOGETHER)
+        streams = [bench.call() for _ in range(4 * TOGETHER + 8)]
         for _ in range(4):
             before = [len(self.packets(stream)) for stream in streams]
-            self.bench.run(0.005)
+            bench.run(0.005)
             sent = [len(self.packets(s)) - b for s, b in zip(streams, before, strict=True)]
-            self.assertEqual(sum(sent), 2)
+            self.assertEqual(sum(sent), TOGETHER + 2)
 
     def test_few_rows_are_played_in_one_step(self):
         streams = [self.bench.call() for _ in range(8)]

@@ -18,6 +18,7 @@ from sessioncore.rtp.rtcp import (
     SenderInfo,
     SenderReport,
     build_goodbye,
+    build_last_report,
     build_report,
     fraction_lost,
     middle_32,
@@ -79,12 +80,17 @@ class Reports:
 
     def build(self, now: int, ntp: int, *, final: bool = False) -> bytes:
         """The report that is due: SR if RTP was sent, RR if not; ``final`` adds BYE."""
-        ssrc = self._cells.ssrc[self._row]
-        sender = self._sender_info(ntp)
-        blocks = self._blocks(now)
+        cells, row, cname = self._cells, self._row, self._cname
+        ssrc, timestamp = cells.ssrc[row], cells.timestamp[row]
+        packets = cells.packets_sent[row] - self._sent_packets
+        octets = cells.octets_sent[row] - self._sent_octets
+        blocks = () if cells.remote_ssrc[row] == NONE else (self._block(now),)
         self._sent_reports += 1
+        if final and packets:
+            return build_last_report(ssrc, cname, ntp, timestamp, packets, octets, blocks)
+        sender = SenderInfo(ntp, timestamp, packets, octets) if packets else None
         build = build_goodbye if final else build_report
-        return build(ssrc, self._cname, sender=sender, blocks=blocks)
+        return build(ssrc, cname, sender=sender, blocks=blocks)
 
     def changed_ssrc(self) -> None:
         """Our SSRC is a new one: its counts start again (RFC 3550 section 8.2)."""
@@ -119,19 +125,9 @@ class Reports:
                 if measured is not None:
                     self.round_trip = measured
 
-    def _sender_info(self, ntp: int) -> SenderInfo | None:
-        cells, row = self._cells, self._row
-        packets = cells.packets_sent[row] - self._sent_packets
-        if not packets:
-            return None
-        octets = cells.octets_sent[row] - self._sent_octets
-        return SenderInfo(ntp, cells.timestamp[row], packets, octets)
-
-    def _blocks(self, now: int) -> tuple[ReportBlock, ...]:
+    def _block(self, now: int) -> ReportBlock:
         cells, row = self._cells, self._row
         ssrc = cells.remote_ssrc[row]
-        if ssrc == NONE:
-            return ()
         highest = cells.highest[row]
         expected = expected_packets(0, ssrc, highest, cells.first_sequence[row])
         received = cells.packets_received[row] - cells.former_received[row]
@@ -141,7 +137,7 @@ class Reports:
         cells.expected_before[row] = expected
         cells.received_before[row] = received
         delay = min(now - self._last_sr_at, _MAX_DELAY) if self._last_sr else 0
-        block = ReportBlock(
+        return ReportBlock(
             ssrc,
             fraction,
             expected - received,
@@ -150,4 +146,3 @@ class Reports:
             self._last_sr,
             (delay << 16) // SECOND,
         )
-        return (block,)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from attrs import frozen
@@ -25,6 +26,7 @@ __all__ = [
     "SenderReport",
     "SourceDescription",
     "build_goodbye",
+    "build_last_report",
     "build_report",
     "fraction_lost",
     "middle_32",
@@ -39,6 +41,7 @@ _CNAME = 1
 _NTP_EPOCH: Final = 2_208_988_800
 """Seconds from 1900-01-01 (NTP) to 1970-01-01 (Unix)."""
 _MAX_BLOCKS: Final = 31
+_TOO_MUCH: Final = "an RTCP report holds 31 blocks and a CNAME of 255 octets at most"
 _BLOCK = struct.Struct("!IB3sIIII")
 _SENDER = struct.Struct("!QIII")
 _HEADER = struct.Struct("!BBHI")
@@ -250,7 +253,7 @@ def build_report(
     """
     count, size = len(blocks), len(cname)
     if count > _MAX_BLOCKS or size > 255:
-        raise ValueError("an RTCP report holds 31 blocks and a CNAME of 255 octets at most")
+        raise ValueError(_TOO_MUCH)
     if sender is None:
         report = _HEADER.pack(0x80 | count, _RR, 1 + 6 * count, ssrc)
     else:
@@ -284,6 +287,50 @@ def build_goodbye(
     text = reason and bytes([len(reason[:255])]) + reason[:255]
     words = (len(text) + 3) // 4
     return report + _HEADER.pack(0x81, _BYE, 1 + words, ssrc) + text.ljust(4 * words, b"\0")
+
+
+def build_last_report(
+    ssrc: int,
+    cname: bytes,
+    ntp: int,
+    rtp_timestamp: int,
+    packets: int,
+    octets: int,
+    blocks: Sequence[ReportBlock] = (),
+) -> bytes:
+    """`build_goodbye` of a sender in one step, for it is all the RTCP that a short call sends."""
+    count, size = len(blocks), len(cname)
+    if count > _MAX_BLOCKS or size > 255:
+        raise ValueError(_TOO_MUCH)
+    words = (size + 6) // 4
+    return _last_report(count, words).pack(
+        0x80 | count,
+        _SR,
+        6 + 6 * count,
+        ssrc,
+        ntp & 0xFFFF_FFFF_FFFF_FFFF,
+        rtp_timestamp & 0xFFFF_FFFF,
+        packets & 0xFFFF_FFFF,
+        octets & 0xFFFF_FFFF,
+        b"".join(map(_build_block, blocks)) if count else b"",
+        0x81,
+        _SDES,
+        1 + words,
+        ssrc,
+        _CNAME,
+        size,
+        cname,
+        0x81,
+        _BYE,
+        1,
+        ssrc,
+    )
+
+
+@lru_cache(32)
+def _last_report(blocks: int, words: int) -> struct.Struct:
+    """SR with so many blocks, SDES with so many words of items, BYE."""
+    return struct.Struct(f"!BBHIQIII{24 * blocks}sBBHIBB{4 * words - 2}sBBHI")
 
 
 def _build_block(block: ReportBlock) -> bytes:

@@ -15,6 +15,7 @@ from sessioncore.rtp.rtcp import (
     SenderReport,
     SourceDescription,
     build_goodbye,
+    build_last_report,
     build_report,
     fraction_lost,
     middle_32,
@@ -167,6 +168,24 @@ class Build(SynchronousTestCase):
             self.assertEqual(report, SenderReport(ssrc, sender, tuple(reports)))
         self.assertEqual(description, SourceDescription(((ssrc, cname),)))
         self.assertEqual(goodbye, [] if reason is None else [Goodbye((ssrc,), reason)])
+
+    @settings(deadline=None, max_examples=150, derandomize=True)
+    @given(
+        u32,
+        st.binary(max_size=255),
+        st.tuples(*[st.integers(0, 1 << 70)] * 4),
+        st.lists(blocks, max_size=31),
+    )
+    def test_the_last_report_of_a_sender_is_its_goodbye(self, ssrc, cname, numbers, reports):
+        self.assertEqual(
+            build_last_report(ssrc, cname, *numbers, reports),
+            build_goodbye(ssrc, cname, sender=SenderInfo(*numbers), blocks=reports),
+        )
+
+    def test_what_does_not_fit_a_report_is_refused(self):
+        for cname, reports in ((b"c" * 256, []), (b"c", [ReportBlock(1)] * 32)):
+            self.assertRaises(ValueError, build_report, 1, cname, blocks=reports)
+            self.assertRaises(ValueError, build_last_report, 1, cname, 0, 0, 1, 0, reports)
 
     def test_octets_of_a_receiver_report(self):
         data = build_report(1, b"ab")

@@ -1,9 +1,9 @@
-/* The two loops over RTP sockets: one packet from each that is ready, one packet to each; and
- * the timer that the media tick waits for.
+/* The two loops over RTP sockets: one packet from each that is ready, one packet to each; the
+ * loop over a SIP socket; and the timer that the media tick waits for.
  *
  * Optional: sessioncore/net/pump.py and timerfd.py do the same in Python where this was not
- * compiled.  The interpreter is let go once per loop instead of once per packet, and nothing
- * is made per packet.  Linux only, as epoll is.
+ * compiled.  The interpreter is let go once per loop over RTP instead of once per packet, and
+ * nothing is made per packet.  Linux only, as epoll is.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -19,6 +19,18 @@
 #include <sys/timerfd.h>
 
 #define MOST_READY 1024
+#define MAX_DATAGRAM 65535
+
+#ifndef SO_MEMINFO
+#define SO_MEMINFO 55
+#endif
+enum { MEMINFO_RECEIVE = 0, MEMINFO_DROPS = 8, MEMINFO_SIZE = 9 }; /* sock_diag(7) */
+
+union address {
+    struct sockaddr any;
+    struct sockaddr_in four;
+    struct sockaddr_in6 six;
+};
 
 /* drain(epoll, packets, stride, width, descriptors, lengths) -> how many were ready
  *
@@ -70,11 +82,7 @@ static PyObject *drain(PyObject *self, PyObject *arguments)
 struct packet {
     int descriptor, error;
     socklen_t size;
-    union {
-        struct sockaddr any;
-        struct sockaddr_in four;
-        struct sockaddr_in6 six;
-    } to;
+    union address to;
     Py_buffer octets;
 };
 
@@ -122,19 +130,30 @@ static int read_address(PyObject *address, struct packet *packet)
     return 0;
 }
 
+/* The descriptor of a socket or a number: -1 where it is closed, -2 with another exception. */
+static int descriptor_of(PyObject *handle)
+{
+    int descriptor = PyObject_AsFileDescriptor(handle);
+
+    if (descriptor >= 0)
+        return descriptor;
+    if (!PyErr_ExceptionMatches(PyExc_ValueError))
+        return -2;
+    PyErr_Clear();
+    return -1;
+}
+
 /* Fill in packet i; -1 with an exception where it cannot be. */
 static int read_packet(struct packet *packet, PyObject *handle, PyObject *octets, PyObject *address)
 {
     packet->error = 0;
     packet->size = 0;
     packet->octets.obj = NULL;
-    packet->descriptor = PyObject_AsFileDescriptor(handle);
-    if (packet->descriptor < 0) {
-        if (!PyErr_ExceptionMatches(PyExc_ValueError))
-            return -1;
-        PyErr_Clear(); /* It is closed. */
+    packet->descriptor = descriptor_of(handle);
+    if (packet->descriptor == -2)
+        return -1;
+    if (packet->descriptor < 0)
         packet->error = EBADF;
-    }
     if (address != NULL && read_address(address, packet) < 0)
         return -1;
     return PyObject_GetBuffer(octets, &packet->octets, PyBUF_SIMPLE);
@@ -211,6 +230,110 @@ done:
     return failed;
 }
 
+/* (host, port) of who sent a datagram: without flow and zone, as all of SIP knows it. */
+static PyObject *source_of(const union address *from)
+{
+    char host[INET6_ADDRSTRLEN];
+    int is_six = from->any.sa_family == AF_INET6;
+    const void *octets = is_six ? (const void *)&from->six.sin6_addr : &from->four.sin_addr;
+
+    if (inet_ntop(from->any.sa_family, octets, host, sizeof host) == NULL)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    return Py_BuildValue("(si)", host, ntohs(is_six ? from->six.sin6_port : from->four.sin_port));
+}
+
+/* Read one datagram and hand it on.  Its length, -1 with errno, or -2 with an exception. */
+static ssize_t read_one(int descriptor, PyObject *take)
+{
+    /* Nobody else can come in between: the interpreter is not let go until it was copied. */
+    static char octets[MAX_DATAGRAM];
+    union address from;
+    socklen_t size = sizeof from;
+    PyObject *arguments[2], *taken = NULL;
+    ssize_t got;
+
+    from.any.sa_family = AF_UNSPEC;
+    do
+        got = recvfrom(descriptor, octets, sizeof octets, MSG_DONTWAIT, &from.any, &size);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return -1;
+    arguments[0] = PyBytes_FromStringAndSize(octets, got);
+    arguments[1] = arguments[0] == NULL ? NULL : source_of(&from);
+    if (arguments[1] != NULL)
+        taken = PyObject_Vectorcall(take, arguments, 2, NULL);
+    Py_XDECREF(arguments[0]);
+    Py_XDECREF(arguments[1]);
+    if (taken == NULL)
+        return -2;
+    Py_DECREF(taken);
+    return got;
+}
+
+/* receive(socket, take, octets, datagrams) -> (octets left, datagrams left, errno or 0)
+ *
+ * Calls take(datagram, (host, port)) with one datagram after the other, until that many were
+ * read, or that many octets or more, or reading fails: for nothing waits, as a rule. */
+static PyObject *receive(PyObject *self, PyObject *const *arguments, Py_ssize_t given)
+{
+    long octets, datagrams;
+    int error = 0;
+
+    if (given != 4) {
+        PyErr_SetString(PyExc_TypeError, "receive needs a socket, a function and two limits");
+        return NULL;
+    }
+    octets = PyLong_AsLong(arguments[2]);
+    if (octets == -1 && PyErr_Occurred())
+        return NULL;
+    datagrams = PyLong_AsLong(arguments[3]);
+    if (datagrams == -1 && PyErr_Occurred())
+        return NULL;
+    while (octets > 0 && datagrams > 0) {
+        /* Asked each time: who takes a datagram may close the socket. */
+        int descriptor = descriptor_of(arguments[0]);
+        ssize_t got = descriptor;
+        if (descriptor >= 0)
+            got = read_one(descriptor, arguments[1]);
+        if (got == -2)
+            return NULL;
+        if (got < 0) {
+            error = descriptor < 0 ? EBADF : errno;
+            break;
+        }
+        octets -= got;
+        datagrams -= 1;
+    }
+    return Py_BuildValue("(lli)", octets, datagrams, error);
+}
+
+/* receive_queue(sockets...) -> (octets that wait in all of them, drops of the first)
+ *
+ * As SO_MEMINFO has them; raises OSError where the kernel does not tell (before Linux 4.12). */
+static PyObject *receive_queue(PyObject *self, PyObject *const *sockets, Py_ssize_t count)
+{
+    unsigned long long waiting = 0;
+    unsigned long dropped = 0;
+
+    for (Py_ssize_t i = 0; i < count; i++) {
+        uint32_t told[MEMINFO_SIZE];
+        socklen_t size = sizeof told;
+        int descriptor = descriptor_of(sockets[i]);
+        if (descriptor == -2)
+            return NULL;
+        if (getsockopt(descriptor, SOL_SOCKET, SO_MEMINFO, told, &size) < 0)
+            return PyErr_SetFromErrno(PyExc_OSError);
+        if (size < sizeof told) {
+            errno = ENOPROTOOPT;
+            return PyErr_SetFromErrno(PyExc_OSError);
+        }
+        waiting += told[MEMINFO_RECEIVE];
+        if (i == 0)
+            dropped = told[MEMINFO_DROPS];
+    }
+    return Py_BuildValue("(Kk)", waiting, dropped);
+}
+
 /* set_timer(descriptor, when): see set_absolute of timerfd.py. */
 static PyObject *set_timer(PyObject *self, PyObject *arguments)
 {
@@ -230,6 +353,9 @@ static PyObject *set_timer(PyObject *self, PyObject *arguments)
 static PyMethodDef methods[] = {
     {"drain", drain, METH_VARARGS, "One packet of each socket that is ready."},
     {"send", send_, METH_VARARGS, "One packet to each socket."},
+    {"receive", (PyCFunction)(void (*)(void))receive, METH_FASTCALL, "What waits in one socket."},
+    {"receive_queue", (PyCFunction)(void (*)(void))receive_queue, METH_FASTCALL,
+     "How much waits in sockets, and what the first dropped."},
     {"set_timer", set_timer, METH_VARARGS, "Let a timerfd fire once, at a time in ns; 0: not."},
     {NULL, NULL, 0, NULL},
 };
@@ -237,7 +363,7 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "sessioncore.net._pump",
-    .m_doc = "The loops over RTP sockets and their timer, in C.",
+    .m_doc = "The loops over RTP and SIP sockets and their timer, in C.",
     .m_size = -1,
     .m_methods = methods,
 };
@@ -245,7 +371,7 @@ static struct PyModuleDef module = {
 PyMODINIT_FUNC PyInit__pump(void)
 {
     PyObject *made = PyModule_Create(&module);
-    PyObject *names = Py_BuildValue("[sss]", "drain", "send", "set_timer");
+    PyObject *names = Py_BuildValue("[sssss]", "drain", "receive", "receive_queue", "send", "set_timer");
 
     if (made == NULL || names == NULL || PyModule_AddObjectRef(made, "__all__", names) < 0)
         Py_CLEAR(made);

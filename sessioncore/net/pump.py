@@ -1,16 +1,19 @@
-"""The two loops over RTP sockets: one packet from each that is ready, one packet to each.
+"""The loops over sockets, and what waits in them.
 
+Over RTP sockets there are two: one packet from each that is ready, one packet to each.
 `CompiledPump` runs them in C (``_pump.c``) where that was compiled, `PythonPump` everywhere;
-`Pump` is the better one.  A failed send is told as (position, errno).
+`Pump` is the better one.  A failed send is told as (position, errno).  Over a SIP socket there
+is `receive`.  It and `receive_queue` are C where that was compiled.
 """
 
 from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Iterator, Mapping, Sequence
-from errno import EIO
-from typing import Final, TypeAlias
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from errno import EIO, ENOPROTOOPT
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +25,17 @@ try:
 except ImportError:
     compiled = None
 
-__all__ = ["CompiledPump", "Pump", "PythonPump"]
+__all__ = ["MAX_DATAGRAM", "CompiledPump", "Pump", "PythonPump", "receive", "receive_queue"]
+
+MAX_DATAGRAM: Final = 65535
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Failed: TypeAlias = list[tuple[int, int]]
 
 _STRIDE: Final = 1_536
+_SO_MEMINFO: Final = 55
+_MEMINFO: Final = struct.Struct("=I28xI")
+"""The first and the last of nine numbers: octets allocated for receiving, and drops."""
 
 
 class PythonPump:
@@ -118,3 +126,43 @@ class CompiledPump(PythonPump):
 
 
 Pump = PythonPump if compiled is None else CompiledPump
+
+
+def _receive(
+    opened: socket.socket, take: Callable[[bytes, Any], object], octets: int, datagrams: int
+) -> tuple[int, int, int]:
+    """Call ``take(datagram, (host, port))`` with what waits, one datagram after the other.
+
+    It ends after so many datagrams or octets, or when reading fails, mostly as nothing waits.
+    Returns what is left of the octets and of the datagrams, and the errno, else 0.
+    """
+    while octets > 0 and datagrams > 0:
+        try:
+            datagram, source = opened.recvfrom(MAX_DATAGRAM)
+        except OSError as error:
+            return octets, datagrams, error.errno or EIO
+        take(datagram, source[:2])
+        octets -= len(datagram)
+        datagrams -= 1
+    return octets, datagrams, 0
+
+
+def _receive_queue(*opened: socket.socket) -> tuple[int, int]:
+    """Octets that wait in all of them, and datagrams the first dropped because it was full.
+
+    ICMP errors wait too.  Raises `OSError` where the kernel does not tell (before Linux 4.12).
+    """
+    told = [_meminfo(each) for each in opened]
+    return sum(waiting for waiting, _ in told), told[0][1]
+
+
+def _meminfo(opened: socket.socket) -> tuple[int, int]:
+    told = opened.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+    if len(told) < _MEMINFO.size:
+        raise OSError(ENOPROTOOPT, "this kernel does not tell of drops")
+    waiting, dropped = _MEMINFO.unpack(told)
+    return waiting, dropped
+
+
+receive: Final = _receive if compiled is None else compiled.receive
+receive_queue: Final = _receive_queue if compiled is None else compiled.receive_queue

@@ -13,7 +13,7 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from errno import ECONNREFUSED
 from typing import Final
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from sessioncore.media.bank import every
 from sessioncore.media.packet_io import PACKET_WIDTH, Failure, Round, Stray
-from sessioncore.net.pump import Pump, PythonPump
+from sessioncore.net.pump import Pump, PythonPump, receive_queue
 from sessioncore.net.rtp_pool import DEFAULT_PORTS, PooledPorts, PortPool
 from sessioncore.vocabulary import SECOND, Address
 
@@ -33,11 +33,7 @@ _ROUND: Final = 512
 _STRAYS: Final = 1_024
 """Datagrams looked at one by one in one tick; the rest wait in their sockets."""
 _PER_SOCKET: Final = 16
-_IP_RECVERR, _IPV6_RECVERR, _SO_MEMINFO = 11, 25, 55
-_SOL_SOCKET: Final = socket.SOL_SOCKET
-_MEMINFO_SIZE: Final = 36
-_MEMINFO: Final[Callable[[bytes], tuple[int, int]]] = struct.Struct("=I28xI").unpack
-"""The first and the last of nine numbers: octets allocated for receiving, and drops."""
+_IP_RECVERR, _IPV6_RECVERR = 11, 25
 _AF_UNSPEC: Final = bytes(16)
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -73,15 +69,12 @@ def _empty(sock: socket.socket) -> None:
             return
 
 
-def _receive_queue(sock: socket.socket) -> tuple[int, int]:
-    """Octets that wait in it, ICMP errors included, and datagrams dropped because it was full.
-
-    Where the kernel does not tell, something may wait, and nothing counts as dropped.
-    """
+def _may_wait(sock: socket.socket) -> bool:
+    """Whether something is queued, or the kernel does not tell."""
     try:
-        return _MEMINFO(sock.getsockopt(_SOL_SOCKET, _SO_MEMINFO, _MEMINFO_SIZE))
-    except (OSError, struct.error):
-        return 1, 0
+        return receive_queue(sock)[0] > 0
+    except OSError:
+        return True
 
 
 class _Pair:
@@ -94,6 +87,7 @@ class _Pair:
         "_rtcp_fd",
         "_rtp_fd",
         "_wanting_errors",
+        "deaf",
         "handle",
         "local",
         "local_rtcp",
@@ -114,6 +108,8 @@ class _Pair:
         self.handle = self.rtp
         self._rtp_fd, self._rtcp_fd = self.rtp.fileno(), self.rtcp.fileno()
         self.row = -1
+        self.deaf = True
+        """Not both of its sockets are watched."""
         self.pool: PortPool[_Pair]
         self._wanting_errors = (
             (socket.IPPROTO_IPV6, _IPV6_RECVERR)
@@ -127,18 +123,19 @@ class _Pair:
     def begin(self, row: int) -> None:
         """Lent to ``row``: forget the past and listen."""
         self.row = row
-        queued, self._dropped_before = _receive_queue(self.rtp)
-        if queued:
+        try:
+            waiting, self._dropped_before = receive_queue(self.rtp, self.rtcp)
+        except OSError:
+            waiting, self._dropped_before = 1, 0
+        if waiting:
             self._want_errors(False)  # which also throws away the ICMP errors that wait
             self._want_errors(True)
             _empty(self.rtp)
-        if _receive_queue(self.rtcp)[0]:
             _empty(self.rtcp)
         # Most are still watched: a pair at rest is left alone only once something comes.
-        watched = self._io.watched
-        if self._rtp_fd not in watched:
+        if self.deaf:
+            self.deaf = False
             self._io.watch(self, self._rtp_fd, False)
-        if self._rtcp_fd not in watched:
             self._io.watch(self, self._rtcp_fd, True)
 
     def latch(self, address: Address) -> bool:
@@ -148,7 +145,7 @@ class _Pair:
         except OSError as error:
             self._io.note_failure(self.row, False, f"{address[0]}:{address[1]}: {error.strerror}")
             return False
-        if _receive_queue(self.rtp)[0]:
+        if _may_wait(self.rtp):
             self._io.read_strays(self, self.rtp, False, 64)
         if not self._latched:
             self._latched = True
@@ -171,7 +168,10 @@ class _Pair:
 
     def kernel_drops(self) -> int:
         """Datagrams dropped because the RTP receive buffer was full."""
-        return _receive_queue(self.rtp)[1] - self._dropped_before
+        try:
+            return receive_queue(self.rtp)[1] - self._dropped_before
+        except OSError:
+            return 0
 
     def release(self, now: int) -> None:
         """Stop to listen; the pair rests, then is lent again."""
@@ -258,6 +258,7 @@ class EpollPacketIO(PooledPorts[_Pair]):
             pair, is_rtcp = self.watched[fd]
             if pair.row < 0:
                 self.unwatch(fd)  # until it is lent again, which empties it
+                pair.deaf = True
                 continue
             if event & select.EPOLLERR and not is_rtcp:
                 pair.read_errors()
@@ -313,9 +314,10 @@ class EpollPacketIO(PooledPorts[_Pair]):
     # For the pairs:
 
     def watch(self, pair: _Pair, fd: int, is_rtcp: bool) -> None:
-        """Read this socket datagram by datagram."""
-        self.watched[fd] = (pair, is_rtcp)
-        self._slow.register(fd, select.EPOLLIN)
+        """Read this socket datagram by datagram; nothing changes where that is done."""
+        if fd not in self.watched:
+            self.watched[fd] = (pair, is_rtcp)
+            self._slow.register(fd, select.EPOLLIN)
 
     def unwatch(self, fd: int) -> None:
         """Leave this socket alone."""

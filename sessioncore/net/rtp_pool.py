@@ -59,11 +59,14 @@ class PortPool(Generic[Pair]):
 
     def lend(self, now: int) -> Pair:
         """A pair; raises `NoPortsError` where none is left."""
-        idle, resting = self._idle, self._resting
-        while resting and resting[0][0] <= now:
-            idle.append(resting.popleft()[1])
-        if idle:
-            return idle.pop()
+        resting = self._resting
+        if resting and resting[0][0] <= now:
+            rested = resting.popleft()[1]
+            while resting and resting[0][0] <= now:
+                self._idle.append(resting.popleft()[1])
+            return rested
+        if self._idle:
+            return self._idle.pop()
         pair = self._open_next()
         if pair is None:
             raise NoPortsError(f"all RTP ports are in use ({len(resting)} pairs rest)")

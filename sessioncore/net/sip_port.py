@@ -12,11 +12,11 @@ from twisted.internet.interfaces import IHalfCloseableDescriptor
 from twisted.internet.udp import Port
 from zope.interface import implementer
 
+from sessioncore.net.pump import MAX_DATAGRAM, receive
 from sessioncore.vocabulary import Address
 
-__all__ = ["MAX_BYTES", "MAX_DATAGRAM", "SipPort"]
+__all__ = ["MAX_BYTES", "SipPort"]
 
-MAX_DATAGRAM: Final = 65535
 MAX_BYTES: Final = 8192
 """Bytes read per reactor turn; Twisted's 256 KB would delay the media tick by 30-70 ms."""
 MAX_DATAGRAMS: Final = 64
@@ -37,7 +37,7 @@ _UNREACHABLE: Final = frozenset(
     + [(_ICMP6, 4, code) for code in range(4)]
 )
 """Destination unreachable and parameter problem (RFC 3261 section 18.4), by origin, type, code."""
-_NOTHING: Final = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
+_NOTHING: Final = (errno.EAGAIN, errno.EWOULDBLOCK)
 
 
 @implementer(IHalfCloseableDescriptor)
@@ -64,25 +64,14 @@ class SipPort(Port):
 
     def doRead(self) -> None:
         """Called by the reactor when there is something to read."""
+        opened, take = self.socket, self.protocol.datagramReceived
         if self._errors_wait:
             self._read_errors()
-        receive, take = self.socket.recvfrom, self.protocol.datagramReceived
-        left = self.maxThroughput
-        looked = False
-        for read in range(MAX_DATAGRAMS):
-            try:
-                datagram, source = receive(MAX_DATAGRAM)
-            except OSError as error:
-                if looked or (read and error.errno in _NOTHING):
-                    return
-                # It failed with the news of an error, or was woken by nothing else.
-                self._read_errors()
-                looked = True
-                continue
-            take(datagram, source)
-            left -= len(datagram)
-            if left <= 0:
-                return
+        octets, datagrams, error = receive(opened, take, self.maxThroughput, MAX_DATAGRAMS)
+        if error and (error not in _NOTHING or datagrams == MAX_DATAGRAMS) and self.connected:
+            # It failed with the news of an error, or was woken by nothing else.
+            self._read_errors()
+            receive(opened, take, octets, datagrams - 1)
 
     def readConnectionLost(self, reason: Any) -> None:
         """Called by poll and epoll reactors when only errors are there to be read."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import socket
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -31,7 +30,8 @@ from sessioncore.net.addresses import (
 )
 from sessioncore.net.clockwork import IClockwork
 from sessioncore.net.faults import FaultLog
-from sessioncore.net.sip_port import MAX_BYTES, MAX_DATAGRAM, SipPort
+from sessioncore.net.pump import MAX_DATAGRAM, receive_queue
+from sessioncore.net.sip_port import MAX_BYTES, SipPort
 from sessioncore.vocabulary import Address
 
 __all__ = ["SipUdpProtocol", "SipUdpTransport", "UdpFlow", "listen_sip_udp"]
@@ -39,7 +39,6 @@ __all__ = ["SipUdpProtocol", "SipUdpTransport", "UdpFlow", "listen_sip_udp"]
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 
 _SO_RCVBUFFORCE: Final = 33
-_SO_MEMINFO: Final = 55
 _FULL: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM})
 _MOST_KNOWN: Final = 4096
 _CHOOSE: Final = "choose another with --listen, e.g. --listen udp:5070"
@@ -55,14 +54,6 @@ _TODO: Final[dict[int | None, str]] = {
 }
 """What to do about a socket that cannot be bound."""
 _log = Logger(namespace="sessioncore.net.sip_udp")
-
-
-def _backlog(opened: socket.socket) -> int:
-    """The first of SO_MEMINFO's numbers, as a kernel that has it tells (Linux 4.12)."""
-    try:
-        return int.from_bytes(opened.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 4), sys.byteorder)
-    except OSError:
-        return 0
 
 
 @implementer(ISipFlow)
@@ -96,7 +87,7 @@ class UdpFlow:
         sendto: Callable[[bytes, Address], object],
         addresses: LocalAddresses,
         advertise: str | None = None,
-        waiting: Callable[[], int] = lambda: 0,
+        waiting: Callable[[], tuple[int, int]] = lambda: (0, 0),
         news: Callable[[], None] = lambda: None,
     ) -> None:
         self.local = local
@@ -148,7 +139,10 @@ class UdpFlow:
     @property
     def backlog(self) -> int:
         """Bytes of kernel memory that datagrams not read yet hold; 0 where it is not told."""
-        return self._waiting()
+        try:
+            return self._waiting()[0]
+        except OSError:
+            return 0
 
     def _check(self, host: str) -> None:
         """Refuse names: the socket call would look them up and block the reactor."""
@@ -250,7 +244,7 @@ class SipUdpProtocol(DatagramProtocol):
             opened.sendto,
             self._addresses,
             self._advertise,
-            partial(_backlog, opened),
+            partial(receive_queue, opened),
             getattr(transport, "expect_errors", lambda: None),
         )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
-from errno import EBADF, ECONNREFUSED
+from errno import EAGAIN, EBADF, ECONNREFUSED
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -202,4 +203,230 @@ class CompiledPumpTests(PythonPumpTests):
             outcomes.append((failed, rounds))
             for sock in (sender, *receivers, self.epoll):
                 sock.close()
+        self.assertEqual(*outcomes)
+
+
+def bound_pair(test, family=socket.AF_INET, host=OWN):
+    """A socket to read from and one to send to it, with room for everything."""
+    try:
+        receiver, sender = bound(family, host), bound(family, host)
+    except OSError as error:
+        raise SkipTest(f"{host}: {error}") from error
+    for sock in (receiver, sender):
+        test.addCleanup(sock.close)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    return receiver, sender
+
+
+class PythonReceiveTests(SynchronousTestCase):
+    """`receive` and `receive_queue`, on sockets of loopback."""
+
+    receive = staticmethod(pump._receive)
+    receive_queue = staticmethod(pump._receive_queue)
+
+    def setUp(self):
+        self.taken = []
+        self.receiver, self.sender = bound_pair(self)
+
+    def take(self, *arguments):
+        self.taken.append(arguments)
+
+    def send(self, *datagrams):
+        for datagram in datagrams:
+            self.sender.sendto(datagram, self.receiver.getsockname())
+
+    def read(self, octets=8192, datagrams=64):
+        return self.receive(self.receiver, self.take, octets, datagrams)
+
+    def test_nothing_waits(self):
+        self.assertEqual((self.read(), self.taken), ((8192, 64, EAGAIN), []))
+
+    def test_in_order_with_the_source(self):
+        self.send(b"a", b"", b"\0bc")
+        self.assertEqual(self.read(), (8188, 61, EAGAIN))
+        source = self.sender.getsockname()
+        self.assertEqual(self.taken, [(b"a", source), (b"", source), (b"\0bc", source)])
+        self.assertEqual({type(each) for each in self.taken[0]}, {bytes, tuple})
+
+    def test_the_longest_datagram(self):
+        self.send(bytes(range(256)) * 255 + b"x" * 227)
+        self.assertEqual(self.read(), (8192 - 65507, 63, 0))
+        self.assertEqual(len(self.taken[0][0]), 65507)
+        self.assertEqual(self.taken[0][0][-228:], b"\xff" + b"x" * 227)
+
+    def test_no_more_datagrams_than_it_may(self):
+        self.send(*[b""] * 5)
+        self.assertEqual((self.read(datagrams=3), len(self.taken)), ((8192, 0, 0), 3))
+        self.assertEqual((self.read(datagrams=0), len(self.taken)), ((8192, 0, 0), 3))
+        self.assertEqual((self.read(), len(self.taken)), ((8192, 62, EAGAIN), 5))
+
+    def test_no_more_octets_than_it_may_but_whole_datagrams(self):
+        self.send(*[b"x" * 100] * 5)
+        self.assertEqual((self.read(octets=250), len(self.taken)), ((-50, 61, 0), 3))
+        self.assertEqual((self.read(octets=0), len(self.taken)), ((0, 64, 0), 3))
+        self.assertEqual((self.read(octets=-1), len(self.taken)), ((-1, 64, 0), 3))
+        self.assertEqual((self.read(octets=100), len(self.taken)), ((0, 63, 0), 4))
+
+    def test_each_is_handed_on_before_the_next_is_read(self):
+        """What is not handed on stays in the kernel: nothing is lost, and it counts as backlog."""
+
+        def take(datagram, source):
+            waiting.append(self.receive_queue(self.receiver)[0])
+            if len(waiting) == 2:
+                raise KeyError("in the middle")
+
+        waiting = []
+        self.send(b"a", b"b", b"c")
+        with self.assertRaises(KeyError):
+            self.receive(self.receiver, take, 8192, 64)
+        self.assertGreater(waiting[1], 0)
+        self.read()
+        self.assertEqual([datagram for datagram, _ in self.taken], [b"c"])
+
+    def test_one_closes_the_socket(self):
+        """And its number may be that of another at once."""
+
+        def take(datagram, source):
+            self.take(datagram, source)
+            number = self.receiver.fileno()
+            self.receiver.close()
+            other, sender = bound_pair(self)
+            self.assertEqual(other.fileno(), number)
+            sender.sendto(b"of another", other.getsockname())
+
+        self.send(b"a", b"b")
+        left = self.receive(self.receiver, take, 8192, 64)
+        self.assertEqual((left, len(self.taken)), ((8191, 63, EBADF), 1))
+
+    def test_a_closed_socket(self):
+        self.receiver.close()
+        self.assertEqual(self.read(), (8192, 64, EBADF))
+
+    def test_an_error_that_waits(self):
+        self.receiver.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
+        with bound() as sock:
+            nobody = sock.getsockname()
+        self.receiver.sendto(b"x", nobody)
+        self.send(b"a")
+        self.assertEqual(self.read(), (8192, 64, ECONNREFUSED))
+        self.assertEqual((self.read(), len(self.taken)), ((8191, 63, EAGAIN), 1))
+
+    def test_ipv6(self):
+        self.receiver, self.sender = bound_pair(self, socket.AF_INET6, "::1")
+        self.send(b"a")
+        self.read()
+        self.assertEqual(self.taken, [(b"a", self.sender.getsockname()[:2])])
+
+    def test_neither_zone_nor_flow_is_told(self):
+        """As of `socket.recvfrom`: they are that of the socket."""
+        for _number, name in socket.if_nameindex():
+            host = _link_local(name)
+            if host is not None:
+                break
+        else:
+            raise SkipTest("no interface has a link-local address")
+        self.receiver = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.addCleanup(self.receiver.close)
+        self.receiver.bind((host, 0, 0, socket.if_nametoindex(name)))
+        self.receiver.sendto(b"a", self.receiver.getsockname())
+        self.read()
+        self.assertEqual(self.taken, [(b"a", (host, self.receiver.getsockname()[1]))])
+
+    def test_ipv4_on_a_socket_of_both(self):
+        self.receiver, _ = bound_pair(self, socket.AF_INET6, "::ffff:127.0.0.1")
+        self.sender.sendto(b"a", (OWN, self.receiver.getsockname()[1]))
+        self.read()
+        self.assertEqual(self.taken, [(b"a", (f"::ffff:{OWN}", self.sender.getsockname()[1]))])
+
+    def test_what_waits_is_told_of_all_and_drops_of_the_first(self):
+        self.assertEqual(self.receive_queue(self.receiver, self.sender), (0, 0))
+        self.send(b"x" * 1000)
+        waiting, dropped = self.receive_queue(self.receiver, self.sender)
+        self.assertEqual((waiting >= 1000, dropped), (True, 0))
+        self.assertEqual(self.receive_queue(self.sender, self.receiver), (waiting, 0))
+        self.assertEqual(self.receive_queue(self.receiver, self.receiver), (2 * waiting, 0))
+        self.receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        self.send(*[b"x" * 1000] * 9)
+        waiting, dropped = self.receive_queue(self.receiver)
+        self.assertGreater(dropped, 0)
+        self.assertEqual(self.receive_queue(self.receiver, self.sender), (waiting, dropped))
+        self.assertEqual(self.receive_queue(self.sender, self.receiver), (waiting, 0))
+
+    def test_what_waits_in_a_closed_socket(self):
+        self.receiver.close()
+        for sockets in ((self.receiver,), (self.sender, self.receiver)):
+            with self.assertRaises(OSError) as caught:
+                self.receive_queue(*sockets)
+            self.assertEqual(caught.exception.errno, EBADF)
+
+
+def _link_local(interface):
+    """A link-local address of this interface that can be bound, or None."""
+    with contextlib.suppress(OSError), open("/proc/net/if_inet6", encoding="ascii") as lines:
+        for line in lines:
+            digits, *_, name = line.split()
+            if name == interface and digits.startswith("fe80"):
+                return socket.inet_ntop(socket.AF_INET6, bytes.fromhex(digits))
+    return None
+
+
+class CompiledReceiveTests(PythonReceiveTests):
+    def setUp(self):
+        need_the_compiled_one()
+        self.receive, self.receive_queue = pump.compiled.receive, pump.compiled.receive_queue
+        super().setUp()
+
+    def test_it_is_the_one_that_is_used(self):
+        self.assertIs(pump.receive, pump.compiled.receive)
+        self.assertIs(pump.receive_queue, pump.compiled.receive_queue)
+
+    def test_nonsense_is_an_error_and_no_crash(self):
+        self.send(b"x")
+        for arguments in (
+            (),
+            (self.receiver, self.take, 1),
+            (object(), self.take, 1, 1),
+            (self.receiver, None, 1, 1),
+            (self.receiver, self.take, "1", 1),
+            (self.receiver, self.take, 1, None),
+            (self.receiver, self.take, 1 << 70, 1),
+        ):
+            with self.assertRaises((TypeError, OverflowError)):
+                self.receive(*arguments)
+        self.assertEqual(self.receive(-1, self.take, 1, 1), (1, 1, EBADF))
+        self.assertEqual(self.receive_queue(), (0, 0))
+        with self.assertRaises(TypeError):
+            self.receive_queue(object())
+        local, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with local, other:
+            other.send(b"from no address")
+            with self.assertRaises(OSError):
+                self.receive(local, self.take, 1, 1)
+        self.assertEqual(self.taken, [])
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.lists(st.binary(max_size=90), max_size=12),
+        st.integers(-1, 300),
+        st.integers(0, 9),
+        st.integers(0, 12),
+    )
+    def test_both_do_the_same(self, datagrams, octets, most, close_at):
+        """Whatever comes, under any limits, with the socket closed at any datagram or not."""
+        outcomes = []
+        for receive in (pump._receive, pump.compiled.receive):
+            with bound() as receiver, bound() as sender:
+                for datagram in datagrams:
+                    sender.sendto(datagram, receiver.getsockname())
+                source, taken, left = sender.getsockname(), [], []
+
+                def take(datagram, whom, receiver=receiver, taken=taken, source=source):
+                    taken.append((datagram, whom == source))
+                    if len(taken) == close_at:
+                        receiver.close()
+
+                for _ in range(3):
+                    left.append(receive(receiver, take, octets, most))
+                outcomes.append((taken, left))
         self.assertEqual(*outcomes)

@@ -375,6 +375,70 @@ class RealSocketTests(TestCase):
         self.assertEqual(port.protocol.received, 1)
         self.assertEqual(flow.backlog, 0)
 
+    def test_a_turn_begins_where_the_last_one_ended(self) -> None:
+        flow, port, _ = self.open(Listen(0, "127.0.0.1"))
+        for _ in range(20):
+            flow.send(b"x" * 1000, flow.local)
+        for received in (9, 18, 20, 20):
+            port.doRead()
+            self.assertEqual(port.protocol.received, received)
+
+    def test_errors_are_read_before_the_datagrams_behind_them(self) -> None:
+        """And the turn goes on, within its limits."""
+        flow, port, _ = self.open(Listen(0, "127.0.0.1"))
+        story: list[Any] = []
+        port.protocol.unreachable = lambda refused: story.append(set(refused))
+        port.protocol.datagramReceived = lambda datagram, source: story.append(len(datagram))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+            closed.bind(("127.0.0.1", 0))
+            nobody = closed.getsockname()
+        for length in (5000, 1, 5000, 2):
+            port.getHandle().sendto(b"x" * length, flow.local)
+        port.getHandle().sendto(b"x", nobody)
+        port.doRead()
+        self.assertEqual(story, [{nobody}, 5000, 1, 5000])
+        port.doRead()
+        self.assertEqual(story[4:], [2])
+
+    @inlineCallbacks
+    def test_a_handler_may_stop_the_port_while_more_waits(self) -> Any:
+        """It is closed in a later turn."""
+        taken, stopped = self.take_three(lambda port: port.stopListening())
+        yield stopped
+        self.assertEqual(taken, [b"1", b"2", b"3"])
+
+    def test_a_handler_may_close_the_port_while_more_waits(self) -> None:
+        taken, _ = self.take_three(lambda port: port.connectionLost())
+        self.assertEqual(taken, [b"1", b"2"])
+
+    def take_three(self, act: Any) -> tuple[list[bytes], Any]:
+        """What is read in a turn in which the second datagram makes somebody act."""
+        flow, port, _ = self.open(Listen(0, "127.0.0.1"))
+        taken: list[bytes] = []
+        acted = []
+
+        def take(datagram: bytes, _source: Address) -> None:
+            taken.append(datagram)
+            if len(taken) == 2:
+                acted.append(act(port))
+
+        for datagram in (b"1", b"2", b"3"):
+            flow.send(datagram, flow.local)
+        port.protocol.datagramReceived = take
+        port.doRead()
+        return taken, acted[0]
+
+    def test_a_handler_of_errors_may_close_the_port(self) -> None:
+        flow, port, _ = self.open(Listen(0, "127.0.0.1"))
+        port.protocol.unreachable = lambda refused: port.connectionLost()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+            closed.bind(("127.0.0.1", 0))
+            nobody = closed.getsockname()
+        flow.send(b"x", nobody)
+        flow.send(b"x", flow.local)
+        port.doRead()
+        self.assertEqual((port.connected, port.protocol.received), (0, 0))
+
     @inlineCallbacks
     def test_a_refusal_does_not_close_the_socket(self) -> Any:
         flow, _, arrived = self.open(Listen(0, "127.0.0.1"))

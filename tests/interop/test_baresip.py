@@ -63,9 +63,9 @@ class BaresipTests(PeerTestCase):
             *(self.program, "-f", self.folder / "conf", "-t", 5),
             *("-e", f"/dial sip:us@{HOST}:{port}"),
         )
-        self.until("the call's end", lambda: "CallEnded" in self.names(), 10)
-        self.stop(server)
         self.assertEqual(status, 0, output)
+        self.until(f"the call's end ({output})", lambda: "CallEnded" in self.names())
+        self.stop(server)
         (heard,) = (self.folder / "heard").iterdir()
         report = tone_in(heard, 440.0)
         self.assertGreaterEqual(report.fraction_present, 0.95, str(report))

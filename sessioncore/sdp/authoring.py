@@ -1,4 +1,4 @@
-"""Writing descriptions of ours: m-lines in the peer's order, and an honest ``o=`` version."""
+"""Writing descriptions of ours: m-lines in the peer's order."""
 
 from __future__ import annotations
 
@@ -7,71 +7,36 @@ from typing import Final
 
 from sessioncore.sdp.description import MediaDescription
 from sessioncore.sdp.formats import Proposal, format_lines
-from sessioncore.sdp.streams import PROTOCOL
 from sessioncore.sdp.targets import read_host
 from sessioncore.vocabulary import Address, Direction
 
-__all__ = ["Author", "Rows", "answer_rows"]
+__all__ = ["HEAD", "OURS", "Rows", "answer_rows", "write_content"]
 
-_HEAD: Final = b"v=0\r\no=- %d %d %b\r\n%b"
-_TAIL: Final = b"s=-\r\nc=%b\r\nt=%b\r\n%b"
-_AUDIO: Final = b"m=audio %%d %b %%b\r\n%%b%%ba=%%b\r\n" % PROTOCOL
+HEAD: Final = b"v=0\r\no=- %d %d %b"
+"""What a description begins with: session id, version, and the content."""
+_CONTENT: Final = b"%b\r\ns=-\r\nc=%b\r\nt=%b\r\n%b"
+_AUDIO: Final = b"m=audio %d %ba=%b\r\n"
 _DIRECTIONS: Final = tuple(str(direction).encode() for direction in Direction)
 
 Rows = tuple[bytes | None, ...]
 """The m-lines of a description of ours: a refused one as it is written, None for our audio."""
+OURS: Final[Rows] = (None,)
+"""Nothing but our audio."""
 
 
-class Author:
-    """Writes the descriptions of one dialog; the version rises only when the content does.
+def write_content(
+    rows: Rows, proposal: Proposal, direction: Direction, own: Address, times: bytes
+) -> bytes:
+    """A description from the address in ``o=`` on, our audio in the row that is None.
 
-    RFC 3264 section 8.
+    RTP is received on ``own``, RTCP on the next port.
     """
-
-    __slots__ = ("_last", "session_id", "version")
-
-    def __init__(self, session_id: int) -> None:
-        self.session_id = session_id
-        self.version = 0
-        self._last = b""
-
-    def twin(self) -> Author:
-        """One that goes on where this one is."""
-        twin = Author(self.session_id)
-        twin.version, twin._last = self.version, self._last
-        return twin
-
-    def describe(
-        self,
-        rows: Rows,
-        proposal: Proposal,
-        direction: Direction,
-        own: tuple[Address, Address],
-        ptime: int,
-        times: tuple[bytes, ...],
-    ) -> bytes:
-        """A description with our audio in the row that is None; ``own`` are RTP and RTCP."""
-        (ip, port), rtcp = own
-        where = _where(ip)
-        elsewhere = b"" if rtcp == (ip, port + 1) else _rtcp_line(ip, rtcp)
-        audio = _AUDIO % (
-            port,
-            *format_lines(proposal, ptime),
-            elsewhere,
-            _DIRECTIONS[direction],
-        )
-        if rows != (None,):
-            audio = b"".join([row or audio for row in rows])
-        tail = _TAIL % (where, b"\r\nt=".join(times), audio)
-        if tail != self._last:
-            self._last = tail
-            self.version += 1
-        return _HEAD % (self.session_id, self.version, where, tail)
-
-
-def _rtcp_line(ip: str, rtcp: Address) -> bytes:
-    """RFC 3605: said only where RTCP is not on the next port of the same address."""
-    return b"a=rtcp:%d%b\r\n" % (rtcp[1], b"" if rtcp[0] == ip else b" " + _where(rtcp[0]))
+    ip, port = own
+    where = _where(ip)
+    audio = _AUDIO % (port, format_lines(proposal), _DIRECTIONS[direction])
+    if rows is not OURS:
+        audio = b"".join([row or audio for row in rows])
+    return _CONTENT % (where, where, times, audio)
 
 
 @lru_cache(maxsize=256)
@@ -85,10 +50,12 @@ def _where(ip: str) -> bytes:
 def answer_rows(media: tuple[MediaDescription, ...], index: int | None) -> Rows:
     """One m-line per offered one, in order (RFC 3264 section 6): None for ours, else port 0."""
     if index == 0 and len(media) == 1:
-        return (None,)
+        return OURS
     return tuple(
-        None
-        if position == index
-        else b"m=%b 0 %b %b\r\n" % (line.kind, line.protocol, (line.formats or (b"0",))[0])
-        for position, line in enumerate(media)
+        None if position == index else _refused(line) for position, line in enumerate(media)
     )
+
+
+def _refused(line: MediaDescription) -> bytes:
+    kind, protocol, _ = line.form
+    return b"m=%b 0 %b %b\r\n" % (kind, protocol, (line.formats or (b"0",))[0])

@@ -1,17 +1,19 @@
-"""RFC 8866 session descriptions: bytes in, typed values out, every byte kept.
+"""RFC 8866 session descriptions: bytes in, what offer/answer asks about out.
 
-`parse_description` either returns a `Description` or raises `SdpParseError`.  A description
-is immutable, its ``bytes()`` are what was parsed, byte for byte, unknown lines included.
-More liberal than the RFC where the field demands it: LF line ends, a missing last line end,
-trailing blank lines, lines out of order and unknown type letters are read.
+`parse_description` either returns a `Description` or raises `SdpParseError`.  Every line is
+checked, also those that nobody asks about.  More liberal than the RFC where the field demands
+it: LF line ends, a missing last line end, trailing blank lines, lines out of order and unknown
+type letters are read.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple
+
+from attrs import define
 
 from sessioncore.errors import SdpParseError
 from sessioncore.vocabulary import Direction
@@ -22,15 +24,15 @@ __all__ = [
     "MAX_LINES",
     "MAX_LINE_LENGTH",
     "MAX_MEDIA",
-    "Attribute",
     "Connection",
     "Description",
-    "Encodings",
+    "Form",
+    "Formats",
     "MediaDescription",
-    "MediaLines",
     "Origin",
     "RtcpAttribute",
     "RtpMap",
+    "Section",
     "parse_description",
 ]
 
@@ -39,12 +41,13 @@ MAX_LINES: Final = 1_000
 MAX_LINE_LENGTH: Final = 4_096
 MAX_MEDIA: Final = 32
 MAX_FORMATS: Final = 64
-# Media sections up to this many bytes are worth remembering (see `_media_lines`).
+# Media sections up to this many bytes are worth remembering (see `_remembered_section`).
 _REMEMBERED: Final = 1_024
+_MAX_CONNECTION: Final = 300  # a host name has at most 253 bytes
 
 _TOKEN = rb"[!#-'*+\-.0-9A-Z^-~]+"
 _MEDIA_LINE = re.compile(
-    rb"(%b) ([0-9]{1,5})(?:/([0-9]{1,5}))? (%b(?:/%b)*)((?: +[!-~]+)*) *" % (_TOKEN, _TOKEN, _TOKEN)
+    rb"(%b) ([0-9]{1,5})(?:/([0-9]{1,5}))? (%b(?:/%b)*(?: +[!-~]+)* *)" % (_TOKEN, _TOKEN, _TOKEN)
 )
 _TIME = re.compile(rb"[0-9]{1,20} [0-9]{1,20} *")
 _CONNECTION = re.compile(rb"([!-~]+) ([!-~]+) ([!-.0-~]+)((?:/[0-9]{1,5}){0,2}) *")
@@ -57,9 +60,10 @@ _TEXT = rb"[^\0\r\n]*+"
 _KEPT = rb"(?>\r\n[iuepbzrk]=%b)*+" % _TEXT
 _USUAL = re.compile(
     rb"v=0\r\no=([!-~]++ [0-9]{1,20} [0-9]{1,20} [!-~]++ [!-~]++ [!-~]++)\r\ns=%b%b"
-    rb"(?>\r\nc=(%b))?+%b\r\nt=([0-9]{1,20} [0-9]{1,20})((?>\r\na=%b)*+)"
-    rb"\r\nm=(audio ([1-9][0-9]{0,4}) RTP/AVP((?> [!-~]++){1,%d}+))"
-    rb"((?>\r\n[^\0\r\n]++)*+)(?>\r\n)*+" % (_TEXT, _KEPT, _TEXT, _KEPT, _TEXT, MAX_FORMATS)
+    rb"(?>\r\nc=([^\0\r\n]{0,%d}+))?+%b\r\nt=([0-9]{1,20} [0-9]{1,20})((?>\r\na=%b)*+)"
+    rb"\r\nm=audio ([1-9][0-9]{0,4}) (RTP/AVP(?> [!-~]++){1,%d}+(?>\r\n(?!m=)[^\0\r\n]++)*+)"
+    rb"((?>\r\n[^\0\r\n]++)*+)(?>\r\n)*+"
+    % (_TEXT, _KEPT, _MAX_CONNECTION, _KEPT, _TEXT, MAX_FORMATS)
 )
 """What most descriptions are: audio first, and the lines in the order of RFC 8866."""
 _ONCE: Final = (b"o=", b"s=", b"c=")
@@ -71,9 +75,7 @@ _DIRECTIONS: Final = {
 }
 
 _SENDRECV: Final = Direction.SENDRECV
-
-Attribute = tuple[bytes, bytes | None]
-"""An ``a=`` line: name, and the value after the colon or None."""
+_OF_FORMATS: Final = (b"rtpmap", b"ptime", b"maxptime")
 
 
 class Origin(NamedTuple):
@@ -115,63 +117,70 @@ class RtcpAttribute(NamedTuple):
     connection: Connection | None
 
 
-class Encodings:
-    """The ``a=rtpmap`` lines of a section; shared like `MediaLines`, so compared by identity.
+class Form(NamedTuple):
+    """What kind of stream an ``m=`` line is about (RFC 8866 section 5.14)."""
 
-    ``remembered`` says whether equal lines are likely to give this same object again.
+    kind: bytes
+    protocol: bytes
+    port_count: int
+
+
+class Formats:
+    """The formats of an ``m=`` line, what they stand for, and how long packets are to be.
+
+    Shared like `Section`, so compared by identity; ``remembered`` says whether equal lines are
+    likely to give this same object again.  ``ptime`` and ``maxptime`` (ms) are None where
+    nothing is said.
     """
 
-    __slots__ = ("by_format", "remembered")
+    __slots__ = ("by_format", "maxptime", "numbers", "ptime", "remembered")
 
     def __init__(self, text: bytes) -> None:
-        # Malformed ones are left out: RFC 4475's own bodies say "a=rtpmap:31 LPC".
+        first, *lines = text.split(b"\n")
         self.remembered = len(text) <= _REMEMBERED
+        self.numbers = tuple(first.split())
         self.by_format: dict[bytes, RtpMap] = {}
-        for value in text.split(b"\n"):
-            if match := _RTPMAP.fullmatch(value):
+        said: dict[bytes, bytes] = {}
+        for line in lines:
+            name, _, value = line.partition(b":")
+            said.setdefault(name, value)
+            # Malformed ones are left out: RFC 4475's own bodies say "a=rtpmap:31 LPC".
+            if name == b"rtpmap" and (match := _RTPMAP.fullmatch(value)):
                 number, encoding, rate, channels = match.groups()
                 self.by_format.setdefault(number, RtpMap(encoding, int(rate), int(channels or 1)))
+        self.ptime = _milliseconds(said.get(b"ptime"))
+        self.maxptime = _milliseconds(said.get(b"maxptime"))
 
 
-class MediaLines:
-    """What stands below one ``m=`` line; shared by all descriptions that say the same.
+class Section:
+    """What an ``m=`` line says besides its port, and what stands below it.
 
-    ``connection`` (the first), ``direction``, ``ptime`` and ``maxptime`` (ms) are None where
-    the section says nothing.
+    Shared by all descriptions that say the same.  ``connection`` (the first) and ``direction``
+    are None where the section says nothing.
     """
 
-    __slots__ = (
-        "attributes",
-        "connection",
-        "direction",
-        "encodings",
-        "lines",
-        "maxptime",
-        "ptime",
-        "rtcp",
-    )
+    __slots__ = ("connection", "direction", "form", "formats", "rtcp")
 
-    def __init__(self, text: bytes) -> None:
-        self.lines: tuple[bytes, ...] = tuple(text.split(b"\r\n")) if text else ()
+    def __init__(self, kind: bytes, port_count: int, text: bytes) -> None:
+        line, _, below = text.partition(b"\r\n")
+        protocol, _, numbers = line.partition(b" ")
+        self.form = Form(kind, protocol, port_count)
         self.connection: Connection | None = None
-        attributes: list[Attribute] = []
         said: dict[bytes, bytes] = {}
-        for line in self.lines:
-            kind = line[:2]
-            if kind == b"a=":
-                attribute = name, value = _attribute(line)
-                attributes.append(attribute)
-                said.setdefault(name, value or b"")
-            elif kind == b"c=":
+        about_formats = [numbers]
+        for line in below.split(b"\r\n") if below else ():
+            if line[:2] == b"a=":
+                name, value = _attribute(line)
+                said.setdefault(name, value)
+                if name in _OF_FORMATS:
+                    about_formats.append(line[2:])
+            elif line[:2] == b"c=":
                 connection = _connection(line[2:])
                 self.connection = self.connection or connection
             else:
                 _check_other(line, _NOT_IN_MEDIA)
-        self.attributes = tuple(attributes)
-        self.encodings = _encodings(self.lines) if b"rtpmap" in said else _NO_ENCODINGS
-        self.direction = _direction(attributes)
-        self.ptime = _milliseconds(said.get(b"ptime"))
-        self.maxptime = _milliseconds(said.get(b"maxptime"))
+        self.formats = _formats(b"\n".join(about_formats))
+        self.direction = _direction(said)
         self.rtcp = _rtcp(said[b"rtcp"]) if b"rtcp" in said else None
 
 
@@ -182,128 +191,39 @@ class MediaDescription:
     ``direction`` is as the author of the description sees it.
     """
 
-    __slots__ = (
-        "below",
-        "connection",
-        "direction",
-        "formats_text",
-        "kind",
-        "line",
-        "port",
-        "port_count",
-        "protocol",
-    )
+    __slots__ = ("connection", "direction", "port", "section")
 
     def __init__(
-        self,
-        line: bytes,
-        kind: bytes,
-        port: int,
-        port_count: int,
-        protocol: bytes,
-        formats_text: bytes,
-        below: MediaLines,
-        connection: Connection | None,
-        direction: Direction,
+        self, port: int, section: Section, connection: Connection | None, direction: Direction
     ) -> None:
-        self.line = line
-        self.kind = kind
         self.port = port
-        self.port_count = port_count
-        self.protocol = protocol
-        self.formats_text = formats_text
-        self.below = below
-        self.connection = below.connection or connection
-        self.direction = direction if below.direction is None else below.direction
+        self.section = section
+        self.connection = section.connection or connection
+        self.direction = direction if section.direction is None else section.direction
+
+    @property
+    def form(self) -> Form:
+        """Kind, protocol and number of ports."""
+        return self.section.form
 
     @property
     def formats(self) -> tuple[bytes, ...]:
         """The formats of the ``m=`` line in order."""
-        return tuple(self.formats_text.split())
-
-    @property
-    def lines(self) -> tuple[bytes, ...]:
-        """All lines of the section, the ``m=`` line first."""
-        return (b"m=" + self.line, *self.below.lines)
-
-    @property
-    def attributes(self) -> tuple[Attribute, ...]:
-        """The ``a=`` lines in order."""
-        return self.below.attributes
-
-    @property
-    def ptime(self) -> int | None:
-        """Packet length in ms the author would like to receive."""
-        return self.below.ptime
-
-    @property
-    def maxptime(self) -> int | None:
-        """Longest packet in ms the author can receive."""
-        return self.below.maxptime
-
-    @property
-    def rtcp(self) -> RtcpAttribute | None:
-        """Where RTCP goes if not to the next port (RFC 3605)."""
-        return self.below.rtcp
-
-    def rtpmap(self) -> Mapping[bytes, RtpMap]:
-        """Format → encoding; malformed ``a=rtpmap`` lines are left out."""
-        return self.below.encodings.by_format
-
-    def fmtp(self) -> Mapping[bytes, bytes]:
-        """Format → format parameters."""
-        found: dict[bytes, bytes] = {}
-        for name, value in self.below.attributes:
-            if name == b"fmtp" and value is not None:
-                number, _, parameters = value.partition(b" ")
-                found.setdefault(number, parameters.strip())
-        return found
+        return self.section.formats.numbers
 
 
+@define(eq=False)
 class Description:
-    """A session description; ``bytes()`` gives back exactly what was parsed."""
+    """A session description; ``times`` are its ``t=`` lines but for the first ``t=``."""
 
-    __slots__ = ("_raw", "connection", "media", "origin_line", "times")
-
-    def __init__(
-        self,
-        raw: bytes,
-        origin_line: bytes,
-        times: tuple[bytes, ...],
-        connection: Connection | None,
-        media: tuple[MediaDescription, ...],
-    ) -> None:
-        self._raw = raw
-        self.origin_line = origin_line
-        self.times = times
-        self.connection = connection
-        self.media = media
-
-    @property
-    def lines(self) -> tuple[bytes, ...]:
-        """The lines above the first ``m=`` line."""
-        return tuple(_sections(self._raw)[0].split(b"\r\n"))
+    origin_line: bytes
+    times: bytes
+    media: tuple[MediaDescription, ...]
 
     @property
     def origin(self) -> Origin:
         """The ``o=`` line."""
         return _origin(self.origin_line)
-
-    @property
-    def name(self) -> bytes:
-        """The value of the ``s=`` line."""
-        return next(line[2:] for line in self.lines if line[:2] == b"s=")
-
-    @property
-    def attributes(self) -> tuple[Attribute, ...]:
-        """The session's own ``a=`` lines in order."""
-        return _attributes(self.lines)
-
-    def __bytes__(self) -> bytes:
-        return self._raw
-
-    def __repr__(self) -> str:
-        return f"<Description o={_shown(self.origin_line)} of {len(self.media)} m-lines>"
 
 
 def parse_description(body: bytes) -> Description:
@@ -311,22 +231,20 @@ def parse_description(body: bytes) -> Description:
     usual = _USUAL.fullmatch(body) if len(body) <= _REMEMBERED else None
     if usual is None:
         return _read(body)
-    origin_line, where, times, attributes, line, digits, formats, rest = usual.groups()
+    origin_line, where, times, attributes, digits, text, others = usual.groups()
     direction = _session_direction(attributes.split(b"\r\n")) if attributes else _SENDRECV
-    session = None if where is None else _connection(where)
-    below, *others = rest.split(b"\r\nm=")
-    lines = _media_lines(below[2:])
+    session = None if where is None else _remembered_connection(where)
     port = int(digits)
-    if port > 65_535 or not (session or lines.connection):
+    audio = MediaDescription(port, _remembered_section(b"audio", 1, text), session, direction)
+    if port > 65_535 or audio.connection is None:
         return _read(body)  # which says what is wrong
-    media: tuple[MediaDescription, ...] = (
-        MediaDescription(line, b"audio", port, 1, b"RTP/AVP", formats, lines, session, direction),
-    )
-    if others:
-        if len(others) >= MAX_MEDIA:
-            return _read(body)
-        media += tuple([_read_media(text, session, direction) for text in others])
-    return Description(body, origin_line, (times,), session, media)
+    if not others:
+        return Description(origin_line, times, (audio,))
+    sections = others[4:].split(b"\r\nm=")
+    if len(sections) >= MAX_MEDIA:
+        return _read(body)
+    more = [_read_media(section, session, direction) for section in sections]
+    return Description(origin_line, times, (audio, *more))
 
 
 def _read(body: bytes) -> Description:
@@ -342,11 +260,11 @@ def _read(body: bytes) -> Description:
             raise SdpParseError(f"no {kind.decode()} line")
     origin_line = once[b"o="]
     _origin(origin_line)
-    times = tuple([line[2:] for line in lines if line[:2] == b"t="])
+    times = b"\r\nt=".join([line[2:] for line in lines if line[:2] == b"t="])
     connection = _connection(once[b"c="]) if b"c=" in once else None
     direction = _session_direction(lines)
     media = tuple([_read_media(text, connection, direction) for text in sections])
-    return Description(body, origin_line, times, connection, media)
+    return Description(origin_line, times, media)
 
 
 def _sections(body: bytes) -> list[bytes]:
@@ -375,16 +293,14 @@ def _with_crlf(body: bytes) -> bytes:
     return body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
-_media_lines = lru_cache(maxsize=512)(MediaLines)
-"""What stands below an m= line is mostly the same from call to call; remember the short ones."""
-_remembered_encodings = lru_cache(maxsize=512)(Encodings)
+_remembered_section = lru_cache(maxsize=512)(Section)
+"""But for its port an m-line is mostly the same from call to call; remember the short ones."""
+_remembered_formats = lru_cache(maxsize=512)(Formats)
 """And where it is not (SSRC, candidates), at least the formats are."""
-_NO_ENCODINGS: Final = Encodings(b"")
 
 
-def _encodings(lines: tuple[bytes, ...]) -> Encodings:
-    text = b"\n".join([line[9:] for line in lines if line[:9] == b"a=rtpmap:"])
-    return _remembered_encodings(text) if len(text) <= _REMEMBERED else Encodings(text)
+def _formats(text: bytes) -> Formats:
+    return _remembered_formats(text) if len(text) <= _REMEMBERED else Formats(text)
 
 
 def _read_lines(lines: list[bytes]) -> dict[bytes, bytes]:
@@ -410,15 +326,14 @@ def _read_lines(lines: list[bytes]) -> dict[bytes, bytes]:
 def _read_media(
     text: bytes, connection: Connection | None, direction: Direction
 ) -> MediaDescription:
-    line, _, rest = text.partition(b"\r\n")
+    line = text.partition(b"\r\n")[0]
     match = _MEDIA_LINE.fullmatch(line)
     if match is None:
         raise SdpParseError(f"no m= line of RFC 8866: {_shown(line)}")
-    kind, port, count, protocol, formats = match.groups()
-    below = _media_lines(rest) if len(rest) <= _REMEMBERED else MediaLines(rest)
-    media = MediaDescription(
-        line, kind, int(port), int(count or 1), protocol, formats, below, connection, direction
-    )
+    text = text[match.start(4) :]
+    make = _remembered_section if len(text) <= _REMEMBERED else Section
+    section = make(match[1], int(match[3] or 1), text)
+    media = MediaDescription(int(match[2]), section, connection, direction)
     _check(media)
     return media
 
@@ -426,7 +341,7 @@ def _read_media(
 def _check(media: MediaDescription) -> None:
     if media.port > 65_535:
         raise SdpParseError(f"port {media.port} in an m= line")
-    if media.port_count < 1:
+    if media.form.port_count < 1:
         raise SdpParseError("an m= line with no ports")
     if len(media.formats) > MAX_FORMATS:
         raise SdpParseError(f"more than {MAX_FORMATS} formats in an m= line")
@@ -474,30 +389,27 @@ def _remembered_connection(value: bytes) -> Connection:
 
 
 def _connection(value: bytes) -> Connection:
-    if len(value) > 300:  # a host name has at most 253 bytes
+    if len(value) > _MAX_CONNECTION:
         raise SdpParseError(f"no c= line of RFC 8866: {_shown(value)}")
     return _remembered_connection(value)
 
 
-def _attribute(line: bytes) -> Attribute:
-    name, colon, value = line[2:].partition(b":")
+def _attribute(line: bytes) -> tuple[bytes, bytes]:
+    name, _, value = line[2:].partition(b":")
     if not name:
         raise SdpParseError("an a= line without a name")
-    return name, value if colon else None
-
-
-def _attributes(lines: Iterable[bytes]) -> tuple[Attribute, ...]:
-    return tuple([_attribute(line) for line in lines if line[:2] == b"a="])
+    return name, value
 
 
 def _session_direction(lines: Iterable[bytes]) -> Direction:
     # INACTIVE is 0, so this cannot be an `or`.
-    said = _direction(_attributes(lines))
+    said = _direction([_attribute(line)[0] for line in lines if line[:2] == b"a="])
     return _SENDRECV if said is None else said
 
 
-def _direction(attributes: Iterable[Attribute]) -> Direction | None:
-    for name, _ in attributes:
+def _direction(names: Iterable[bytes]) -> Direction | None:
+    """The first of those attributes that is a direction."""
+    for name in names:
         if name in _DIRECTIONS:
             return _DIRECTIONS[name]
     return None

@@ -51,16 +51,16 @@ class OfferMade:
     rows: Rows
     proposal: Proposal
     direction: Direction
-    own: tuple[Address, Address]
+    own: Address
 
 
 @define(eq=False)
 class OfferReceived:
-    """The peer sent an offer that we can accept; ``own`` is what of ours it was judged by."""
+    """The peer sent an offer that we can accept; ``own`` is the address it was judged by."""
 
     description: Description
     accepted: Accepted
-    own: tuple[Address, ...]
+    own: Address
 
 
 @define(eq=False)

@@ -6,28 +6,31 @@ the number the peer wants to be sent and the number we said we receive.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from attrs import field, frozen
 
 from sessioncore.errors import ConfigurationError
-from sessioncore.sdp.description import Encodings, MediaDescription, RtpMap
+from sessioncore.sdp.description import Formats, RtpMap
 from sessioncore.sdp.targets import Refusal
 from sessioncore.vocabulary import CODECS, COMFORT_NOISE, TELEPHONE_EVENT, Codec
 
 __all__ = [
+    "PROTOCOL",
     "FormatMatch",
     "MediaPolicy",
     "Proposal",
     "Shared",
     "accept_formats",
+    "accept_remembered",
     "choose_ptime",
     "format_lines",
     "propose",
 ]
 
+PROTOCOL: Final = b"RTP/AVP"
 _STATIC: Final = {
     # RFC 3551 tables 4 and 5.
     number.encode(): RtpMap(name, rate, channels)
@@ -95,6 +98,12 @@ class MediaPolicy:
     dtmf: bool = True
     comfort_noise: bool = True
     sendable_ptimes: tuple[int, ...] = (20,)
+    proposal: Proposal = field(init=False, eq=False, repr=False)
+    """What a first offer proposes."""
+
+    @proposal.default
+    def _propose(self) -> Proposal:
+        return _propose(self)
 
     @property
     def names(self) -> str:
@@ -106,12 +115,13 @@ class MediaPolicy:
 class Proposal:
     """The formats of our own m-line with the payload types we want to be sent.
 
-    Shared like `Encodings`, so compared by identity.
+    Shared like `Formats`, so compared by identity.
     """
 
     audio: tuple[tuple[Codec, int], ...]
     dtmf: int | None
     comfort_noise: int | None
+    policy: MediaPolicy
 
 
 class Shared(NamedTuple):
@@ -123,7 +133,10 @@ class Shared(NamedTuple):
 
 
 class FormatMatch(NamedTuple):
-    """What the formats of the peer's m-line have in common with ours."""
+    """What the formats of the peer's m-line have in common with ours.
+
+    ``refusals`` say what has not; where ``agreed`` is empty, why nothing can be agreed on.
+    """
 
     audio: tuple[Shared, ...]
     dtmf: Shared | None
@@ -131,10 +144,11 @@ class FormatMatch(NamedTuple):
     refusals: tuple[Refusal, ...]
     answer: Proposal
     """Our side of an answer: one codec, so that nobody has to guess, with the offer's numbers."""
+    agreed: Mapping[str, Any]
+    """The fields of a `StreamAgreement` that follow from it."""
 
 
-@lru_cache(maxsize=256)
-def propose(policy: MediaPolicy, numbers: tuple[tuple[Codec, int], ...] = ()) -> Proposal:
+def _propose(policy: MediaPolicy, numbers: tuple[tuple[Codec, int], ...] = ()) -> Proposal:
     """The formats to offer; ``numbers`` are the payload types this stream already uses.
 
     RFC 3264 section 8.3.2: a number must not change its meaning within a session.
@@ -151,7 +165,11 @@ def propose(policy: MediaPolicy, numbers: tuple[tuple[Codec, int], ...] = ()) ->
         tuple((codec, known[codec]) for codec in policy.codecs),
         known[TELEPHONE_EVENT] if policy.dtmf else None,
         known[COMFORT_NOISE] if policy.comfort_noise else None,
+        policy,
     )
+
+
+propose = lru_cache(maxsize=256)(_propose)
 
 
 def _candidates(codec: Codec) -> Iterator[int]:
@@ -161,44 +179,35 @@ def _candidates(codec: Codec) -> Iterator[int]:
 
 
 @lru_cache(maxsize=512)
-def format_lines(proposal: Proposal, ptime: int) -> tuple[bytes, bytes]:
-    """The format list of the m-line, and the lines below it up to ``a=ptime``."""
+def format_lines(proposal: Proposal) -> bytes:
+    """What our m-line says behind its port, and the lines below it up to ``a=ptime``."""
     formats = [(codec, number) for codec, number in proposal.audio]
     if proposal.comfort_noise is not None:
         formats.append((COMFORT_NOISE, proposal.comfort_noise))
     if proposal.dtmf is not None:
         formats.append((TELEPHONE_EVENT, proposal.dtmf))
-    lines = []
+    lines = [" ".join([PROTOCOL.decode(), *[str(number) for _, number in formats]])]
     for codec, number in formats:
         channels = "" if codec.channels == 1 else f"/{codec.channels}"
-        lines.append(f"a=rtpmap:{number} {codec}{channels}\r\n")
+        lines.append(f"a=rtpmap:{number} {codec}{channels}")
         if codec is TELEPHONE_EVENT:
-            lines.append(f"a=fmtp:{number} 0-15\r\n")
-    lines.append(f"a=ptime:{ptime}\r\n")
-    return " ".join(str(n) for _, n in formats).encode(), "".join(lines).encode()
+            lines.append(f"a=fmtp:{number} 0-15")
+    lines.append(f"a=ptime:{proposal.policy.ptime}\r\n")
+    return "\r\n".join(lines).encode()
 
 
-def accept_formats(proposal: Proposal, media: MediaDescription, is_answer: bool) -> FormatMatch:
+def accept_formats(proposal: Proposal, formats: Formats, is_answer: bool) -> FormatMatch:
     """Match the peer's formats with ours, in the peer's order.
 
     The receive number is the peer's own in an offer (our answer will use it), ours in an
     answer (the peer follows our offer).
     """
-    encodings = media.below.encodings
-    if encodings.remembered and len(media.formats_text) <= 256:
-        return _remembered_match(proposal, media.formats_text, encodings, is_answer)
-    return _match(proposal, media.formats_text, encodings, is_answer)
-
-
-def _match(
-    proposal: Proposal, formats: bytes, encodings: Encodings, is_answer: bool
-) -> FormatMatch:
     audio: list[Shared] = []
     refusals: list[Refusal] = []
     special: dict[Codec, Shared] = {}
     ours = _by_encoding(proposal)
-    for text in dict.fromkeys(formats.split()):
-        found = _encoding(text, encodings, proposal if is_answer else None)
+    for text in dict.fromkeys(formats.numbers):
+        found = _encoding(text, formats, proposal if is_answer else None)
         if isinstance(found, Refusal):
             refusals.append(found)
             continue
@@ -219,12 +228,37 @@ def _match(
         tuple((shared.codec, shared.receive) for shared in audio[:1]),
         None if dtmf is None else dtmf.receive,
         None if noise is None else noise.receive,
+        proposal.policy,
     )
-    return FormatMatch(tuple(audio), dtmf, noise, tuple(refusals), answer)
+    ptime = choose_ptime(proposal.policy, formats.ptime, formats.maxptime)
+    if audio and ptime is None:
+        shortest = min(proposal.policy.sendable_ptimes)
+        why = f"maxptime {formats.maxptime} ms: we send {shortest} ms and more"
+        refusals = [Refusal(306, why)]
+    agreed = _agreed(audio, ptime, dtmf, noise, is_answer) if audio and ptime else {}
+    return FormatMatch(tuple(audio), dtmf, noise, tuple(refusals), answer, agreed)
 
 
-_remembered_match = lru_cache(maxsize=512)(_match)
-"""Most calls bring the same formats; `Encodings` are themselves shared and hash by identity."""
+accept_remembered = lru_cache(maxsize=512)(accept_formats)
+"""The same for ``formats`` that are ``remembered``: most calls bring the same ones."""
+
+
+def _agreed(
+    audio: list[Shared], ptime: int, dtmf: Shared | None, noise: Shared | None, is_answer: bool
+) -> Mapping[str, Any]:
+    codec, send, receive = audio[0]
+    others = audio[1:] if is_answer else ()  # the peer may switch to them, our answer names one
+    return {
+        "codec": codec,
+        "send_payload_type": send,
+        "receive_payload_type": receive,
+        "ptime": ptime,
+        "send_dtmf_payload_type": dtmf and dtmf.send,
+        "receive_dtmf_payload_type": dtmf and dtmf.receive,
+        "send_comfort_noise_payload_type": noise and noise.send,
+        "receive_comfort_noise_payload_type": noise and noise.receive,
+        "other_receive_payload_types": tuple([(other.receive, other.codec) for other in others]),
+    }
 
 
 def _by_encoding(proposal: Proposal) -> dict[tuple[bytes, int, int], tuple[Codec, int]]:
@@ -239,11 +273,11 @@ def _by_encoding(proposal: Proposal) -> dict[tuple[bytes, int, int], tuple[Codec
     }
 
 
-def _encoding(text: bytes, encodings: Encodings, offered: Proposal | None) -> RtpMap | Refusal:
+def _encoding(text: bytes, formats: Formats, offered: Proposal | None) -> RtpMap | Refusal:
     """What a format stands for; an answer without rtpmap means the number as we offered it."""
     if not text.isdigit() or len(text) > 3 or int(text) > 127:
         return Refusal(305, f"format {_shown(text)}: no RTP payload type")
-    found = encodings.by_format.get(text) or _STATIC.get(text)
+    found = formats.by_format.get(text) or _STATIC.get(text)
     if found is not None:
         if len(found.name) > 32:
             return Refusal(305, f"PT {text.decode()}: an encoding name of over 32 characters")

@@ -11,8 +11,8 @@ from copy import copy
 from typing import Final
 
 from sessioncore.errors import AnswerRefused, NegotiationError, SdpParseError, UnexpectedInput
-from sessioncore.sdp.authoring import Author, Rows, answer_rows
-from sessioncore.sdp.description import Description, parse_description
+from sessioncore.sdp.authoring import HEAD, OURS, Rows, answer_rows, write_content
+from sessioncore.sdp.description import parse_description
 from sessioncore.sdp.exchange import (
     OFFER_ANSWER,
     PENDING,
@@ -26,16 +26,14 @@ from sessioncore.sdp.exchange import (
     OfferState,
     Settled,
 )
-from sessioncore.sdp.formats import MediaPolicy, Proposal, propose
+from sessioncore.sdp.formats import FormatMatch, MediaPolicy, Proposal, propose
 from sessioncore.sdp.streams import (
     accept_answer,
     accept_offer,
     agree,
     agreed_direction,
-    is_hold,
     recheck,
 )
-from sessioncore.sdp.targets import check_target
 from sessioncore.table import Machine, Trace
 from sessioncore.vocabulary import Address, Codec, Direction, NegotiatedMedia
 
@@ -45,58 +43,46 @@ __all__ = [
     "OfferAnswer",
     "OfferState",
     "agreed_direction",
-    "check_target",
 ]
 
 
 _SENDRECV: Final = Direction.SENDRECV
+_NOWHERE: Final = ("", 0)
 
 
 class OfferAnswer(Machine):
     """The descriptions of one dialog, both ways.
 
-    ``local`` is where we receive RTP and may be set until it is first used; a port of 0 says
-    that only the IP is known yet.  ``rtcp`` is where we receive RTCP if not on the next port.
-    ``direction`` is what we wish, ``local_hold`` stops us from hearing; both count for the
-    next offer or answer.  Calls that RFC 3264 rules out in this state raise
-    `UnexpectedInput` (answer 491 to a request that brought an offer).
+    ``local`` is where we receive RTP, and on the next port RTCP; it may be set until it is
+    first used, and a port of 0 says that only the IP is known yet.  ``direction`` is what we
+    wish, ``local_hold`` stops us from hearing; both count for the next offer or answer.
+    ``version`` rises only when what we describe does (RFC 3264 section 8).  Calls that RFC
+    3264 rules out in this state raise `UnexpectedInput` (answer 491 to a request that brought
+    an offer).
     """
 
-    __slots__ = (
-        "author",
-        "changed",
-        "direction",
-        "local",
-        "local_hold",
-        "policy",
-        "received",
-        "rtcp",
-        "sent",
-        "settled",
-        "signalling_host",
-    )
     table = OFFER_ANSWER
+    direction = _SENDRECV
+    local_hold = False
+    signalling_host = ""
+    changed = False
+    sent: OfferMade | None = None
+    received: OfferReceived | None = None
+    settled: Settled | None = None
+    version = 0
+    _content = b""
 
     def __init__(
         self,
         policy: MediaPolicy,
         local: Address | None,
         session_id: int,
-        rtcp: Address | None = None,
         trace: Trace | None = None,
     ) -> None:
         super().__init__(trace)
         self.policy = policy
         self.local = local
-        self.rtcp = rtcp
-        self.author = Author(session_id)
-        self.direction = _SENDRECV
-        self.local_hold = False
-        self.signalling_host = ""
-        self.changed = False
-        self.sent: OfferMade | None = None
-        self.received: OfferReceived | None = None
-        self.settled: Settled | None = None
+        self.session_id = session_id
 
     @property
     def agreement(self) -> NegotiatedMedia | None:
@@ -108,18 +94,6 @@ class OfferAnswer(Machine):
         """Whether an offer of either side waits for its answer."""
         return self.state in PENDING
 
-    @property
-    def remote_hold(self) -> bool:
-        """Whether the peer's last agreed description says it does not want to hear us."""
-        return self.settled is not None and is_hold(self.settled.accepted)
-
-    @property
-    def remote_description(self) -> Description | None:
-        """The peer's description of the pending offer, else of the last agreement."""
-        if self.received is not None:
-            return self.received.description
-        return None if self.settled is None else self.settled.description
-
     def make_offer(self, direction: Direction | None = None) -> bytes:
         """An offer to send; ``direction`` None means the wish of ``self.direction``."""
         if self.state in PENDING:
@@ -128,10 +102,12 @@ class OfferAnswer(Machine):
         wish = self.direction if direction is None else direction
         offered = agreed_direction(_SENDRECV, wish, self.local_hold)
         basis = self.settled
-        rows: Rows = (None,) if basis is None else basis.rows
-        proposal = propose(self.policy, self._numbers())
-        times = (b"0 0",) if basis is None else basis.description.times
-        body = self.author.describe(rows, proposal, offered, own, self.policy.ptime, times)
+        if basis is None:
+            rows, proposal, times = OURS, self.policy.proposal, b"0 0"
+        else:
+            rows, times = basis.rows, basis.description.times
+            proposal = propose(self.policy, _numbers(basis.accepted.formats))
+        body = self._describe(rows, proposal, offered, own, times)
         self.feed(OfferMade(rows, proposal, offered, own))
         return body
 
@@ -146,9 +122,8 @@ class OfferAnswer(Machine):
         if signalling_host:
             self.signalling_host = signalling_host
         description = parse_description(body)
-        own = self._own()
-        side = (self.policy, propose(self.policy), own, self.signalling_host)
-        accepted = accept_offer(description, side)
+        own = self.local or _NOWHERE
+        accepted = accept_offer(description, (self.policy.proposal, own, self.signalling_host))
         self.feed(OfferReceived(description, accepted, own))
 
     def make_answer(self) -> bytes:
@@ -162,14 +137,11 @@ class OfferAnswer(Machine):
             raise self._unexpected(AnswerMade)
         own = self._ready()
         description, accepted = offer.description, offer.accepted
-        if own != offer.own:
-            recheck(accepted, own, offer.own)
+        recheck(accepted, own, offer.own)
         direction = agreed_direction(accepted.direction, self.direction, self.local_hold)
         rows = answer_rows(description.media, accepted.index)
-        body = self.author.describe(
-            rows, accepted.formats.answer, direction, own, self.policy.ptime, description.times
-        )
-        media = NegotiatedMedia((agree(accepted, direction, own[0], ()),))
+        body = self._describe(rows, accepted.formats.answer, direction, own, description.times)
+        media = NegotiatedMedia((agree(accepted, direction, own),))
         self.feed(AnswerMade(media, description, accepted, rows))
         return body
 
@@ -185,7 +157,7 @@ class OfferAnswer(Machine):
             self.signalling_host = signalling_host
         try:
             description = parse_description(body)
-            side = (self.policy, offer.proposal, offer.own, self.signalling_host)
+            side = (offer.proposal, offer.own, self.signalling_host)
             accepted = accept_answer(description, offer.rows.index(None), len(offer.rows), side)
         except (SdpParseError, NegotiationError) as error:
             self.feed(AnswerUnusable())
@@ -193,8 +165,7 @@ class OfferAnswer(Machine):
                 raise
             raise AnswerRefused(f"the answer cannot be read: {error}", (str(error),)) from error
         direction = agreed_direction(accepted.direction, offer.direction, False)
-        others = accepted.formats.audio[1:]
-        media = NegotiatedMedia((agree(accepted, direction, offer.own[0], others),))
+        media = NegotiatedMedia((agree(accepted, direction, offer.own),))
         self.feed(AnswerReceived(media, description, accepted, offer.rows))
         return media
 
@@ -207,9 +178,7 @@ class OfferAnswer(Machine):
 
         Each fork of a call answers our one offer for itself; fork before the first answer.
         """
-        twin = copy(self)
-        twin.author = self.author.twin()
-        return twin
+        return copy(self)
 
     def make_refusing_answer(self, body: bytes) -> bytes:
         """A valid answer that refuses every m-line of an offer we cannot use.
@@ -219,13 +188,8 @@ class OfferAnswer(Machine):
         """
         description = parse_description(body)
         rows = answer_rows(description.media, None)
-        return self.author.describe(
-            rows,
-            Proposal((), None, None),
-            Direction.INACTIVE,
-            self._ready(),
-            self.policy.ptime,
-            description.times,
+        return self._describe(
+            rows, self.policy.proposal, Direction.INACTIVE, self._ready(), description.times
         )
 
     def perform(self, effect: object) -> None:
@@ -235,23 +199,24 @@ class OfferAnswer(Machine):
     def _unexpected(self, kind: type) -> UnexpectedInput:
         return UnexpectedInput(self.table.name, self.state, object.__new__(kind))
 
-    def _ready(self) -> tuple[Address, Address]:
-        """Where we receive RTP and RTCP; both known, because now it is to be told."""
+    def _ready(self) -> Address:
+        """Where we receive RTP; now it is to be told."""
         local = self.local
         if local is None or not local[1]:
             raise ValueError("OfferAnswer.local must be set before anything is sent")
-        return (local, self.rtcp or (local[0], local[1] + 1))
+        return local
 
-    def _own(self) -> tuple[Address, ...]:
-        """As much of that as is known yet."""
-        if self.local is None:
-            return ()
-        return self._ready() if self.local[1] else (self.local,)
+    def _describe(
+        self, rows: Rows, proposal: Proposal, direction: Direction, own: Address, times: bytes
+    ) -> bytes:
+        content = write_content(rows, proposal, direction, own, times)
+        if content != self._content:
+            self._content = content
+            self.version += 1
+        return HEAD % (self.session_id, self.version, content)
 
-    def _numbers(self) -> tuple[tuple[Codec, int], ...]:
-        """Payload types whose meaning this session has already fixed (RFC 3264 8.3.2)."""
-        if self.settled is None:
-            return ()
-        formats = self.settled.accepted.formats
-        named = (*formats.audio, formats.dtmf, formats.comfort_noise)
-        return tuple((shared.codec, shared.receive) for shared in named if shared)
+
+def _numbers(formats: FormatMatch) -> tuple[tuple[Codec, int], ...]:
+    """Payload types whose meaning this session has already fixed (RFC 3264 8.3.2)."""
+    named = (*formats.audio, formats.dtmf, formats.comfort_noise)
+    return tuple((shared.codec, shared.receive) for shared in named if shared)

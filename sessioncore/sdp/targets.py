@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sessioncore.vocabulary import Address
 
-__all__ = ["Host", "Refusal", "check_target", "find_fault", "read_host"]
+__all__ = ["Host", "Refusal", "find_fault", "find_host_fault", "read_host"]
 
 
 class Refusal(NamedTuple):
@@ -53,13 +53,12 @@ def read_host(text: str) -> Host | None:
     return Host(name, address.version == 6, address.is_loopback, address.is_unspecified, fault)
 
 
-def find_fault(
-    ip: str, ports: tuple[int, ...], own: tuple[Address, ...], signalling_peer: str
-) -> Refusal | None:
-    """Why media must not be sent to these ports of ``ip``, or None.
+@lru_cache(maxsize=4_096)
+def find_host_fault(ip: str, own_ip: str, signalling_host: str) -> Refusal | None:
+    """Why media must not be sent to any port of ``ip``, or None.
 
-    ``own`` are the addresses our stream receives on, ``signalling_peer`` is the IP its
-    signalling came from, or empty where that is unknown.
+    ``own_ip`` is where our stream receives, ``signalling_host`` is the IP its signalling came
+    from; each may be empty where that is unknown.
     """
     host = read_host(ip)
     if host is None:
@@ -67,32 +66,30 @@ def find_fault(
     if host.fault is not None:
         return host.fault
     if host.is_loopback:
-        peer = read_host(signalling_peer or (own[0][0] if own else ""))
+        peer = read_host(signalling_host or own_ip)
         if peer is None or not peer.is_loopback:
             return Refusal(399, f"{host.text} is the loopback address of another machine")
-    for local, port in own:
-        here = read_host(local)
-        if here is None or here.is_unspecified:
-            continue  # not known yet; judged again when it is
-        if here.is_ipv6 is not host.is_ipv6:
-            return Refusal(301, f"{host.text} is not {'IPv6' if here.is_ipv6 else 'IPv4'}")
-        if port in ports and here.text == host.text:
-            if len(ports) > 1:  # which of them comes first?
-                return find_fault(ip, ports[:1], own, signalling_peer) or find_fault(
-                    ip, ports[1:], own, signalling_peer
-                )
-            return Refusal(399, f"{host.text} port {port} is our own")
+    here = read_host(own_ip)
+    # What is not known yet is judged again when it is.
+    if here is not None and not here.is_unspecified and here.is_ipv6 is not host.is_ipv6:
+        return Refusal(301, f"{host.text} is not {'IPv6' if here.is_ipv6 else 'IPv4'}")
     return None
 
 
-def check_target(address: Address, *, own: Address, signalling_peer: str) -> str | None:
-    """Why media must not be sent to ``address``, in words, or None where it may.
+def find_fault(target: Address, own: Address, signalling_host: str) -> Refusal | None:
+    """Why media must not be sent to ``target``, or None.
 
-    Refused are multicast, broadcast, host names, our own address and port, the other address
-    family, and loopback named by a peer that is not itself on loopback.
+    Refused are multicast, broadcast, host names, the other address family, loopback named by a
+    peer that is not itself on loopback, and the ports of our own stream, that receives RTP on
+    ``own`` (port 0: not known yet) and RTCP on the port after it.
     """
-    fault = find_fault(address[0], (address[1],), (own,), signalling_peer)
-    return None if fault is None else fault.text
+    (ip, port), (own_ip, own_port) = target, own
+    fault = find_host_fault(ip, own_ip, signalling_host)
+    if fault is None and own_port and own_port <= port <= own_port + 1:
+        host, here = read_host(ip), read_host(own_ip)
+        if host is not None and here is not None and host.text == here.text:
+            return Refusal(399, f"{host.text} port {port} is our own")
+    return fault
 
 
 def _safe(text: str) -> str:

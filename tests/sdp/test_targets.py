@@ -1,30 +1,37 @@
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sessioncore.sdp.targets import check_target, read_host
+from sessioncore.sdp.targets import find_fault, read_host
+from sessioncore.vocabulary import Address
 
 OWN = ("192.0.2.1", 4000)
 OWN6 = ("2001:db8::1", 4000)
 
 
-class Targets(SynchronousTestCase):
-    def refuse(self, address: tuple[str, int], words: str, **changes: object) -> None:
-        given = {"own": OWN, "signalling_peer": "192.0.2.9", **changes}
-        self.assertIn(words, str(check_target(address, **given)))  # type: ignore[arg-type]
+def reason(target: Address, own: Address = OWN, signalling_host: str = "192.0.2.9") -> str | None:
+    """Why nothing is sent there."""
+    fault = find_fault(target, own, signalling_host)
+    return None if fault is None else fault.text
 
-    def allow(self, address: tuple[str, int], **changes: object) -> None:
-        given = {"own": OWN, "signalling_peer": "192.0.2.9", **changes}
-        self.assertIsNone(check_target(address, **given))  # type: ignore[arg-type]
+
+class Targets(SynchronousTestCase):
+    def refuse(self, target: Address, words: str, **given: Any) -> None:
+        self.assertIn(words, str(reason(target, **given)))
+
+    def allow(self, target: Address, **given: Any) -> None:
+        self.assertIsNone(reason(target, **given))
 
     def test_ordinary(self) -> None:
         self.allow(("192.0.2.9", 6000))
         self.allow(("10.1.2.3", 6000))
         self.allow(("240.0.0.1", 6000))  # networks of some use it within
         self.allow(("255.255.255.254", 6000))
-        self.allow(("2001:db8::9", 6000), own=OWN6, signalling_peer="2001:db8::9")
+        self.allow(("2001:db8::9", 6000), own=OWN6, signalling_host="2001:db8::9")
 
     def test_multicast_and_broadcast(self) -> None:
         self.refuse(("224.0.0.1", 6000), "multicast")
@@ -39,17 +46,20 @@ class Targets(SynchronousTestCase):
         own = ("127.0.0.1", 4000)
         for host in ("127.0.0.1", "127.9.9.9", "::ffff:127.0.0.1"):
             self.refuse((host, 6000), "loopback")
-            self.allow((host, 6000), own=own, signalling_peer="127.0.0.1")
-        self.refuse(("::1", 6000), "loopback", own=OWN6, signalling_peer="2001:db8::9")
-        self.allow(("::1", 6000), own=("::1", 4000), signalling_peer="::1")
-        self.refuse(("127.0.0.1", 6000), "loopback", signalling_peer="a.example")
+            self.allow((host, 6000), own=own, signalling_host="127.0.0.1")
+        self.refuse(("::1", 6000), "loopback", own=OWN6, signalling_host="2001:db8::9")
+        self.allow(("::1", 6000), own=("::1", 4000), signalling_host="::1")
+        self.refuse(("127.0.0.1", 6000), "loopback", signalling_host="a.example")
 
     def test_loopback_when_the_peer_is_not_known_goes_by_our_own(self) -> None:
-        self.allow(("127.0.0.1", 6000), own=("127.0.0.1", 4000), signalling_peer="")
-        self.refuse(("127.0.0.1", 6000), "loopback", signalling_peer="")
+        self.allow(("127.0.0.1", 6000), own=("127.0.0.1", 4000), signalling_host="")
+        self.refuse(("127.0.0.1", 6000), "loopback", signalling_host="")
 
     def test_ourselves(self) -> None:
-        self.refuse(OWN, "our own")
+        self.refuse(OWN, "192.0.2.1 port 4000 is our own")
+        self.refuse(("192.0.2.1", 4001), "192.0.2.1 port 4001 is our own")
+        self.allow(("192.0.2.1", 3999))
+        self.allow(("192.0.2.1", 1), own=("192.0.2.1", 0))
         self.refuse(("::ffff:192.0.2.1", 4000), "our own")
         self.allow(("192.0.2.1", 4002))
         self.refuse(("2001:DB8:0::1", 4000), "our own", own=OWN6)
@@ -76,5 +86,4 @@ class Targets(SynchronousTestCase):
     @settings(deadline=None, max_examples=200, derandomize=True)
     @given(st.text(max_size=70), st.integers(0, 65_535))
     def test_any_text(self, text: str, port: int) -> None:
-        reason = check_target((text, port), own=OWN, signalling_peer=text)
-        self.assertTrue(reason is None or reason.isascii())
+        self.assertTrue((reason((text, port), signalling_host=text) or "").isascii())

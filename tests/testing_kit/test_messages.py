@@ -141,7 +141,7 @@ class DialogTests(SynchronousTestCase):
 class OfferTests(SynchronousTestCase):
     def test_default(self) -> None:
         (audio,) = parse_description(messages.offer()).media
-        self.assertEqual((audio.kind, audio.port, audio.protocol), (b"audio", 40_000, b"RTP/AVP"))
+        self.assertEqual((audio.form, audio.port), ((b"audio", b"RTP/AVP", 1), 40_000))
         self.assertEqual(list(audio.formats), [b"0", b"8", b"101"])
 
     def test_variations(self) -> None:

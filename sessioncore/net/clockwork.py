@@ -50,7 +50,7 @@ class IClockwork(Interface):
         """Monotonic nanoseconds; the same clock for media and SIP."""
 
     def set_tick(callback: Callable[[int], None] | None, period: int = 5 * MILLISECOND) -> None:
-        """Call ``callback(now)`` every ``period`` ns from one period on; None stops it."""
+        """Call ``callback(now)`` at multiples of ``period`` ns from one on; None stops it."""
 
     def start() -> None:
         """Begin to run what is due; does nothing when running."""
@@ -91,12 +91,12 @@ class Clockwork:
     def set_tick(
         self, callback: Callable[[int], None] | None, period: int = 5 * MILLISECOND
     ) -> None:
-        """Call ``callback(now)`` every ``period`` ns from one period on; None stops it."""
+        """Call ``callback(now)`` at multiples of ``period`` ns from one on; None stops it."""
         if period <= 0:
             raise ValueError(f"a tick needs a positive period in ns, not {period}")
         self._tick = callback
         self._period = period
-        self._tick_at = _NEVER if callback is None else self.now() + period
+        self._tick_at = self._first_tick()
         self._rearm()
 
     def start(self) -> None:
@@ -105,8 +105,7 @@ class Clockwork:
             return
         self._open()
         self.running = True
-        if self._tick is not None:
-            self._tick_at = self.now() + self._period
+        self._tick_at = self._first_tick()
         self._rearm()
 
     def stop(self) -> None:
@@ -115,6 +114,13 @@ class Clockwork:
             self.running = False
             self._armed = _NEVER
             self._close()
+
+    def _first_tick(self) -> int:
+        """On the grid of the deadlines' queues (`Fifo`), so that they share a wake-up."""
+        if self._tick is None:
+            return _NEVER
+        earliest = self.now() + self._period
+        return earliest + -earliest % self._period
 
     def _open(self) -> None:
         """Take what is needed from the reactor."""

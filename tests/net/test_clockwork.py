@@ -75,6 +75,39 @@ class FakeClockTests(SynchronousTestCase):
         self.clock.rightNow = 0.02
         self.assertEqual(self.clockwork.now(), before)
 
+    def test_ticks_are_on_the_grid_from_one_period_on(self) -> None:
+        for start, first in ((0.5, 10), (17.75, 25), (30, 35)):
+            self.advance(start - self.clockwork.now() / MILLISECOND)
+            self.clockwork.set_tick(self.ticks.append)
+            for _ in range(40):
+                self.advance(0.25)
+            self.assertEqual(self.ticks[0], first * MILLISECOND)
+            self.clockwork.set_tick(None)
+            self.ticks.clear()
+
+    def test_it_ticks_on_the_grid_after_a_pause(self) -> None:
+        self.clockwork.set_tick(self.ticks.append)
+        self.clockwork.stop()
+        self.advance(6)
+        self.clockwork.start()
+        for _ in range(10):
+            self.advance(1)
+        self.assertEqual(self.ticks, [15 * MILLISECOND])
+
+    def test_ticks_and_timers_on_a_grid_share_a_wake_up(self) -> None:
+        self.advance(3)
+        fifo = self.clockwork.deadlines.fifo(
+            12 * MILLISECOND, lambda key, now: called.append(now), 5 * MILLISECOND
+        )
+        fifo.add("a", self.clockwork.now())
+        self.clockwork.set_tick(self.ticks.append)
+        called: list[int] = []
+        with mock.patch.object(self.clockwork, "_arm", wraps=self.clockwork._arm) as armed:
+            for _ in range(14):
+                self.advance(1)
+        self.assertEqual((called, self.ticks), ([15 * MILLISECOND], [10_000_000, 15_000_000]))
+        self.assertEqual(armed.call_count, 2)
+
     def test_other_period(self) -> None:
         self.clockwork.set_tick(self.ticks.append, 20 * MILLISECOND)
         for _ in range(10):

@@ -12,11 +12,11 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
-from functools import cache, lru_cache
+from functools import cache
 from json.encoder import encode_basestring_ascii
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeAlias
 
 import attrs
 from twisted.logger import Logger
@@ -28,7 +28,15 @@ from sessioncore.events import Event
 from sessioncore.interfaces import IEventSink
 from sessioncore.vocabulary import MILLISECOND, SECOND, MediaState, SessionRole
 
-__all__ = ["EventLog", "json_line", "open_log", "printable", "text_line"]
+__all__ = [
+    "EventLog",
+    "json_line",
+    "json_lines",
+    "open_log",
+    "printable",
+    "text_line",
+    "text_lines",
+]
 
 FLUSH_AFTER: Final = 20 * MILLISECOND
 """How long a line may wait for others, in ns: one media period."""
@@ -51,12 +59,8 @@ def printable(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    return _harmless(encode_basestring_ascii(text))
-
-
-def _harmless(encoded: str) -> str:
     # DEL is the one control character that ASCII JSON leaves as it is.
-    return encoded.replace("\x7f", "\\u007f")
+    return encode_basestring_ascii(text).replace("\x7f", "\\u007f")
 
 
 @cache
@@ -67,53 +71,60 @@ def _extra(kind: type[Any]) -> tuple[str, ...]:
 
 def text_line(event: Event) -> str:
     """``[UAS] Event: CallAnswered, Media State: Ready, Session: 3, Call-ID: ...``."""
-    key = event.__class__, event.role, event.media_state
-    try:
-        line = _LINES[key]
-    except KeyError:
-        line = _LINES.setdefault(key, _prepare(*key))
-    return line(event)
+    return text_lines((event,))
 
 
-_LINES: Final[dict[tuple[type[Event], SessionRole, MediaState], Callable[[Any], str]]] = {}
+def text_lines(events: Iterable[Event]) -> str:
+    """The `text_line` of each."""
+    lines: list[str] = []
+    session: str | None = None
+    call_id: str | None = None
+    for event in events:
+        # Mostly the call of the line before.
+        if event.session is not session or event.call_id is not call_id:
+            session, call_id = event.session, event.call_id
+            whose = f", Session: {printable(session)}, Call-ID: {printable(call_id)}"
+        key = event.__class__, event.role, event.media_state
+        try:
+            line = _LINES[key]
+        except KeyError:
+            line = _LINES.setdefault(key, _prepare(*key))
+        lines.append(line(event, whose))
+    return "".join(lines)
 
 
-def _prepare(kind: Any, role: SessionRole, state: MediaState) -> Callable[[Any], str]:
+_Line: TypeAlias = "Callable[[Any, str], str]"
+_LINES: Final[dict[tuple[type[Event], SessionRole, MediaState], _Line]] = {}
+
+
+def _prepare(kind: Any, role: SessionRole, state: MediaState) -> _Line:
     """A function of one f-string, made as attrs makes ``__init__``: faster than a loop."""
-    line = f"[{role}] Event: {kind.__name__}, Media State: {state}"
-    line += "{_whose(event.session, event.call_id)}"
+    line = f"[{role}] Event: {kind.__name__}, Media State: {state}{{whose}}"
     for name in _extra(kind):
         label = name.replace("_", " ").capitalize().replace(" uri", " URI")
-        value = _SHOWN.get(str(attrs.fields_dict(kind)[name].type), "_text({})")
+        value = _SHOWN.get(str(attrs.fields_dict(kind)[name].type), "_text({0})")
         line += f", {label}: {{{value.format(f'event.{name}')}}}"
-    function: Callable[[Any], str] = eval(f'lambda event: f"{line}\\n"', globals())
+    function: _Line = eval(f'lambda event, whose: f"{line}\\n"', globals())
     return function
 
 
 _SHOWN: Final = {
-    "int": "{}!a",
-    "float": "{}!a",
-    "bool": "{}!a",
-    "str": "printable({})",
+    "int": "{0}!a",
+    "float": "{0}!a",
+    "bool": "{0}!a",
+    "str": "printable({0})",
+    "float | None": "'none' if {0} is None else ascii({0})",
+    "Address": "printable('%s:%s' % {0})",
+    "Address | None": "'none' if {0} is None else printable('%s:%s' % {0})",
     # Never without a blank.
-    "EndReason": "_quoted(str({}))",
-    "NegotiatedMedia": "_quoted(str({}))",
+    "EndReason": "_quoted(str({0}))",
+    "NegotiatedMedia": "_quoted(str({0}))",
 }
-"""How to write what an attribute of such a type holds; `_text` knows how to with all others."""
-
-
-@lru_cache(maxsize=1)
-def _whose(session: str, call_id: str) -> str:
-    """Which call a line is about: mostly the one of the line before."""
-    return f", Session: {printable(session)}, Call-ID: {printable(call_id)}"
+"""How to write what an attribute of such a type holds; `_text` writes all others."""
 
 
 def _text(value: object) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, tuple) and len(value) == 2:  # an address
-        value = f"{value[0]}:{value[1]}"
-    return printable(str(value))
+    return "none" if value is None else printable(str(value))
 
 
 def json_line(event: Event, wall_offset: int = 0) -> str:
@@ -132,7 +143,12 @@ def json_line(event: Event, wall_offset: int = 0) -> str:
     kind: Any = event.__class__
     for name in _extra(kind):
         record[name] = _plain(getattr(event, name))
-    return _harmless(_encode(record)) + "\n"
+    return _encode(record).replace("\x7f", "\\u007f") + "\n"
+
+
+def json_lines(events: Iterable[Event], wall_offset: int = 0) -> str:
+    """The `json_line` of each."""
+    return "".join([json_line(event, wall_offset) for event in events])
 
 
 def _plain(value: object) -> object:
@@ -176,11 +192,14 @@ class EventLog:
     """
 
     def __init__(
-        self, file: IO[bytes], line: Callable[[Event], str], deadlines: Deadlines | None = None
+        self,
+        file: IO[bytes],
+        lines: Callable[[Iterable[Event]], str],
+        deadlines: Deadlines | None = None,
     ) -> None:
         self.lost = 0
         self._file = file
-        self._line = line
+        self._lines = lines
         self._deadlines = deadlines
         self._most = 1 if deadlines is None else MOST_WAITING
         self._waiting: list[Event] = []
@@ -203,7 +222,7 @@ class EventLog:
         if not waiting:
             return
         try:
-            self._file.write("".join(map(self._line, waiting)).encode("ascii"))
+            self._file.write(self._lines(waiting).encode("ascii"))
             self._file.flush()
         except (OSError, ValueError) as error:
             if not self.lost:

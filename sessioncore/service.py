@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from sessioncore.answers import Answering, AnswerPlan
 from sessioncore.calling import CallPlan, CallRun
 from sessioncore.errors import ConfigurationError
-from sessioncore.eventlog import EventLog, json_line, open_log, text_line
+from sessioncore.eventlog import EventLog, json_lines, open_log, text_lines
 from sessioncore.manager import SessionManager
 from sessioncore.net.limits import raise_descriptor_limit
 from sessioncore.outcome import CallLedger, CallSummary, Outcome
@@ -175,10 +175,10 @@ class SessionService(Service):
     def _open_logs(self) -> None:
         clockwork = self.manager.clockwork
         if self._echo_events:
-            self.add_log(EventLog(open_log("-"), text_line, clockwork.deadlines))
+            self.add_log(EventLog(open_log("-"), text_lines, clockwork.deadlines))
         if self._events is not None:
-            line = partial(json_line, wall_offset=time.time_ns() - clockwork.now())
-            self._record = EventLog(open_log(self._events), line, clockwork.deadlines)
+            lines = partial(json_lines, wall_offset=time.time_ns() - clockwork.now())
+            self._record = EventLog(open_log(self._events), lines, clockwork.deadlines)
             self.add_log(self._record)
 
     def add_log(self, log: Log) -> None:

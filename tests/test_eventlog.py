@@ -16,7 +16,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from sessioncore import events
 from sessioncore.deadlines import Deadlines
 from sessioncore.errors import ConfigurationError
-from sessioncore.eventlog import EventLog, json_line, open_log, printable, text_line
+from sessioncore.eventlog import (
+    EventLog,
+    json_line,
+    json_lines,
+    open_log,
+    printable,
+    text_line,
+    text_lines,
+)
 from sessioncore.net.clockwork import ReactorClockwork
 from sessioncore.outcome import CallSummary, RunEnded
 from sessioncore.vocabulary import (
@@ -55,6 +63,12 @@ class TextLineTests(SynchronousTestCase):
         self.assertTrue(text_line(flow).endswith(", Local: 192.0.2.1:4000, Remote: none\n"))
         ended = event(events.CallEnded, EndReason(EndedBy.REMOTE, "BYE", None, 16))
         self.assertTrue(text_line(ended).endswith(', Reason: "remote: BYE (Q.850 16)"\n'))
+
+    def test_each_line_names_its_own_call(self) -> None:
+        of_no_call = event(session="", call_id="")
+        several = [of_no_call, event(), event(), event(session="4"), event(call_id="5"), event()]
+        self.assertEqual(text_lines(several), "".join(map(text_line, several)))
+        self.assertIn(', Session: "", Call-ID: ""\n', text_lines([of_no_call]))
 
     def test_a_peer_cannot_forge_a_line_or_field(self) -> None:
         line = text_line(
@@ -203,7 +217,7 @@ class EventLogTests(SynchronousTestCase):
         self.clockwork = ReactorClockwork(self.clock)
         self.clockwork.start()
         self.file = _File()
-        self.log = EventLog(self.file, text_line, self.clockwork.deadlines)
+        self.log = EventLog(self.file, text_lines, self.clockwork.deadlines)
 
     def now(self) -> int:
         return self.clockwork.now()
@@ -226,13 +240,13 @@ class EventLogTests(SynchronousTestCase):
         self.assertEqual(self.file.getvalue().count(b"\n"), 2000)
 
     def test_without_deadlines_each_is_written_at_once(self) -> None:
-        log = EventLog(self.file, text_line)
+        log = EventLog(self.file, text_lines)
         log.event(event())
         self.assertEqual(self.file.writes, 1)
 
     def test_close_writes_the_rest(self) -> None:
         path = self.mktemp()
-        log = EventLog(open_log(path), json_line, Deadlines())
+        log = EventLog(open_log(path), json_lines, Deadlines())
         log.event(event())
         log.close()
         with open(path) as file:
@@ -241,7 +255,7 @@ class EventLogTests(SynchronousTestCase):
     def test_appends(self) -> None:
         path = self.mktemp()
         for _ in range(2):
-            log = EventLog(open_log(path), json_line)
+            log = EventLog(open_log(path), json_lines)
             log.event(event())
             log.close()
         with open(path) as file:

@@ -77,11 +77,6 @@ class Fifo(Generic[Key]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    @property
-    def next(self) -> int:
-        """When the oldest entry falls due."""
-        return self._entries[0][0] if self._entries else _NEVER
-
     def _arm(self) -> None:
         if self._entries and not self.removed:
             when = self._entries[0][0]

@@ -114,12 +114,13 @@ class DialogRequests:
         self, dialog: Dialog, flow: Flow, invite: Request, destination: Address, body: bytes = b""
     ) -> bytes:
         """The ACK of a 2xx to ``invite``."""
-        return dialog.ack(
-            invite.cseq.number,
+        return dialog.request(
+            b"ACK",
             branch=self._all.layer.new_branch(),
             via_sent_by=flow.sent_by(destination[0]),
             headers=(CONTENT_SDP,) if body else (),
             body=body,
+            cseq=invite.cseq.number,
         )
 
     def send_ack(self, flow: Flow, ack: bytes, destination: Address) -> None:

@@ -8,9 +8,12 @@ from typing import ClassVar, Final, TypeAlias
 
 from attrs import define
 
+from sessioncore.sip.dialog import MAX_FORWARDS
 from sessioncore.sip.message import Request, Response, build_request, parse_message
 from sessioncore.sip.roles import ClientUser, Flow, Keeper
 from sessioncore.sip.steps import (
+    REPEATS,
+    STEP_OF_T2,
     Cancel,
     CancelExpired,
     Do,
@@ -51,40 +54,29 @@ def _own(request: Request, name: bytes) -> bytes:
     return value
 
 
-def _routes(request: Request) -> list[tuple[bytes, bytes]]:
-    return [(b"Route", value) for value in request.all(b"Route")]
-
-
 def acknowledgement(request: Request, response: Response) -> bytes:
     """The ACK of a 3xx to 6xx, made of our INVITE (RFC 3261 section 17.1.1.3)."""
-    return build_request(
-        b"ACK",
-        request.uri,
-        [
-            (b"Via", _own(request, b"Via")),
-            (b"Max-Forwards", b"70"),
-            *_routes(request),
-            (b"From", _own(request, b"From")),
-            (b"To", response.first(b"To") or _own(request, b"To")),
-            (b"Call-ID", _own(request, b"Call-ID")),
-            (b"CSeq", b"%d ACK" % request.cseq.number),
-        ],
-    )
+    return _of_invite(b"ACK", request, response.first(b"To") or _own(request, b"To"))
 
 
 def cancellation(request: Request) -> bytes:
     """The CANCEL of our INVITE (RFC 3261 section 9.1)."""
+    return _of_invite(b"CANCEL", request, _own(request, b"To"))
+
+
+def _of_invite(method: bytes, request: Request, to: bytes) -> bytes:
+    """A request that goes the same way as our INVITE, to the next hop only."""
     return build_request(
-        b"CANCEL",
+        method,
         request.uri,
         [
             (b"Via", _own(request, b"Via")),
-            (b"Max-Forwards", b"70"),
-            *_routes(request),
+            MAX_FORWARDS,
+            *[(b"Route", value) for value in request.all(b"Route")],
             (b"From", _own(request, b"From")),
-            (b"To", _own(request, b"To")),
+            (b"To", to),
             (b"Call-ID", _own(request, b"Call-ID")),
-            (b"CSeq", b"%d CANCEL" % request.cseq.number),
+            (b"CSeq", b"%d %b" % (request.cseq.number, method)),
         ],
     )
 
@@ -304,8 +296,8 @@ class ClientTransaction(Machine):
     """One request of ours on its way to a final response.
 
     ``data`` is the request as sent, ``key`` its branch and method, ``step`` the number of
-    repeats so far, ``ack`` what a repeated final response is
-    answered with, once there is something.
+    repeats so far, ``ack`` what a repeated final response is answered with, once there is
+    something.
     """
 
     __slots__ = (
@@ -318,12 +310,11 @@ class ClientTransaction(Machine):
         "flow",
         "keeper",
         "key",
-        "method",
         "step",
         "user",
     )
-    last_step: ClassVar[int] = 3
-    """From this repeat on the interval stays the same: T2, or 64*T1 ends it before."""
+    last_step: ClassVar[int] = STEP_OF_T2
+    """Timer E stays at this repeat's interval; before Timer A would repeat its last, B ends it."""
 
     def __init__(
         self,
@@ -339,7 +330,6 @@ class ClientTransaction(Machine):
         self.keeper = keeper
         self.user = user
         self.data = data
-        self.method = method
         self.destination = destination
         self.flow = flow
         self.branch = branch
@@ -368,7 +358,7 @@ class InviteClientTransaction(ClientTransaction):
 
     __slots__ = ()
     table = CLIENT_INVITE
-    last_step = 5
+    last_step = len(REPEATS) - 1
 
 
 class OtherClientTransaction(ClientTransaction):

@@ -9,10 +9,10 @@ from attrs import define, field
 
 from sessioncore.errors import SipParseError
 from sessioncore.sip.message import Request, Response, build_request
-from sessioncore.sip.values import NameAddr, RawUri, Uri, parse_name_addr, parse_uri
+from sessioncore.sip.values import NameAddr, RawUri, Uri, parse_uri
 from sessioncore.vocabulary import Address
 
-__all__ = ["Dialog", "dialog_key", "key_of_request", "key_of_response", "tag"]
+__all__ = ["MAX_FORWARDS", "Dialog", "dialog_key", "key_of_request", "key_of_response", "tag"]
 
 MAX_ROUTES: Final = 70
 """No request passes more proxies than Max-Forwards lets it."""
@@ -93,7 +93,6 @@ class Dialog:
     route_set: tuple[NameAddr, ...]
     local_seq: int
     remote_seq: int | None
-    secure: bool = False
     detour: Address | None = None
     _routing: tuple[bytes, tuple[tuple[bytes, bytes], ...]] | None = field(default=None, init=False)
 
@@ -115,7 +114,6 @@ class Dialog:
             _route_set(request),
             0,
             request.cseq.number,
-            request.uri[:5].lower() == b"sips:",
         )
 
     @classmethod
@@ -156,18 +154,7 @@ class Dialog:
             route_set,
             request.cseq.number,
             None,
-            request.uri[:5].lower() == b"sips:",
         )
-
-    @property
-    def local_uri(self) -> bytes:
-        """Our URI."""
-        return bytes(parse_name_addr(self.local).uri)
-
-    @property
-    def remote_uri(self) -> bytes:
-        """The peer's URI."""
-        return bytes(parse_name_addr(self.remote).uri)
 
     @property
     def next_hop(self) -> Uri:
@@ -201,56 +188,29 @@ class Dialog:
         *,
         branch: bytes,
         via_sent_by: bytes,
-        transport: bytes = b"UDP",
-        contact: bytes | None = None,
         headers: Iterable[tuple[bytes, bytes]] = (),
         body: bytes = b"",
         cseq: int | None = None,
     ) -> bytes:
         """A request within the dialog (RFC 3261 section 12.2.1.1).
 
-        Takes the next CSeq number unless ``cseq`` is given; ``contact`` is a whole Contact
-        value.
+        Takes the next CSeq number unless ``cseq`` is given: the ACK of a 2xx has that of its
+        INVITE (section 13.2.2.4).
         """
         if cseq is None:
             self.local_seq = cseq = self.local_seq + 1
         uri, routes = self._routed()
         lines = [
-            (b"Via", b"SIP/2.0/%b %b;rport;branch=%b" % (transport, via_sent_by, branch)),
+            (b"Via", b"SIP/2.0/UDP %b;rport;branch=%b" % (via_sent_by, branch)),
             MAX_FORWARDS,
             *routes,
             (b"From", self.local),
             (b"To", self.remote),
             (b"Call-ID", self.call_id),
             (b"CSeq", b"%d %b" % (cseq, method)),
+            *headers,
         ]
-        if contact is not None:
-            lines.append((b"Contact", contact))
-        lines.extend(headers)
         return build_request(method, uri, lines, body)
-
-    def ack(
-        self,
-        invite_cseq: int,
-        *,
-        branch: bytes,
-        via_sent_by: bytes,
-        transport: bytes = b"UDP",
-        contact: bytes | None = None,
-        headers: Iterable[tuple[bytes, bytes]] = (),
-        body: bytes = b"",
-    ) -> bytes:
-        """The ACK of a 2xx to the INVITE with that CSeq number (RFC 3261 section 13.2.2.4)."""
-        return self.request(
-            b"ACK",
-            branch=branch,
-            via_sent_by=via_sent_by,
-            transport=transport,
-            contact=contact,
-            headers=headers,
-            body=body,
-            cseq=invite_cseq,
-        )
 
     def _routed(self) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
         """Request-URI and Route header fields; a strict router swaps the two (12.2.1.1)."""

@@ -7,7 +7,7 @@ server holds tens of thousands of them and the garbage collector must not have t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Final
 
@@ -26,16 +26,19 @@ from sessioncore.sip.server import ACCEPTED_MARK, CONFIRMED_MARK, ServerTransact
 from sessioncore.sip.steps import (
     GIVE_UP,
     GRID,
+    REPEATS,
+    STEP_OF_T2,
     T4,
     CancelExpired,
     GiveUp,
+    Input,
     LingerOver,
     MinuteOver,
     RepeatDue,
     StillSilent,
     TransportFailed,
-    repeat_interval,
 )
+from sessioncore.table import Machine
 from sessioncore.vocabulary import MILLISECOND, SECOND, Address
 
 __all__ = ["TAG_PREFIX", "Keeping"]
@@ -95,23 +98,20 @@ class Keeping:
         self._merged: dict[bytes | None, bytes] = {}
         self._fifos: list[Fifo[bytes]] = []
         # RFC 3261 table 4; what each timer means in which state is said by the tables.
-        self._timer_b = self._timer(GIVE_UP, self._client_gives_up)
-        self._timer_d = self._timer(GIVE_UP, self._linger_over)
+        clients, servers = self._clients, self._servers
+        self._timer_b = self._timer(GIVE_UP, self._feeding(clients, GiveUp))
+        self._timer_d = self._timer(GIVE_UP, self._feeding(self._lingering, LingerOver))
         self._timer_k = self._timer(T4, self._absorbed_enough)
-        self._timer_cancel = self._timer(GIVE_UP, self._cancel_expired)
-        self._timers_a = [
-            self._timer(repeat_interval(step, capped=False), self._client_repeats)
-            for step in range(6)
-        ]
-        self._timers_g = [
-            self._timer(repeat_interval(step, capped=True), self._server_repeats)
-            for step in range(4)
-        ]
-        self._timer_h = self._timer(GIVE_UP, self._server_gives_up)
+        self._timer_cancel = self._timer(GIVE_UP, self._feeding(clients, CancelExpired))
+        repeat = self._feeding(clients, RepeatDue)
+        self._timers_a = [self._timer(after, repeat) for after in REPEATS]
+        repeat = self._feeding(servers, RepeatDue)
+        self._timers_g = [self._timer(after, repeat) for after in REPEATS[: STEP_OF_T2 + 1]]
+        self._timer_h = self._timer(GIVE_UP, self._feeding(servers, GiveUp))
         self._timer_i = self._timer(T4, self._finished_enough)
         self._timer_j = self._timer(GIVE_UP, self._finished_enough)
-        self._timer_trying = self._timer(TRYING_AFTER, self._still_silent)
-        self._timer_minute = self._timer(PROVISIONAL_AGAIN, self._minute_over)
+        self._timer_trying = self._timer(TRYING_AFTER, self._while_pending(StillSilent))
+        self._timer_minute = self._timer(PROVISIONAL_AGAIN, self._while_pending(MinuteOver))
 
     def _timer(self, duration: int, callback: Callable[[bytes, int], None]) -> Fifo[bytes]:
         fifo: Fifo[bytes] = self._deadlines.fifo(duration, callback, GRID)
@@ -189,7 +189,7 @@ class Keeping:
         if not flow.reliable:
             self.repeat_client(tx, now)
         if not self.transmit(data, flow, destination):
-            self._deadlines.at(now, self._first_send_failed, tx.key)
+            self._deadlines.at(now, self._feeding(self._clients, TransportFailed), tx.key)
         return tx
 
     # What transactions ask for
@@ -230,7 +230,7 @@ class Keeping:
 
     def repeat_server(self, tx: ServerTransaction, now: int) -> None:
         """Arm the next Timer G, number ``tx.step``."""
-        self._timers_g[min(tx.step, 3)].add(tx.key, now)
+        self._timers_g[min(tx.step, STEP_OF_T2)].add(tx.key, now)
 
     def settle(self, tx: ClientTransaction, now: int) -> None:
         """A final response is there: no longer pending; linger for Timer D, K or M."""
@@ -263,11 +263,10 @@ class Keeping:
 
     def full(self, in_dialog: bool) -> bool:
         """Whether strangers make us remember too much; within a dialog there is more room."""
-        factor = 2 if in_dialog else 1
-        return (
-            len(self._servers) >= self.max_pending * factor
-            or len(self._finished) >= self.max_finished * factor
-        )
+        pending, finished = len(self._servers), len(self._finished)
+        if in_dialog:
+            pending, finished = pending // 2, finished // 2
+        return pending >= self.max_pending or finished >= self.max_finished
 
     def await_answer(self, tx: ServerTransaction, now: int) -> None:
         """The turn of its request is over and the transaction still open."""
@@ -303,56 +302,32 @@ class Keeping:
 
     # Timers
 
-    def _client_repeats(self, key: bytes, now: int) -> None:
-        tx = self._clients.get(key)
-        if tx is not None:
-            tx.feed(RepeatDue(now))
+    def _feeding(
+        self, held: Mapping[bytes, Machine], kind: Callable[[int], Input]
+    ) -> Callable[[bytes, int], None]:
+        """What a timer calls: it feeds the transaction, if that is still there."""
 
-    def _client_gives_up(self, key: bytes, now: int) -> None:
-        tx = self._clients.get(key)
-        if tx is not None:
-            tx.feed(GiveUp(now))
+        def fire(key: bytes, now: int) -> None:
+            tx = held.get(key)
+            if tx is not None:
+                tx.feed(kind(now))
 
-    def _cancel_expired(self, key: bytes, now: int) -> None:
-        tx = self._clients.get(key)
-        if tx is not None:
-            tx.feed(CancelExpired(now))
-
-    def _linger_over(self, key: bytes, now: int) -> None:
-        tx = self._lingering.get(key)
-        if tx is not None:
-            tx.feed(LingerOver(now))
+        return fire
 
     def _absorbed_enough(self, key: bytes, now: int) -> None:
         self._absorbing.discard(key)
-
-    def _first_send_failed(self, key: bytes, now: int) -> None:
-        tx = self._clients.get(key)
-        if tx is not None:
-            tx.feed(TransportFailed(now))
-
-    def _server_repeats(self, key: bytes, now: int) -> None:
-        tx = self._servers.get(key)
-        if tx is not None:
-            tx.feed(RepeatDue(now))
-
-    def _server_gives_up(self, key: bytes, now: int) -> None:
-        tx = self._servers.get(key)
-        if tx is not None:
-            tx.feed(GiveUp(now))
 
     def _finished_enough(self, key: bytes, now: int) -> None:
         """``key`` is that of the transaction, or of what merges with its request."""
         self._finished.pop(self._merged.pop(key, key), None)
 
-    def _still_silent(self, key: bytes, now: int) -> None:
-        tx = self._servers.get(key)
-        if tx is not None:
-            tx.feed(StillSilent(now))
-            self._timer_minute.add(key, now)
+    def _while_pending(self, kind: Callable[[int], Input]) -> Callable[[bytes, int], None]:
+        """As `_feeding`, and a minute later the provisional response is due again."""
+        feed = self._feeding(self._servers, kind)
 
-    def _minute_over(self, key: bytes, now: int) -> None:
-        tx = self._servers.get(key)
-        if tx is not None:
-            tx.feed(MinuteOver(now))
-            self._timer_minute.add(key, now)
+        def fire(key: bytes, now: int) -> None:
+            feed(key, now)
+            if key in self._servers:
+                self._timer_minute.add(key, now)
+
+        return fire

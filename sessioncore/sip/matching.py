@@ -187,8 +187,7 @@ class TransactionLayer(Keeping):
             return
         self._refuse(request, 200, source, flow, to_tag=None if tx is None else tx.to_tag)
         if tx is not None:
-            tx.cancel = request
-            tx.feed(Cancelled(now))
+            tx.feed(Cancelled(now, request))
 
     def _receive_response(self, response: Response, now: int) -> None:
         self.counters.responses += 1

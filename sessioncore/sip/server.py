@@ -203,9 +203,9 @@ def _try(tx: ServerTransaction, given: StillSilent) -> Effects:
 
 
 def _tell_cancel(tx: ServerTransaction, given: Cancelled) -> Effects:
-    if tx.cancelled:
+    if tx.cancel is not None:
         return ()
-    tx.cancelled = True
+    tx.cancel = given.request
     return (Do(_tell_cancelled, given.now),)
 
 
@@ -377,9 +377,9 @@ SERVER_OTHER: Final = Table(
 class ServerTransaction(Machine):
     """One request of a peer's and what we answered.
 
-    ``source`` is where it came from, ``last`` what was said last and ``now`` when (ns) that
-    was decided, ``cancelled`` whether a CANCEL came, ``cancel`` the last one (its Reason may
-    say why), ``merge_key`` what copies of the request that come by another way share with it.
+    ``source`` is where it came from, ``last`` what was said last, ``now`` when (ns) the request
+    came or the user last answered it, ``cancel`` its first CANCEL (whose Reason may say why),
+    ``merge_key`` what copies of the request that come by another way share with it.
 
     In the turn its request came in it is ``fresh``: a provisional response is ``held`` until
     something else is said or the turn ends, because two datagrams sent back to back wake the
@@ -388,7 +388,6 @@ class ServerTransaction(Machine):
 
     __slots__ = (
         "cancel",
-        "cancelled",
         "destination",
         "flow",
         "fresh",
@@ -431,7 +430,6 @@ class ServerTransaction(Machine):
         self.step = 0
         self.last: bytes | None = None
         self.to_tag: bytes | None = None
-        self.cancelled = False
         self.cancel: Request | None = None
         self.fresh = False
         self.held: bytes | None = None

@@ -7,12 +7,14 @@ from typing import Any, Final
 
 from attrs import define
 
-from sessioncore.sip.message import Response
+from sessioncore.sip.message import Request, Response
 from sessioncore.vocabulary import MILLISECOND, SECOND
 
 __all__ = [
     "GIVE_UP",
     "GRID",
+    "REPEATS",
+    "STEP_OF_T2",
     "T1",
     "T2",
     "T4",
@@ -40,7 +42,6 @@ __all__ = [
     "Success",
     "TransportFailed",
     "Unreachable",
-    "repeat_interval",
 ]
 
 T1: Final = 500 * MILLISECOND
@@ -52,10 +53,12 @@ GRID: Final = 5 * MILLISECOND
 """Timers fire on this grid, so that thousands of them share a wake-up; up to that much late."""
 
 
-def repeat_interval(step: int, *, capped: bool) -> int:
-    """Nanoseconds to wait before repeat number ``step`` (from 0): T1 doubling, to T2 if capped."""
-    interval = T1 << step
-    return min(interval, T2) if capped else interval
+REPEATS: Final = (T1, 2 * T1, 4 * T1, 8 * T1, 16 * T1, 32 * T1)
+"""Timer A: the wait before each repeat (RFC 3261 section 17.1.1.2); 64*T1 ends it.
+
+Timers E and G go no further than T2 (sections 17.1.2.2 and 17.2.1), which is ``REPEATS[3]``.
+"""
+STEP_OF_T2: Final = REPEATS.index(T2)
 
 
 # Inputs
@@ -137,6 +140,8 @@ class Acked(Input):
 @define(eq=False)
 class Cancelled(Input):
     """A CANCEL of this INVITE transaction came."""
+
+    request: Request
 
 
 @define(eq=False)

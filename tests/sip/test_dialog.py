@@ -44,21 +44,20 @@ class CreationTests(SynchronousTestCase):
         self.assertEqual(
             (dialog.call_id, dialog.local_tag, dialog.remote_tag), (b"call-1", b"mine", b"f1")
         )
-        self.assertEqual(dialog.local_uri, b"sip:bob@192.0.2.9")
-        self.assertEqual(dialog.remote_uri, b"sip:alice@192.0.2.1")
+        self.assertEqual(dialog.local, b"<sip:bob@192.0.2.9>;tag=mine")
+        self.assertEqual(dialog.remote, b"<sip:alice@192.0.2.1>;tag=f1")
         self.assertEqual(bytes(dialog.remote_target), b"sip:alice@192.0.2.1:5060")
         self.assertEqual(
             [bytes(route.uri) for route in dialog.route_set],
             [b"sip:p2.example;lr", b"sip:p1.example:5070;lr", b"sip:p0.example;lr"],
         )
         self.assertEqual((dialog.local_seq, dialog.remote_seq), (0, 7))
-        self.assertFalse(dialog.secure)
 
     def test_caller(self) -> None:
         dialog = caller(headers=ROUTES, cseq=7)
         self.assertEqual((dialog.local_tag, dialog.remote_tag), (b"f1", b"theirs"))
-        self.assertEqual(dialog.local_uri, b"sip:alice@192.0.2.1")
-        self.assertEqual(dialog.remote_uri, b"sip:bob@192.0.2.9")
+        self.assertEqual(dialog.local, b"<sip:alice@192.0.2.1>;tag=f1")
+        self.assertEqual(dialog.remote, b"<sip:bob@192.0.2.9>;tag=theirs")
         self.assertEqual(bytes(dialog.remote_target), b"sip:bob@192.0.2.50:5066")
         self.assertEqual(
             [bytes(route.uri) for route in dialog.route_set],
@@ -96,9 +95,6 @@ class CreationTests(SynchronousTestCase):
         many = ((b"Record-Route", b",".join([b"<sip:p.example;lr>"] * 71)),)
         self.assertRaises(SipParseError, callee, headers=many)
 
-    def test_secure(self) -> None:
-        self.assertTrue(callee(uri=b"SIPS:bob@example.net").secure)
-
     def test_tag(self) -> None:
         self.assertEqual(tag(lambda: b"abc"), b"tabc")
 
@@ -111,8 +107,7 @@ class RequestTests(SynchronousTestCase):
         message = read(
             dialog.request(
                 b"INFO",
-                contact=b"<sip:bob@192.0.2.9>",
-                headers=((b"Content-Type", b"text/plain"),),
+                headers=((b"Contact", b"<sip:bob@192.0.2.9>"), (b"Content-Type", b"text/plain")),
                 body=b"hello",
                 **SENT,
             )
@@ -139,12 +134,12 @@ class RequestTests(SynchronousTestCase):
         dialog = caller(cseq=7)
         numbers = [read(dialog.request(b"INFO", **SENT)).cseq.number for _ in range(2)]
         self.assertEqual(numbers, [8, 9])
-        self.assertEqual(read(dialog.ack(7, **SENT)).cseq, (7, b"ACK"))
+        self.assertEqual(read(dialog.request(b"ACK", cseq=7, **SENT)).cseq, (7, b"ACK"))
         self.assertEqual(dialog.local_seq, 9)
 
     def test_ack_carries_a_description(self) -> None:
         headers = ((b"Content-Type", b"application/sdp"),)
-        ack = read(caller().ack(1, headers=headers, body=b"v=0\r\n", **SENT))
+        ack = read(caller().request(b"ACK", cseq=1, headers=headers, body=b"v=0\r\n", **SENT))
         self.assertEqual((ack.method, ack.body), (b"ACK", b"v=0\r\n"))
 
     def test_loose_routes(self) -> None:

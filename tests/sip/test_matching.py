@@ -9,6 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.errors import CallOver, UnexpectedInput
+from sessioncore.sip.client import InviteClientTransaction
 from sessioncore.sip.dialog import Dialog
 from sessioncore.sip.message import parse_message
 from tests.data import data_file, expected
@@ -609,7 +610,7 @@ class CancelTests(SynchronousTestCase):
         self.assertEqual((ok.status, ok.cseq.method), (200, b"CANCEL"))
         self.assertEqual(ok.to_tag, b"mine")
         self.assertEqual(self.bench.user.take()[1:], [("cancel", b"call-1")])
-        self.assertTrue(tx.cancelled)
+        self.assertEqual(tx.cancel.method, b"CANCEL")
         tx.respond(487, now=self.bench.now)
         self.assertEqual(self.bench.flow.statuses(), [487])
 
@@ -770,7 +771,7 @@ class ClientInviteTests(SynchronousTestCase):
         self.reply(tx, 200)
         answered = parse_message(response(tx, 200))
         dialog = Dialog.from_response(tx.request, answered)  # type: ignore[arg-type]
-        ack = dialog.ack(1, branch=b"z9hG4bK-ack", via_sent_by=b"192.0.2.9")
+        ack = dialog.request(b"ACK", cseq=1, branch=b"z9hG4bK-ack", via_sent_by=b"192.0.2.9")
         heir = Bench().user
         self.bench.flow.take()
         self.bench.layer.acknowledge(
@@ -1137,7 +1138,7 @@ class RandomWalkTests(SynchronousTestCase):
                 bench.advance(chance.choice((0.1, 0.6, 5.0, 33.0)))
             elif clients and chance.random() < 0.5:
                 tx = chance.choice(clients)
-                if tx.method == b"INVITE":
+                if isinstance(tx, InviteClientTransaction):
                     bench.layer.cancel(tx, bench.now)
             elif bench.user.transactions:
                 tx = chance.choice(bench.user.transactions)
@@ -1147,7 +1148,7 @@ class RandomWalkTests(SynchronousTestCase):
                     pass  # the user's mistake, not the network's
         bench.flow.error = None
         for tx in clients:
-            bench.layer.cancel(tx, bench.now) if tx.method == b"INVITE" else None
+            bench.layer.cancel(tx, bench.now) if isinstance(tx, InviteClientTransaction) else None
         for tx in bench.user.transactions:
             try:
                 tx.respond(486, now=bench.now)

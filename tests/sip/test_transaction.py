@@ -25,6 +25,8 @@ from sessioncore.sip.server import (
 )
 from sessioncore.sip.steps import (
     GIVE_UP,
+    REPEATS,
+    STEP_OF_T2,
     T1,
     T2,
     Acked,
@@ -46,7 +48,6 @@ from sessioncore.sip.steps import (
     Success,
     TransportFailed,
     Unreachable,
-    repeat_interval,
 )
 from sessioncore.sip.transaction import TABLES
 from tests.sip.fakes import PEER, FakeFlow, FakeUser, request, response
@@ -121,6 +122,8 @@ class CellTests(SynchronousTestCase):
             return given(NOW, parsed(response(source, status)))
         if issubclass(given, (AnswerProvisional, AnswerSuccess, AnswerFailure, Refuse)):
             return given(NOW, b"SIP/2.0 222 Now")
+        if given is Cancelled:
+            return given(NOW, parsed(request(b"CANCEL")))
         return given(NOW)
 
     def check(self, kind: Any, expected: dict[Any, Any]) -> None:
@@ -410,13 +413,8 @@ class TimerTests(SynchronousTestCase):
     """RFC 3261 table 4."""
 
     def test_intervals(self) -> None:
-        self.assertEqual(
-            [repeat_interval(step, capped=False) // T1 for step in range(6)], [1, 2, 4, 8, 16, 32]
-        )
-        self.assertEqual(
-            [repeat_interval(step, capped=True) // T1 for step in range(5)], [1, 2, 4, 8, 8]
-        )
-        self.assertEqual(repeat_interval(3, capped=True), T2)
+        self.assertEqual([interval // T1 for interval in REPEATS], [1, 2, 4, 8, 16, 32])
+        self.assertEqual(REPEATS[STEP_OF_T2], T2)
         self.assertEqual(GIVE_UP, 32_000_000_000)
 
 
@@ -471,10 +469,11 @@ class OwnMessageTests(SynchronousTestCase):
         tx = InviteServerTransaction(
             keeper, asked, b"key", PEER, PEER, flow, asked.first(b"Via"), NOW
         )
-        tx.feed(Cancelled(NOW))
-        tx.feed(Cancelled(NOW))
+        first, second = parsed(request(b"CANCEL")), parsed(request(b"CANCEL"))
+        tx.feed(Cancelled(NOW, first))
+        tx.feed(Cancelled(NOW, second))
         self.assertEqual(keeper.log, ["tell_cancelled"])
-        self.assertTrue(tx.cancelled)
+        self.assertIs(tx.cancel, first)
 
     def test_silence_becomes_100_with_timestamp_and_without_to_tag(self) -> None:
         flow = FakeFlow()

@@ -264,9 +264,9 @@ class Keeping:
     def full(self, in_dialog: bool) -> bool:
         """Whether strangers make us remember too much; within a dialog there is more room."""
         pending, finished = len(self._servers), len(self._finished)
-        if in_dialog:
-            pending, finished = pending // 2, finished // 2
-        return pending >= self.max_pending or finished >= self.max_finished
+        if pending < self.max_pending and finished < self.max_finished:
+            return False
+        return not in_dialog or pending >= 2 * self.max_pending or finished >= 2 * self.max_finished
 
     def await_answer(self, tx: ServerTransaction, now: int) -> None:
         """The turn of its request is over and the transaction still open."""

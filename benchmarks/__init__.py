@@ -10,12 +10,17 @@ __all__ = ["what_runs"]
 
 
 def what_runs() -> str:
-    """The versions a figure belongs to, and whether the loops over RTP sockets are compiled."""
+    """The versions a figure belongs to, and what of the package is compiled."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("Twisted", "numpy"))
-    try:
-        import_module("sessioncore.net._pump")
-        pump = "compiled pump"
-    except ImportError:
-        pump = "pump in Python"
+    compiled = ", ".join(_form(module) for module in ("net._pump", "sip._reader"))
     implementation = platform.python_implementation()
-    return f"{implementation} {platform.python_version()}, {packages}, {pump}"
+    return f"{implementation} {platform.python_version()}, {packages}, {compiled}"
+
+
+def _form(module: str) -> str:
+    name = module.rpartition("._")[2]
+    try:
+        import_module(f"sessioncore.{module}")
+    except ImportError:
+        return f"{name} in Python"
+    return f"compiled {name}"

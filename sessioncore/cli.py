@@ -6,6 +6,7 @@ Exit status: 0 if all calls had audio both ways, 1 if not, 2 if the command line
 from __future__ import annotations
 
 import getopt
+import io
 import sys
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -66,7 +67,8 @@ class CallCommand(Said, CallOptions):
         except getopt.GetoptError as error:
             self.failed = True
             raise usage.UsageError(str(error)) from None
-        flat = [f"{name}={value}" if value else name for name, value in given]
+        flags = {f"--{name}" for name in self.longOpt}  # the others end in "="
+        flat = [name if name in flags else f"{name}={value}" for name, value in given]
         super().parseOptions([*flat, "--", *uris])
 
     def parseArgs(self, *uris: str) -> None:
@@ -186,16 +188,28 @@ class Command(Said):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns its exit status."""
+    """Run one command; returns its exit status, 1 if what it prints cannot be written."""
+    try:
+        try:
+            return _run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            print(end="", flush=True)
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            print(f"sessioncore: standard output: {error.strerror}", file=sys.stderr)
+        # Else Python tries again at exit and complains.
+        sys.stdout = io.StringIO()
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
     command = Command()  # type: ignore[no-untyped-call]
     try:
-        command.parseOptions(sys.argv[1:] if arguments is None else arguments)
+        command.parseOptions(arguments)
         status: int = command.subOptions.run()
     except (usage.UsageError, ConfigurationError) as error:
         print(f"sessioncore: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        return 1
     return status
 
 

@@ -90,6 +90,11 @@ class Quiet(usage.Options):
         """The list of options, or after an error only where to find it."""
         return self.hint if self.failed else str(super().getUsage(width))
 
+    def parseArgs(self, *words: str) -> None:
+        """All is said by options."""
+        if words:
+            raise usage.UsageError(f"{words[0]!r} is no option; write --option=value")
+
 
 class CommonOptions(Quiet):
     """What both roles can be told."""
@@ -159,10 +164,11 @@ class AnswerOptions(CommonOptions):
     """What a server can be told."""
 
     optParameters = [
-        ["answer", None, None, "echo[:GAIN_DB], silence, tone:HZ[+HZ], play:FILE or reject:CODE."],
-        ["answer-after", None, None, "Seconds to ring before the answer."],
+        ["answer", None, None, "echo[:GAIN_DB], silence, tone:HZ[+HZ], play:FILE or reject:CODE;"
+         " echo if not given."],
+        ["answer-after", None, None, "Seconds to ring before the answer; 0 if not given."],
         ["record-dir", None, None, "Folder that gets a WAV of what each call heard."],
-    ]
+    ]  # fmt: skip
 
     def uas_plan(self) -> UasPlan:
         """The plan for a server."""
@@ -192,12 +198,12 @@ class CallOptions(CommonOptions):
     """What a client can be told."""
 
     optParameters = [
-        ["from", None, None, "URI of the caller."],
+        ["from", None, None, "URI of the caller; sip:sessioncore@ our address if not given."],
         ["play", None, None, "tone:HZ[+HZ], silence, play:FILE or FILE (WAV); else silence."],
         ["record", None, None, "WAV file for what is heard."],
         ["duration", None, None, "Seconds a call lasts; 0: until the other side hangs up."
          "  If not given: as long as the file to play, else 10."],
-        ["calls", None, None, "How many calls to place in all."],
+        ["calls", None, None, "How many calls to place in all; one per URI if not given."],
         ["rate", None, None, "How many of them a second; 10 if not given."],
     ]  # fmt: skip
 
@@ -245,11 +251,6 @@ class Options(AnswerOptions, CallOptions):
     ]
 
     plan: UasPlan | UacPlan
-
-    def parseArgs(self, *words: str) -> None:
-        """All is said by options."""
-        if words:
-            raise usage.UsageError(f"{words[0]!r} is no option; write --option=value")
 
     def postOptions(self) -> None:
         """Make the plan; everything that can be wrong before a socket is opened is told here."""

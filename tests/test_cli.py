@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.cli import Command, main
@@ -63,6 +68,10 @@ class CommandLineTests(SynchronousTestCase):
                 (calls.uris, calls.duration, calls.from_uri), (("sip:b@h",), 3.0, "sip:a@h")
             )
 
+    def test_an_empty_value_is_not_taken_from_the_next_option(self) -> None:
+        with self.assertRaisesRegex(UsageError, "--from: '' is no SIP URI"):
+            self.call("sip:b@h", "--from=", "--duration", "3")
+
     def test_several_uris_are_called_once_each(self) -> None:
         plan = self.call("sip:a@h", "sip:b@h", "sip:c@h")
         self.assertEqual((len(plan.calls.uris), plan.calls.calls), (3, 3))
@@ -83,3 +92,36 @@ class CommandLineTests(SynchronousTestCase):
         self.assertEqual(
             error, "sessioncore: a URI to call is missing; write e.g. sip:bob@192.0.2.1\n"
         )
+        for command in ("answer", "trace", "machines"):
+            self.assertEqual(
+                run(command, "now"),
+                (2, "", "sessioncore: 'now' is no option; write --option=value\n"),
+            )
+
+
+class OutputTests(SynchronousTestCase):
+    """What is printed goes to something that does not take it."""
+
+    def machines(self, out: int) -> tuple[int, str]:
+        """Exit status and standard error of a process of its own."""
+        done = subprocess.run(
+            [sys.executable, "-m", "sessioncore", "machines"],
+            cwd=Path(__file__).parent.parent,
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        return done.returncode, done.stderr
+
+    def test_nobody_reads(self) -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        self.addCleanup(os.close, writer)
+        status, error = self.machines(writer)
+        self.assertEqual((status, error), (1, ""))
+
+    def test_no_space(self) -> None:
+        with open("/dev/full", "wb") as full:
+            status, error = self.machines(full.fileno())
+        what = "sessioncore: standard output: No space left on device\n"
+        self.assertEqual((status, error), (1, what))

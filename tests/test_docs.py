@@ -149,7 +149,8 @@ class PageTests(SynchronousTestCase):
     def test_settings_and_options_that_are_named_exist(self) -> None:
         options = {each.rstrip("=") for each in Options().longOpt}
         elsewhere = {
-            "format", "check", "pidfile", "logfile", "uid", "nofile", "pid", "unit", "system",
+            "format", "check", "pidfile", "umask", "logfile", "uid", "nofile", "pid", "unit",
+            "system",
         }  # fmt: skip
         for path in pages():
             if path.parent.name == "newsfragments":

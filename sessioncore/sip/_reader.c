@@ -130,14 +130,19 @@ static int read_fields(struct cursor *cursor, PyObject *spellings, PyObject *fir
     return 0;
 }
 
-static PyObject *content_length, *required_names;
+/* Header fields and a parameter, and what is known of a message by their values. */
+static PyObject *via_field, *from_field, *to_field, *call_id_field, *cseq_field, *contact_field,
+    *max_forwards_field, *content_length_field, *branch_param;
+static PyObject *firsts_name, *repeated_name, *method_name, *uri_name, *any_uri_name, *via_name,
+    *from_uri_name, *from_tag_name, *to_uri_name, *to_tag_name, *call_id_name, *cseq_name,
+    *contacts_name;
 
 /* 18.3 Whether Content-Length is missing or the size of the body without leading zeros. */
 static int is_framed(PyObject *firsts, Py_ssize_t size)
 {
     char digits[24];
     int written = PyOS_snprintf(digits, sizeof digits, "%zd", size);
-    PyObject *value = PyDict_GetItemWithError(firsts, content_length);
+    PyObject *value = PyDict_GetItemWithError(firsts, content_length_field);
 
     return value == NULL || (PyBytes_GET_SIZE(value) == written &&
                              memcmp(PyBytes_AS_STRING(value), digits, (size_t)written) == 0);
@@ -178,52 +183,237 @@ static PyObject *read_(PyObject *self, PyObject *const *given, Py_ssize_t count)
     return message;
 }
 
-/* 20.20, 20.39 From and To: a name-addr that can be remembered, and nothing but a tag. */
-static int read_address(struct cursor cursor, struct piece *address, struct piece *tag)
+/* What required() is given: readers of sessioncore/sip/values.py that remember, classes, and
+ * the values of Max-Forwards without leading zeros. */
+enum { SENT_BY, ADDRESS, CSEQ, CONTACT, ANY_URI, HOPS, VIA, REQUEST, MESSAGE, GIVEN };
+
+/* A value that can be remembered: octets, and few. */
+static int is_short(PyObject *value)
 {
-    *tag = (struct piece){NULL, 0};
-    return until(&cursor, '>', address) && 0 < address->size && address->size <= MAX_REMEMBERED &&
-           take(&cursor, ">") && (!take(&cursor, ";tag=") || span(&cursor, TOKEN, tag)) &&
-           cursor.at == cursor.end;
+    return PyBytes_Check(value) && PyBytes_GET_SIZE(value) <= MAX_REMEMBERED;
 }
 
-/* required(firsts) -> the groups of grammar.PLAIN_REQUIRED or None
- *
- * Via has a branch longer than the magic cookie (8.1.1.7), perhaps rport (RFC 3581), no more. */
-static PyObject *required(PyObject *self, PyObject *firsts)
+static struct cursor inside(PyObject *octets)
 {
-    struct cursor values[5], *via = &values[0], *call_id = &values[3], *cseq = &values[4];
-    struct piece head, branch, from, from_tag, to, to_tag, blank;
-    int rport, behind;
+    const char *at = PyBytes_AS_STRING(octets);
 
-    for (int i = 0; i < 5; i++) {
-        PyObject *value = PyDict_GetItemWithError(firsts, PyTuple_GET_ITEM(required_names, i));
-        if (value == NULL || !PyBytes_Check(value))
-            return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
-        values[i].at = PyBytes_AS_STRING(value);
-        values[i].end = values[i].at + PyBytes_GET_SIZE(value);
+    return (struct cursor){at, at + PyBytes_GET_SIZE(octets)};
+}
+
+/* A piece as an object, None where there is none. */
+static PyObject *object(struct piece piece)
+{
+    return piece.at ? PyBytes_FromStringAndSize(piece.at, piece.size) : Py_NewRef(Py_None);
+}
+
+/* What a reader makes of a piece. */
+static PyObject *read_by(PyObject *reader, struct piece piece)
+{
+    PyObject *octets = object(piece), *made = octets ? PyObject_CallOneArg(reader, octets) : NULL;
+
+    Py_XDECREF(octets);
+    return made;
+}
+
+/* Set what was made, and let go of it: 1, or -1 with an exception.  So do all that follow;
+ * 0 where something is unusual. */
+static int set(PyObject *message, PyObject *name, PyObject *made)
+{
+    int failed = made == NULL || PyObject_SetAttr(message, name, made) < 0;
+
+    Py_XDECREF(made);
+    return failed ? -1 : 1;
+}
+
+/* 25.1 Parameters: tokens, their names once each and in lower case. */
+static int read_params(struct cursor cursor, PyObject *params)
+{
+    struct piece name, value;
+
+    for (Py_ssize_t count = 1; cursor.at != cursor.end; count++) {
+        PyObject *key, *made;
+        int failed;
+        if (!take(&cursor, ";") || !span(&cursor, TOKEN, &name))
+            return 0;
+        for (Py_ssize_t i = 0; i < name.size; i++)
+            if ('A' <= name.at[i] && name.at[i] <= 'Z')
+                return 0;
+        value.at = NULL;
+        if (take(&cursor, "=") && !span(&cursor, TOKEN, &value))
+            return 0;
+        key = object(name);
+        made = object(value);
+        failed = key == NULL || made == NULL || PyDict_SetItem(params, key, made) < 0;
+        Py_XDECREF(key);
+        Py_XDECREF(made);
+        if (failed || PyDict_GET_SIZE(params) != count)
+            return failed ? -1 : 0;
     }
-    if (!until(via, ';', &head) || head.size == 0 || head.size > MAX_REMEMBERED)
-        Py_RETURN_NONE;
-    rport = take(via, ";rport");
-    if (!take(via, ";branch=") || !span(via, TOKEN, &branch) || branch.size <= 7)
-        Py_RETURN_NONE;
-    behind = take(via, ";rport");
-    if (via->at != via->end || !read_address(values[1], &from, &from_tag) ||
-        !read_address(values[2], &to, &to_tag) || call_id->at == call_id->end ||
-        until(call_id, ' ', &blank) || until(call_id, '\t', &blank) || cseq->at == cseq->end ||
-        cseq->end - cseq->at > MAX_REMEMBERED)
-        Py_RETURN_NONE;
-    return Py_BuildValue(
-        "(y#yy#yOy#y#y#y#y#y#)", head.at, head.size, rport ? ";rport" : NULL, branch.at,
-        branch.size, behind ? ";rport" : NULL, Py_None, from.at, from.size, from_tag.at,
-        from_tag.size, to.at, to.size, to_tag.at, to_tag.size, call_id->at,
-        call_id->end - call_id->at, cseq->at, cseq->end - cseq->at);
+    return 1;
+}
+
+/* 20.42 Via: one, with a branch that is more than the magic cookie (8.1.1.7). */
+static int read_via(PyObject *const *given, PyObject *value)
+{
+    struct cursor cursor = inside(value);
+    struct piece head;
+    PyObject *params, *branch, *sender;
+    int found;
+
+    if (!until(&cursor, ';', &head) || head.size == 0 || head.size > MAX_REMEMBERED)
+        return 0;
+    params = PyDict_New();
+    found = params == NULL ? -1 : read_params(cursor, params);
+    branch = found > 0 ? PyDict_GetItemWithError(params, branch_param) : NULL;
+    if (branch != NULL && branch != Py_None && PyBytes_GET_SIZE(branch) > 7) {
+        sender = read_by(given[SENT_BY], head);
+        found = set(given[MESSAGE], via_name,
+                    sender ? PyObject_CallFunctionObjArgs(given[VIA], value, sender, branch, params,
+                                                          NULL)
+                           : NULL);
+        Py_XDECREF(sender);
+    } else if (found > 0) {
+        found = PyErr_Occurred() ? -1 : 0;
+    }
+    Py_XDECREF(params);
+    return found;
+}
+
+/* 20.20, 20.39 From and To: a name-addr that can be remembered, and nothing but a tag. */
+static int read_address(PyObject *const *given, PyObject *value, PyObject *uri, PyObject *tag)
+{
+    struct cursor cursor = inside(value);
+    struct piece address, token = {NULL, 0};
+    PyObject *made;
+    int found;
+
+    if (!until(&cursor, '>', &address) || address.size == 0 || address.size > MAX_REMEMBERED ||
+        !take(&cursor, ">") || (take(&cursor, ";tag=") && !span(&cursor, TOKEN, &token)) ||
+        cursor.at != cursor.end)
+        return 0;
+    made = read_by(given[ADDRESS], address);
+    found = set(given[MESSAGE], uri, made ? PySequence_GetItem(made, 1) : NULL);
+    Py_XDECREF(made);
+    return found > 0 ? set(given[MESSAGE], tag, object(token)) : found;
+}
+
+/* 20.8 Call-ID: one word. */
+static int read_call_id(PyObject *const *given, PyObject *value)
+{
+    const char *at = PyBytes_AS_STRING(value);
+    size_t size = (size_t)PyBytes_GET_SIZE(value);
+
+    if (size == 0 || memchr(at, ' ', size) || memchr(at, '\t', size))
+        return 0;
+    return set(given[MESSAGE], call_id_name, Py_NewRef(value));
+}
+
+/* 20.10 Contact, where it is there: one. */
+static int read_contact(PyObject *const *given, PyObject *firsts)
+{
+    PyObject *value = PyDict_GetItemWithError(firsts, contact_field), *made, *all;
+
+    if (value == NULL)
+        return PyErr_Occurred() ? -1 : 1;
+    if (!is_short(value) || memchr(PyBytes_AS_STRING(value), ',', (size_t)PyBytes_GET_SIZE(value)))
+        return 0;
+    made = PyObject_CallOneArg(given[CONTACT], value);
+    all = made ? PyList_New(1) : NULL;
+    if (all != NULL)
+        PyList_SET_ITEM(all, 0, made);
+    else
+        Py_XDECREF(made);
+    return set(given[MESSAGE], contacts_name, all);
+}
+
+/* 8.1.1.1, 8.1.1.5 A request's URI, and CSeq names its method. */
+static int read_uri(PyObject *const *given)
+{
+    PyObject *message = given[MESSAGE], *method = PyObject_GetAttr(message, method_name),
+             *cseq = method ? PyObject_GetAttr(message, cseq_name) : NULL,
+             *named = cseq ? PySequence_GetItem(cseq, 1) : NULL,
+             *uri = named ? PyObject_GetAttr(message, uri_name) : NULL;
+    int found = uri ? PyObject_RichCompareBool(named, method, Py_EQ) : -1;
+
+    if (found > 0)
+        found = is_short(uri)
+                    ? set(message, any_uri_name, PyObject_CallOneArg(given[ANY_URI], uri))
+                    : 0;
+    Py_XDECREF(method);
+    Py_XDECREF(cseq);
+    Py_XDECREF(named);
+    Py_XDECREF(uri);
+    return found;
+}
+
+/* 8.1.1.6 Max-Forwards, where it is there. */
+static int check_hops(PyObject *const *given, PyObject *firsts)
+{
+    PyObject *value = PyDict_GetItemWithError(firsts, max_forwards_field);
+
+    if (value == NULL)
+        return PyErr_Occurred() ? -1 : 1;
+    return PySet_Contains(given[HOPS], value);
+}
+
+/* A header field that has to be there, or NULL; it stays the message's. */
+static PyObject *field(PyObject *firsts, PyObject *name)
+{
+    PyObject *value = PyDict_GetItemWithError(firsts, name);
+
+    return value != NULL && PyBytes_Check(value) ? value : NULL;
+}
+
+static int read_required(PyObject *const *given, PyObject *firsts)
+{
+    PyObject *via = field(firsts, via_field), *from = field(firsts, from_field),
+             *to = field(firsts, to_field), *call_id = field(firsts, call_id_field),
+             *cseq = field(firsts, cseq_field);
+    int found;
+
+    if (!via || !from || !to || !call_id || !cseq || !is_short(cseq))
+        return PyErr_Occurred() ? -1 : 0;
+    if ((found = read_via(given, via)) < 1 ||
+        (found = read_address(given, from, from_uri_name, from_tag_name)) < 1 ||
+        (found = read_address(given, to, to_uri_name, to_tag_name)) < 1 ||
+        (found = read_call_id(given, call_id)) < 1 ||
+        (found = set(given[MESSAGE], cseq_name, PyObject_CallOneArg(given[CSEQ], cseq))) < 1 ||
+        (found = read_contact(given, firsts)) < 1)
+        return found;
+    found = PyObject_IsInstance(given[MESSAGE], given[REQUEST]);
+    if (found < 1)
+        return found < 0 ? -1 : 1;
+    return (found = read_uri(given)) < 1 ? found : check_hops(given, firsts);
+}
+
+/* required(sent_by, address, cseq, contact, any_uri, hops, Via, Request, message)
+ *
+ * Whether what every message needs is there, in order, and set now; of what may be there once
+ * only it is the caller who looks whether it is.  An exception of a reader is let through. */
+static PyObject *required(PyObject *self, PyObject *const *given, Py_ssize_t count)
+{
+    PyObject *repeated, *firsts;
+    int found;
+
+    if (count != GIVEN)
+        return PyErr_Format(PyExc_TypeError, "required() takes %d arguments", GIVEN);
+    repeated = PyObject_GetAttr(given[MESSAGE], repeated_name);
+    found = repeated ? PySequence_Contains(repeated, contact_field) : -1;
+    Py_XDECREF(repeated);
+    if (found)
+        return found < 0 ? NULL : Py_NewRef(Py_False);
+    firsts = PyObject_GetAttr(given[MESSAGE], firsts_name);
+    if (firsts == NULL)
+        return NULL;
+    found = read_required(given, firsts);
+    Py_DECREF(firsts);
+    return found < 0 ? NULL : PyBool_FromLong(found);
 }
 
 static PyMethodDef methods[] = {
     {"read", (PyCFunction)(void (*)(void))read_, METH_FASTCALL, "A message, or None."},
-    {"required", required, METH_O, "What every message needs, or None."},
+    {"required", (PyCFunction)(void (*)(void))required, METH_FASTCALL,
+     "Whether what every message needs is there."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -235,14 +425,52 @@ static struct PyModuleDef module = {
     .m_methods = methods,
 };
 
+static const struct {
+    PyObject **name;
+    const char *text;
+} fields[] = {
+    {&via_field, "Via"},
+    {&from_field, "From"},
+    {&to_field, "To"},
+    {&call_id_field, "Call-ID"},
+    {&cseq_field, "CSeq"},
+    {&contact_field, "Contact"},
+    {&max_forwards_field, "Max-Forwards"},
+    {&content_length_field, "Content-Length"},
+    {&branch_param, "branch"},
+}, attributes[] = {
+    {&firsts_name, "_firsts"},
+    {&repeated_name, "_repeated"},
+    {&method_name, "method"},
+    {&uri_name, "uri"},
+    {&any_uri_name, "any_uri"},
+    {&via_name, "via"},
+    {&from_uri_name, "from_uri"},
+    {&from_tag_name, "from_tag"},
+    {&to_uri_name, "to_uri"},
+    {&to_tag_name, "to_tag"},
+    {&call_id_name, "call_id"},
+    {&cseq_name, "cseq"},
+    {&contacts_name, "contacts"},
+};
+
+static int make_names(void)
+{
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if ((*fields[i].name = PyBytes_FromString(fields[i].text)) == NULL)
+            return -1;
+    for (size_t i = 0; i < sizeof attributes / sizeof *attributes; i++)
+        if ((*attributes[i].name = PyUnicode_InternFromString(attributes[i].text)) == NULL)
+            return -1;
+    return 0;
+}
+
 PyMODINIT_FUNC PyInit__reader(void)
 {
     PyObject *made = PyModule_Create(&module), *names = Py_BuildValue("[ss]", "read", "required");
 
     fill_kinds();
-    content_length = PyBytes_FromString("Content-Length");
-    required_names = Py_BuildValue("(yyyyy)", "Via", "From", "To", "Call-ID", "CSeq");
-    if (made == NULL || names == NULL || content_length == NULL || required_names == NULL ||
+    if (made == NULL || names == NULL || make_names() < 0 ||
         PyModule_AddObjectRef(made, "__all__", names) < 0)
         Py_CLEAR(made);
     Py_XDECREF(names);

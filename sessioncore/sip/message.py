@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from sessioncore.errors import SipParseError
 from sessioncore.sip import grammar
@@ -28,8 +28,10 @@ from sessioncore.sip.values import (
     parse_contact,
     parse_number,
     remembered_address,
+    remembered_contact,
     remembered_cseq,
     remembered_sent_by,
+    remembered_uri,
     shown,
 )
 
@@ -287,6 +289,12 @@ def required_faults(message: Message) -> str | None:
         for name in _ONCE:
             if name in repeated:
                 return f"more than one {name.decode()}"
+    if _require_compiled is not None:
+        try:
+            if _require_compiled(message):
+                return None
+        except SipParseError:
+            pass  # The fault that is told is the first in the order below.
     firsts = message._firsts
     try:
         plain = _read_plain(message, firsts)
@@ -316,20 +324,15 @@ def _read_plain(message: Message, firsts: dict[bytes, bytes]) -> bool:
     """Set at once what the properties would set one by one; False where they must."""
     try:
         top = firsts[b"Via"]
-        plain = None if _split_compiled is None else _split_compiled(firsts)
-        if plain is None:
-            match = _match_required(
-                b"\n".join(
-                    (top, firsts[b"From"], firsts[b"To"], firsts[b"Call-ID"], firsts[b"CSeq"])
-                )
-            )
-            if match is None:
-                return False
-            plain = match.groups()
+        match = _match_required(
+            b"\n".join((top, firsts[b"From"], firsts[b"To"], firsts[b"Call-ID"], firsts[b"CSeq"]))
+        )
+        if match is None:
+            return False
         (
             head, rport, branch, rport_behind, others,
             from_, from_tag, to, to_tag, call_id, cseq,
-        ) = plain  # fmt: skip
+        ) = match.groups()  # fmt: skip
         sender = remembered_sent_by(head)
         message.from_uri = remembered_address(from_)[1]
         message.to_uri = remembered_address(to)[1]
@@ -351,7 +354,19 @@ def _read_plain(message: Message, firsts: dict[bytes, bytes]) -> bool:
     return True
 
 
-_split_compiled: Callable[[dict[bytes, bytes]], tuple[Any, ...] | None] | None = (
-    None if compiled is None else compiled.required
+_require_compiled: Callable[[Message], bool] | None = (
+    None
+    if compiled is None
+    else partial(
+        compiled.required,
+        remembered_sent_by,
+        remembered_address,
+        remembered_cseq,
+        remembered_contact,
+        remembered_uri,
+        _HOPS,
+        Via,
+        Request,
+    )
 )
 _match_required: Final = grammar.PLAIN_REQUIRED.fullmatch

@@ -26,7 +26,7 @@ from sessioncore.sip.parts import (
     shown,
 )
 
-__all__ = ["RawUri", "Uri", "parse_any_uri", "parse_uri", "read_uri"]
+__all__ = ["RawUri", "Uri", "parse_any_uri", "parse_uri", "read_uri", "remembered_uri"]
 
 
 @define
@@ -114,12 +114,12 @@ def read_uri(data: bytes) -> Uri | RawUri:
     )
 
 
-_remembered_uri = lru_cache(CACHED)(read_uri)
+remembered_uri = lru_cache(CACHED)(read_uri)
 
 
 def parse_any_uri(data: bytes) -> Uri | RawUri:
     """Read a URI of any scheme (RFC 3261 section 25.1 SIP-URI, SIPS-URI, absoluteURI)."""
-    return _remembered_uri(data) if len(data) <= CACHEABLE else read_uri(data)
+    return remembered_uri(data) if len(data) <= CACHEABLE else read_uri(data)
 
 
 def parse_uri(data: bytes) -> Uri:

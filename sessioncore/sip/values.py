@@ -25,7 +25,7 @@ from sessioncore.sip.parts import (
     shown,
     split_list,
 )
-from sessioncore.sip.uris import RawUri, Uri, parse_any_uri, parse_uri, read_uri
+from sessioncore.sip.uris import RawUri, Uri, parse_any_uri, parse_uri, read_uri, remembered_uri
 from sessioncore.sip.via import Via, parse_via, remembered_sent_by
 
 __all__ = [
@@ -45,8 +45,10 @@ __all__ = [
     "parse_uri",
     "parse_via",
     "remembered_address",
+    "remembered_contact",
     "remembered_cseq",
     "remembered_sent_by",
+    "remembered_uri",
     "shown",
     "split_list",
 ]
@@ -123,7 +125,7 @@ def _read_contact(value: bytes) -> NameAddr:
 
 
 _STAR: Final = RawUri(b"*", b"")
-_remembered_contact = lru_cache(CACHED)(_read_contact)
+remembered_contact = lru_cache(CACHED)(_read_contact)
 
 
 def parse_contact(value: bytes) -> NameAddr:
@@ -131,7 +133,7 @@ def parse_contact(value: bytes) -> NameAddr:
 
     ``*`` (RFC 3261 section 10.2.2) is read as a `RawUri` without scheme.
     """
-    return _remembered_contact(value) if len(value) <= CACHEABLE else _read_contact(value)
+    return remembered_contact(value) if len(value) <= CACHEABLE else _read_contact(value)
 
 
 def parse_cseq(value: bytes) -> CSeq:

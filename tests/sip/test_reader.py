@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from unittest.mock import patch
 
@@ -9,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from sessioncore.errors import SipParseError
 from sessioncore.sip import message
-from sessioncore.sip.message import parse_message
+from sessioncore.sip.message import _ONCE as ONCE
+from sessioncore.sip.message import Message, parse_message, required_faults
 from tests.data import data_file, expected
 from tests.sip import test_message, test_torture_parser
 from tests.sip.samples import INVITE, RESPONSE, modest, with_lines
@@ -18,6 +21,17 @@ from tests.sip.test_message import everything, mutated
 
 SHORT = INVITE.replace(b"Via", b"v").replace(b"From", b"F").replace(b"Call-ID", b"call-id")
 NEEDED = (b"Via", b"From", b"To", b"Call-ID", b"CSeq")
+
+
+VALUES = (*test_message.RequiredValueTests.NAMES, "contacts", "any_uri")
+
+
+def said(read: Message, name: str) -> object:
+    """A value, or what is said against it."""
+    try:
+        return getattr(read, name, None)
+    except SipParseError as error:
+        return str(error)
 
 
 def need_the_compiled_one() -> None:
@@ -44,18 +58,29 @@ class CompiledTests(SynchronousTestCase):
             other = parse_message(data)
         self.assertIs(type(found), type(other))
         self.assertEqual(everything(found), everything(other))
-        self.split(found._firsts)
         return True
 
-    def split(self, firsts: dict[bytes, bytes]) -> bool:
+    def require(self, data: bytes) -> bool:
         """Whether C found what every message needs."""
-        found = message._split_compiled(firsts)
-        if found is None:
+        try:
+            one, other, third = parse_message(data), parse_message(data), parse_message(data)
+        except SipParseError:
             return False
-        match = message._match_required(b"\n".join([firsts[name] for name in NEEDED]))
-        assert match is not None
-        self.assertEqual(found, match.groups())
-        return True
+        with patch.object(message, "_require_compiled", None):
+            fault = required_faults(other)
+        self.assertEqual(required_faults(one), fault)
+        if any(name in third._repeated for name in ONCE):
+            return False
+        try:
+            found = message._require_compiled(third)
+        except SipParseError:
+            found = False
+        if found:
+            self.assertIsNone(fault)
+            self.assertEqual(vars(third), vars(other))
+        for name in VALUES:
+            self.assertEqual(said(one, name), said(other, name), name)
+        return found
 
     def changed(self, old: bytes, new: bytes, data: bytes = INVITE) -> bytes:
         self.assertIn(old, data)
@@ -132,67 +157,124 @@ class CompiledTests(SynchronousTestCase):
             self.assertEqual(self.read(self.changed(b"\r\n\r\n", line + b"\r\n\r\n", bare)), fits)
 
     def test_required(self) -> None:
-        firsts = parse_message(INVITE)._firsts
-        self.assertTrue(self.split(firsts))
-        for name, value, found in (
-            (b"Via", b"h;branch=z9hG4bK1", True),
-            (b"Via", b"h;rport;branch=z9hG4bK1", True),
-            (b"Via", b"h;branch=z9hG4bK1;rport", True),
-            (b"Via", b"x" * 255 + b";branch=z9hG4bK1", True),
-            (b"Via", b"x" * 256 + b";branch=z9hG4bK1", False),
-            (b"Via", b";branch=z9hG4bK1", False),
-            (b"Via", b"h;branch=z9hG4bK", False),
-            (b"Via", b"h;branch=z9hG4bK1;rport=1", False),
-            (b"Via", b"h;branch=z9hG4bK1,g", False),
-            (b"Via", b"h", False),
-            (b"To", b"x" * 255 + b">", True),
-            (b"To", b"x" * 256 + b">", False),
-            (b"To", b">", False),
-            (b"To", b"<sip:a>;tag=" + b"x" * 500, True),
-            (b"To", b"<sip:a>;tag=", False),
-            (b"To", b"<sip:a>;tag=a;x", False),
-            (b"To", b"<sip:a>;x", False),
-            (b"From", b"sip:a", False),
-            (b"Call-ID", b"x" * 500, True),
-            (b"Call-ID", b"", False),
-            (b"Call-ID", b"a b", False),
-            (b"Call-ID", b"a\tb", False),
-            (b"CSeq", b"x" * 255, True),
-            (b"CSeq", b"x" * 256, False),
-            (b"CSeq", b"", False),
+        for data in (INVITE, RESPONSE, SHORT):
+            self.assertTrue(self.require(data))
+        ours = b"Via: SIP/2.0/UDP 10.0.0.2:5061;branch=z9hG4bK-1;rport"
+        host = b"Via: SIP/2.0/UDP h"
+        # A Via as long as can be remembered, and a Contact.
+        full, sip = host.ljust(5 + 255, b"h"), b"Contact: <sip:".ljust(9 + 254, b"h")
+        for old, new, found in (
+            (ours, host + b";branch=z9hG4bK1", True),
+            (ours, host + b";rport;branch=z9hG4bK1", True),
+            (ours, host + b";branch=z9hG4bK1;rport", True),
+            (ours, host + b";branch=z9hG4bK1;received=10.0.0.1;rport=5060", True),
+            (ours, host + b";received=h;branch=z9hG4bK1;x;rport=5", True),
+            (ours, full + b";branch=z9hG4bK1", True),
+            (ours, full + b"h;branch=z9hG4bK1", False),
+            (ours, b"Via: ;branch=z9hG4bK1", False),
+            (ours, host + b";branch=z9hG4bK", False),
+            (ours, host + b";branch", False),
+            (ours, host + b";branch=", False),
+            (ours, host + b";rport=", False),
+            (ours, host + b";Branch=z9hG4bK1", False),
+            (ours, host + b";branch=z9hG4bK1;branch=z9hG4bK2", False),
+            (ours, host + b";branch=z9hG4bK1;x=1;x", False),
+            (ours, host + b";branch=z9hG4bK1;received=::1", False),
+            (ours, host + b";branch=z9hG4bK1 ;rport", False),
+            (ours, host + b";branch=z9hG4bK1;", False),
+            (ours, host + b";branch=z9hG4bK1,g", False),
+            (ours, b"Via: SIP/2.0;branch=z9hG4bK1", False),
+            (ours, host + b"\r\n" + ours, False),
+            (ours, ours + b"\r\n" + host, True),
+            (ours, host, False),
+            (b":5060>\r", b">;tag=" + b"x" * 500 + b"\r", True),
+            (b":5060>\r", b":5060>;tag=\r", False),
+            (b":5060>\r", b":5060>;tag=a;x\r", False),
+            (b":5060>\r", b":5060>;x\r", False),
+            (b":5060>\r", b":0>\r", False),
+            (b":5060>\r", b"x" * 300 + b">\r", False),
+            (b"To: <", b"To: >", False),
+            (b'"Alice" <sip:alice@10.0.0.2>', b"sip:a", False),
+            (b": 987asjd97y7atg", b": " + b"x" * 500, True),
+            (b": 987asjd97y7atg", b":", False),
+            (b": 987asjd97y7atg", b": a b", False),
+            (b": 987asjd97y7atg", b": a\tb", False),
+            (b"986759 INVITE", b"INVITE".rjust(255, b"0").replace(b"0I", b" I"), False),
+            (b"986759 INVITE", b"986759 BYE", False),
+            (b"986759 INVITE", b"986759\t INVITE", True),
+            (b"986759 INVITE", b"4294967296 INVITE", False),
+            (b"986759 INVITE", b"1 INVITE".rjust(256), True),
+            (b"986759 INVITE", b"", False),
+            (b"s: 70", b"s: 0", True),
+            (b"s: 70", b"s: 255", True),
+            (b"s: 70", b"s: 256", False),
+            (b"s: 70", b"s: 070", False),
+            (b"s: 70", b"s:", False),
+            (b"Max-Forwards: 70\r\n", b"", True),
+            (b"Contact: <sip:alice@10.0.0.2:5061>\r\n", b"", True),
+            (b"Contact: <sip:alice@10.0.0.2:5061>", sip + b">", True),
+            (b"Contact: <sip:alice@10.0.0.2:5061>", sip + b"h>", False),
+            (b"Contact: <sip:alice@10.0.0.2:5061>", b"Contact: <sip:a>, <sip:b>", False),
+            (b"Contact: <", b"Contact: <sip:a>\r\nContact: <", False),
+            (b"Contact: <sip:alice@10.0.0.2:5061>", b"Contact: <", False),
+            (b"Contact: <sip:alice@10.0.0.2:5061>", b"Contact: *", True),
+            (b"sip:service@10.0.0.1:5060 ", b"sip:" + b"x" * 251 + b" ", True),
+            (b"sip:service@10.0.0.1:5060 ", b"sip:" + b"x" * 252 + b" ", False),
+            (b"sip:service@10.0.0.1:5060 ", b"sip: ".ljust(3), False),
+            (b"sip:service@10.0.0.1:5060 ", b"tel:1 ", True),
         ):
-            self.assertEqual(self.split({**firsts, name: value}), found, (name, value))
+            self.assertEqual(self.require(self.changed(old, new)), found, (old, new))
         for name in NEEDED:
-            self.assertFalse(self.split({key: firsts[key] for key in firsts if key != name}))
+            self.assertFalse(self.require(with_lines(without=name)))
 
     def test_mistaken_calls(self) -> None:
         read, required = message.compiled.read, message.compiled.required
         for arguments in ((), (b"",), ({}, None, None, "text"), ({}, None, None, None)):
             self.assertRaises(TypeError, read, *arguments)
         self.assertRaises(SystemError, read, [], None, None, INVITE)
-        self.assertRaises(SystemError, required, [])
-        self.assertIsNone(required({**parse_message(INVITE)._firsts, b"Call-ID": "text"}))
+        self.assertRaises(TypeError, required)
+        known = message._require_compiled
+        self.assertRaises(AttributeError, known, None)
+        invite = parse_message(INVITE)
+        for name in NEEDED:
+            invite._firsts = {**parse_message(INVITE)._firsts, name: "text"}
+            self.assertFalse(known(invite))
+        invite._firsts = []
+        self.assertRaises(SystemError, known, invite)
+        # What a reader is mistaken about is no reason to be mistaken about its answer.
+        invite._firsts = parse_message(INVITE)._firsts
+        for at in range(len(known.args)):
+            for wrong in (None, object, lambda *given: None, lambda *given: ()):
+                with contextlib.suppress(Exception):
+                    required(*known.args[:at], wrong, *known.args[at + 1 :], invite)
 
     @settings(modest, max_examples=2000)
     @given(st.integers(0, 2**32), st.integers(1, 3), st.sampled_from((INVITE, RESPONSE, SHORT)))
     def test_mutated(self, seed: int, count: int, data: bytes) -> None:
         self.read(mutated(data, seed, count))
+        self.require(mutated(data, seed, count))
 
     def test_every_byte_replaced(self) -> None:
-        agreed = 0
+        agreed = required = 0
         for data in (INVITE, RESPONSE):
             for at in range(len(data)):
                 for byte in b'\x00\t\n\x0b\r ",.:;<=>@x\\\x7f\xff':
-                    agreed += self.read(data[:at] + bytes([byte]) + data[at + 1 :])
+                    changed = data[:at] + bytes([byte]) + data[at + 1 :]
+                    agreed += self.read(changed)
+                    required += self.require(changed)
         self.assertGreater(agreed, 5000)
+        self.assertGreater(required, 3000)
 
     def test_torture(self) -> None:
         for folder in ("rfc4475", "rfc5118"):
             for row in expected(folder):
                 data = data_file(folder, row["file"])
                 self.read(data)
+                self.require(data)
                 for seed in range(100):
-                    self.read(mutated(data, seed, 1 + seed % 3))
+                    changed = mutated(data, seed, 1 + seed % 3)
+                    self.read(changed)
+                    self.require(changed)
 
 
 class _InPython(SynchronousTestCase):
@@ -201,7 +283,7 @@ class _InPython(SynchronousTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.patch(message, "_read_compiled", None)
-        self.patch(message, "_split_compiled", None)
+        self.patch(message, "_require_compiled", None)
 
 
 class PythonReadingTests(_InPython, test_message.ReadingTests):

@@ -19,8 +19,9 @@ setup(
         "twisted.plugins",
     ],
     package_data={"sessioncore": ["py.typed"], "twisted": ["plugins/sessioncore_plugin.py"]},
-    # Without a compiler sessioncore.net.pump and sessioncore.sip.message do the same in Python.
+    # Without a compiler the modules beside these do the same in Python.
     ext_modules=[
+        Extension("sessioncore.media._plain", ["sessioncore/media/_plain.c"], optional=True),
         Extension("sessioncore.net._pump", ["sessioncore/net/_pump.c"], optional=True),
         Extension("sessioncore.sip._reader", ["sessioncore/sip/_reader.c"], optional=True),
     ],

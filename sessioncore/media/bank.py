@@ -161,7 +161,8 @@ class Bank:
     """The columns.  A name of `_DEFAULTS` is an array with one entry per row.
 
     ``kinds`` uint8[capacity * 128]: what payload type p of row r is, at r * 128 + p.
-    ``ring`` int16[capacity * 12, 160] and ``filled`` bool[capacity * 12]: 12 frames a row.
+    ``ring`` int16[capacity * 12 + 1, 160] and ``filled`` bool[capacity * 12]: 12 frames a row,
+    and last one of silence.
     Times are ns; ``play``, ``end``, ``newest``, ``target``, ``slack`` are samples.
     """
 
@@ -222,7 +223,7 @@ class Bank:
         self.capacity = 0
         self.cells = Cells()
         self.kinds: Bytes = np.zeros(0, np.uint8)
-        self.ring: Samples = np.zeros((0, FRAME), np.int16)
+        self.ring: Samples = np.zeros((1, FRAME), np.int16)
         self.filled: Bools = np.zeros(0, np.bool_)
         self._words: Ints = np.zeros((len(_WORDS), 0), np.int64)
         self._flags: Bools = np.zeros((len(_FLAGS), 0), np.bool_)
@@ -250,7 +251,7 @@ class Bank:
             self._hold(name, flag[:capacity])
         self._hold("kinds", _grown(self.kinds, capacity * 128))
         self._hold("filled", _grown(self.filled, capacity * FRAMES_PER_RING))
-        self.ring = _grown(self.ring, capacity * FRAMES_PER_RING)
+        self.ring = _grown(self.ring, capacity * FRAMES_PER_RING + 1)
         # All words lie in one block and all flags in another, so that a row is set at once.
         self._words_of = self._words.T
         self._counted_of = self._words[: len(_COUNTED)].T

@@ -30,7 +30,7 @@ from sessioncore.media.bank import (
     some,
 )
 
-__all__ = ["MAX_PACKET", "next_frames", "place", "store", "trim", "untouched"]
+__all__ = ["MAX_PACKET", "next_frames", "next_slots", "place", "store", "trim", "untouched"]
 
 _RING: Final = FRAME * FRAMES_PER_RING
 MAX_PACKET: Final = _RING - 4 * FRAME
@@ -141,6 +141,12 @@ def next_frames(bank: Bank, rows: Ints) -> tuple[Samples, Bools]:
 
     Rows that have nothing get zeros.
     """
+    slots, there = next_slots(bank, rows)
+    return bank.ring.take(slots, axis=0), there
+
+
+def next_slots(bank: Bank, rows: Ints) -> tuple[Ints, Bools]:
+    """The same as places in ``bank.ring``, where the frames stay until others are stored."""
     play = bank.play[rows]
     slot = rows * FRAMES_PER_RING + play // FRAME % FRAMES_PER_RING
     there = bank.filled[slot]
@@ -150,18 +156,15 @@ def next_frames(bank: Bank, rows: Ints) -> tuple[Samples, Bools]:
     recent = depth > -_CONCEALED
     complete = every(there)
     if complete or some(there):
-        heard = bank.ring.take(slot, axis=0)
         bank.filled[slot] = False
-        if not complete:
-            heard[~there] = 0
-    else:
-        heard = np.zeros((len(rows), FRAME), np.int16)
+    if not complete:
+        slot[~there] = len(bank.ring) - 1
     # Where nothing has come for long, nothing is missing, and nothing spare for `trim`.
     if some(recent):
         bank.slack[rows] = np.minimum(bank.slack[rows], depth)
         if not complete:
             bank.inserted[rows] += ~there & recent
-    return heard, there
+    return slot, there
 
 
 def trim(bank: Bank, rows: Ints) -> None:

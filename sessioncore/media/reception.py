@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from attrs import define, field
 
-from sessioncore.media import jitter
+from sessioncore.media import jitter, plain
 from sessioncore.media.bank import (
     CN,
     DTMF,
@@ -100,6 +100,14 @@ class Reception:
 
     def receive(self, rows: Ints, packets: Bytes, lengths: Ints, now: int) -> None:
         """Take one round: unique ``rows``, ``packets`` uint8[n, width], ``lengths`` octets."""
+        arrival = now * 8 // 1_000_000
+        left = plain.take(self._bank, rows, packets, lengths, arrival, now)
+        if len(left) < len(rows):
+            rows, packets, lengths = rows[left], packets[left], lengths[left]
+        if len(rows):
+            self._receive(rows, packets, lengths, arrival, now)
+
+    def _receive(self, rows: Ints, packets: Bytes, lengths: Ints, arrival: int, now: int) -> None:
         bank = self._bank
         header = parse_headers(packets, lengths)
         kind = bank.kinds[rows * 128 + header.payload_type].astype(np.int64)
@@ -109,7 +117,6 @@ class Reception:
             bank.invalid[rows] += ~header.ok
             bank.unexpected[rows] += header.ok & ~good
             batch.keep(good)
-        arrival = now * 8 // 1_000_000
         highest = bank.highest[batch.rows]
         step = _step(batch.header.sequence, highest)
         restart = self._check_sources(batch, step, arrival)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from attrs import frozen
 from numpy.lib.stride_tricks import as_strided
 
-from sessioncore.media.bank import every, some
+from sessioncore.media.bank import every
 from sessioncore.media.samples import MAX_FRAME, SamplePool
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Silences",
     "SourceReport",
     "Tones",
+    "amplify",
     "grown",
 ]
 
@@ -197,13 +198,24 @@ class Echoes:
         gain = self._gain[rows]
         if every(gain == 1):
             out[:] = heard
-            return []
-        louder = heard * gain[:, None]
-        np.rint(louder, out=louder)
-        if some(gain > 1):
-            np.clip(louder, -32768, 32767, out=louder)
-        np.copyto(out, louder, casting="unsafe")
+        else:
+            amplify(heard, gain[:, None], out)
         return []
+
+    def gain(self, rows: Ints) -> float | None:
+        """That of all ``rows``, if it is one."""
+        gain = self._gain[rows]
+        first = gain.item(0)
+        return first if every(gain == first) else None
+
+
+def amplify(heard: Samples, gain: npt.NDArray[np.float32], out: Samples) -> None:
+    """Fill ``out`` with what is ``gain`` times as loud, rounded to even and clipped."""
+    louder = heard * gain
+    np.rint(louder, out=louder)
+    if np.maximum.reduce(gain, axis=None) > 1:
+        np.clip(louder, -32768, 32767, out=louder)
+    np.copyto(out, louder, casting="unsafe")
 
 
 class Rings:

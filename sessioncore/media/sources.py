@@ -226,6 +226,16 @@ class SourceBank:
         """Whether all of ``rows`` play nothing but zeros."""
         return not np.count_nonzero(self._kinds_of(rows))
 
+    def echo_gain(self, rows: Ints) -> float | None:
+        """The factor by which all of ``rows``, of which there are some, echo what they hear.
+
+        None where one does something else, or echoes louder or softer.
+        """
+        first = self._kinds[self._kinds_of(rows[:1]).item()]
+        if first is not self._echoes or not every(self._kinds_of(rows) == self._kinds.index(first)):
+            return None
+        return self._echoes.gain(rows)
+
     def _kinds_of(self, rows: Ints) -> Ints:
         try:
             return self._kind[rows]

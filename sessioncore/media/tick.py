@@ -8,11 +8,12 @@ second or third turn of their phase and play two or three frames at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from sessioncore.media import jitter
+from sessioncore.media import jitter, plain
 from sessioncore.media.bank import (
     FRAME,
     L16,
@@ -30,10 +31,11 @@ from sessioncore.media.bank import (
 from sessioncore.media.packet_io import Handle, PacketIO
 from sessioncore.media.schedule import Group, Schedule, Section
 from sessioncore.media.sinks import SinkBank
+from sessioncore.media.source_kinds import amplify
 from sessioncore.media.sources import SourceBank
 from sessioncore.media.statistics import PlaneStatistics
 from sessioncore.rtp.comfort_noise import render_noise
-from sessioncore.rtp.g711 import ALAW_SILENCE, ULAW_SILENCE, encode_alaw, encode_ulaw
+from sessioncore.rtp.g711 import ALAW_ENCODE, ALAW_SILENCE, ULAW_ENCODE, ULAW_SILENCE
 from sessioncore.rtp.header import HEADER_SIZE, write_headers
 from sessioncore.vocabulary import MILLISECOND, SECOND
 
@@ -51,6 +53,7 @@ _UNPROVEN: Final = 5 * SECOND
 _FOREIGN: Final = 1 * SECOND
 _SILENT: Final = {PCMU: ULAW_SILENCE, PCMA: ALAW_SILENCE, L16: 0}
 """Every octet of a payload of zeros."""
+_TABLES: Final = {PCMU: ULAW_ENCODE, PCMA: ALAW_ENCODE}
 
 
 class PhaseClock:
@@ -112,6 +115,38 @@ class _PacketBuffer:
             self.views = [whole[row * size : (row + 1) * size] for row in range(rows)]
 
 
+class _Audio(NamedTuple):
+    """What a section sends: rows of samples, the picked ones or all, as the codes of a table."""
+
+    samples: Samples
+    picks: Ints | None
+    table: Bytes | None
+    """None is L16."""
+
+    def only(self, which: Bools) -> _Audio:
+        if self.picks is None:
+            return self._replace(samples=self.samples[which])
+        return self._replace(picks=self.picks[which])
+
+    def write(self, payloads: Bytes) -> None:
+        if self.table is None:
+            payloads[:] = self.samples.astype(">i2").view(np.uint8)
+        else:
+            plain.encode(self.table, self.samples, self.picks, payloads)
+
+
+@lru_cache(maxsize=16)
+def _echo_table(codec: int, gain: float) -> Bytes:
+    """The codes of all samples when they are ``gain`` times as loud.
+
+    No more than eight are in use: of two codecs, in each phase.
+    """
+    samples = np.arange(1 << 16, dtype=np.uint16).view(np.int16)
+    louder = np.empty_like(samples)
+    amplify(samples, np.array([gain], np.float32), louder)
+    return _TABLES[codec].take(louder.view(np.uint16))
+
+
 class Playout:
     """Steps the rows of one phase.  ``streams`` and their ``handles`` are indexed by row.
 
@@ -147,17 +182,41 @@ class Playout:
         self.sinks.pass_over(periods * FRAME)
 
     def _play(self, group: Group, now: int) -> None:
-        bank, rows, count = self._bank, group.rows, group.senders
+        gain = self._gain(group)
+        if gain is None:
+            self._render(group, now)
+        else:
+            self._echo(group, gain, now)
+        self._bank.timestamp[group.rows] += FRAME * group.frames
+
+    def _gain(self, group: Group) -> float | None:
+        """Of rows that echo, each sample by itself and for nobody else: no frame need be made."""
+        if group.frames > 1 or not group.senders or self.sinks.used or self._bank.comfort_noise:
+            return None
+        if not all(section.codec in _TABLES for section in group.sections):
+            return None
+        return self.sources.echo_gain(group.rows[: group.senders])
+
+    def _echo(self, group: Group, gain: float, now: int) -> None:
+        picks, _ = jitter.next_slots(self._bank, group.rows)
+        for section in group.sections:
+            table = _echo_table(section.codec, gain)
+            stop = section.start + len(section.rows)
+            self._send(section, 1, _Audio(self._bank.ring, picks[section.start : stop], table), now)
+
+    def _render(self, group: Group, now: int) -> None:
+        rows, count = group.rows, group.senders
         heard = self._hear(group)
         sent = None
         if count and not self.sources.are_silent(rows[:count]):
             sent = np.zeros(heard.shape, np.int16)
             self.sources.render(rows[:count], heard[:count], sent[:count], now)
         for section in group.sections:
-            stop = section.start + len(section.rows)
-            samples = None if sent is None else sent[section.start : stop]
-            self._send(section, group.frames, samples, now)
-        bank.timestamp[rows] += FRAME * group.frames
+            audio = None
+            if sent is not None:
+                stop = section.start + len(section.rows)
+                audio = _Audio(sent[section.start : stop], None, _TABLES.get(section.codec))
+            self._send(section, group.frames, audio, now)
         if self.sinks.used:
             sent = np.zeros(heard.shape, np.int16) if sent is None else sent
             self.sinks.consume(rows, heard, sent, now)
@@ -186,8 +245,8 @@ class Playout:
         render_noise(-level[noisy], self._bank.play[rows] + rows * 1009, noise)
         heard[noisy] = noise
 
-    def _send(self, section: Section, frames: int, samples: Samples | None, now: int) -> None:
-        """Send a packet of each row, ``frames`` of its ``samples``; None is silence."""
+    def _send(self, section: Section, frames: int, audio: _Audio | None, now: int) -> None:
+        """Send a packet of each row, ``frames`` of its ``audio``; None is silence."""
         bank, whole = self._bank, section
         # Everybody may send for a second: `_allowed` need not be asked of each.
         since = section.unproven_since
@@ -195,18 +254,18 @@ class Playout:
             allowed = self._allowed(section.rows, now)
             if not every(allowed):
                 section = section.only(allowed)
-                samples = None if samples is None else samples[allowed]
+                audio = None if audio is None else audio.only(allowed)
         rows = section.rows
         count = len(rows)
         if not count:
             return
         octets = FRAME * frames * (2 if section.codec == L16 else 1)
-        filled = _SILENT[section.codec] if samples is None else -1
+        filled = _SILENT[section.codec] if audio is None else -1
         buffer = self._buffer(HEADER_SIZE + octets, filled)
         buffer.reserve(count)
         packets = buffer.packets[:count]
-        if samples is not None:
-            packets[:, HEADER_SIZE:] = _encode(section.codec, samples)
+        if audio is not None:
+            audio.write(packets[:, HEADER_SIZE:])
         sequence = bank.sequence[rows]
         write_headers(
             packets,
@@ -268,12 +327,3 @@ class Playout:
         pause = now - bank.sent_at[rows]
         allowed: Bools = ~bank.unproven[rows] | ((age < _UNPROVEN) & (~sparse | (pause >= SECOND)))
         return allowed
-
-
-def _encode(codec: int, samples: Samples) -> Bytes:
-    """RTP payloads, uint8[n, octets], of samples int16[n, count]."""
-    if codec == L16:
-        return samples.astype(">i2").view(np.uint8)
-    if codec == PCMA:
-        return encode_alaw(samples)
-    return encode_ulaw(samples)

@@ -12,7 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "ALAW_DECODE",
+    "ALAW_ENCODE",
     "ALAW_SILENCE",
+    "ULAW_DECODE",
+    "ULAW_ENCODE",
     "ULAW_SILENCE",
     "decode_alaw",
     "decode_ulaw",
@@ -85,12 +89,12 @@ def _pairs(table: Samples) -> Pairs:
     return np.take(table, codes).view(np.uint32)
 
 
-_ULAW_DECODE: Final = _ulaw_expand()
-_ALAW_DECODE: Final = _alaw_expand()
-_ULAW_PAIRS: Final = _pairs(_ULAW_DECODE)
-_ALAW_PAIRS: Final = _pairs(_ALAW_DECODE)
-_ULAW_ENCODE: Final = _ulaw_compress()
-_ALAW_ENCODE: Final = _alaw_compress()
+ULAW_DECODE: Final = _ulaw_expand()
+ALAW_DECODE: Final = _alaw_expand()
+_ULAW_PAIRS: Final = _pairs(ULAW_DECODE)
+_ALAW_PAIRS: Final = _pairs(ALAW_DECODE)
+ULAW_ENCODE: Final = _ulaw_compress()
+ALAW_ENCODE: Final = _alaw_compress()
 
 
 def _decode(pairs: Pairs, single: Samples, codes: Codes, out: Samples | None) -> Samples:
@@ -103,19 +107,19 @@ def _decode(pairs: Pairs, single: Samples, codes: Codes, out: Samples | None) ->
 
 def decode_ulaw(codes: Codes, out: Samples | None = None) -> Samples:
     """Mu-law codes to samples, into ``out`` (int16, C-contiguous) if given."""
-    return _decode(_ULAW_PAIRS, _ULAW_DECODE, codes, out)
+    return _decode(_ULAW_PAIRS, ULAW_DECODE, codes, out)
 
 
 def decode_alaw(codes: Codes, out: Samples | None = None) -> Samples:
     """A-law codes to samples, into ``out`` (int16, C-contiguous) if given."""
-    return _decode(_ALAW_PAIRS, _ALAW_DECODE, codes, out)
+    return _decode(_ALAW_PAIRS, ALAW_DECODE, codes, out)
 
 
 def encode_ulaw(samples: Samples, out: Codes | None = None) -> Codes:
     """Samples to mu-law codes, into ``out`` if given."""
-    return _ULAW_ENCODE.take(samples.view(np.uint16), out=out, mode="clip")
+    return ULAW_ENCODE.take(samples.view(np.uint16), out=out, mode="clip")
 
 
 def encode_alaw(samples: Samples, out: Codes | None = None) -> Codes:
     """Samples to A-law codes, into ``out`` if given."""
-    return _ALAW_ENCODE.take(samples.view(np.uint16), out=out, mode="clip")
+    return ALAW_ENCODE.take(samples.view(np.uint16), out=out, mode="clip")

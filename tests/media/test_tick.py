@@ -5,7 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.media.bank import TOGETHER
 from sessioncore.media.sinks import Deliver, Record
-from sessioncore.media.sources import Clip, Echo
+from sessioncore.media.sources import Clip, Echo, Silence
 from sessioncore.media.statistics import PlaneStatistics
 from sessioncore.media.tick import PhaseClock
 from sessioncore.media.wave import read_wav
@@ -13,6 +13,7 @@ from sessioncore.rtp.g711 import decode_alaw, decode_ulaw
 from sessioncore.vocabulary import L16, MILLISECOND, PCMA, PCMU, SECOND, Direction
 from tests.media.fakes import PEER, TICK, Bench, Talker, rtp_fields
 
+OTHER = "203.0.113.9"
 RAMP = (np.arange(16_000) * 11 % 12_000 - 6_000).astype(np.int16)
 
 
@@ -101,6 +102,59 @@ class SendingTests(SynchronousTestCase):
             payloads = [{data[12:] for data in self.packets(each)} for each in (silent, zeros)]
             self.assertEqual(len(payloads[0]), 1)
             self.assertEqual(*payloads)
+
+    def test_rows_that_echo_need_no_frames(self):
+        """The codes of one are told from those of the other: the same as with a sink that hears."""
+        formats = [{}, {"codec": PCMA, "send_payload_type": 8}, {"proven": False, "host": OTHER}]
+        for gain in (0.0, -6.0, 12.0):
+            outcomes = []
+            for heard in (False, True):
+                bench = Bench()
+                streams = [bench.call(**formats[number // 4 % 3]) for number in range(24)]
+                for stream in streams:
+                    stream.set_source(Echo(gain))
+                if heard:
+                    bench.open().set_sink(Deliver(lambda samples: None))
+                else:
+                    self.patch(bench.plane.playout, "_render", None)
+                talkers = [Talker(bench, stream) for stream in streams[:20]]
+                rounds = iter(range(10_000))
+
+                def talk(now, talkers=talkers, rounds=rounds):
+                    lost = next(rounds) % 31 == 0
+                    for talker in talkers:
+                        talker(now) if not lost else talker.packet()
+
+                bench.run(1.5, talk)
+                outcomes.append([self.packets(stream) for stream in streams])
+                self.assertTrue(bench.plane.bank.inserted[:20].any())
+            self.assertEqual(*outcomes)
+            self.assertEqual({len(packets) for packets in outcomes[0]}, {75, 50})
+
+    def test_who_echoes_otherwise_is_not_told_from_the_others(self):
+        """Another gain, source, length or codec, or comfort noise: frames are made."""
+        sources = {"gain": Echo(-3.0), "source": Clip(RAMP), "silence": Silence()}
+        formats = {"length": {"ptime": 40}, "codec": {"codec": L16}}
+        outcomes = {}
+        for change in ("none", *sources, *formats, "noise"):
+            bench = Bench()
+            streams = [bench.call(), bench.call(**formats.get(change, {}))]
+            # Both play in the first phase, as the first rows do.
+            streams[0].set_source(Echo(-6.0))
+            streams[1].set_source(sources.get(change, Echo(-6.0)))
+            talkers = [Talker(bench, stream) for stream in streams]
+            if change == "noise":
+                bench.plane.bank.comfort_noise = True
+                bench.plane.bank.noise_level[streams[1].row] = 30
+                talkers.pop()
+            bench.run(0.5, lambda now, talkers=talkers: [talker(now) for talker in talkers])
+            echoed, outcomes[change] = (
+                b"".join(data[12:] for data in self.packets(stream)) for stream in streams
+            )
+            self.assertEqual(echoed, outcomes["none"], change)
+        self.assertEqual(len(set(outcomes.values())), len(outcomes))
+        silent = [change for change, sent in outcomes.items() if set(sent) == {255}]
+        self.assertEqual(silent, ["silence"])
 
     def test_rows_are_spread_over_the_phases(self):
         bench = Bench(ports=5 * TOGETHER)

@@ -1,0 +1,56 @@
+"""Plain packets in C (``_plain.c``), where that was compiled.
+
+A plain packet is what a call consists of: G.711 in frames of 20 ms, the next one in sequence of
+the source that is known, in time.  `reception` takes all others, and these too where nothing
+was compiled; `tick` makes payloads in numpy then.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Final
+
+import numpy as np
+
+from sessioncore.media.bank import Bank, Bytes, Ints, Samples
+from sessioncore.rtp.g711 import ALAW_DECODE, ULAW_DECODE
+
+try:
+    from sessioncore.media import _plain as compiled  # type: ignore[attr-defined,unused-ignore]
+except ImportError:
+    compiled = None
+
+__all__ = ["encode", "take"]
+
+_COLUMNS: Final = attrgetter(
+    *("remote_ssrc", "highest", "seen", "packets_received", "octets_received", "transit"),
+    *("jitter", "heard_at", "noise_level", "play", "end", "newest", "newest_timestamp"),
+    *("receiving", "attention", "kinds", "filled", "ring"),
+)
+"""What is read and written of a row, in the order of ``_plain.c``."""
+_TABLES: Final = np.stack([ULAW_DECODE, ALAW_DECODE])
+
+
+def take(bank: Bank, rows: Ints, packets: Bytes, lengths: Ints, arrival: int, now: int) -> Ints:
+    """Take the plain ones of a round; returns the positions of those that are left.
+
+    As `Reception.receive`; ``arrival`` is ``now`` in samples.
+    """
+    if compiled is None:
+        return np.arange(len(rows))
+    left: Ints = np.empty(len(rows), np.int64)
+    buffers = (*_COLUMNS(bank), left, _TABLES, rows, lengths)
+    return left[: compiled.take(buffers, packets, arrival, now)]
+
+
+def encode(table: Bytes, samples: Samples, picks: Ints | None, payloads: Bytes) -> None:
+    """Make ``payloads`` of rows of ``samples``, the picked ones, by a table of all samples' codes.
+
+    The table is indexed by the bits of a sample as uint16.
+    """
+    if compiled is None:
+        chosen = samples if picks is None else samples.take(picks, axis=0)
+        payloads[:] = table.take(chosen.view(np.uint16), mode="clip")
+        return
+    picks = np.arange(len(payloads)) if picks is None else picks
+    compiled.encode((table, samples, picks), payloads)

@@ -329,7 +329,7 @@ class Stream:
         self._open = False
         # Who never sent RTP or RTCP sends no BYE (RFC 3550 section 6.3.7).
         if self._cells.packets_sent[self.row] or (self._reports and self._reports.spoken):
-            self._plane.report(self, now, final=True)
+            self.report(now, final=True)
         self._plane.end(self, now)
 
     def _require_open(self) -> None:
@@ -409,8 +409,9 @@ class Stream:
         self._refused_at = now
         return True
 
-    def send_rtcp(self, data: bytes) -> None:
-        """Send RTCP if there is somebody to send it to."""
+    def report(self, now: int, *, final: bool = False) -> None:
+        """Send RTCP if there is somebody to send it to; ``final`` says BYE."""
+        data = self.reports.build(now, self._plane.ntp(now), final=final)
         address = self.remote_rtcp
         if address is not None:
             try:

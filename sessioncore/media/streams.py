@@ -50,7 +50,7 @@ class MediaPlane:
     ) -> None:
         self._io = io
         self.random_bits = random_bits
-        self._ntp = ntp
+        self.ntp = ntp
         self._on_event = on_event
         self.statistics = PlaneStatistics()
         self.bank = Bank(capacity)
@@ -111,12 +111,14 @@ class MediaPlane:
             for number in phases:
                 self.playout.play(number, now)
                 self._watch(number % PHASES, now)
-            self._tell_first_sent(now)
+            if self.playout.first_sent:
+                self._tell_first_sent(now)
             self._take_failures(now)
         finally:
             self._in_tick = False
-            self._free_rows()
-        if not self.active:
+            while self._ended:
+                self.bank.give_back(self._ended.pop())
+        if not self.bank.used:
             self._clock.stop()
 
     def close(self, now: int) -> object:
@@ -166,7 +168,7 @@ class MediaPlane:
             if stream is None:
                 continue
             if stray.is_rtcp:
-                if stream.take_rtcp(stray.data, stray.source, now, self._ntp(now)):
+                if stream.take_rtcp(stray.data, stray.source, now, self.ntp(now)):
                     self._heard_rtcp(stream.row, now)
             elif stream.admit(stray.data, stray.source, now):
                 heard.setdefault(stream.row, []).append(stray.data)
@@ -236,13 +238,12 @@ class MediaPlane:
             self.tell(stream, MediaEvent.FIRST_RECEIVED, None, now)
 
     def _tell_first_sent(self, now: int) -> None:
-        if self.playout.first_sent:
-            for row in _taken(self.playout.first_sent):
-                stream = self._streams[row]
-                if stream is not None:
-                    if stream.first_sent_at is None:
-                        stream.first_sent_at = now
-                    self.tell(stream, MediaEvent.FIRST_SENT, None, now)
+        for row in _taken(self.playout.first_sent):
+            stream = self._streams[row]
+            if stream is not None:
+                if stream.first_sent_at is None:
+                    stream.first_sent_at = now
+                self.tell(stream, MediaEvent.FIRST_SENT, None, now)
 
     def _take_failures(self, now: int) -> None:
         for failure in self._io.failures():
@@ -260,7 +261,7 @@ class MediaPlane:
         """RFC 3550 section 8.2: BYE and a new SSRC, once; after that it is an echo of ours."""
         stream = self._stream_of(row)
         if stream is not None and self.bank.collisions[row] == 1:
-            self.report(stream, now, final=True)
+            stream.report(now, final=True)
             self.bank.ssrc[row] = self.random_bits(32)
             self.playout.changed(row)
             stream.reports.changed_ssrc()
@@ -305,12 +306,8 @@ class MediaPlane:
     def _report(self, row: int, now: int) -> None:
         stream = self._stream_of(row)
         if stream is not None:
-            self.report(stream, now)
+            stream.report(now)
             self.bank.next_report[row] = now + stream.reports.interval(self.random)
-
-    def report(self, stream: Stream, now: int, *, final: bool = False) -> None:
-        """Send RTCP of a stream; ``final`` says BYE."""
-        stream.send_rtcp(stream.reports.build(now, self._ntp(now), final=final))
 
     # Ending
 
@@ -330,10 +327,6 @@ class MediaPlane:
             self._ended.append(row)
         else:
             self.bank.give_back(row)
-
-    def _free_rows(self) -> None:
-        while self._ended:
-            self.bank.give_back(self._ended.pop())
 
 
 def _taken(items: list[Any]) -> list[Any]:

@@ -39,6 +39,10 @@ class SessionMedia(MediaStateMachine):
     ended: Stream | None = None
     """The stream after its end: its row is gone, its counters stay."""
     agreement: NegotiatedMedia | None = None
+    sends = False
+    """Whether the agreement has us send, and says where to."""
+    receives = False
+    """Whether the agreement has us receive."""
     signalling_host = ""
     path_proven = False
     established = False
@@ -60,23 +64,14 @@ class SessionMedia(MediaStateMachine):
         return None if stream is None else stream.statistics
 
     @property
-    def sends(self) -> bool:
-        """Whether the agreement has us send, and says where to."""
-        return self.agreement is not None and self.agreement.audio.sends
-
-    @property
-    def receives(self) -> bool:
-        """Whether the agreement has us receive."""
-        return self.agreement is not None and self.agreement.audio.receives
-
-    @property
     def both_ways(self) -> bool:
         """Whether the agreement lets audio run in both directions."""
         return self.sends and self.receives
 
     def agreed(self, agreement: NegotiatedMedia) -> None:
         """The second description of an exchange was written or read."""
-        self.agreement = agreement
+        audio = agreement.streams[0]
+        self.agreement, self.sends, self.receives = agreement, audio.sends, audio.receives
         self.feed(_AGREED)
 
     def saw(self, kind: MediaEvent) -> bool:
@@ -146,7 +141,7 @@ class MediaSessionController:
         stream, agreement = media.stream, media.agreement
         assert stream is not None and agreement is not None, "established before it was agreed"
         media.sent = media.heard = False
-        audio = agreement.audio
+        audio = agreement.streams[0]
         stream.establish(audio, signalling_host=media.signalling_host, nat=self._nat, now=now)
         if audio.direction.sends and remote_address is not None:
             stream.start_transmission(now, media.path_proven)

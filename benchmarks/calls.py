@@ -3,7 +3,8 @@
 SIPp calls both servers in turn: PCMU, 180 and 200 required, 100 ms hold, BYE; first at exactly
 ``--rate`` calls a second, then in a closed loop of 60 calls without hold.  CPU is read from
 ``/proc/PID/stat`` around each round, so start and warm-up do not count.  RTP goes to a sink
-that counts the SSRCs it hears: each call of ours must have sent at least one packet.
+that counts the SSRCs it hears, so that calls of ours that sent none are told of; without hold
+there are some.
 """
 
 from __future__ import annotations

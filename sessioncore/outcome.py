@@ -101,8 +101,9 @@ class _Account:
     """What was agreed and seen of one call so far; times in ns."""
 
     active = False
-    audio: StreamAgreement | None = None
+    audio: StreamAgreement
     since: int | None = None
+    """Since when the media of ``audio`` flows."""
     lasted = 0
     to_send = 0.0
     to_receive = 0.0
@@ -112,10 +113,9 @@ class _Account:
 
     def settle(self, now: int) -> None:
         """Add the time since the last agreement to what is expected."""
-        since, audio = self.since, self.audio
-        if since is None or audio is None:
+        if self.since is None:
             return
-        lasted = now - since
+        audio, lasted = self.audio, now - self.since
         packets = lasted / (audio.ptime * MILLISECOND)
         self.lasted += lasted
         if audio.sends:
@@ -148,23 +148,23 @@ class CallLedger:
         """Count a call that could not even be prepared."""
         self.outcome.calls += 1
 
-    def event(self, event: Event) -> None:
+    def event(self, event: Any) -> None:
         """Take one event of any call."""
-        note = _NOTES.get(event.__class__)
-        if note is not None:
-            account = self._accounts.get(event.session)
-            if account is not None:
-                note(self, account, event)
-
-    def _agreed(self, account: _Account, event: MediaNegotiated) -> None:
-        account.settle(event.at)
-        account.audio = event.media.audio
-
-    def _established(self, account: _Account, event: Event) -> None:
-        account.since = event.at
-
-    def _became_active(self, account: _Account, event: Event) -> None:
-        account.active = True
+        kind = event.__class__
+        if kind not in _NOTED:
+            return
+        account = self._accounts.get(event.session)
+        if account is None:
+            return
+        if kind is MediaNegotiated:
+            account.settle(event.at)
+            account.audio = event.media.audio
+        elif kind is MediaFlowEstablished:
+            account.since = event.at
+        elif kind is MediaActive:
+            account.active = True
+        else:
+            self._close(account, event)
 
     def _close(self, account: _Account, event: CallEnded | CallFailed) -> None:
         del self._accounts[event.session]
@@ -175,13 +175,9 @@ class CallLedger:
         self._done(summary)
 
 
-_NOTES: Final[dict[type[Event], Callable[[CallLedger, _Account, Any], None]]] = {
-    MediaNegotiated: CallLedger._agreed,
-    MediaFlowEstablished: CallLedger._established,
-    MediaActive: CallLedger._became_active,
-    CallEnded: CallLedger._close,
-    CallFailed: CallLedger._close,
-}
+_NOTED: Final = frozenset(
+    (MediaNegotiated, MediaFlowEstablished, MediaActive, CallEnded, CallFailed)
+)
 
 
 def _summary(account: _Account, event: CallEnded | CallFailed) -> CallSummary:

@@ -112,7 +112,7 @@ class Callee:
 
         leg.ring_end = self._all.deadlines.at(now + round(limit * SECOND), ring_enough)
 
-    def _decided(self, leg: Leg) -> None:
+    def decided(self, leg: Leg) -> None:
         """Neither a decision nor a CANCEL is waited for any more."""
         assert leg.server is not None
         self._unanswered.pop(leg.server.key, None)
@@ -210,7 +210,7 @@ class Callee:
         agreement = self._describe(leg)
         coordinator.acks.expect(leg, tx, now)
         self._respond(leg, tx, 200, now)
-        self._decided(leg)
+        self.decided(leg)
         leg.feed(_ANSWER_WRITTEN)
         if agreement is not None:
             media.agreed(agreement)
@@ -291,11 +291,6 @@ class Callee:
             # It could not be sent: `transport_failed` has ended the call.
             assert leg.reason is not None
             raise CallFailed(leg.reason)
-
-    def ended(self, leg: Leg) -> None:
-        """The leg is over: no decision about it is waited for."""
-        if leg.server is not None:
-            self._decided(leg)
 
     # ------------------------------------------------------------------ an INVITE within a call
 

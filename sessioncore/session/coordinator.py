@@ -187,18 +187,18 @@ class SessionCoordinator(Announcer):
         elif self.closing or len(self.legs) >= self.settings.max_calls:
             self.refuse_busy(tx, now)
         elif request.method == b"INVITE":
-            self._invited(tx, now)
+            if tx.flow.backlog > OVERLOADED:
+                self._refuse_overloaded(tx, now)
+            else:
+                self._callee.invited(tx, now)
         else:
             self._tell_options(tx, now)
 
-    def _invited(self, tx: ServerTransaction, now: int) -> None:
+    def _refuse_overloaded(self, tx: ServerTransaction, now: int) -> None:
         # A call that is taken on costs ten times one that is refused, so without this a server
         # that falls behind answers calls whose callers have long given up, and no others.
-        if tx.flow.backlog > OVERLOADED:
-            self.counters.refused_overloaded += 1
-            tx.respond(503, headers=(RETRY_LATER,), now=now)
-        else:
-            self._callee.invited(tx, now)
+        self.counters.refused_overloaded += 1
+        tx.respond(503, headers=(RETRY_LATER,), now=now)
 
     def refuse_busy(self, tx: ServerTransaction, now: int) -> None:
         """There is no room for it now (RFC 3261 section 21.5.4)."""
@@ -424,8 +424,9 @@ class SessionCoordinator(Announcer):
 
     def _finish(self, leg: Leg, effect: Finish) -> None:
         now, call = self.now(), leg.call
-        self._callee.ended(leg)
-        self.acks.stop_waiting(leg)
+        if leg.server is not None:  # neither decided nor acknowledged
+            self._callee.decided(leg)
+            self.acks.stop_waiting(leg)
         self.media.close(leg, now)
         self.forget(leg)
         reason = leg.reason

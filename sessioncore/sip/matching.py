@@ -112,7 +112,8 @@ class TransactionLayer(Keeping):
             self._receive_again(request, key, source, flow, now)
             return
         merged = merge_key(request) if request.to_tag is None else None
-        if self._refuse_new(request, merged, source, flow):
+        if merged in self._merged or self.full(in_dialog=merged is None):
+            self._refuse_new(request, merged, source, flow)
             return
         kind = InviteServerTransaction if request.method == b"INVITE" else OtherServerTransaction
         via = request.via
@@ -148,16 +149,13 @@ class TransactionLayer(Keeping):
 
     def _refuse_new(
         self, request: Request, merged: bytes | None, source: Address, flow: Flow
-    ) -> bool:
+    ) -> None:
         if merged in self._merged:
             self.counters.merged += 1
             self._refuse(request, 482, source, flow)
-        elif self.full(in_dialog=merged is None):
+        else:
             self.counters.too_many += 1
             self._refuse(request, 503, source, flow)
-        else:
-            return False
-        return True
 
     def _receive_ack(self, request: Request, source: Address, flow: Flow, now: int) -> None:
         for key in ack_keys(request):

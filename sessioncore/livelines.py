@@ -73,10 +73,10 @@ class LiveLines:
         over = isinstance(event, CallSummary)
         if over:
             del self._lines[event.session]
-        if self._terminal and len(self._lines) <= MOST_LINES:
-            self._redraw(line if over else None)
-        elif over or not self._terminal:
+        if not self._terminal:
             self._print(str(line))
+        elif over or self._few:
+            self._redraw(line if over else None)
 
     @staticmethod
     def _what(event: Event) -> str | None:
@@ -94,13 +94,19 @@ class LiveLines:
             return None
         return _WORDS.get(type(event))
 
+    @property
+    def _few(self) -> bool:
+        # What has left the screen cannot be written over.
+        return len(self._lines) <= min(MOST_LINES, shutil.get_terminal_size().lines - 2)
+
     def _redraw(self, over: _Line | None) -> None:
-        """Write the finished line for good, the others below it to be written over."""
+        """Write the finished line for good, the others, if few, below it to be written over."""
         width = shutil.get_terminal_size().columns - 1
-        lines = ([str(over)] if over else []) + [str(each) for each in self._lines.values()]
+        drawn = list(map(str, self._lines.values())) if self._few else []
+        lines = [str(over), *drawn] if over else drawn
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
         self._print(up + "\x1b[J" + "\n".join(line[:width] for line in lines))
-        self._drawn = len(self._lines)
+        self._drawn = len(drawn)
 
     def _print(self, text: str) -> None:
         try:

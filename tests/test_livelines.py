@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import re
+import shutil
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -12,10 +15,30 @@ from sessioncore.outcome import CallLedger
 from tests.fakes import FakeManager
 
 
+def screen(written: str) -> list[str]:
+    """What is on a terminal after that."""
+    lines: list[str] = []
+    at = 0
+    for part in re.split(r"(\x1b\[[0-9]*[AJ]|\n)", written):
+        if part == "\x1b[J":
+            del lines[at:]
+        elif part.endswith("A") and part.startswith("\x1b"):
+            at -= int(part[2:-1])
+        elif part == "\n":
+            at += 1
+        elif part:
+            lines[at:] = [part]
+    return lines
+
+
 class LiveLinesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.manager = FakeManager()
         self.out = io.StringIO()
+        self.terminal(24)
+
+    def terminal(self, lines: int) -> None:
+        self.patch(shutil, "get_terminal_size", lambda: os.terminal_size((80, lines)))
 
     def follow(self, *, terminal: bool) -> None:
         lines = LiveLines(self.out, terminal=terminal)
@@ -70,6 +93,35 @@ class LiveLinesTests(SynchronousTestCase):
         drawn = self.out.getvalue()
         self.manager.ended(calls[0])
         self.assertEqual(self.out.getvalue()[len(drawn) :].count("\n"), 1)
+
+    def test_no_end_is_written_over(self) -> None:
+        for most, ended in ((20, 0), (30, 10), (45, 25)):
+            self.setUp()
+            self.follow(terminal=True)
+            calls = [self.manager.new_call(f"sip:{number}@h") for number in range(most)]
+            for call in calls:
+                self.ledger.watch(call)
+                self.manager.tell(call, events.OutgoingCallPrepared, call.remote_uri)
+            for call in calls[:ended]:
+                self.manager.ended(call)
+            half = screen(self.out.getvalue())
+            self.assertEqual(
+                [line.split()[2] for line in half], ["ended"] * ended + ["prepared"] * 20
+            )
+            for call in calls[ended:]:
+                self.manager.ended(call)
+            self.assertEqual(
+                [line.split()[:3] for line in screen(self.out.getvalue())],
+                [[str(number), f"sip:{number - 1}@h", "ended"] for number in range(1, most + 1)],
+            )
+
+    def test_no_more_lines_than_the_terminal_has(self) -> None:
+        self.terminal(8)
+        self.follow(terminal=True)
+        for number in range(7):
+            call = self.manager.new_call(f"sip:{number}@h")
+            self.manager.tell(call, events.OutgoingCallPrepared, call.remote_uri)
+        self.assertEqual(len(screen(self.out.getvalue())), 6)
 
     def test_nothing_of_the_peer_reaches_the_terminal(self) -> None:
         self.follow(terminal=False)

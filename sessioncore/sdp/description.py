@@ -3,7 +3,8 @@
 `parse_description` either returns a `Description` or raises `SdpParseError`.  Every line is
 checked, also those that nobody asks about.  More liberal than the RFC where the field demands
 it: LF line ends, a missing last line end, trailing blank lines, lines out of order and unknown
-type letters are read.
+type letters are read.  A usual description is read in one pass, in C (``_description.c``) where
+that was compiled, any other line by line.
 """
 
 from __future__ import annotations
@@ -11,12 +12,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from attrs import define
 
 from sessioncore.errors import SdpParseError
 from sessioncore.vocabulary import Direction
+
+try:
+    from sessioncore.sdp import _description as compiled  # type: ignore[attr-defined,unused-ignore]
+except ImportError:
+    compiled = None
 
 __all__ = [
     "MAX_BODY",
@@ -228,13 +234,12 @@ class Description:
 
 def parse_description(body: bytes) -> Description:
     """Read a session description; raises `SdpParseError`, and nothing else."""
-    usual = _USUAL.fullmatch(body) if len(body) <= _REMEMBERED else None
+    usual = _find(body)
     if usual is None:
         return _read(body)
-    origin_line, where, times, attributes, digits, text, others = usual.groups()
+    origin_line, where, times, attributes, port, text, others = usual
     direction = _session_direction(attributes.split(b"\r\n")) if attributes else _SENDRECV
     session = None if where is None else _remembered_connection(where)
-    port = int(digits)
     audio = MediaDescription(port, _remembered_section(b"audio", 1, text), session, direction)
     if port > 65_535 or audio.connection is None:
         return _read(body)  # which says what is wrong
@@ -245,6 +250,18 @@ def parse_description(body: bytes) -> Description:
         return _read(body)
     more = [_read_media(section, session, direction) for section in sections]
     return Description(origin_line, times, (audio, *more))
+
+
+def _find_in_python(body: bytes) -> tuple[Any, ...] | None:
+    match = _USUAL.fullmatch(body) if len(body) <= _REMEMBERED else None
+    if match is None:
+        return None
+    *above, digits, text, others = match.groups()
+    return (*above, int(digits), text, others)
+
+
+_find: Final = _find_in_python if compiled is None else compiled.find
+"""What a usual description says; None for all others."""
 
 
 def _read(body: bytes) -> Description:

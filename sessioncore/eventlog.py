@@ -14,7 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from enum import Enum
-from functools import cache
+from functools import cache, lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import IO, Any, Final, TypeAlias
 
@@ -83,7 +83,7 @@ def text_lines(events: Iterable[Event]) -> str:
         # Mostly the call of the line before.
         if event.session is not session or event.call_id is not call_id:
             session, call_id = event.session, event.call_id
-            whose = f", Session: {printable(session)}, Call-ID: {printable(call_id)}"
+            whose = _whose(session, call_id)
         key = event.__class__, event.role, event.media_state
         try:
             line = _LINES[key]
@@ -91,6 +91,12 @@ def text_lines(events: Iterable[Event]) -> str:
             line = _LINES.setdefault(key, _prepare(*key))
         lines.append(line(event, whose))
     return "".join(lines)
+
+
+@lru_cache(maxsize=512)
+def _whose(session: str, call_id: str) -> str:
+    """Which call a line is about; its next lines come soon, with those of others between."""
+    return f", Session: {printable(session)}, Call-ID: {printable(call_id)}"
 
 
 _Line: TypeAlias = "Callable[[Any, str], str]"

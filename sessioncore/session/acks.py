@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Acks"]
 
 _MISSING: Final = EndReason(EndedBy.TIMEOUT, "no ACK for the 200 OK", None, 102)
+_ACK_READ: Final = AckRead()
 _ANSWERED: Final = (SessionState.ANSWERED, SessionState.LEAVING)
 
 
@@ -98,7 +99,7 @@ class Acks:
         if agreed is not None:
             if isinstance(agreed, EndReason):
                 # The peer owes an answer and there is none to be had (RFC 3261 13.2.2.4).
-                leg.feed(AckRead())
+                leg.feed(_ACK_READ)
                 leg.feed(HangUp(agreed))
                 return
             if leg.negotiation.changed:
@@ -106,7 +107,7 @@ class Acks:
                 coordinator.establish(leg, now)
         if first:
             coordinator.emit(leg, events.DialogEstablished, now)
-        leg.feed(AckRead())
+        leg.feed(_ACK_READ)
 
     def _answer_in(self, request: Request, leg: Leg) -> NegotiatedMedia | EndReason:
         try:

@@ -52,7 +52,6 @@ GIVE_UP: Final = 64 * T1
 GRID: Final = 5 * MILLISECOND
 """Timers fire on this grid, so that thousands of them share a wake-up; up to that much late."""
 
-
 REPEATS: Final = (T1, 2 * T1, 4 * T1, 8 * T1, 16 * T1, 32 * T1)
 """Timer A: the wait before each repeat (RFC 3261 section 17.1.1.2); 64*T1 ends it.
 

@@ -90,7 +90,7 @@ static void skip_lines(struct cursor *cursor)
     }
 }
 
-/* 5.14 A port that is not 0, or 0. */
+/* 5.14 A port, or 0 where there is none. */
 static int take_port(struct cursor *cursor)
 {
     const char *digits = cursor->at;
@@ -100,7 +100,7 @@ static int take_port(struct cursor *cursor)
         return 0;
     for (; digits < cursor->at; digits++)
         port = port * 10 + (*digits - '0');
-    return port;
+    return port <= 65535 ? port : 0;
 }
 
 static int take_formats(struct cursor *cursor)

@@ -14,8 +14,9 @@ __all__ = ["HEAD", "OURS", "Rows", "answer_rows", "write_content"]
 
 HEAD: Final = b"v=0\r\no=- %d %d %b"
 """What a description begins with: session id, version, and the content."""
-_CONTENT: Final = b"%b\r\ns=-\r\nc=%b\r\nt=%b\r\n%b"
+_SESSION: Final = b"%b\r\ns=-\r\nc=%b\r\nt=%b\r\n"
 _AUDIO: Final = b"m=audio %d %ba=%b\r\n"
+_ALONE: Final = _SESSION + _AUDIO
 _DIRECTIONS: Final = tuple(str(direction).encode() for direction in Direction)
 
 Rows = tuple[bytes | None, ...]
@@ -32,11 +33,11 @@ def write_content(
     RTP is received on ``own``, RTCP on the next port.
     """
     ip, port = own
-    where = _where(ip)
-    audio = _AUDIO % (port, format_lines(proposal), _DIRECTIONS[direction])
-    if rows is not OURS:
-        audio = b"".join([row or audio for row in rows])
-    return _CONTENT % (where, where, times, audio)
+    where, lines, said = _where(ip), format_lines(proposal), _DIRECTIONS[direction]
+    if rows is OURS:
+        return _ALONE % (where, where, times, port, lines, said)
+    audio = _AUDIO % (port, lines, said)
+    return _SESSION % (where, where, times) + b"".join([row or audio for row in rows])
 
 
 @lru_cache(maxsize=256)
@@ -49,8 +50,6 @@ def _where(ip: str) -> bytes:
 
 def answer_rows(media: tuple[MediaDescription, ...], index: int | None) -> Rows:
     """One m-line per offered one, in order (RFC 3264 section 6): None for ours, else port 0."""
-    if index == 0 and len(media) == 1:
-        return OURS
     return tuple(
         None if position == index else _refused(line) for position, line in enumerate(media)
     )

@@ -241,7 +241,7 @@ def parse_description(body: bytes) -> Description:
     direction = _session_direction(attributes.split(b"\r\n")) if attributes else _SENDRECV
     session = None if where is None else _remembered_connection(where)
     audio = MediaDescription(port, _remembered_section(b"audio", 1, text), session, direction)
-    if port > 65_535 or audio.connection is None:
+    if audio.connection is None:
         return _read(body)  # which says what is wrong
     if not others:
         return Description(origin_line, times, (audio,))
@@ -257,7 +257,8 @@ def _find_in_python(body: bytes) -> tuple[Any, ...] | None:
     if match is None:
         return None
     *above, digits, text, others = match.groups()
-    return (*above, int(digits), text, others)
+    port = int(digits)
+    return (*above, port, text, others) if port <= 65_535 else None
 
 
 _find: Final = _find_in_python if compiled is None else compiled.find

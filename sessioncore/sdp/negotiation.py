@@ -81,7 +81,7 @@ class OfferAnswer(Machine):
     ) -> None:
         super().__init__(trace)
         self.policy = policy
-        self.local = local
+        self.local = local or _NOWHERE
         self.session_id = session_id
 
     @property
@@ -122,7 +122,7 @@ class OfferAnswer(Machine):
         if signalling_host:
             self.signalling_host = signalling_host
         description = parse_description(body)
-        own = self.local or _NOWHERE
+        own = self.local
         accepted = accept_offer(description, (self.policy.proposal, own, self.signalling_host))
         self.feed(OfferReceived(description, accepted, own))
 
@@ -139,10 +139,11 @@ class OfferAnswer(Machine):
         description, accepted = offer.description, offer.accepted
         recheck(accepted, own, offer.own)
         direction = agreed_direction(accepted.direction, self.direction, self.local_hold)
-        rows = answer_rows(description.media, accepted.index)
+        media = description.media
+        rows = OURS if len(media) == 1 else answer_rows(media, accepted.index)
         body = self._describe(rows, accepted.formats.answer, direction, own, description.times)
-        media = NegotiatedMedia((agree(accepted, direction, own),))
-        self.feed(AnswerMade(media, description, accepted, rows))
+        agreement = NegotiatedMedia((agree(accepted, direction, own),))
+        self.feed(AnswerMade(agreement, description, accepted, rows))
         return body
 
     def receive_answer(self, body: bytes, *, signalling_host: str = "") -> NegotiatedMedia:
@@ -202,7 +203,7 @@ class OfferAnswer(Machine):
     def _ready(self) -> Address:
         """Where we receive RTP; now it is to be told."""
         local = self.local
-        if local is None or not local[1]:
+        if not local[1]:
             raise ValueError("OfferAnswer.local must be set before anything is sent")
         return local
 

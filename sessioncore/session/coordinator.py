@@ -359,7 +359,6 @@ class SessionCoordinator(Announcer):
 
     def open_stream(self, leg: Leg, ip: str, now: int) -> None:
         """Lease ports on ``ip``, and have the descriptions name them."""
-        assert leg.negotiation.local is not None
         _, port = self.media.open(leg, ip, now)
         self._wake()
         leg.negotiation.local = (leg.negotiation.local[0], port)

@@ -75,7 +75,7 @@ class Compiled(SynchronousTestCase):
             (b"53655765", b"9" * 20),
             (b"2353687637", b"9" * 20),
             (b"t=0 0", b"t=%b %b" % (b"9" * 20, b"9" * 20)),
-            (b" 6000 ", b" 99999 "),
+            (b" 6000 ", b" 65535 "),
             (b"AVP 0", b"AVP" + b" x" * d.MAX_FORMATS),
             (b"a=rtpmap", b"m"),
             (b"a=rtpmap:0 PCMU/8000\r\n", b"m=\r\n"),
@@ -106,7 +106,10 @@ class Compiled(SynchronousTestCase):
             *((b"t=0 0", b"t=%b %b" % times) for times in ((b"9" * 21, b"0"), (b"0", b"9" * 21))),
             (b"t=0 0", b"t=0 0\r\nt=0 0"),
             (b"m=audio", b"m=video"),
-            *((b" 6000 ", port) for port in (b" 0 ", b" 06000 ", b" 600000 ", b" 6000/2 ", b" ")),
+            *(
+                (b" 6000 ", port)
+                for port in (b" 0 ", b" 06000 ", b" 65536 ", b" 600000 ", b" 6000/2 ", b" ")
+            ),
             (b"RTP/AVP", b"RTP/SAVP"),
             (b"RTP/AVP 0", b"RTP/AVP"),
             (b"RTP/AVP 0", b"RTP/AVP "),

@@ -96,7 +96,7 @@ class Ladder:
                 self._take(who, line)
             if who == role and (line is None or (what is not None and what in line)):
                 if line is not None or what is None:
-                    self._show_due(everything=what is None)
+                    self._show_due()
                     return True
                 break
         print("\n".join(["", f"{role} did not come to {what or 'its end'}:", *self._said]))
@@ -113,6 +113,10 @@ class Ladder:
             self._count += 1
             heappush(self._held, (record["t"], self._count, role, record))
             self._arrived.append(time.monotonic())
+
+    def show_all(self) -> None:
+        """Show what was held back; nothing more will come."""
+        self._show_due(everything=True)
 
     def _show_due(self, everything: bool = False) -> None:
         while self._held and (everything or self._arrived[0] < time.monotonic() - self.HOLD):
@@ -162,6 +166,7 @@ def place_the_call(output: Path, seconds: float) -> bool:
     finally:
         uas.stop()
         ladder.until("UAS", None, PATIENCE)
+        ladder.show_all()
 
 
 def summary(events: Path) -> dict[str, Any]:

@@ -26,6 +26,8 @@ class DemoTests(ProcessTestCase):
         for line in LADDER.splitlines():
             place = demo.output.find(line, place)
             self.assertGreaterEqual(place, 0, f"{line}\n{demo.output}")
+        times = [float(line.split()[0]) for line in demo.lines if "] Event: " in line]
+        self.assertEqual(times, sorted(times))
         self.assertIn("UAC heard no", demo.output)
         self.assertIn("UAS heard yes, -16.0 dBov", demo.output)
         out = self.folder / "out"

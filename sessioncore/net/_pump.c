@@ -247,12 +247,11 @@ static ssize_t read_one(int descriptor, PyObject *take)
 {
     /* Nobody else can come in between: the interpreter is not let go until it was copied. */
     static char octets[MAX_DATAGRAM];
-    union address from;
+    union address from = {.any = {.sa_family = AF_UNSPEC}};
     socklen_t size = sizeof from;
     PyObject *arguments[2], *taken = NULL;
     ssize_t got;
 
-    from.any.sa_family = AF_UNSPEC;
     do
         got = recvfrom(descriptor, octets, sizeof octets, MSG_DONTWAIT, &from.any, &size);
     while (got < 0 && errno == EINTR);
@@ -316,17 +315,13 @@ static PyObject *receive_queue(PyObject *self, PyObject *const *sockets, Py_ssiz
     unsigned long dropped = 0;
 
     for (Py_ssize_t i = 0; i < count; i++) {
-        uint32_t told[MEMINFO_SIZE];
+        uint32_t told[MEMINFO_SIZE] = {0};
         socklen_t size = sizeof told;
         int descriptor = descriptor_of(sockets[i]);
         if (descriptor == -2)
             return NULL;
         if (getsockopt(descriptor, SOL_SOCKET, SO_MEMINFO, told, &size) < 0)
             return PyErr_SetFromErrno(PyExc_OSError);
-        if (size < sizeof told) {
-            errno = ENOPROTOOPT;
-            return PyErr_SetFromErrno(PyExc_OSError);
-        }
         waiting += told[MEMINFO_RECEIVE];
         if (i == 0)
             dropped = told[MEMINFO_DROPS];

@@ -12,7 +12,7 @@ import select
 import socket
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from errno import EIO, ENOPROTOOPT
+from errno import EIO
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -152,16 +152,11 @@ def _receive_queue(*opened: socket.socket) -> tuple[int, int]:
 
     ICMP errors wait too.  Raises `OSError` where the kernel does not tell (before Linux 4.12).
     """
-    told = [_meminfo(each) for each in opened]
+    told = [
+        _MEMINFO.unpack(each.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))
+        for each in opened
+    ]
     return sum(waiting for waiting, _ in told), told[0][1]
-
-
-def _meminfo(opened: socket.socket) -> tuple[int, int]:
-    told = opened.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
-    if len(told) < _MEMINFO.size:
-        raise OSError(ENOPROTOOPT, "this kernel does not tell of drops")
-    waiting, dropped = _MEMINFO.unpack(told)
-    return waiting, dropped
 
 
 receive: Final = _receive if compiled is None else compiled.receive

@@ -21,6 +21,8 @@ from heapq import heappop, heappush
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from sessioncore.media.wave import read_wav
 from sessioncore.testing.tones import ToneReport, tone_report
 
@@ -223,7 +225,8 @@ def draw(output: Path) -> None:
     figure, axes = pyplot.subplots(len(TONES), 1, figsize=(9, 6), sharex=True, layout="constrained")
     for axis, role in zip(axes, TONES, strict=True):
         audio = read_wav(output / f"{role.lower()}.wav")
-        axis.specgram(audio.mono / 32768, NFFT=512, noverlap=256, Fs=audio.rate, vmin=-100)
+        with np.errstate(divide="ignore"):  # silence has no decibels
+            axis.specgram(audio.mono / 32768, NFFT=512, noverlap=256, Fs=audio.rate, vmin=-100)
         axis.set(title=f"What the {role} heard", ylabel="Hz", ylim=(0, 2000))
     axes[-1].set_xlabel("s")
     figure.savefig(output / "spectrogram.png", dpi=100)

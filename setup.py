@@ -23,6 +23,7 @@ setup(
     ext_modules=[
         Extension("sessioncore.media._plain", ["sessioncore/media/_plain.c"], optional=True),
         Extension("sessioncore.net._pump", ["sessioncore/net/_pump.c"], optional=True),
+        Extension("sessioncore.sip._builder", ["sessioncore/sip/_builder.c"], optional=True),
         Extension("sessioncore.sip._reader", ["sessioncore/sip/_reader.c"], optional=True),
         Extension(
             "sessioncore.sdp._description", ["sessioncore/sdp/_description.c"], optional=True

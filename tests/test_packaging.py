@@ -25,6 +25,7 @@ COMPILED = {
     "sessioncore/media/_plain",
     "sessioncore/net/_pump",
     "sessioncore/sdp/_description",
+    "sessioncore/sip/_builder",
     "sessioncore/sip/_reader",
 }
 

@@ -1,9 +1,12 @@
-"""Messages to bytes (RFC 3261 sections 7 and 8.2.6)."""
+"""Messages to bytes (RFC 3261 sections 7 and 8.2.6).
+
+Responses are written in C (``_builder.c``) where that was compiled and nothing is unusual.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from sessioncore.errors import SipParseError
@@ -12,6 +15,11 @@ from sessioncore.sip.names import REASONS
 
 if TYPE_CHECKING:
     from sessioncore.sip.message import Request
+
+try:
+    from sessioncore.sip import _builder as compiled  # type: ignore[attr-defined,unused-ignore]
+except ImportError:
+    compiled = None
 
 __all__ = ["build_request", "build_response"]
 
@@ -65,15 +73,22 @@ def build_response(
     to a To without tag, ``record_route`` copies Record-Route, a 100 copies Timestamp.
     Content-Length is appended.  Raises ValueError for a line break inside a name or value.
     """
-    firsts = request._firsts
     if reason is None and status in _STATUS_LINES:
         start = _STATUS_LINES[status]
     else:
         start = b"SIP/2.0 %d %b" % (status, b"Unknown" if reason is None else reason)
+    if status == 100 and b"Timestamp" in request._firsts:
+        headers = ((b"Timestamp", request._firsts[b"Timestamp"]), *headers)
+    if _respond_compiled is not None:
+        try:
+            plain = _respond_compiled(request, start, to_tag, headers, body, via, record_route)
+        except SipParseError:
+            plain = None  # A To that cannot be read.
+        if plain is not None:
+            return plain
+    firsts = request._firsts
     if to_tag is not None and _has_to_tag(request):
         to_tag = None
-    if status == 100 and b"Timestamp" in firsts:
-        headers = ((b"Timestamp", firsts[b"Timestamp"]), *headers)
     try:
         top, to = firsts[b"Via"], firsts[b"To"]
         lines = [
@@ -94,6 +109,11 @@ def build_response(
     if several or (record_route and b"Record-Route" in firsts):
         lines[1:2] = _path(request, via, record_route)
     return b"%b\r\n\r\n%b" % (_joined(lines), body)
+
+
+_respond_compiled: Callable[..., bytes | None] | None = (
+    None if compiled is None else compiled.response
+)
 
 
 def _what_there_is(firsts: dict[bytes, bytes], to_tag: bytes | None) -> list[bytes]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.errors import SipParseError
 from sessioncore.sip import message
@@ -16,7 +15,7 @@ from sessioncore.sip.message import _ONCE as ONCE
 from sessioncore.sip.message import Message, parse_message, required_faults
 from tests.data import data_file, expected
 from tests.sip import test_message, test_torture_parser
-from tests.sip.samples import INVITE, RESPONSE, modest, with_lines
+from tests.sip.samples import INVITE, RESPONSE, modest, need_compiled, with_lines
 from tests.sip.test_message import everything, mutated
 
 SHORT = INVITE.replace(b"Via", b"v").replace(b"From", b"F").replace(b"Call-ID", b"call-id")
@@ -34,20 +33,11 @@ def said(read: Message, name: str) -> object:
         return str(error)
 
 
-def need_the_compiled_one() -> None:
-    """Skip a test where nothing was compiled; where nothing may be skipped, fail."""
-    if message.compiled is None:
-        reason = "sessioncore.sip._reader was not compiled"
-        if os.environ.get("SESSIONCORE_REQUIRE_ALL") == "1":
-            raise AssertionError(reason)
-        raise SkipTest(reason)
-
-
 class CompiledTests(SynchronousTestCase):
     """What C reads, Python reads alike; it leaves to Python what it likes."""
 
     def setUp(self) -> None:
-        need_the_compiled_one()
+        need_compiled(message.compiled)
 
     def read(self, data: bytes) -> bool:
         """Whether C read it."""

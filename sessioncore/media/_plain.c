@@ -76,6 +76,19 @@ static int64_t capacity_of(const Py_buffer *views)
     return capacity;
 }
 
+/* Rows lie apart in memory: what is needed two rows later is fetched meanwhile. */
+#define AHEAD 2
+
+static void fetch(const int16_t *samples, Py_ssize_t count)
+{
+#ifdef __GNUC__
+    for (Py_ssize_t at = 0; at < count; at += 64 / (Py_ssize_t)sizeof *samples)
+        __builtin_prefetch(samples + at);
+#else
+    (void)samples, (void)count;
+#endif
+}
+
 static uint32_t word(const uint8_t *at)
 {
     return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
@@ -102,6 +115,14 @@ static void put(const Py_buffer *views, int64_t row, int64_t position, const uin
 
 #define WORD(column) (((int64_t *)views[column].buf)[row])
 #define FLAG(column) (((uint8_t *)views[column].buf)[row])
+
+/* The frame behind the newest is likely to be written. */
+static void fetch_frame(const Py_buffer *views, int64_t row)
+{
+    int64_t slot = row * FRAMES + (uint64_t)(WORD(NEWEST) / FRAME + 1) % FRAMES;
+
+    fetch((int16_t *)views[RINGS].buf + slot * FRAME, FRAME);
+}
 
 /* Take one packet, if it is plain: as Reception.receive of reception.py does. */
 static int take_packet(const Py_buffer *views, int64_t row, const uint8_t *packet, int64_t count,
@@ -165,9 +186,12 @@ static PyObject *take(PyObject *self, PyObject *arguments)
         left = -1;
     }
     for (Py_ssize_t i = 0; left >= 0 && i < count; i++) {
-        int64_t row = ((int64_t *)views[ROWS].buf)[i];
+        const int64_t *rows = views[ROWS].buf;
+        int64_t row = rows[i];
         int64_t length = ((int64_t *)views[LENGTHS].buf)[i];
         const uint8_t *packet = (uint8_t *)packets.buf + i * packets.strides[0];
+        if (i + AHEAD < count && rows[i + AHEAD] >= 0 && rows[i + AHEAD] < capacity)
+            fetch_frame(views, rows[i + AHEAD]);
         if (row < 0 || row >= capacity || length <= HEADER || length > packets.shape[1] ||
             !take_packet(views, row, packet, length - HEADER, arrival, now))
             ((int64_t *)views[LEFT].buf)[left++] = i;
@@ -198,12 +222,15 @@ static PyObject *encode(PyObject *self, PyObject *arguments)
     rows = width ? views[1].len / (width * (Py_ssize_t)sizeof(uint16_t)) : 0;
     if (views[0].len > UINT16_MAX && views[2].len / 8 >= count)
         for (done = 0; done < count; done++) {
-            int64_t pick = ((int64_t *)views[2].buf)[done];
+            const int64_t *picks = views[2].buf;
+            int64_t pick = picks[done];
             uint8_t *code = (uint8_t *)payloads.buf + done * payloads.strides[0];
             const uint8_t *table = views[0].buf;
             const uint16_t *sample = views[1].buf;
             if (pick < 0 || pick >= rows)
                 break;
+            if (done + AHEAD < count && picks[done + AHEAD] >= 0 && picks[done + AHEAD] < rows)
+                fetch((int16_t *)views[1].buf + picks[done + AHEAD] * width, width);
             sample += pick * width;
             for (Py_ssize_t at = 0; at < width; at++)
                 code[at] = table[sample[at]];

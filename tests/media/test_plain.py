@@ -191,12 +191,12 @@ class TakingTests(SynchronousTestCase):
         sizes = [len(column) // 4 for column in columns]
 
         def left(cut, rows, first=0, length=172):
-            buffers = [*columns, np.empty(2, np.int64), plain._TABLES, rows, np.full(2, length)]
+            buffers = [*columns, np.empty(4, np.int64), plain._TABLES, rows, np.full(4, length)]
             for column in cut:
                 size = sizes[column]
                 buffers[column] = buffers[column][first * size : (first + 1) * size]
             talk = Talk(1)
-            packets = [talk.packet("plain") for _ in range(4)][-1:] * 2
+            packets = [talk.packet("plain") for _ in range(4)][-1:] * len(rows)
             octets = np.array([list(packet) for packet in packets], np.uint8)
             count = plain.compiled.take(tuple(buffers), octets, 0, 0)
             return buffers[18][:count].tolist()
@@ -205,6 +205,7 @@ class TakingTests(SynchronousTestCase):
         self.assertEqual(left(every, np.array([-1, 1]), 2), [0, 1])
         for cut in every:
             self.assertEqual(left([cut], np.array([1, 1 << 60])), [0, 1], cut)
+        self.assertEqual(left([], np.array([-1, -1, 1 << 60, -(1 << 60)])), [0, 1, 2, 3])
         self.assertEqual(left([], numbers, length=-148), [0, 1])
         self.assertEqual(left([], numbers), [0])
 
@@ -281,9 +282,12 @@ class NonsenseTests(SynchronousTestCase):
         samples = EncodingTests.samples
         out, picks = np.zeros((2, FRAME), np.uint8), np.array([0, 1])
         encode = plain.compiled.encode
-        for wrong in ([-1, 0], [0, 12], [1 << 60, 0], [0]):
+        for wrong in ([-1, 0], [0, 12], [1 << 60, 0], [0], [0, 0, 1 << 55], [0, 0, -(1 << 55)]):
             with self.assertRaises(ValueError):
-                encode((ULAW_ENCODE, samples, np.array(wrong)), out)
+                encode(
+                    (ULAW_ENCODE, samples, np.array(wrong)),
+                    np.zeros((max(2, len(wrong)), FRAME), np.uint8),
+                )
         for buffers, payloads in (
             ((ULAW_ENCODE[1:], samples, picks), out),
             ((ULAW_ENCODE, samples, picks), out[:, ::2]),

@@ -101,9 +101,10 @@ class Stream:
         remote, agreement = self.remote, self.agreement
         if remote is None or agreement is None:
             return None
-        if self._rtcp_source is not None and self._rtcp_source[0] == remote[0]:
-            return self._rtcp_source
-        if remote == agreement.remote and agreement.remote_rtcp is not None:
+        source = self._rtcp_source
+        if source is not None and source[0] == remote[0]:
+            return source
+        if agreement.remote_rtcp is not None and remote == agreement.remote:
             return agreement.remote_rtcp
         return (remote[0], min(remote[1] + 1, 65_535))
 

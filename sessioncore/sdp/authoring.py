@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Final
 
 from sessioncore.sdp.description import MediaDescription
-from sessioncore.sdp.formats import Proposal, format_lines
+from sessioncore.sdp.formats import Proposal
 from sessioncore.sdp.targets import read_host
 from sessioncore.vocabulary import Address, Direction
 
@@ -33,14 +33,14 @@ def write_content(
     RTP is received on ``own``, RTCP on the next port.
     """
     ip, port = own
-    where, lines, said = _where(ip), format_lines(proposal), _DIRECTIONS[direction]
+    where, lines, said = _where(ip), proposal.lines, _DIRECTIONS[direction]
     if rows is OURS:
         return _ALONE % (where, where, times, port, lines, said)
     audio = _AUDIO % (port, lines, said)
     return _SESSION % (where, where, times) + b"".join([row or audio for row in rows])
 
 
-@lru_cache(maxsize=256)
+@cache  # addresses of ours are few
 def _where(ip: str) -> bytes:
     """``IN IP4 192.0.2.1``, without the zone of a link-local IPv6 address."""
     host = read_host(ip)

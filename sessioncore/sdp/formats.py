@@ -26,7 +26,6 @@ __all__ = [
     "accept_formats",
     "accept_remembered",
     "choose_ptime",
-    "format_lines",
     "propose",
 ]
 
@@ -122,6 +121,24 @@ class Proposal:
     dtmf: int | None
     comfort_noise: int | None
     policy: MediaPolicy
+    lines: bytes = field(init=False)
+    """What our m-line says behind its port, and the lines below it up to ``a=ptime``."""
+
+    @lines.default
+    def _write(self) -> bytes:
+        formats = list(self.audio)
+        if self.comfort_noise is not None:
+            formats.append((COMFORT_NOISE, self.comfort_noise))
+        if self.dtmf is not None:
+            formats.append((TELEPHONE_EVENT, self.dtmf))
+        lines = [" ".join([PROTOCOL.decode(), *[str(number) for _, number in formats]])]
+        for codec, number in formats:
+            channels = "" if codec.channels == 1 else f"/{codec.channels}"
+            lines.append(f"a=rtpmap:{number} {codec}{channels}")
+            if codec is TELEPHONE_EVENT:
+                lines.append(f"a=fmtp:{number} 0-15")
+        lines.append(f"a=ptime:{self.policy.ptime}\r\n")
+        return "\r\n".join(lines).encode()
 
 
 class Shared(NamedTuple):
@@ -176,24 +193,6 @@ def _candidates(codec: Codec) -> Iterator[int]:
     yield codec.payload_type
     yield from range(96, 128)
     yield from range(35, 64)  # RFC 3551 section 6: unassigned, for when the dynamic are used up
-
-
-@lru_cache(maxsize=512)
-def format_lines(proposal: Proposal) -> bytes:
-    """What our m-line says behind its port, and the lines below it up to ``a=ptime``."""
-    formats = [(codec, number) for codec, number in proposal.audio]
-    if proposal.comfort_noise is not None:
-        formats.append((COMFORT_NOISE, proposal.comfort_noise))
-    if proposal.dtmf is not None:
-        formats.append((TELEPHONE_EVENT, proposal.dtmf))
-    lines = [" ".join([PROTOCOL.decode(), *[str(number) for _, number in formats]])]
-    for codec, number in formats:
-        channels = "" if codec.channels == 1 else f"/{codec.channels}"
-        lines.append(f"a=rtpmap:{number} {codec}{channels}")
-        if codec is TELEPHONE_EVENT:
-            lines.append(f"a=fmtp:{number} 0-15")
-    lines.append(f"a=ptime:{proposal.policy.ptime}\r\n")
-    return "\r\n".join(lines).encode()
 
 
 def accept_formats(proposal: Proposal, formats: Formats, is_answer: bool) -> FormatMatch:

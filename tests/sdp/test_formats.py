@@ -9,7 +9,6 @@ from sessioncore.sdp.formats import (
     MediaPolicy,
     accept_formats,
     choose_ptime,
-    format_lines,
     propose,
 )
 from sessioncore.vocabulary import COMFORT_NOISE, L16, PCMA, PCMU, TELEPHONE_EVENT, Codec
@@ -30,7 +29,7 @@ def reasons(media: str, policy: MediaPolicy = POLICY) -> list[str]:
 class Proposing(SynchronousTestCase):
     def test_the_lines_we_write(self) -> None:
         self.assertEqual(
-            format_lines(propose(POLICY)),
+            propose(POLICY).lines,
             b"RTP/AVP 0 8 96 13 101\r\n"
             b"a=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:96 L16/8000\r\n"
             b"a=rtpmap:13 CN/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n"
@@ -54,7 +53,7 @@ class Proposing(SynchronousTestCase):
 
     def test_channels_are_written(self) -> None:
         stereo = MediaPolicy(codecs=(Codec("L16", 97, 8000, 2),), dtmf=False, comfort_noise=False)
-        self.assertIn(b"a=rtpmap:97 L16/8000/2\r\n", format_lines(propose(stereo)))
+        self.assertIn(b"a=rtpmap:97 L16/8000/2\r\n", propose(stereo).lines)
 
     def test_policies_that_make_no_sense(self) -> None:
         for changes in (

@@ -133,7 +133,8 @@ static int read_fields(struct cursor *cursor, PyObject *spellings, PyObject *fir
 /* Header fields and a parameter, and what is known of a message by their values. */
 static PyObject *via_field, *from_field, *to_field, *call_id_field, *cseq_field, *contact_field,
     *max_forwards_field, *content_length_field, *branch_param;
-static PyObject *firsts_name, *repeated_name, *method_name, *uri_name, *any_uri_name, *via_name,
+static PyObject *body_name, *raw_name, *firsts_name, *repeated_name, *method_name, *uri_name,
+    *status_name, *reason_name, *any_uri_name, *via_name, *sender_name, *branch_name, *params_name,
     *from_uri_name, *from_tag_name, *to_uri_name, *to_tag_name, *call_id_name, *cseq_name,
     *contacts_name;
 
@@ -146,6 +147,66 @@ static int is_framed(PyObject *firsts, Py_ssize_t size)
 
     return value == NULL || (PyBytes_GET_SIZE(value) == written &&
                              memcmp(PyBytes_AS_STRING(value), digits, (size_t)written) == 0);
+}
+
+/* A piece as an object, None where there is none. */
+static PyObject *object(struct piece piece)
+{
+    return piece.at ? PyBytes_FromStringAndSize(piece.at, piece.size) : Py_NewRef(Py_None);
+}
+
+/* Set what was made, and let go of it: 1, or -1 with an exception. */
+static int set(PyObject *message, PyObject *name, PyObject *made)
+{
+    int failed = made == NULL || PyObject_SetAttr(message, name, made) < 0;
+
+    Py_XDECREF(made);
+    return failed ? -1 : 1;
+}
+
+/* A new object without attributes: what its __init__ would set is set here, which is faster. */
+static PyObject *bare(PyObject *type)
+{
+    PyObject *nothing = PyTuple_New(0), *made = NULL;
+
+    if (!PyType_Check(type) || ((PyTypeObject *)type)->tp_new == NULL)
+        PyErr_SetString(PyExc_TypeError, "no class");
+    else if (nothing != NULL)
+        made = ((PyTypeObject *)type)->tp_new((PyTypeObject *)type, nothing, NULL);
+    Py_XDECREF(nothing);
+    return made;
+}
+
+/* What every message has; the message, or NULL. */
+static PyObject *with_content(PyObject *message, struct piece body, PyObject *raw, PyObject *firsts)
+{
+    if (message != NULL && (set(message, body_name, object(body)) < 0 ||
+                            set(message, raw_name, Py_NewRef(raw)) < 0 ||
+                            set(message, firsts_name, Py_NewRef(firsts)) < 0))
+        Py_CLEAR(message);
+    return message;
+}
+
+static PyObject *request(PyObject *type, const struct piece words[2], struct piece body,
+                         PyObject *raw, PyObject *firsts)
+{
+    PyObject *made = bare(type);
+
+    if (made != NULL && (set(made, method_name, object(words[0])) < 0 ||
+                         set(made, uri_name, object(words[1])) < 0))
+        Py_CLEAR(made);
+    return with_content(made, body, raw, firsts);
+}
+
+static PyObject *response(PyObject *type, int status, struct piece reason, struct piece body,
+                          PyObject *raw, PyObject *firsts)
+{
+    PyObject *made = with_content(bare(type), body, raw, firsts);
+
+    if (made != NULL && (set(made, status_name, PyLong_FromLong(status)) < 0 ||
+                         set(made, reason_name, object(reason)) < 0))
+        Py_CLEAR(made);
+    return made;
 }
 
 /* read(spellings, Request, Response, data) -> a message or None */
@@ -168,17 +229,11 @@ static PyObject *read_(PyObject *self, PyObject *const *given, Py_ssize_t count)
         return NULL;
     found = read_fields(&cursor, given[0], firsts);
     rest = (struct piece){cursor.at, rest.at + rest.size - cursor.at};
-    if (found > 0 && is_framed(firsts, rest.size)) {
-        if (status)
-            message = PyObject_CallFunction(given[2], "iy#y#OO", status, words[1].at, words[1].size,
-                                            rest.at, rest.size, given[3], firsts);
-        else
-            message = PyObject_CallFunction(given[1], "y#y#y#OO", words[0].at, words[0].size,
-                                            words[1].at, words[1].size, rest.at, rest.size,
-                                            given[3], firsts);
-    } else if (found >= 0) {
+    if (found > 0 && is_framed(firsts, rest.size))
+        message = status ? response(given[2], status, words[1], rest, given[3], firsts)
+                         : request(given[1], words, rest, given[3], firsts);
+    else if (found >= 0)
         message = Py_NewRef(Py_None);
-    }
     Py_DECREF(firsts);
     return message;
 }
@@ -200,12 +255,6 @@ static struct cursor inside(PyObject *octets)
     return (struct cursor){at, at + PyBytes_GET_SIZE(octets)};
 }
 
-/* A piece as an object, None where there is none. */
-static PyObject *object(struct piece piece)
-{
-    return piece.at ? PyBytes_FromStringAndSize(piece.at, piece.size) : Py_NewRef(Py_None);
-}
-
 /* What a reader makes of a piece. */
 static PyObject *read_by(PyObject *reader, struct piece piece)
 {
@@ -213,16 +262,6 @@ static PyObject *read_by(PyObject *reader, struct piece piece)
 
     Py_XDECREF(octets);
     return made;
-}
-
-/* Set what was made, and let go of it: 1, or -1 with an exception.  So do all that follow;
- * 0 where something is unusual. */
-static int set(PyObject *message, PyObject *name, PyObject *made)
-{
-    int failed = made == NULL || PyObject_SetAttr(message, name, made) < 0;
-
-    Py_XDECREF(made);
-    return failed ? -1 : 1;
 }
 
 /* 25.1 Parameters: tokens, their names once each and in lower case. */
@@ -252,7 +291,21 @@ static int read_params(struct cursor cursor, PyObject *params)
     return 1;
 }
 
-/* 20.42 Via: one, with a branch that is more than the magic cookie (8.1.1.7). */
+static PyObject *via(PyObject *type, PyObject *raw, PyObject *sender, PyObject *branch,
+                     PyObject *params)
+{
+    PyObject *made = sender ? bare(type) : NULL;
+
+    if (made != NULL && (set(made, raw_name, Py_NewRef(raw)) < 0 ||
+                         set(made, sender_name, Py_NewRef(sender)) < 0 ||
+                         set(made, branch_name, Py_NewRef(branch)) < 0 ||
+                         set(made, params_name, Py_NewRef(params)) < 0))
+        Py_CLEAR(made);
+    return made;
+}
+
+/* 20.42 Via: one, with a branch that is more than the magic cookie (8.1.1.7).  1, 0 where
+ * something is unusual, -1 with an exception, as all that follow. */
 static int read_via(PyObject *const *given, PyObject *value)
 {
     struct cursor cursor = inside(value);
@@ -267,10 +320,7 @@ static int read_via(PyObject *const *given, PyObject *value)
     branch = found > 0 ? PyDict_GetItemWithError(params, branch_param) : NULL;
     if (branch != NULL && branch != Py_None && PyBytes_GET_SIZE(branch) > 7) {
         sender = read_by(given[SENT_BY], head);
-        found = set(given[MESSAGE], via_name,
-                    sender ? PyObject_CallFunctionObjArgs(given[VIA], value, sender, branch, params,
-                                                          NULL)
-                           : NULL);
+        found = set(given[MESSAGE], via_name, via(given[VIA], value, sender, branch, params));
         Py_XDECREF(sender);
     } else if (found > 0) {
         found = PyErr_Occurred() ? -1 : 0;
@@ -366,14 +416,14 @@ static PyObject *field(PyObject *firsts, PyObject *name)
 
 static int read_required(PyObject *const *given, PyObject *firsts)
 {
-    PyObject *via = field(firsts, via_field), *from = field(firsts, from_field),
+    PyObject *top = field(firsts, via_field), *from = field(firsts, from_field),
              *to = field(firsts, to_field), *call_id = field(firsts, call_id_field),
              *cseq = field(firsts, cseq_field);
     int found;
 
-    if (!via || !from || !to || !call_id || !cseq || !is_short(cseq))
+    if (!top || !from || !to || !call_id || !cseq || !is_short(cseq))
         return PyErr_Occurred() ? -1 : 0;
-    if ((found = read_via(given, via)) < 1 ||
+    if ((found = read_via(given, top)) < 1 ||
         (found = read_address(given, from, from_uri_name, from_tag_name)) < 1 ||
         (found = read_address(given, to, to_uri_name, to_tag_name)) < 1 ||
         (found = read_call_id(given, call_id)) < 1 ||
@@ -439,6 +489,13 @@ static const struct {
     {&content_length_field, "Content-Length"},
     {&branch_param, "branch"},
 }, attributes[] = {
+    {&body_name, "body"},
+    {&raw_name, "raw"},
+    {&status_name, "status"},
+    {&reason_name, "reason"},
+    {&sender_name, "sender"},
+    {&branch_name, "branch"},
+    {&params_name, "params"},
     {&firsts_name, "_firsts"},
     {&repeated_name, "_repeated"},
     {&method_name, "method"},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import sys
+import types
 from unittest.mock import patch
 
 from hypothesis import given, settings
@@ -222,6 +224,10 @@ class CompiledTests(SynchronousTestCase):
         for arguments in ((), (b"",), ({}, None, None, "text"), ({}, None, None, None)):
             self.assertRaises(TypeError, read, *arguments)
         self.assertRaises(SystemError, read, [], None, None, INVITE)
+        for none in (None, object, type, type(sys.flags), types.GeneratorType):
+            for data in (INVITE, RESPONSE):
+                with self.assertRaises((TypeError, AttributeError)):
+                    read(message.CANONICAL, none, none, data)
         self.assertRaises(TypeError, required)
         known = message._require_compiled
         self.assertRaises(AttributeError, known, None)
@@ -234,7 +240,14 @@ class CompiledTests(SynchronousTestCase):
         # What a reader is mistaken about is no reason to be mistaken about its answer.
         invite._firsts = parse_message(INVITE)._firsts
         for at in range(len(known.args)):
-            for wrong in (None, object, lambda *given: None, lambda *given: ()):
+            for wrong in (
+                None,
+                object,
+                type,
+                type(sys.flags),
+                lambda *given: None,
+                lambda *given: (),
+            ):
                 with contextlib.suppress(Exception):
                     required(*known.args[:at], wrong, *known.args[at + 1 :], invite)
 

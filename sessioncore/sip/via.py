@@ -82,23 +82,27 @@ class Via:
 
         A ``received`` or ``rport`` value that the client wrote never survives.
         """
-        params = self.params
+        raw, params = self.raw, self.params
         wants_port = b"rport" in params
         host = source[0].partition("%")[0].encode("ascii")
         if not wants_port and b"received" not in params and host == self.sender.host:
-            return self.raw
-        if wants_port and self.raw.endswith(b";rport") and self.raw.count(b";") == 2:
-            # branch and rport and nothing else: nearly every phone behind a NAT.
-            return b"%b;received=%b;rport=%d" % (self.raw[:-6], host, source[1])
-        kept = self.raw if b'"' in self.raw else _RECEIVED_OR_RPORT.sub(b"", self.raw)
-        if b'"' in kept:
+            return raw
+        # branch and rport and nothing else: nearly every phone behind a NAT.
+        plain = wants_port and self.branch is not None and raw.count(b";") == 2
+        if plain and raw.endswith(b";rport"):
+            kept = raw[:-6]
+        elif plain and b";rport;" in raw:
+            kept = raw.replace(b";rport;", b";")
+        else:
             kept = self._without_received()
         if wants_port:
             return b"%b;received=%b;rport=%d" % (kept, host, source[1])
         return b"%b;received=%b" % (kept, host)
 
     def _without_received(self) -> bytes:
-        """As `_RECEIVED_OR_RPORT`, but safe for quoted values that look like parameters."""
+        """This value without ``received`` and ``rport``; quoted values may look like them."""
+        if b'"' not in self.raw:
+            return _RECEIVED_OR_RPORT.sub(b"", self.raw)
         head = self.raw[: self.raw.index(b";")]
         rest = self.raw[len(head) :]
         return head + b"".join(

@@ -87,6 +87,23 @@ class ViaTests(SynchronousTestCase):
             answer = parse_via(self.received(b"SIP/2.0/UDP h" + claim))
             self.assertEqual((answer.received, answer.params[b"rport"]), (b"10.0.0.9", b"7000"))
 
+    def test_claimsWithoutBranch(self) -> None:
+        for claim in (b";received=6.6.6.6;rport", b";rport;received=6.6.6.6"):
+            self.assertEqual(
+                self.received(b"SIP/2.0/UDP h" + claim),
+                b"SIP/2.0/UDP h;received=10.0.0.9;rport=7000",
+            )
+
+    def test_theQuickWayIsTheOther(self) -> None:
+        for text in (b"h;rport;branch=z9hG4bK1", b"h;branch=z9hG4bK1;rport"):
+            via = parse_via(b"SIP/2.0/UDP " + text)
+            # With a third parameter, which is none of a Via's, it is the long way.
+            longer = parse_via(via.raw.replace(b";branch", b";x;branch"))
+            self.assertEqual(
+                via.with_received(("10.0.0.9", 7000)),
+                longer.with_received(("10.0.0.9", 7000)).replace(b";x", b""),
+            )
+
     def test_lookAlikesStay(self) -> None:
         for kept in (b";received-by=x", b";xrport", b";rports=1", b';x=";rport;received=1"'):
             text = b"SIP/2.0/UDP h;branch=z9hG4bK1" + kept

@@ -183,19 +183,22 @@ class Playout:
 
     def _play(self, group: Group, now: int) -> None:
         gain = self._gain(group)
-        if gain is None:
+        if gain is not None:
+            self._echo(group, gain, now)
+        elif self.sinks.used or not self.sources.are_silent(group.rows[: group.senders]):
             self._render(group, now)
         else:
-            self._echo(group, gain, now)
+            self._stay_silent(group, now)
         self._bank.timestamp[group.rows] += FRAME * group.frames
 
     def _gain(self, group: Group) -> float | None:
         """Of rows that echo, each sample by itself and for nobody else: no frame need be made."""
         if group.frames > 1 or not group.senders or self.sinks.used or self._bank.comfort_noise:
             return None
-        if not all(section.codec in _TABLES for section in group.sections):
+        gain = self.sources.echo_gain(group.rows[: group.senders])
+        if gain is None or any(section.codec == L16 for section in group.sections):
             return None
-        return self.sources.echo_gain(group.rows[: group.senders])
+        return gain
 
     def _echo(self, group: Group, gain: float, now: int) -> None:
         picks, _ = jitter.next_slots(self._bank, group.rows)
@@ -203,6 +206,14 @@ class Playout:
             table = _echo_table(section.codec, gain)
             stop = section.start + len(section.rows)
             self._send(section, 1, _Audio(self._bank.ring, picks[section.start : stop], table), now)
+
+    def _stay_silent(self, group: Group, now: int) -> None:
+        """What these rows hear is neither heard by anybody nor sent: no frame need be made."""
+        if not jitter.untouched(self._bank, group.rows):
+            for _ in range(group.frames):
+                jitter.next_slots(self._bank, group.rows)
+        for section in group.sections:
+            self._send(section, group.frames, None, now)
 
     def _render(self, group: Group, now: int) -> None:
         rows, count = group.rows, group.senders

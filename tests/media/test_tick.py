@@ -215,6 +215,27 @@ class SendingTests(SynchronousTestCase):
             self.assertTrue((back[start:] == sent[:whole]).all(), ptime)
             self.assertGreater(whole, 14_000)
 
+    def test_what_nobody_hears_passes_as_if_it_were_heard(self):
+        """Frames that need not be made are taken from the ring all the same."""
+        for ptime in (20, 40):
+            outcomes = []
+            for heard in (False, True):
+                bench = Bench()
+                stream = bench.call(ptime=ptime)
+                talker = Talker(bench, stream)
+                if heard:
+                    stream.set_sink(Deliver(lambda samples: None))
+                else:
+                    self.patch(bench.plane.playout, "_render", None)
+                bench.run(1, talker)
+                bench.run(1)
+                bank = bench.plane.bank
+                columns = (bank.filled, bank.play, bank.slack, bank.inserted)
+                outcomes.append([column.tolist() for column in columns])
+                self.assertEqual(len(self.packets(stream)), 2000 // ptime)
+            self.assertEqual(*outcomes)
+            self.assertGreater(bank.inserted[stream.row], 0)
+
     def test_who_may_not_send_still_hears(self):
         stream = self.bench.call(direction=Direction.RECVONLY)
         heard = []

@@ -416,6 +416,8 @@ class SessionCoordinator(Announcer):
         self.layer.cancel(leg.client, self.now())
 
     def _send_bye(self, leg: Leg, effect: SendBye) -> None:
+        # RFC 3261 section 15.1.1: no media from the BYE on, however late its answer comes.
+        self.media.stop_audio_transmission(leg)
         self.start(self.requests.end(leg))
 
     def _refuse_invite(self, leg: Leg, effect: RefuseInvite) -> None:

@@ -13,6 +13,7 @@ __all__ = ["answered_with", "ended_by_peer", "local_reason", "q850_cause"]
 
 _CAUSE: Final = re.compile(rb'Q\.850\s*;(?:[^,"]|"[^"]*")*?cause\s*=\s*([0-9]{1,3})', re.IGNORECASE)
 _TEXT: Final = re.compile(rb'text\s*=\s*"((?:[^"\\]|\\.){0,200})"', re.IGNORECASE)
+_WARNING: Final = re.compile(rb'[0-9]{3} [^ "]+ "((?:[^"\\]|\\.){1,200})"')
 _LONGEST_PHRASE: Final = 200
 _LONGEST_REASON: Final = 500
 """A Reason value of the peer's is searched no further than that."""
@@ -56,6 +57,9 @@ def q850_cause(message: Message) -> int | None:
 def answered_with(response: Response) -> EndReason:
     """The end of a call whose INVITE got a final response other than 2xx."""
     text = _words(response.reason) or f"answered {response.status}"
+    warning = response.first(b"Warning")
+    if warning is not None and (found := _WARNING.search(warning[:_LONGEST_REASON])):
+        text = f"{text}: {_words(found[1])}"
     if response.status < 400:
         # Where it moved to is for the application to follow, or not.
         text = f"{text}: {_words(response.first(b'Contact') or b'nowhere')}"

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from sessioncore.errors import CallFailed, CallOver
 from sessioncore.events import Event
+from sessioncore.media.sources import Tone
 from sessioncore.media.statistics import MediaEvent
 from sessioncore.session.call import Call
 from sessioncore.session.session import SessionState
@@ -16,7 +17,7 @@ from sessioncore.testing import messages
 from sessioncore.testing.links import Link
 from sessioncore.testing.network import FakeNetwork
 from sessioncore.vocabulary import EndedBy, MediaState
-from tests.session.scene import B, C, Caller, Party, Scene, answer, early, ring
+from tests.session.scene import A, B, C, Caller, Party, Scene, answer, early, ring
 
 ENDS = ("CallEnded", "CallFailed")
 
@@ -367,6 +368,25 @@ class StopTests(Scene):
 
 BAD = Link(delay=0.02, jitter=0.03, loss=0.15, duplicate=0.1, reorder=0.2)
 WORSE = Link(delay=0.1, jitter=0.4, loss=0.3, duplicate=0.3, reorder=0.3, hold=1.0)
+
+
+class ByeTests(Scene):
+    def test_no_rtp_after_a_bye_however_late_its_answer(self) -> None:
+        us, them = self.pair()
+        call = us.call(source=Tone((440,)))
+        self.run_for(1)
+        self.network.set_link(A, B, Link(loss=1.0))
+        self.assertTrue(self.rtp_from(A))
+        done = call.hang_up()
+        hung_up = self.network.now / 1e9
+        self.run_for(3)
+        self.assertIs(call.state, SessionState.ENDING)
+        self.assertNoResult(done)
+        self.assertEqual(self.rtp_from(A, hung_up), [])
+        self.assertTrue(self.rtp_from(B, hung_up + 2))
+        self.network.set_link(A, B, Link())
+        self.run_for(4)
+        self.successResultOf(done)
 
 
 class BadLinkTests(Scene):

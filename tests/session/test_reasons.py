@@ -51,6 +51,20 @@ class ReasonTests(SynchronousTestCase):
         self.assertEqual(answered_with(refusal(499, "")).text, "answered 499")
         self.assertIsNone(answered_with(refusal(499)).cause)
 
+    def test_the_warning_says_why(self) -> None:
+        warned = refusal(
+            488, "Not Acceptable Here", headers=[("Warning", '305 b.example "no codec of 18, 4"')]
+        )
+        self.assertEqual(answered_with(warned).text, "Not Acceptable Here: no codec of 18, 4")
+        for unfit in (
+            "305 b.example none",
+            '305 b.example ""',
+            "305",
+            '305 b.example "' + "x" * 600,
+        ):
+            given = refusal(488, "No", headers=[("Warning", unfit)])
+            self.assertEqual(answered_with(given).text, "No", unfit)
+
     def test_moved(self) -> None:
         moved = refusal(302, "Moved", headers=[("Contact", "<sip:carol@192.0.2.9>")])
         self.assertEqual(answered_with(moved).text, "Moved: <sip:carol@192.0.2.9>")

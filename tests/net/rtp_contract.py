@@ -11,7 +11,22 @@ import random
 import socket
 import sys
 import time
+from contextlib import ExitStack
 from typing import Any
+
+
+def _eight_free_ports() -> int:
+    """The first of some that nobody holds now."""
+    while True:
+        start = random.randrange(5_000, 15_000) * 2
+        with ExitStack() as held:
+            try:
+                for port in range(start, start + 8):
+                    sock = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                    sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return start
 
 
 def main(name: str, kind: str) -> None:
@@ -33,7 +48,7 @@ def main(name: str, kind: str) -> None:
     reactor: Any = installed
     clockwork = clockwork_for(reactor)
     events: set[str] = set()
-    start = random.randrange(5_000, 15_000) * 2
+    start = _eight_free_ports()
 
     def make(ports: range) -> Any:
         return (

@@ -372,7 +372,7 @@ WORSE = Link(delay=0.1, jitter=0.4, loss=0.3, duplicate=0.3, reorder=0.3, hold=1
 
 class ByeTests(Scene):
     def test_no_rtp_after_a_bye_however_late_its_answer(self) -> None:
-        us, them = self.pair()
+        us, _them = self.pair()
         call = us.call(source=Tone((440,)))
         self.run_for(1)
         self.network.set_link(A, B, Link(loss=1.0))

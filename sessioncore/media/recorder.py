@@ -35,6 +35,9 @@ _GROUPS: Final = 50
 class Recording:
     """One file in the making.
 
+    With ``hold`` what is at ``path`` stays as it is, and ``held`` samples of silence wait,
+    until there is a sound or `Recorder.begin` is called.
+
     ``written`` counts samples per channel that are in the file, ``dropped`` those the disk
     was too slow for and ``unwritten`` those it refused; ``error`` says why the file ended
     early.  ``finished`` is done, with this recording, once the file is closed; it is called
@@ -49,6 +52,8 @@ class Recording:
         self.written = 0
         self.dropped = 0
         self.unwritten = 0
+        self.hold = False
+        self.held = 0
         self.error: MediaFileError | None = None
         self.finished: Future[Recording] = _future()
 
@@ -85,8 +90,8 @@ class _Queue:
     def put(self, recording: Recording | None, block: Samples | int | None = None) -> None:
         """Put in what must not be lost and takes no room.
 
-        A block opens a recording, a number is so many samples of silence, None ends it; None
-        for a recording ends them all.
+        A number is so many samples of silence, also the first that opens a recording, None ends
+        it; None for a recording ends them all.
         """
         self._items.put((recording, block))
 
@@ -118,15 +123,22 @@ class _Writer:
         try:
             file = self._files.get(recording)
             if file is None:
-                file = WavWriter(recording.path, RATE, recording.channels)
+                file = WavWriter(recording.path, RATE, recording.channels, hold=True)
                 self._files[recording] = file
+            if not file.begun:
+                if recording.hold and _is_silent(block):
+                    recording.held += _length(block)
+                    return
+                file.begin()
+                file.write_silence(recording.held)
+                recording.written, recording.held = recording.held, 0
             if isinstance(block, int):
                 file.write_silence(block)
             else:
                 file.write(block)
             recording.written += _length(block)
         except Exception as error:
-            recording.unwritten += _length(block)
+            recording.unwritten += recording.held + _length(block)
             self._fail(recording, error)
 
     def _end(self, recording: Recording) -> None:
@@ -144,6 +156,10 @@ class _Writer:
             f"{recording.path}: recording ended, the file cannot be written ({reason})"
         )
         self._problems.append((recording, recording.error))
+
+
+def _is_silent(block: Samples | int) -> bool:
+    return isinstance(block, int) or not np.any(block)
 
 
 def _length(block: Samples | int) -> int:
@@ -233,11 +249,17 @@ class Recorder:
         """Samples dropped because the disk did not follow, of all recordings."""
 
     def start(
-        self, path: str | PathLike[str], channels: int = 1, owner: object = None
+        self,
+        path: str | PathLike[str],
+        channels: int = 1,
+        owner: object = None,
+        *,
+        hold: bool = False,
     ) -> Recording:
         """Begin a WAV file, 16-bit at 8000 Hz, in place of what is at ``path``.
 
-        ``owner`` is the caller's own, kept as `Recording.owner`.
+        ``owner`` is the caller's own, kept as `Recording.owner`.  ``hold`` leaves what is there
+        until there is a sound or `begin` is called; stopped before that, nothing was recorded.
         A path that cannot be written shows in `problems`, not here: opening is the thread's.
         Raises `ConfigurationError` if that path is being recorded to already, `CallOver`
         after `close`.
@@ -256,10 +278,17 @@ class Recorder:
         self._started += 1
         slot = self._buffers[channels].lease(RATE // _GROUPS * (1 + self._started % _GROUPS))
         recording = Recording(where, channels, slot, owner)
+        recording.hold = hold
         self._open[channels, slot] = recording
         self._paths.add(where)
-        self._queue.put(recording, np.zeros(0, np.int16))
+        self._queue.put(recording, 0)
         return recording
+
+    def begin(self, recording: Recording) -> None:
+        """Replace what is at the path of a recording that was started with ``hold``."""
+        if self._open.get((recording.channels, recording.slot)) is recording:
+            recording.hold = False
+            self._queue.put(recording, 0)
 
     def append(self, slots: Ints, frames: Samples) -> None:
         """A frame for each of some recordings of the same number of channels.

@@ -90,8 +90,11 @@ class SinkBank:
         self.failures = 0
         """Application objects taken off because they raised."""
 
-    def attach(self, row: int, sink: Sink) -> Recording | None:
-        """Give ``row`` to ``sink`` instead of the one it had; a `Record` gives its recording."""
+    def attach(self, row: int, sink: Sink, *, hold: bool = False) -> Recording | None:
+        """Give ``row`` to ``sink`` instead of the one it had; a `Record` gives its recording.
+
+        ``hold`` is that of `Recorder.start`.
+        """
         self.detach(row)
         self._kind = grown(self._kind, row)
         self._slot = grown(self._slot, row)
@@ -99,7 +102,7 @@ class SinkBank:
             case Discard():
                 return None
             case Record():
-                return self._start_recording(row, sink)
+                return self._start_recording(row, sink, hold)
             case Deliver():
                 self._call[row] = (sink.callback, sink)
             case _ if IMediaSink.providedBy(sink):
@@ -166,8 +169,9 @@ class SinkBank:
             told.append(SinkReport(row, sink, error, over, recording))
         return told
 
-    def _start_recording(self, row: int, sink: Record) -> Recording:
-        recording = self.recorder.start(sink.path, 2 if sink.stereo else 1, (row, sink))
+    def _start_recording(self, row: int, sink: Record, hold: bool) -> Recording:
+        channels = 2 if sink.stereo else 1
+        recording = self.recorder.start(sink.path, channels, (row, sink), hold=hold)
         self._recording[row] = recording
         self._slot[row] = recording.slot
         self._kind[row] = _Kind.STEREO if sink.stereo else _Kind.MONO

@@ -13,6 +13,7 @@ from sessioncore.media import bank as kinds
 from sessioncore.media.bank import FRAME, NEVER, kind_of
 from sessioncore.media.latch import EarlySource, Latch
 from sessioncore.media.packet_io import PACKET_WIDTH, PortLease
+from sessioncore.media.recorder import Recording
 from sessioncore.media.reports import Reports, expected_packets, first_interval
 from sessioncore.media.sinks import Sink
 from sessioncore.media.sources import Source
@@ -77,6 +78,7 @@ class Stream:
     _rtcp_source: Address | None = None
     _refused_at = NEVER
     _final: Counted | None = None
+    _held: Recording | None = None
 
     def __init__(self, plane: MediaPlane, row: int, lease: PortLease, chance: int) -> None:
         self._plane = plane
@@ -206,6 +208,8 @@ class Stream:
             self._clear_columns()
         self._fill_columns(agreement, now)
         if former is None:
+            if self._held is not None:
+                self._plane.playout.sinks.recorder.begin(self._held)
             self._cells.next_report[self.row] = now + first_interval(self._chance)
         if self._wanted:
             self._apply_transmission()
@@ -317,10 +321,14 @@ class Stream:
     def set_sink(self, spec: Sink) -> Any:
         """Where received samples go: a spec of `sessioncore.media.sinks`.
 
-        Returns the recording of a `Record`, else None.
+        Returns the recording of a `Record`, else None.  Without an agreement and unheard, it
+        leaves what is at its path as it is.
         """
         self._require_open()
-        return self._plane.playout.sinks.attach(self.row, spec)
+        hold = self.agreement is None
+        attached = self._plane.playout.sinks.attach(self.row, spec, hold=hold)
+        self._held = attached if hold else None
+        return attached
 
     def close(self, now: int) -> None:
         """RTCP BYE, flush the sink, give the ports back; `statistics` stay as they are."""

@@ -139,21 +139,38 @@ class WavWriter:
     """A 16-bit PCM file that can be read at any moment of its making.
 
     Each write puts down the audio first and the sizes in the header after it, so that a
-    process killed between the two loses that one write.  Raises OSError.
+    process killed between the two loses that one write.  Raises OSError.  ``hold`` leaves what
+    is at ``path`` as it is until `begin`, for ever where that is never called.
     """
 
-    def __init__(self, path: str | Path, rate: int = 8000, channels: int = 1) -> None:
+    def __init__(
+        self, path: str | Path, rate: int = 8000, channels: int = 1, *, hold: bool = False
+    ) -> None:
         # O_NONBLOCK: a FIFO that nobody reads is refused instead of waited for.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK
-        self._fd = os.open(path, flags, 0o666)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        self._made: str | Path | None = path
+        try:
+            self._fd = os.open(path, flags | os.O_EXCL, 0o666)
+        except FileExistsError:
+            self._fd = os.open(path, flags, 0o666)
+            self._made = None
         self._rate = rate
         self._channels = channels
         self._size = 0
-        try:
-            self._write_header()
-        except BaseException:
-            self.close()
-            raise
+        self.begun = False
+        if not hold:
+            try:
+                self.begin()
+            except BaseException:
+                self.close()
+                raise
+
+    def begin(self) -> None:
+        """Replace what is at the path by a file without audio."""
+        self.begun = True
+        if os.fstat(self._fd).st_size:  # a device has none, and cannot be cut off
+            os.ftruncate(self._fd, 0)
+        self._write_header()
 
     def write(self, samples: Samples) -> None:
         """Append int16 samples; those of several channels interleaved."""
@@ -165,6 +182,8 @@ class WavWriter:
 
     def write_silence(self, count: int) -> None:
         """Append ``count`` samples of silence per channel: a hole in the file, however long."""
+        if not count:
+            return
         size = self._grown(2 * self._channels * count)
         os.ftruncate(self._fd, _HEADER_SIZE + size)
         self._size = size
@@ -180,6 +199,8 @@ class WavWriter:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+            if self._made is not None and not self.begun:
+                os.unlink(self._made)
 
     def _write_at(self, octets: bytes | memoryview, at: int) -> None:
         left = memoryview(octets)

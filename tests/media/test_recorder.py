@@ -164,6 +164,76 @@ class Recordings(SynchronousTestCase):
         self.finish(self.recorder.start(path))
         self.assertEqual(Path(path).stat().st_size, 44)
 
+    def held(self, path, channels=1):
+        """A recording that leaves alone what is there, and what is there."""
+        Path(path).write_bytes(b"precious" * 1_000)
+        return self.recorder.start(path, channels, hold=True)
+
+    def test_what_is_there_stays_where_nothing_is_heard(self):
+        path = self.mktemp()
+        recording = self.held(path)
+        for _ in range(120):
+            self.recorder.append(np.array([recording.slot]), frame(0))
+        self.recorder.pass_over(np.array([recording.slot]), 1, 9_000)
+        self.finish(recording)
+        self.assertEqual(Path(path).read_bytes(), b"precious" * 1_000)
+        self.assertEqual((recording.written, recording.unwritten, recording.error), (0, 0, None))
+
+    def test_where_nothing_was_and_nothing_is_heard_nothing_stays(self):
+        path = self.mktemp()
+        self.finish(self.recorder.start(path, hold=True))
+        self.assertFalse(os.path.exists(path))
+
+    def test_the_first_sound_replaces_what_is_there(self):
+        for channels in (1, 2):
+            path = self.mktemp()
+            recording = self.held(path, channels)
+            slots = np.array([recording.slot])
+            for value in [0] * 120 + [5]:
+                sound = frame(value)
+                self.recorder.append(slots, np.stack([sound] * 2, 2) if channels == 2 else sound)
+            self.recorder.pass_over(slots, channels, 9_000)
+            self.finish(recording)
+            heard = read_wav(path).samples
+            self.assertEqual(heard.shape, (121 * 160 + 9_000, channels))
+            self.assertTrue((heard[120 * 160 : 121 * 160] == 5).all())
+            self.assertEqual(np.count_nonzero(heard), 160 * channels)
+            self.assertEqual(recording.written, len(heard))
+
+    def test_begun_it_replaces_what_is_there_with_the_silence_so_far(self):
+        path = self.mktemp()
+        recording = self.held(path)
+        for _ in range(120):
+            self.recorder.append(np.array([recording.slot]), frame(0))
+        self.recorder.begin(recording)
+        self.finish(recording)
+        self.assertEqual(read_wav(path).mono.tolist(), [0] * 120 * 160)
+        self.recorder.begin(recording)
+        self.finish(self.recorder.start(self.mktemp()))
+        self.assertEqual(self.recorder.close().result(WAIT), None)
+        self.assertEqual(len(read_wav(path).mono), 120 * 160)
+
+    def test_a_path_that_cannot_be_written_shows_before_anything_is_heard(self):
+        recording = self.recorder.start("/nowhere/at/all.wav", hold=True)
+        self.finish(recording)
+        ((_, error),) = self.recorder.problems()
+        self.assertRegex(str(error), "^/nowhere/at/all.wav: recording ended.*No such file")
+
+    def test_a_disk_that_is_full_when_something_is_heard(self):
+        recording = self.recorder.start("/dev/full", hold=True)
+        for value in [0] * 120 + [5]:
+            self.recorder.append(np.array([recording.slot]), frame(value))
+        self.finish(recording)
+        self.assertRegex(str(recording.error), "No space left")
+        self.assertEqual((recording.written, recording.unwritten), (0, 121 * 160))
+        self.assertTrue(os.path.exists("/dev/full"))
+
+    def test_a_device_is_no_longer_than_what_is_written(self):
+        recording = self.recorder.start("/dev/null")
+        self.recorder.append(np.array([recording.slot]), frame(5))
+        self.finish(recording)
+        self.assertEqual((recording.written, recording.error), (160, None))
+
     def test_less_than_a_second_waits(self):
         blocks = []
         self.patch(

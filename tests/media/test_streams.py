@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.errors import NoPortsError
 from sessioncore.media.reports import first_interval
-from sessioncore.media.sinks import Deliver
+from sessioncore.media.sinks import Deliver, Record
 from sessioncore.media.sources import Clip, Echo
 from sessioncore.media.stream import RELEARN
 from sessioncore.media.streams import _LOOK, MediaEvent
@@ -57,6 +59,22 @@ class LifeTests(Case):
         self.assertEqual(bench.plane.bank.used, 1)
         stream.close(bench.now)
         self.assertFalse(bench.plane.active)
+
+    def test_a_recording_replaces_nothing_before_there_is_an_agreement(self):
+        for agreed in (False, True):
+            path = Path(self.mktemp())
+            path.write_bytes(b"precious" * 1_000)
+            stream = self.bench.open()
+            recording = stream.set_sink(Record(path))
+            stream.expect_early(PEER[0])
+            self.bench.run(2)
+            if agreed:
+                of = agreement(stream)
+                stream.establish(of, signalling_host=PEER[0], nat=None, now=self.bench.now)
+            stream.close(self.bench.now)
+            recording.finished.result(20)
+            self.assertEqual(path.read_bytes() != b"precious" * 1_000, agreed)
+        self.assertEqual(path.read_bytes()[44:], bytes(2 * 8_000 * 2))
 
     def test_active_while_a_stream_is_open(self):
         self.assertFalse(self.bench.plane.active)

@@ -203,6 +203,7 @@ class Stream:
             or signalling_host != self._signalling_host
         ):
             self._signalling_host = signalling_host
+            self._proven = False
             self._move(agreement.remote, nat)
         if former is not None or self._early is not None:
             self._clear_columns()
@@ -216,18 +217,17 @@ class Stream:
         else:
             self._plane.playout.changed(self.row)
 
-    def _move(self, remote: Address | None, nat: bool | None) -> None:
-        """A new address to send to and new rules for the latch."""
+    def _move(self, remote: Address | None, nat: bool | None, since: int = NEVER) -> None:
+        """A new address to send to and new rules for the latch; sending counts from ``since``."""
         host = self._signalling_host
         if self._rules is not None:
             self._forget_latch()
-            self._cells.sending_since[self.row] = NEVER
+            self._cells.sending_since[self.row] = since
             if self._made_latch is not None:
                 self.strangers += self._made_latch.strangers
                 self._made_latch = None
         self._rules = remote, host, nat
         self.remote = remote
-        self._proven = False
         self._cells.foreign[self.row] = remote is not None and remote[0] != host
 
     def _clear_columns(self) -> None:
@@ -304,12 +304,17 @@ class Stream:
             self._cells.unproven[self.row] = False
             self._plane.playout.changed(self.row)
 
-    def update_remote_address(self, address: Address) -> None:
-        """Send to ``address`` from now on and take media from it at once."""
+    def update_remote_address(self, address: Address, now: int) -> None:
+        """Send to ``address`` from now on and take media from it at once.
+
+        Where nobody has proven the path yet, its limits begin anew for another address.
+        """
         self._require_open()
-        proven, wanted = self._proven, self._wanted
-        self._move(address, False)
-        self._proven, self._wanted = proven, wanted
+        if address == self.remote:
+            since = self._cells.sending_since[self.row]
+        else:
+            since = now if self._wanted else NEVER
+        self._move(address, False, since)
         self._apply_transmission()
 
     def set_source(self, spec: Source) -> None:

@@ -161,10 +161,10 @@ class MediaSessionController:
         if session.media.stream is not None:
             session.media.stream.stop_transmission()
 
-    def update_remote_address(self, session: _HasMedia, remote_address: Address) -> None:
+    def update_remote_address(self, session: _HasMedia, remote_address: Address, now: int) -> None:
         """Send RTP to ``remote_address`` from the next frame on."""
         if session.media.stream is not None:
-            session.media.stream.update_remote_address(remote_address)
+            session.media.stream.update_remote_address(remote_address, now)
 
     def prove_path(self, session: _HasMedia) -> None:
         """The ACK came: somebody who can read our answers asked for this media."""

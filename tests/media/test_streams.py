@@ -408,7 +408,7 @@ class LatchTests(Case):
         stream = self.bench.call()
         self.bench.run(0.2, Talker(self.bench, stream))
         moved = ("198.51.100.8", 5000)
-        stream.update_remote_address(moved)
+        stream.update_remote_address(moved, self.bench.now)
         sent = len(stream.lease.sent)
         self.bench.run(0.2, Talker(self.bench, stream, moved, ssrc=4))
         self.assertEqual({address for _, address in stream.lease.sent[sent:]}, {moved})

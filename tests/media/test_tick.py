@@ -351,6 +351,43 @@ class UnprovenPathTests(SynchronousTestCase):
         self.bench.run(4)
         self.assertEqual(len(stream.lease.sent), 250)
 
+    def test_another_address_starts_the_time_again_and_the_same_does_not(self):
+        moved = (PEER[0], 5000)
+        stream = self.bench.call(proven=False)
+        self.bench.run(4)
+        stream.update_remote_address(PEER, self.bench.now)
+        self.bench.run(4)
+        stream.update_remote_address(moved, self.bench.now)
+        self.bench.run(8)
+        sent = [address for _, address in stream.lease.sent]
+        self.assertEqual(sent, [PEER] * 250 + [moved] * 250)
+
+    def test_a_foreign_address_gets_a_second_and_then_a_packet_a_second(self):
+        moved = ("203.0.113.9", 5000)
+        stream = self.bench.call(proven=False)
+        self.bench.run(4)
+        stream.update_remote_address(moved, self.bench.now)
+        self.bench.run(8)
+        self.assertIn([address for _, address in stream.lease.sent].count(moved), (53, 54))
+
+    def test_the_time_at_another_address_starts_when_sending_does(self):
+        stream = self.bench.call(proven=False)
+        self.bench.run(1)
+        stream.stop_transmission()
+        stream.update_remote_address((PEER[0], 5000), self.bench.now)
+        self.bench.run(4)
+        stream.start_transmission(self.bench.now, False)
+        self.bench.run(8)
+        self.assertEqual(len(stream.lease.sent), 50 + 250)
+
+    def test_a_proven_path_stays_so_at_another_address(self):
+        stream = self.bench.call(proven=False)
+        stream.prove_path()
+        stream.update_remote_address((PEER[0], 5000), self.bench.now)
+        stream.start_transmission(self.bench.now, False)
+        self.bench.run(8)
+        self.assertEqual(len(stream.lease.sent), 400)
+
     def test_a_proven_row_beside_it_is_not_held_back(self):
         proven = self.bench.call()
         others = [self.bench.call(proven=False) for _ in range(4)]

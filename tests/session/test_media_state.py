@@ -228,7 +228,7 @@ class ControllerTests(SynchronousTestCase):
             self.control.stop_audio_transmission,
             self.control.prove_path,
             lambda session: self.control.start_audio_transmission(session, 0),
-            lambda session: self.control.update_remote_address(session, ("192.0.2.3", 4)),
+            lambda session: self.control.update_remote_address(session, ("192.0.2.3", 4), 0),
             lambda session: self.control.set_source(session, "x"),
             lambda session: self.control.set_sink(session, "y"),
             lambda session: self.control.expect_early(session, "192.0.2.3"),
@@ -241,7 +241,7 @@ class ControllerTests(SynchronousTestCase):
     def test_with_a_row(self) -> None:
         self.agree(Direction.SENDRECV)
         self.stream.did.clear()
-        self.control.update_remote_address(self.session, ("192.0.2.3", 4))
+        self.control.update_remote_address(self.session, ("192.0.2.3", 4), 3)
         self.control.prove_path(self.session)
         self.control.start_audio_transmission(self.session, 5)
         self.control.stop_audio_transmission(self.session)
@@ -249,7 +249,7 @@ class ControllerTests(SynchronousTestCase):
         self.assertEqual(
             self.stream.did,
             [
-                ("update_remote_address", ("192.0.2.3", 4)),
+                ("update_remote_address", ("192.0.2.3", 4), 3),
                 ("prove_path",),
                 ("start_transmission", 5, True),
                 ("stop_transmission",),

@@ -65,6 +65,8 @@ class Stream:
     """The one source that is heard, and where we send to."""
     refused = 0
     strangers = 0
+    collided = False
+    """Whether the peer was heard with our SSRC, and ours is a new one since."""
     first_sent_at: int | None = None
     first_received_at: int | None = None
     _open = True

@@ -260,7 +260,8 @@ class MediaPlane:
     def _resolve_collision(self, row: int, now: int) -> None:
         """RFC 3550 section 8.2: BYE and a new SSRC, once; after that it is an echo of ours."""
         stream = self._stream_of(row)
-        if stream is not None and self.bank.collisions[row] == 1:
+        if stream is not None and not stream.collided:
+            stream.collided = True
             stream.report(now, final=True)
             self.bank.ssrc[row] = self.random_bits(32)
             self.playout.changed(row)

@@ -22,7 +22,7 @@ from sessioncore.rtp.rtcp import (
 )
 from sessioncore.rtp.telephone_event import build_event
 from sessioncore.vocabulary import MILLISECOND, PCMA, SECOND, Direction
-from tests.media.fakes import OWN, PEER, Bench, Talker, agreement, reports, rtp
+from tests.media.fakes import OWN, PEER, Bench, Talker, agreement, reports, rtp, rtp_fields
 
 STRANGER = ("192.0.2.66", 4000)
 SIP = "203.0.113.9"
@@ -702,6 +702,36 @@ class RtcpTests(Case):
         goodbyes = [each for each in reports(stream.lease) if isinstance(each[-1], Goodbye)]
         self.assertEqual([each[-1].ssrcs for each in goodbyes], [(first,)])
         self.assertGreater(np.count_nonzero(np.concatenate(heard)), 1.5 * 8000)
+
+    def test_two_that_collide_in_one_tick_are_one_collision(self):
+        stream = self.bench.call()
+        self.bench.run(0.2)
+        ssrc = self.bench.plane.bank.ssrc
+        first = int(ssrc[stream.row])
+        for sequence, whose in ((1, 77), (2, first), (3, first)):
+            self.bench.io.arrive(stream, rtp(sequence, 160 * sequence, whose))
+        self.bench.run(0.2)
+        self.assertEqual(stream.statistics.collisions, 2)
+        self.assertNotEqual(int(ssrc[stream.row]), first)
+        second = int(ssrc[stream.row])
+        goodbyes = [each for each in reports(stream.lease) if isinstance(each[-1], Goodbye)]
+        self.assertEqual([each[-1].ssrcs for each in goodbyes], [(first,)])
+        self.bench.io.arrive(stream, rtp(4, 640, second))
+        self.bench.run(0.1)
+        self.assertEqual(int(ssrc[stream.row]), second)
+
+    def test_the_counts_of_a_new_ssrc_start_again(self):
+        stream = self.bench.call()
+        self.bench.run(0.2)
+        ssrc = int(self.bench.plane.bank.ssrc[stream.row])
+        self.bench.io.arrive(stream, rtp(1, 160, ssrc))
+        self.bench.run(0.005)
+        self.bench.run(1)
+        stream.report(self.bench.now)
+        sender = reports(stream.lease)[-1][0].sender
+        sent = [data for data, _ in stream.lease.sent if rtp_fields(data)[4] != ssrc]
+        self.assertGreater(len(stream.lease.sent) - len(sent), 5)
+        self.assertEqual((sender.packets, sender.octets), (len(sent), 160 * len(sent)))
 
 
 class StatisticsTests(Case):

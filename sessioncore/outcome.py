@@ -203,6 +203,6 @@ def _summary(account: _Account, event: CallEnded | CallFailed) -> CallSummary:
         round(to_receive),
         lost,
         None if jitter is None else round(jitter, 3),
-        None if heard else call.why_silent,
+        None if heard else call.why_too_little(round(to_receive)),
         str(event.reason),
     )

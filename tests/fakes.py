@@ -55,10 +55,8 @@ class FakeLeg(SimpleNamespace):
             counted.packets_sent, counted.packets_received, counted.lost, counted.jitter_ms
         )
 
-    @property
-    def media_problem(self) -> str:
-        why: str = self.media_statistics.why_silent
-        return why
+    def media_problem(self, due: int | None = None) -> str:
+        return f"{self.media_statistics.why_silent} of {due}"
 
 
 class FakeManager:

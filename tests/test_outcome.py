@@ -71,7 +71,7 @@ class LedgerTests(SynchronousTestCase):
                 "packets_to_receive": 100,
                 "packets_lost": 7,
                 "jitter_ms": 1.235,
-                "problem": "nothing has come",
+                "problem": "nothing has come of 100",
                 "reason": "local: hung up",
             },
         )
@@ -84,7 +84,7 @@ class LedgerTests(SynchronousTestCase):
             self.manager.clock.advance(2)
             summary = self.finish(call, sent, received)
             self.assertFalse(summary.audio_both_ways)
-            self.assertEqual(summary.problem, "nothing has come" if received == 94 else None)
+            self.assertEqual(summary.problem, "nothing has come of 100" if received == 94 else None)
         self.assertEqual(self.ledger.outcome.failed, 2)
 
     def test_never_active(self) -> None:

@@ -147,6 +147,7 @@ class StreamStatistics:
             self.strangers,
             self.invalid,
             self.packets_received,
+            self.stalled,
         )
 
 
@@ -157,20 +158,36 @@ def why_silent(
     strangers: int,
     invalid: int,
     received: int,
+    stalled: bool,
+    due: int | None = None,
 ) -> str:
-    """What speaks most for nothing being heard, judged by these of the statistics."""
+    """What speaks most for nothing being heard, judged by these of the statistics.
+
+    ``due`` packets should have been received, where that is known.
+    """
     peer = "the peer" if remote is None else f"{remote[0]}:{remote[1]}"
     if refused:
         return f"nobody listens at {peer} (ICMP port unreachable)"
     if unexpected:
-        return f"{unexpected} packets came in formats that were not agreed on"
+        return f"{_number(unexpected, 'packet')} came in formats that were not agreed on"
     if strangers:
-        return f"{strangers} packets came from elsewhere than {peer} and were not heard"
+        were = "was" if strangers == 1 else "were"
+        packets = _number(strangers, "packet")
+        return f"{packets} came from elsewhere than {peer} and {were} not heard"
     if invalid:
-        return f"{invalid} datagrams came that are no RTP"
-    if received:
+        are = "is" if invalid == 1 else "are"
+        return f"{_number(invalid, 'datagram')} came that {are} no RTP"
+    if stalled and received:
         return f"{peer} has stopped sending"
+    if received and due is not None:
+        return f"only {received} of {_number(due, 'packet')} came from {peer}"
+    if received:
+        return f"{_number(received, 'packet')} came from {peer}"
     return f"nothing has come from {peer}"
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def statistics_of(stream: Stream, counted: Counted, reports: Reports | None) -> StreamStatistics:

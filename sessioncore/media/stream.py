@@ -145,13 +145,12 @@ class Stream:
         lost = max(0, expected_packets(former, remote_ssrc, highest, first) - received)
         return PacketCounts(sent, received, lost, counted[1] / 8 if received else None)
 
-    @property
-    def why_silent(self) -> str:
-        """What `statistics` say of silence, without the rest of them."""
+    def why_silent(self, due: int | None = None) -> str:
+        """What `statistics` say of silence, or of too little where ``due`` packets should come."""
         counted = self._final or self._counted()
         _, received, _, _, _, _, unexpected, invalid = counted[0][:8]
-        strangers = self.counted_strangers
-        return why_silent(self.remote, self.refused, unexpected, strangers, invalid, received)
+        seen = unexpected, self.counted_strangers, invalid, received
+        return why_silent(self.remote, self.refused, *seen, counted[3], due)
 
     def _counted(self) -> Counted:
         cells, row = self._cells, self.row

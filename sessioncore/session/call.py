@@ -87,8 +87,7 @@ class _Leg(Protocol):
     def media_statistics(self) -> StreamStatistics | None: ...
     @property
     def media_counts(self) -> PacketCounts | None: ...
-    @property
-    def media_problem(self) -> str | None: ...
+    def media_problem(self, due: int | None = None) -> str | None: ...
 
 
 class _Control(Protocol):
@@ -206,7 +205,11 @@ class Call:
     @property
     def why_silent(self) -> str | None:
         """What speaks most for nothing being heard, in words for people; None without media."""
-        return self._leg.media_problem
+        return self._leg.media_problem()
+
+    def why_too_little(self, due: int) -> str | None:
+        """`why_silent` where ``due`` packets should have been received."""
+        return self._leg.media_problem(due)
 
     @property
     def end_reason(self) -> EndReason | None:

@@ -407,7 +407,7 @@ class SessionCoordinator(Announcer):
             # Where the agreement is for less, that milestone has failed already.
             call.reached_two_way()
         elif kind is MediaEvent.STALLED:
-            self.emit(leg, events.MediaStalled, now, stream.why_silent)
+            self.emit(leg, events.MediaStalled, now, stream.why_silent())
 
     # ------------------------------------------------------------------ what the tables ask for
 

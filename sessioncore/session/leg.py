@@ -108,8 +108,7 @@ class Leg(Session):
         stream = self.media.counting
         return None if stream is None else stream.counts
 
-    @property
-    def media_problem(self) -> str | None:
-        """What those counters say of silence."""
+    def media_problem(self, due: int | None = None) -> str | None:
+        """What those counters say of silence, or of too little where so many packets are due."""
         stream = self.media.counting
-        return None if stream is None else stream.why_silent
+        return None if stream is None else stream.why_silent(due)

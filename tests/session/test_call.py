@@ -82,7 +82,9 @@ class FakeLeg:
     transmitting = True
     media_statistics = None
     media_counts = None
-    media_problem = None
+
+    def media_problem(self, due: int | None = None) -> str | None:
+        return None if due is None else f"not {due}"
 
 
 class FakeControl:
@@ -123,6 +125,7 @@ class CallTests(SynchronousTestCase):
         self.assertIsNone(call.statistics)
         self.assertIsNone(call.packet_counts)
         self.assertIsNone(call.why_silent)
+        self.assertEqual(call.why_too_little(45), "not 45")
         self.assertIsNone(call.end_reason)
         self.assertIsNone(call.negotiated_media)
         self.assertEqual(repr(call), "<Call 7 UAS Incoming media Negotiating>")

@@ -263,9 +263,9 @@ class Keeping:
 
     def full(self, in_dialog: bool) -> bool:
         """Whether strangers make us remember too much; within a dialog there is more room."""
-        pending, finished = len(self._servers), len(self._finished)
-        if pending < self.max_pending and finished < self.max_finished:
+        if len(self._servers) < self.max_pending and len(self._finished) < self.max_finished:
             return False
+        pending, finished = len(self._servers), len(self._finished)
         return not in_dialog or pending >= 2 * self.max_pending or finished >= 2 * self.max_finished
 
     def await_answer(self, tx: ServerTransaction, now: int) -> None:

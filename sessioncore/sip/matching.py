@@ -118,11 +118,10 @@ class TransactionLayer(Keeping):
         kind = InviteServerTransaction if request.method == b"INVITE" else OtherServerTransaction
         via = request.via
         to, copied = response_address(via, source, flow), via.with_received(source)
-        self._servers[key] = tx = kind(self, request, key, source, to, flow, copied, now)
+        self._servers[key] = tx = kind(self, request, key, source, to, flow, copied, now, merged)
+        tx.fresh = True
         if merged is not None:
             self._merged[merged] = key
-            tx.merge_key = merged
-        tx.fresh = True
         try:
             self.user.request_received(tx, now)
         except Exception:

@@ -81,7 +81,7 @@ def fitted(
 
 
 class Provide(Effect):
-    """Send the provisional response that was given last, or hold it while the turn lasts."""
+    """Send the provisional response that was given last, or hold it behind the one before it."""
 
     __slots__ = ()
 
@@ -154,6 +154,9 @@ def _tell_failed(tx: ServerTransaction, now: int) -> None:
 
 def _provide(tx: ServerTransaction, given: AnswerProvisional) -> Effects:
     tx.last, tx.now = given.data, given.now
+    if tx.fresh and tx.held is None:
+        tx.held = given.data
+        return ()
     return _PROVIDED
 
 
@@ -414,6 +417,7 @@ class ServerTransaction(Machine):
         flow: Flow,
         via: bytes,
         now: int,
+        merge_key: bytes | None = None,
     ) -> None:
         # As Machine.__init__ does; every call comes by here twice.
         self.state = self.table.initial
@@ -427,13 +431,13 @@ class ServerTransaction(Machine):
         self.flow = flow
         self.via = via
         self.now = now
-        self.step = 0
         self.last: bytes | None = None
         self.to_tag: bytes | None = None
         self.cancel: Request | None = None
+        self.step = 0
         self.fresh = False
         self.held: bytes | None = None
-        self.merge_key: bytes | None = None
+        self.merge_key = merge_key
 
     def respond(
         self,

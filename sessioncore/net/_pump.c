@@ -103,18 +103,27 @@ static int read_ipv6(const char *host, struct in6_addr *address)
 static int read_address(PyObject *address, struct packet *packet)
 {
     const char *host;
-    int port;
+    Py_ssize_t size;
+    long port;
 
     if (!PyTuple_Check(address) || PyTuple_GET_SIZE(address) < 2) {
         PyErr_SetString(PyExc_TypeError, "an address is a tuple of host and port");
         return -1;
     }
-    host = PyUnicode_AsUTF8(PyTuple_GET_ITEM(address, 0));
+    host = PyUnicode_AsUTF8AndSize(PyTuple_GET_ITEM(address, 0), &size);
     if (host == NULL)
         return -1;
-    port = (int)PyLong_AsLong(PyTuple_GET_ITEM(address, 1));
+    if (strlen(host) != (size_t)size) {
+        PyErr_SetString(PyExc_TypeError, "a host has no null character");
+        return -1;
+    }
+    port = PyLong_AsLong(PyTuple_GET_ITEM(address, 1));
     if (port == -1 && PyErr_Occurred())
         return -1;
+    if (port < 0 || port > 65535) {
+        PyErr_SetString(PyExc_OverflowError, "a port is a number from 0 to 65535");
+        return -1;
+    }
     memset(&packet->to, 0, sizeof packet->to);
     if (inet_pton(AF_INET, host, &packet->to.four.sin_addr) == 1) {
         packet->to.four.sin_family = AF_INET;
@@ -314,6 +323,10 @@ static PyObject *receive_queue(PyObject *self, PyObject *const *sockets, Py_ssiz
     unsigned long long waiting = 0;
     unsigned long dropped = 0;
 
+    if (count < 1) {
+        PyErr_SetString(PyExc_TypeError, "receive_queue needs a socket");
+        return NULL;
+    }
     for (Py_ssize_t i = 0; i < count; i++) {
         uint32_t told[MEMINFO_SIZE] = {0};
         socklen_t size = sizeof told;

@@ -147,14 +147,14 @@ def _receive(
     return octets, datagrams, 0
 
 
-def _receive_queue(*opened: socket.socket) -> tuple[int, int]:
-    """Octets that wait in all of them, and datagrams the first dropped because it was full.
+def _receive_queue(first: socket.socket, *others: socket.socket) -> tuple[int, int]:
+    """Octets that wait in all of them, and datagrams ``first`` dropped because it was full.
 
     ICMP errors wait too.  Raises `OSError` where the kernel does not tell (before Linux 4.12).
     """
     told = [
         _MEMINFO.unpack(each.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))
-        for each in opened
+        for each in (first, *others)
     ]
     return sum(waiting for waiting, _ in told), told[0][1]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from importlib import import_module
 from importlib.metadata import version
+
+from sessioncore.extensions import INTERFACES, compiled
 
 __all__ = ["what_runs"]
 
@@ -12,15 +13,11 @@ __all__ = ["what_runs"]
 def what_runs() -> str:
     """The versions a figure belongs to, and what of the package is compiled."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("Twisted", "numpy"))
-    compiled = ", ".join(_form(module) for module in ("net._pump", "sip._reader"))
+    parts = ", ".join(_form(module) for module in INTERFACES)
     implementation = platform.python_implementation()
-    return f"{implementation} {platform.python_version()}, {packages}, {compiled}"
+    return f"{implementation} {platform.python_version()}, {packages}, {parts}"
 
 
 def _form(module: str) -> str:
     name = module.rpartition("._")[2]
-    try:
-        import_module(f"sessioncore.{module}")
-    except ImportError:
-        return f"{name} in Python"
-    return f"compiled {name}"
+    return f"{name} in Python" if compiled(module) is None else f"compiled {name}"

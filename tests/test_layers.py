@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "sessioncore"
 
-FOUNDATION = {"vocabulary", "errors", "events", "table", "deadlines"}
+FOUNDATION = {"vocabulary", "errors", "events", "table", "deadlines", "extensions"}
 PURE_FOLDERS = {"sip", "sdp", "rtp"}
 # What an embedder sets and gives; what only watches events.
 APPLICATION = {"interfaces", "settings"}

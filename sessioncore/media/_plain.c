@@ -261,7 +261,8 @@ PyMODINIT_FUNC PyInit__plain(void)
     PyObject *made = PyModule_Create(&module);
     PyObject *names = Py_BuildValue("[ss]", "take", "encode");
 
-    if (made == NULL || names == NULL || PyModule_AddObjectRef(made, "__all__", names) < 0)
+    if (made == NULL || names == NULL || PyModule_AddObjectRef(made, "__all__", names) < 0 ||
+        PyModule_AddIntConstant(made, "INTERFACE", 1) < 0)
         Py_CLEAR(made);
     Py_XDECREF(names);
     return made;

@@ -12,15 +12,13 @@ from typing import Final
 
 import numpy as np
 
+from sessioncore import extensions
 from sessioncore.media.bank import Bank, Bytes, Ints, Samples
 from sessioncore.rtp.g711 import ALAW_DECODE, ULAW_DECODE
 
-try:
-    from sessioncore.media import _plain as compiled  # type: ignore[attr-defined,unused-ignore]
-except ImportError:
-    compiled = None
-
 __all__ = ["encode", "take"]
+
+compiled: Final = extensions.compiled("media._plain")
 
 _COLUMNS: Final = attrgetter(
     *("remote_ssrc", "highest", "seen", "packets_received", "octets_received", "transit"),

@@ -381,7 +381,8 @@ PyMODINIT_FUNC PyInit__pump(void)
     PyObject *made = PyModule_Create(&module);
     PyObject *names = Py_BuildValue("[sssss]", "drain", "receive", "receive_queue", "send", "set_timer");
 
-    if (made == NULL || names == NULL || PyModule_AddObjectRef(made, "__all__", names) < 0)
+    if (made == NULL || names == NULL || PyModule_AddObjectRef(made, "__all__", names) < 0 ||
+        PyModule_AddIntConstant(made, "INTERFACE", 1) < 0)
         Py_CLEAR(made);
     Py_XDECREF(names);
     return made;

@@ -18,14 +18,12 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from sessioncore import extensions
 from sessioncore.vocabulary import Address
 
-try:
-    from sessioncore.net import _pump as compiled  # type: ignore[attr-defined,unused-ignore]
-except ImportError:
-    compiled = None
-
 __all__ = ["MAX_DATAGRAM", "CompiledPump", "Pump", "PythonPump", "receive", "receive_queue"]
+
+compiled: Final = extensions.compiled("net._pump")
 
 MAX_DATAGRAM: Final = 65535
 

@@ -13,13 +13,11 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-try:
-    from sessioncore.net._pump import set_timer  # type: ignore[import-not-found,unused-ignore]
-except ImportError:
-    set_timer = None
+from sessioncore.net.pump import compiled
 
 __all__ = ["available", "create", "set_absolute"]
 
+set_timer: Final = None if compiled is None else compiled.set_timer
 _CLOCK_MONOTONIC: Final = 1
 _ABSOLUTE: Final = 1  # TFD_TIMER_ABSTIME
 _FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC if os.name == "posix" else 0

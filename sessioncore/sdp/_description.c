@@ -198,7 +198,8 @@ PyMODINIT_FUNC PyInit__description(void)
     PyObject *made = PyModule_Create(&module), *names = Py_BuildValue("[s]", "find");
 
     fill_kinds();
-    if (made == NULL || names == NULL || PyModule_AddObjectRef(made, "__all__", names) < 0)
+    if (made == NULL || names == NULL || PyModule_AddObjectRef(made, "__all__", names) < 0 ||
+        PyModule_AddIntConstant(made, "INTERFACE", 1) < 0)
         Py_CLEAR(made);
     Py_XDECREF(names);
     return made;

@@ -16,13 +16,9 @@ from typing import Any, Final, NamedTuple
 
 from attrs import define
 
+from sessioncore import extensions
 from sessioncore.errors import SdpParseError
 from sessioncore.vocabulary import Direction
-
-try:
-    from sessioncore.sdp import _description as compiled  # type: ignore[attr-defined,unused-ignore]
-except ImportError:
-    compiled = None
 
 __all__ = [
     "MAX_BODY",
@@ -41,6 +37,8 @@ __all__ = [
     "Section",
     "parse_description",
 ]
+
+compiled: Final = extensions.compiled("sdp._description")
 
 MAX_BODY: Final = 65_535
 MAX_LINES: Final = 1_000

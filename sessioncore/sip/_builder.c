@@ -165,7 +165,8 @@ PyMODINIT_FUNC PyInit__builder(void)
     repeated_name = PyUnicode_InternFromString("_repeated");
     to_tag_name = PyUnicode_InternFromString("to_tag");
     if (made == NULL || all == NULL || !firsts_name || !repeated_name || !to_tag_name ||
-        PyModule_AddObjectRef(made, "__all__", all) < 0)
+        PyModule_AddObjectRef(made, "__all__", all) < 0 ||
+        PyModule_AddIntConstant(made, "INTERFACE", 1) < 0)
         Py_CLEAR(made);
     Py_XDECREF(all);
     return made;

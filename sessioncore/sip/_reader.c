@@ -613,7 +613,8 @@ PyMODINIT_FUNC PyInit__reader(void)
 
     fill_kinds();
     if (made == NULL || names == NULL || make_names() < 0 ||
-        PyModule_AddObjectRef(made, "__all__", names) < 0)
+        PyModule_AddObjectRef(made, "__all__", names) < 0 ||
+        PyModule_AddIntConstant(made, "INTERFACE", 1) < 0)
         Py_CLEAR(made);
     Py_XDECREF(names);
     return made;

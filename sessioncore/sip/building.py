@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
+from sessioncore import extensions
 from sessioncore.errors import SipParseError
 from sessioncore.sip import grammar
 from sessioncore.sip.names import REASONS
@@ -16,12 +17,9 @@ from sessioncore.sip.names import REASONS
 if TYPE_CHECKING:
     from sessioncore.sip.message import Request
 
-try:
-    from sessioncore.sip import _builder as compiled  # type: ignore[attr-defined,unused-ignore]
-except ImportError:
-    compiled = None
-
 __all__ = ["build_request", "build_response"]
+
+compiled: Final = extensions.compiled("sip._builder")
 
 
 _FIELD: Final = b"%b: %b".__mod__

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from sessioncore import extensions
 from sessioncore.errors import SipParseError
 from sessioncore.sip import grammar
 from sessioncore.sip.building import build_request, build_response
@@ -35,11 +36,6 @@ from sessioncore.sip.values import (
     shown,
 )
 
-try:
-    from sessioncore.sip import _reader as compiled  # type: ignore[attr-defined,unused-ignore]
-except ImportError:
-    compiled = None
-
 __all__ = [
     "Message",
     "Request",
@@ -49,6 +45,8 @@ __all__ = [
     "parse_message",
     "required_faults",
 ]
+
+compiled: Final = extensions.compiled("sip._reader")
 
 
 class Request(Message):

@@ -296,7 +296,7 @@ class SessionManager:
         media: PlaneStatistics = self.plane.statistics
         return ManagerStatistics(
             len(self._coordinator.legs),
-            self.plane.ports_free,
+            self.plane.ports_free(self.clockwork.now()),
             asdict(calls),
             asdict(sip),
             asdict(media),

@@ -85,9 +85,8 @@ class PortLease(Protocol):
 class PacketIO(Protocol):
     """A supply of port pairs, and the packets of all of them at once."""
 
-    @property
-    def ports_free(self) -> int:
-        """Port pairs that could be leased now, resting ones not counted."""
+    def ports_free(self, now: int) -> int:
+        """Port pairs that could be leased; those that still rest are not counted."""
 
     def lease(self, local_ip: str, row: int, now: int) -> PortLease:
         """Lend a port pair on ``local_ip``; raises `NoPortsError`."""

@@ -70,10 +70,9 @@ class MediaPlane:
         """Whether any stream is open, which is when `tick` wants to be called every 5 ms."""
         return self.bank.used > len(self._ended)
 
-    @property
-    def ports_free(self) -> int:
-        """Port pairs that could be leased now."""
-        return self._io.ports_free
+    def ports_free(self, now: int) -> int:
+        """Port pairs that could be leased."""
+        return self._io.ports_free(now)
 
     def open(self, local_ip: str, now: int) -> Stream:
         """Lease a pair of ports on ``local_ip`` and open it; raises `NoPortsError`."""

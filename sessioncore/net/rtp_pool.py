@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from errno import EADDRINUSE
+from itertools import takewhile
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from sessioncore.errors import NoPortsError
@@ -40,10 +41,10 @@ class PortPool(Generic[Pair]):
         self._resting: deque[tuple[int, Pair]] = deque()
         self._rest = rest
 
-    @property
-    def free(self) -> int:
-        """Pairs that can be lent, as far as is known; those that rest are not counted."""
-        return len(self._idle) + len(self._unopened)
+    def free(self, now: int) -> int:
+        """Pairs that can be lent, as far as is known; those that still rest are not counted."""
+        rested = sum(1 for _ in takewhile(lambda resting: resting[0] <= now, self._resting))
+        return rested + len(self._idle) + len(self._unopened)
 
     def open_ahead(self, count: int) -> int:
         """Open until ``count`` pairs are idle or no more can be; returns how many are idle."""
@@ -122,12 +123,11 @@ class PooledPorts(Generic[Lease]):
         self._pools: dict[str, PortPool[Lease]] = {}
         self._pairs: list[Lease] = []
 
-    @property
-    def ports_free(self) -> int:
-        """Pairs that could be lent now, over all local addresses used so far."""
+    def ports_free(self, now: int) -> int:
+        """Pairs that could be lent, over all local addresses used so far."""
         if not self._pools:
             return len(self._ports) // 2
-        return min(pool.free for pool in self._pools.values())
+        return min(pool.free(now) for pool in self._pools.values())
 
     def open_ahead(self, local_ip: str, count: int) -> int:
         """Open pairs before they are needed; returns how many are ready."""

@@ -56,17 +56,20 @@ class FakeLease:
 
 class FakePacketIO:
     def __init__(self, ports=100):
-        self.ports_free = ports
+        self._free = ports
         self.leases = []
         self.broken = False
         self._strays = []
         self._failures = []
         self._next = 4000
 
+    def ports_free(self, now):
+        return self._free
+
     def lease(self, local_ip, row, now):
-        if not self.ports_free:
+        if not self._free:
             raise NoPortsError("none left")
-        self.ports_free -= 1
+        self._free -= 1
         self._next += 2
         lease = FakeLease(self, row, local_ip, self._next)
         self.leases.append(lease)

@@ -54,7 +54,7 @@ class LifeTests(Case):
     def test_no_ports_leaves_no_row_behind(self):
         bench = Bench(ports=1)
         stream = bench.open()
-        self.assertEqual(bench.plane.ports_free, 0)
+        self.assertEqual(bench.plane.ports_free(bench.now), 0)
         self.assertRaises(NoPortsError, bench.open)
         self.assertEqual(bench.plane.bank.used, 1)
         stream.close(bench.now)

@@ -95,10 +95,12 @@ class Contract:
     async def test_ports_run_out_and_rest_before_they_are_lent_again(self):
         leases = [self.io.lease(self.own, row, 0) for row in range(4)]
         self.assertEqual(len({lease.local for lease in leases}), 4)
-        self.assertEqual(self.io.ports_free, 0)
+        self.assertEqual(self.io.ports_free(0), 0)
         self.assertRaises(NoPortsError, self.io.lease, self.own, 4, 0)
         port = leases[0].local
         leases[0].release(SECOND)
+        self.assertEqual(self.io.ports_free(3 * SECOND - 1), 0)
+        self.assertEqual(self.io.ports_free(3 * SECOND), 1)
         self.assertRaises(NoPortsError, self.io.lease, self.own, 4, 3 * SECOND - 1)
         self.assertEqual(self.io.lease(self.own, 4, 3 * SECOND).local, port)
 

@@ -27,7 +27,7 @@ class PortPoolTests(SynchronousTestCase):
             (range(100, 101), []),
         ):
             pool = self.pool(ports)
-            self.assertEqual(pool.free, len(expected))
+            self.assertEqual(pool.free(0), len(expected))
             pool.open_ahead(100)
             self.assertEqual(self.opened, expected)
 
@@ -35,7 +35,8 @@ class PortPoolTests(SynchronousTestCase):
         pool = self.pool(range(100, 102))
         pair = pool.lend(0)
         pool.take_back(pair, 5)
-        self.assertEqual(pool.free, 0)
+        self.assertEqual(pool.free(4 + 2 * SECOND), 0)
+        self.assertEqual(pool.free(5 + 2 * SECOND), 1)
         self.assertRaises(NoPortsError, pool.lend, 4 + 2 * SECOND)
         self.assertEqual(pool.lend(5 + 2 * SECOND), pair)
         self.assertEqual(self.opened, [100])
@@ -108,14 +109,14 @@ class Ports(PooledPorts):
 class PooledPortsTests(SynchronousTestCase):
     def test_each_local_address_has_ports_of_its_own(self):
         ports = Ports(range(100, 104), SECOND)
-        self.assertEqual(ports.ports_free, 2)
+        self.assertEqual(ports.ports_free(0), 2)
         one, other = ports.lease("192.0.2.1", 5, 0), ports.lease("192.0.2.2", 6, 0)
         self.assertEqual(one.address, ("192.0.2.1", 100))
         self.assertEqual(other.address, ("192.0.2.2", 100))
         self.assertEqual((one.rows, other.rows), ([5], [6]))
         self.assertEqual(ports.open_ahead("192.0.2.1", 9), 1)
         ports.lease("192.0.2.2", 7, 0)
-        self.assertEqual(ports.ports_free, 0, "as few as at the address that has fewest")
+        self.assertEqual(ports.ports_free(0), 0, "as few as at the address that has fewest")
         self.assertRaises(NoPortsError, ports.lease, "192.0.2.2", 8, 0)
 
     def test_a_pair_goes_back_to_the_pool_it_came_from(self):

@@ -323,7 +323,7 @@ class MediaPlane:
         self._streams[row] = None
         if self._in_tick:
             # Lent anew in this tick, the row would be told what happened to the old stream.
-            cells.playing[row] = cells.latched[row] = False
+            cells.playing[row] = False
             self._ended.append(row)
         else:
             self.bank.give_back(row)

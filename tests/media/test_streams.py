@@ -144,6 +144,38 @@ class LifeTests(Case):
         self.bench.run(0.02)
         self.assertEqual([e for s, e, _ in self.bench.events if s is not first], [])
 
+    def test_closed_within_a_tick_it_neither_hears_nor_sends_in_the_rest_of_it(self):
+        """Whatever is told first, and the phase of the row is played in that tick or not."""
+        for wanted in (MediaEvent.LATCHED, MediaEvent.FIRST_RECEIVED, MediaEvent.DIGIT):
+            for pause in (0, 0.005, 0.01, 0.015):
+                bench = self.bench = Bench()
+                stream = bench.call(receive_dtmf_payload_type=101)
+                bench.run(0.1 + pause)
+                lease, heard, closed = stream.lease, self.listen(stream), []
+
+                def react(
+                    about,
+                    event,
+                    detail,
+                    now,
+                    wanted=wanted,
+                    lease=lease,
+                    heard=heard,
+                    closed=closed,
+                ):
+                    if event is wanted:
+                        about.close(now)
+                        closed.append((len(lease.sent), len(heard)))
+
+                bench.reactions.append(react)
+                for sequence in range(3):
+                    bench.io.arrive(stream, rtp(sequence, 160 * sequence, 1))
+                press = rtp(3, 480, 1, build_event(1, 800, end=True), 101)
+                bench.io.arrive(stream, press)
+                bench.run(0.1)
+                self.assertEqual(closed, [(len(lease.sent), len(heard))])
+                self.assertEqual(bench.plane.bank.used, 0)
+
     def test_a_callback_that_raises_is_counted_and_harms_nobody(self):
         def react(stream, event, detail, now):
             raise ValueError("no")
@@ -403,6 +435,16 @@ class LatchTests(Case):
         stream.lease.reachable = False
         self.bench.run(0.2, Talker(self.bench, stream))
         self.assertIsNone(stream.latched)
+
+    def test_a_peer_whose_sip_comes_from_elsewhere_may_send_from_there(self):
+        """The SDP names the same address as before, which is not that of the SIP."""
+        stream = self.bench.call()
+        for host, latched in ((PEER[0], None), (SIP, (SIP, 7000))):
+            of = agreement(stream)
+            stream.establish(of, signalling_host=host, nat=None, now=self.bench.now)
+            stream.start_transmission(self.bench.now, True)
+            self.bench.run(0.2, Talker(self.bench, stream, (SIP, 7000)))
+            self.assertEqual(stream.latched, latched)
 
     def test_update_remote_address_sends_and_hears_there(self):
         stream = self.bench.call()

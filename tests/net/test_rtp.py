@@ -16,6 +16,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from sessioncore.errors import NoPortsError
 from sessioncore.media.packet_io import PACKET_WIDTH
+from sessioncore.net import rtp_epoll
 from sessioncore.net.pump import CompiledPump, PythonPump
 from sessioncore.net.rtp import EpollPacketIO, ReactorPacketIO, packet_io_for
 from sessioncore.net.rtp_epoll import RTP_BUFFER
@@ -326,6 +327,26 @@ class EpollTests(OnLoopback, TestCase):
         await self.strays()
         self.assertEqual(self.io.failures(), [(4, True, f"{address[0]}:{address[1]}")])
         self.assertEqual((await self.strays(), self.io.failures()), ([], []))
+
+    async def test_so_many_strays_are_looked_at_in_a_tick_and_the_rest_later(self):
+        self.patch(rtp_epoll, "_STRAYS", 20)
+        peer = self.peer()
+        for row in range(4):
+            lease = self.io.lease(self.own, row, 0)
+            for address in (lease.local, lease.local_rtcp):
+                for _ in range(10):
+                    peer.transport.write(b"x", address)
+        await self.settle()
+        self.assertEqual([len(self.io.strays()) for _ in range(5)], [20, 20, 20, 20, 0])
+
+    async def test_so_many_failures_are_kept_and_no_more(self):
+        self.patch(rtp_epoll, "_STRAYS", 3)
+        leases = [self.io.lease(self.own, row, 0) for row in range(4)]
+        for lease in leases:
+            self.assertFalse(lease.latch(("255.255.255.255", 9)))
+        self.assertEqual([failure.row for failure in self.io.failures()], [0, 1, 2])
+        leases[3].latch(("255.255.255.255", 9))
+        self.assertEqual([failure.row for failure in self.io.failures()], [3])
 
     async def test_a_pair_that_heard_nothing_stays_watched(self):
         lease = self.io.lease(self.own, 1, 0)

@@ -71,7 +71,7 @@ class SipPort(Port):
         if error and (error not in _NOTHING or datagrams == MAX_DATAGRAMS) and self.connected:
             # It failed with the news of an error, or was woken by nothing else.
             self._read_errors()
-            receive(opened, take, octets, datagrams - 1)
+            receive(opened, take, octets, datagrams)
 
     def readConnectionLost(self, reason: Any) -> None:
         """Called by poll and epoll reactors when only errors are there to be read."""

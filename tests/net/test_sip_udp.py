@@ -343,6 +343,24 @@ class RealSocketTests(TestCase):
             port.doRead()
         self.assertEqual(port.protocol.received, 200)
 
+    def test_news_of_an_error_does_not_start_the_count_again(self) -> None:
+        flow, port, _ = self.open(Listen(0, "127.0.0.1"))
+        taken: list[bytes] = []
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+            closed.bind(("127.0.0.1", 0))
+            nobody = closed.getsockname()
+
+        def take(datagram: bytes, source: Address) -> None:
+            taken.append(datagram)
+            if len(taken) == 40:
+                port.getHandle().sendto(b"x", nobody)
+
+        port.protocol.datagramReceived = take
+        for _ in range(200):
+            flow.send(b"", flow.local)
+        port.doRead()
+        self.assertEqual(len(taken), 64)
+
     def test_errors_do_not_pile_up_in_a_busy_server(self) -> None:
         """They take room from datagrams, and no read finds the socket empty."""
         flow, port, _ = self.open(Listen(0, "127.0.0.1"))

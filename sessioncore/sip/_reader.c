@@ -136,7 +136,7 @@ static PyObject *via_field, *from_field, *to_field, *call_id_field, *cseq_field,
 static PyObject *body_name, *raw_name, *firsts_name, *repeated_name, *method_name, *uri_name,
     *status_name, *reason_name, *any_uri_name, *via_name, *sender_name, *branch_name, *params_name,
     *from_uri_name, *from_tag_name, *to_uri_name, *to_tag_name, *call_id_name, *cseq_name,
-    *contacts_name, *text_name, *branch_key_name;
+    *contacts_name;
 
 /* 18.3 Whether Content-Length is missing or the size of the body without leading zeros. */
 static int is_framed(PyObject *firsts, Py_ssize_t size)
@@ -396,87 +396,6 @@ static int read_uri(PyObject *const *given)
     return found;
 }
 
-/* Pieces with a blank between them. */
-static PyObject *joined(const struct piece *pieces, int count)
-{
-    Py_ssize_t size = count - 1;
-    PyObject *made;
-    char *at;
-
-    for (int i = 0; i < count; i++)
-        size += pieces[i].size;
-    made = PyBytes_FromStringAndSize(NULL, size);
-    if (made == NULL)
-        return NULL;
-    at = PyBytes_AS_STRING(made);
-    for (int i = 0; i < count; i++) {
-        if (i > 0)
-            *at++ = ' ';
-        memcpy(at, pieces[i].at, (size_t)pieces[i].size);
-        at += pieces[i].size;
-    }
-    return made;
-}
-
-static struct piece whole(PyObject *octets)
-{
-    return (struct piece){PyBytes_AS_STRING(octets), PyBytes_GET_SIZE(octets)};
-}
-
-/* 17.2.3 What tells a request with the magic cookie from others, but for its method. */
-static PyObject *branch_key(PyObject *branch, PyObject *sent_by, PyObject *number,
-                            PyObject *call_id)
-{
-    char digits[24];
-    unsigned long cseq;
-
-    if (!PyBytes_Check(sent_by))
-        return PyErr_Format(PyExc_TypeError, "no sent-by");
-    cseq = PyLong_AsUnsignedLong(number);
-    if (cseq == (unsigned long)-1 && PyErr_Occurred())
-        return NULL;
-    return joined((struct piece[]){whole(branch),
-                                   whole(sent_by),
-                                   {digits, PyOS_snprintf(digits, sizeof digits, "%lu", cseq)},
-                                   whole(call_id)},
-                  4);
-}
-
-/* 8.1.1.7 Whether a branch begins with the magic cookie. */
-static int is_ours(PyObject *branch)
-{
-    struct cursor cursor;
-
-    if (!PyBytes_Check(branch))
-        return 0;
-    cursor = inside(branch);
-    return take(&cursor, "z9hG4bK");
-}
-
-static int make_key(PyObject *message, PyObject *call_id)
-{
-    PyObject *via = PyObject_GetAttr(message, via_name),
-             *branch = via ? PyObject_GetAttr(via, branch_name) : NULL,
-             *sender = branch ? PyObject_GetAttr(via, sender_name) : NULL,
-             *sent_by = sender ? PyObject_GetAttr(sender, text_name) : NULL,
-             *cseq = sent_by ? PyObject_GetAttr(message, cseq_name) : NULL,
-             *number = cseq ? PySequence_GetItem(cseq, 0) : NULL;
-    int found = -1;
-
-    if (number != NULL)
-        /* In another spelling of the cookie the key is made when it is asked for. */
-        found = is_ours(branch)
-                    ? set(message, branch_key_name, branch_key(branch, sent_by, number, call_id))
-                    : 1;
-    Py_XDECREF(via);
-    Py_XDECREF(branch);
-    Py_XDECREF(sender);
-    Py_XDECREF(sent_by);
-    Py_XDECREF(cseq);
-    Py_XDECREF(number);
-    return found;
-}
-
 /* 8.1.1.6 Max-Forwards, where it is there. */
 static int check_hops(PyObject *const *given, PyObject *firsts)
 {
@@ -514,9 +433,7 @@ static int read_required(PyObject *const *given, PyObject *firsts)
     found = PyObject_IsInstance(given[MESSAGE], given[REQUEST]);
     if (found < 1)
         return found < 0 ? -1 : 1;
-    if ((found = read_uri(given)) < 1 || (found = check_hops(given, firsts)) < 1)
-        return found;
-    return make_key(given[MESSAGE], call_id);
+    return (found = read_uri(given)) < 1 ? found : check_hops(given, firsts);
 }
 
 /* required(sent_by, address, cseq, contact, any_uri, hops, Via, Request, message)
@@ -592,8 +509,6 @@ static const struct {
     {&call_id_name, "call_id"},
     {&cseq_name, "cseq"},
     {&contacts_name, "contacts"},
-    {&text_name, "text"},
-    {&branch_key_name, "branch_key"},
 };
 
 static int make_names(void)

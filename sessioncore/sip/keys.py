@@ -17,10 +17,12 @@ def transaction_key(request: Request, method: bytes) -> bytes:
     every copy, its ACK and its CANCEL, and a client that never changes its branch is served.
     ``method`` is INVITE for ACK and CANCEL, which belong to an INVITE.
     """
-    key = request.branch_key
-    if key is None:
+    via = request.via
+    branch = via.branch
+    number = request.cseq.number
+    if branch is None or (branch[:7] != b"z9hG4bK" and branch[:7].lower() != b"z9hg4bk"):
         return _old_key(request, method, request.to_tag or b"")
-    return b"%b %b" % (method, key)
+    return b"%b %b %b %d %b" % (method, branch, via.sender.text, number, request.call_id)
 
 
 def _old_key(request: Request, method: bytes, to_tag: bytes) -> bytes:
@@ -54,8 +56,8 @@ def response_address(via: Via, source: Address, flow: Flow) -> Address:
 
 def ack_keys(request: Request) -> tuple[bytes, ...]:
     """The keys of the INVITE transactions an ACK may belong to."""
-    key = request.branch_key
-    if key is not None:
-        return (b"INVITE %b" % key,)
-    # The To tag may be ours: the INVITE had none then.
-    return _old_key(request, b"INVITE", request.to_tag or b""), _old_key(request, b"INVITE", b"")
+    key = transaction_key(request, b"INVITE")
+    if key.startswith(b"2543 ") and request.to_tag is not None:
+        # The To tag may be ours: the INVITE had none then.
+        return key, _old_key(request, b"INVITE", b"")
+    return (key,)

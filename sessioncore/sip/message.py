@@ -65,14 +65,6 @@ class Request(Message):
         self._firsts = firsts
 
     @lazy
-    def branch_key(self) -> bytes | None:
-        """Branch, sent-by, CSeq number and Call-ID; None without the magic cookie (17.2.3)."""
-        branch = self.via.branch or b""
-        if branch[:7].lower() != b"z9hg4bk":
-            return None
-        return b"%b %b %d %b" % (branch, self.via.sent_by, self.cseq.number, self.call_id)
-
-    @lazy
     def any_uri(self) -> Uri | RawUri:
         """The Request-URI, whatever its scheme; 400 where it is none."""
         return parse_any_uri(self.uri)

@@ -19,10 +19,15 @@ def transaction_key(request: Request, method: bytes) -> bytes:
     """
     via = request.via
     branch = via.branch
-    number = request.cseq.number
     if branch is None or (branch[:7] != b"z9hG4bK" and branch[:7].lower() != b"z9hg4bk"):
         return _old_key(request, method, request.to_tag or b"")
-    return b"%b %b %b %d %b" % (method, branch, via.sender.text, number, request.call_id)
+    return b"%b %b %b %d %b" % (
+        method,
+        branch,
+        via.sender.text,
+        request.cseq.number,
+        request.call_id,
+    )
 
 
 def _old_key(request: Request, method: bytes, to_tag: bytes) -> bytes:

@@ -82,11 +82,12 @@ class Via:
 
         A ``received`` or ``rport`` value that the client wrote never survives.
         """
-        raw, params = self.raw, self.params
+        params = self.params
         wants_port = b"rport" in params
         host = source[0].partition("%")[0].encode("ascii")
         if not wants_port and b"received" not in params and host == self.sender.host:
-            return raw
+            return self.raw
+        raw = self.raw
         # branch and rport and nothing else: nearly every phone behind a NAT.
         plain = wants_port and self.branch is not None and raw.count(b";") == 2
         if plain and raw.endswith(b";rport"):

@@ -6,7 +6,6 @@ import errno
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any, Final
 
 from twisted.internet.error import CannotListenError, MessageLengthError
@@ -30,7 +29,7 @@ from sessioncore.net.addresses import (
 )
 from sessioncore.net.clockwork import IClockwork
 from sessioncore.net.faults import FaultLog
-from sessioncore.net.pump import MAX_DATAGRAM, receive_queue
+from sessioncore.net.pump import MAX_DATAGRAM
 from sessioncore.net.sip_port import MAX_BYTES, SipPort
 from sessioncore.vocabulary import Address
 
@@ -87,7 +86,7 @@ class UdpFlow:
         sendto: Callable[[bytes, Address], object],
         addresses: LocalAddresses,
         advertise: str | None = None,
-        waiting: Callable[[], tuple[int, int]] = lambda: (0, 0),
+        waiting: Callable[[], int] = lambda: 0,
         news: Callable[[], None] = lambda: None,
     ) -> None:
         self.local = local
@@ -138,11 +137,8 @@ class UdpFlow:
 
     @property
     def backlog(self) -> int:
-        """Bytes of kernel memory that datagrams not read yet hold; 0 where it is not told."""
-        try:
-            return self._waiting()[0]
-        except OSError:
-            return 0
+        """What `SipPort.backlog` says."""
+        return self._waiting()
 
     def _check(self, host: str) -> None:
         """Refuse names: the socket call would look them up and block the reactor."""
@@ -244,7 +240,7 @@ class SipUdpProtocol(DatagramProtocol):
             opened.sendto,
             self._addresses,
             self._advertise,
-            partial(receive_queue, opened),
+            getattr(transport, "backlog", lambda: 0),
             getattr(transport, "expect_errors", lambda: None),
         )
 

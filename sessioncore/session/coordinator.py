@@ -67,7 +67,9 @@ __all__ = ["SessionCoordinator"]
 _log = Logger(namespace="sessioncore.session.coordinator")
 _SHUTTING_DOWN: Final = 480
 OVERLOADED: Final = 512 * 1024
-"""Kernel memory of messages that wait: some 400 of them, a tenth of a second of work."""
+"""Kernel memory of messages that wait: some 400 of them, a tenth of a second of work.
+
+UDP asks the kernel only once a reading turn ended before all was read."""
 _SEEN: Final = frozenset(
     (
         MediaEvent.FIRST_SENT,

@@ -325,6 +325,46 @@ class RealSocketTests(TestCase):
             flow.send(b"x" * 1000, flow.local)
         self.assertGreaterEqual(flow.backlog, 10_000)
 
+    def test_the_kernel_is_asked_for_the_backlog_only_once_a_turn_left_something(self) -> None:
+        flow, port, _ = self.open(Listen(0, "127.0.0.1"))
+        told: list[int] = []
+        port.protocol.datagramReceived = lambda datagram, source: told.append(flow.backlog)
+        port.doRead()
+        for _ in range(20):
+            flow.send(b"x" * 1000, flow.local)
+        for turn, asked in enumerate((False, True, True)):
+            with self.subTest(turn=turn):
+                told.clear()
+                port.doRead()
+                self.assertEqual((told[0] > 0, any(told)), (asked, asked))
+        self.assertEqual((len(told), flow.backlog), (2, 0))
+        port.getHandle().sendto(b"x", flow.local)
+        with mock.patch("sessioncore.net.sip_port.receive_queue", side_effect=AssertionError):
+            self.assertEqual(flow.backlog, 0)
+
+    def test_a_turn_that_read_errors_knows_how_it_ended(self) -> None:
+        flow, port, _ = self.open(Listen(0, "127.0.0.1"))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+            closed.bind(("127.0.0.1", 0))
+            nobody = closed.getsockname()
+        for behind in (20, 0):
+            port.protocol.unreachable = lambda refused, behind=behind: [
+                flow.send(b"x" * 1000, flow.local) for _ in range(behind)
+            ]
+            port.getHandle().sendto(b"x", nobody)
+            port.doRead()
+            with mock.patch("sessioncore.net.sip_port.receive_queue", return_value=(1, 0)):
+                self.assertEqual(flow.backlog, 1 if behind else 0)
+            while flow.backlog:
+                port.doRead()
+        self.assertEqual(port.protocol.received, 20)
+
+    def test_where_the_kernel_does_not_tell_there_is_no_backlog(self) -> None:
+        flow, _, _ = self.open(Listen(0, "127.0.0.1"))
+        flow.send(b"x", flow.local)
+        with mock.patch("sessioncore.net.sip_port.receive_queue", side_effect=OSError):
+            self.assertEqual(flow.backlog, 0)
+
     def test_bursts_do_not_hold_up_the_tick(self) -> None:
         _, port, _ = self.open(Listen(0, "127.0.0.1"))
         self.assertEqual(port.maxThroughput, 8192)

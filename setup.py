@@ -21,7 +21,6 @@ setup(
     package_data={"sessioncore": ["py.typed"], "twisted": ["plugins/sessioncore_plugin.py"]},
     # Without a compiler the modules beside these do the same in Python.
     ext_modules=[
-        Extension("sessioncore._machine", ["sessioncore/_machine.c"], optional=True),
         Extension("sessioncore.media._plain", ["sessioncore/media/_plain.c"], optional=True),
         Extension("sessioncore.net._pump", ["sessioncore/net/_pump.c"], optional=True),
         Extension("sessioncore.sip._builder", ["sessioncore/sip/_builder.c"], optional=True),

@@ -19,5 +19,5 @@ def what_runs() -> str:
 
 
 def _form(module: str) -> str:
-    name = module.rpartition("_")[2]
+    name = module.rpartition("._")[2]
     return f"{name} in Python" if compiled(module) is None else f"compiled {name}"

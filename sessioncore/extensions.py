@@ -13,7 +13,6 @@ from typing import Any, Final
 __all__ = ["INTERFACES", "compiled"]
 
 INTERFACES: Final = {
-    "_machine": 1,
     "media._plain": 1,
     "net._pump": 1,
     "sdp._description": 1,

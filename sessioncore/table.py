@@ -3,22 +3,18 @@
 A table names its states (an Enum), its inputs (small classes) and a row for **every** cell.
 A row goes to a next state and may run an action; an action returns effects and may not raise.
 Cells that cannot happen are declared with `impossible`, and hitting one raises
-`UnexpectedInput`; cells that do not matter are declared with `ignore`.  Machines walk their
-table in C (``_machine.c``) where that was compiled.
+`UnexpectedInput`; cells that do not matter are declared with `ignore`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from sessioncore.errors import UnexpectedInput
-from sessioncore.extensions import compiled as extension
 
 __all__ = ["Action", "Machine", "Row", "Table", "ignore", "impossible", "on"]
-
-compiled: Final = extension("_machine")
 
 Action: TypeAlias = "Callable[[Any, Any], Iterable[object]]"
 """Called with the machine and the input; returns the effects to perform."""
@@ -220,21 +216,3 @@ class Machine:
         if self.trace is not None:
             self.trace(self, old, given, new)
         return effects
-
-
-PythonMachine: type[Machine] = Machine
-
-if compiled is not None and not TYPE_CHECKING:
-    Machine = type(
-        "Machine",
-        (compiled.Machine,),
-        {
-            "__doc__": PythonMachine.__doc__,
-            "__module__": __name__,
-            "__slots__": (),
-            "perform": PythonMachine.perform,
-            "_step": PythonMachine._step,
-        },
-    )
-    # What a copy takes along.
-    Machine.__slots__ = PythonMachine.__slots__

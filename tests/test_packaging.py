@@ -22,7 +22,6 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("sessioncore", "twisted", "setup.py", "pyproject.toml", "README.md", "LICENSE")
 COMPILED = {
-    "sessioncore/_machine",
     "sessioncore/media/_plain",
     "sessioncore/net/_pump",
     "sessioncore/sdp/_description",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -39,10 +39,6 @@ class Burn:
 
 class Loud(Push):
     pass
-
-
-# Those of machines are run by a subclass, too.
-twice = settings(suppress_health_check=[HealthCheck.differing_executors])
 
 
 def _creak(machine: Any, given: object) -> list[str]:
@@ -202,7 +198,7 @@ class MachineTests(SynchronousTestCase):
         walker.feed(Pull())
         self.assertIs(walker.state, Door.OPEN)
 
-    @settings(twice, deadline=None, max_examples=50, derandomize=True)
+    @settings(deadline=None, max_examples=50, derandomize=True)
     @given(st.lists(st.sampled_from([Push, Pull]), max_size=20), st.integers(0, 20))
     def test_feeding_from_inside_equals_feeding_from_outside(
         self, inputs: list[type], place: int
@@ -217,7 +213,7 @@ class MachineTests(SynchronousTestCase):
         self.assertIs(inside.state, outside.state)
         self.assertEqual(inside.performed, outside.performed)
 
-    @settings(twice, deadline=None, max_examples=100, derandomize=True)
+    @settings(deadline=None, max_examples=100, derandomize=True)
     @given(
         st.lists(st.sampled_from([Push, Pull, Burn, Loud]), max_size=12),
         st.lists(st.sampled_from([Push, Pull, Burn]), max_size=4),

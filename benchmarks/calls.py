@@ -245,10 +245,11 @@ def run(options: argparse.Namespace, folder: Path, sink: Sink) -> int:
     holding.write_text(text.replace("{hold}", '<pause milliseconds="100"/>'), encoding="ascii")
     looping.write_text(text.replace("{hold}", ""), encoding="ascii")
     ours, theirs = free_port(), free_port()
+    # Ports rest for 2 s: there have to be twice as many pairs as calls a second.
     our_command = [
         sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n",
         "--pidfile=", "sessioncore", "--role=uas", "--answer", "silence",
-        "--listen", f"udp:{ours}:interface={HOST}", "--rtp-ports", "20000-39999",
+        "--listen", f"udp:{ours}:interface={HOST}", "--rtp-ports", "10000-39999",
     ]  # fmt: skip
     their_command = ["sipp", "-sn", "uas", "-i", HOST, "-p", str(theirs), "-nostdin"]
     rated = {"rate": options.rate, "count": options.rate * options.seconds, "limit": 10_000}

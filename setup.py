@@ -24,9 +24,17 @@ setup(
         Extension("sessioncore.media._plain", ["sessioncore/media/_plain.c"], optional=True),
         Extension("sessioncore.net._pump", ["sessioncore/net/_pump.c"], optional=True),
         Extension("sessioncore.sip._builder", ["sessioncore/sip/_builder.c"], optional=True),
-        Extension("sessioncore.sip._reader", ["sessioncore/sip/_reader.c"], optional=True),
         Extension(
-            "sessioncore.sdp._description", ["sessioncore/sdp/_description.c"], optional=True
+            "sessioncore.sip._reader",
+            ["sessioncore/sip/_reader.c"],
+            depends=["sessioncore/_cursor.h"],
+            optional=True,
+        ),
+        Extension(
+            "sessioncore.sdp._description",
+            ["sessioncore/sdp/_description.c"],
+            depends=["sessioncore/_cursor.h"],
+            optional=True,
         ),
     ],
     install_requires=[

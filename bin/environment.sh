@@ -27,7 +27,7 @@ interpreter() {
 
 environment() {
     local extra=$1 base stamp mark="$venv/.sessioncore-$1"
-    stamp=$(cat "$root"/{setup.py,pyproject.toml,sessioncore/*/_*.c} | cksum)
+    stamp=$(cat "$root"/{setup.py,pyproject.toml,sessioncore/{_*.h,*/_*.c}} | cksum)
     if [ -x "$python" ] && [ "$(cat "$mark" 2>/dev/null)" = "$stamp $root" ]; then
         return
     fi

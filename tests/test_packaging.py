@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import venv
 import zipfile
 from importlib.util import find_spec
@@ -20,7 +19,15 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ("sessioncore", "twisted", "setup.py", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = (
+    "sessioncore",
+    "twisted",
+    "MANIFEST.in",
+    "setup.py",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+)
 COMPILED = {
     "sessioncore/media/_plain",
     "sessioncore/net/_pump",
@@ -145,9 +152,18 @@ class PackagingTests(SynchronousTestCase):
     def test_the_source_archive_has_what_is_compiled(self) -> None:
         run(sys.executable, "setup.py", "-q", "sdist", cwd=self.checkout)
         (archive,) = (self.checkout / "dist").iterdir()
-        with tarfile.open(archive) as files:
-            names = [name.partition("/")[2] for name in files.getnames()]
-        self.assertLessEqual({name + ".c" for name in COMPILED}, set(names))
+        into = self.place / "unpacked"
+        into.mkdir()
+        run("tar", "-xzf", archive, "-C", into, cwd=self.place)
+        (unpacked,) = into.iterdir()
+        package = unpacked / "sessioncore"
+        run(sys.executable, "setup.py", "-q", "build_ext", "--inplace", cwd=unpacked)
+        suffix = sysconfig.get_config_var("EXT_SUFFIX")
+        there = {str(path.relative_to(unpacked)) for path in package.rglob("*.c")}
+        self.assertLessEqual({name + ".c" for name in COMPILED}, there)
+        if shutil.which("cc"):
+            built = {str(path.relative_to(unpacked)) for path in package.rglob("*" + suffix)}
+            self.assertEqual(built, {name + suffix for name in COMPILED})
 
     def check(self, python: Path) -> None:
         """The plugin is listed, its help works, and so do the commands; from an empty folder."""

@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#include "../_cursor.h"
+
 /* As in sessioncore/sdp/description.py. */
 #define MAX_REMEMBERED 1024
 #define MAX_CONNECTION 300
@@ -24,28 +26,6 @@ static void fill_kinds(void)
     for (int c = 1; c < 256; c++)
         kinds[c] = (c >= '0' && c <= '9' ? DIGIT : 0) | (c > ' ' && c < 0x7f ? WORD : 0) |
                    (c != '\r' && c != '\n' ? LINE : 0);
-}
-
-/* What is yet to be read: nothing from `end` on is looked at. */
-struct cursor {
-    const char *at, *end;
-};
-
-/* What was read. */
-struct piece {
-    const char *at;
-    Py_ssize_t size;
-};
-
-/* Step over a text, or stay. */
-static int take(struct cursor *cursor, const char *text)
-{
-    size_t size = strlen(text);
-
-    if ((size_t)(cursor->end - cursor->at) < size || memcmp(cursor->at, text, size) != 0)
-        return 0;
-    cursor->at += size;
-    return 1;
 }
 
 /* Step over all octets of a kind; how many there are. */

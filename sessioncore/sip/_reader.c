@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#include "../_cursor.h"
+
 /* As in sessioncore/sip/grammar.py. */
 #define MAX_MESSAGE 65535
 #define MAX_LINE 16384
@@ -26,28 +28,6 @@ static void fill_kinds(void)
     for (int c = 1; c < 256; c++)
         kinds[c] = (strchr(tokens, c) ? TOKEN : 0) | (c > ' ' && c != 0x7f ? URI : 0) |
                    (strchr(" \t\v\f", c) ? BLANK : 0);
-}
-
-/* What is yet to be read: nothing from `end` on is looked at. */
-struct cursor {
-    const char *at, *end;
-};
-
-/* What was read. */
-struct piece {
-    const char *at;
-    Py_ssize_t size;
-};
-
-/* Step over a text, or stay. */
-static int take(struct cursor *cursor, const char *text)
-{
-    size_t size = strlen(text);
-
-    if ((size_t)(cursor->end - cursor->at) < size || memcmp(cursor->at, text, size) != 0)
-        return 0;
-    cursor->at += size;
-    return 1;
 }
 
 /* Step over all octets of a kind; whether there is one. */

@@ -84,6 +84,19 @@ def build_response(
             plain = None  # A To that cannot be read.
         if plain is not None:
             return plain
+    return _respond(request, start, to_tag, headers, body, via, record_route)
+
+
+def _respond(
+    request: Request,
+    start: bytes,
+    to_tag: bytes | None,
+    headers: Iterable[tuple[bytes, bytes]],
+    body: bytes,
+    via: bytes | None,
+    record_route: bool,
+) -> bytes:
+    """Any response, after its status line, as `build_response` says."""
     firsts = request._firsts
     if to_tag is not None and _has_to_tag(request):
         to_tag = None

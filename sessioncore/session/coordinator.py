@@ -67,9 +67,7 @@ __all__ = ["SessionCoordinator"]
 _log = Logger(namespace="sessioncore.session.coordinator")
 _SHUTTING_DOWN: Final = 480
 OVERLOADED: Final = 512 * 1024
-"""Kernel memory of messages that wait: some 400 of them, a tenth of a second of work.
-
-UDP asks the kernel only once a reading turn ended before all was read."""
+"""Kernel memory of messages that wait: some 400 of them, a tenth of a second of work."""
 _SEEN: Final = frozenset(
     (
         MediaEvent.FIRST_SENT,
@@ -427,7 +425,7 @@ class SessionCoordinator(Announcer):
 
     def _finish(self, leg: Leg, effect: Finish) -> None:
         now, call = self.now(), leg.call
-        if leg.server is not None:  # neither decided nor acknowledged
+        if leg.server is not None:  # an INVITE not decided yet, or whose 2xx has no ACK yet
             self._callee.decided(leg)
             self.acks.stop_waiting(leg)
         self.media.close(leg, now)

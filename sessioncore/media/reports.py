@@ -63,6 +63,8 @@ class Reports:
     _sent_packets = 0
     _sent_octets = 0
     _sent_reports = 0
+    _by_last = _by_former = 0
+    """RTP packets sent by the time of the last report and of the one before."""
 
     def __init__(self, bank: Bank, row: int, cname: bytes) -> None:
         self._cells = bank.cells
@@ -79,13 +81,18 @@ class Reports:
         return report_interval(random, initial=self._sent_reports == 0)
 
     def build(self, now: int, ntp: int, *, final: bool = False) -> bytes:
-        """The report that is due: SR if RTP was sent, RR if not; ``final`` adds BYE."""
+        """The report that is due; ``final`` adds BYE.
+
+        SR if RTP was sent since the report before the last one, else RR (RFC 3550 section 6.4).
+        """
         cells, row, cname = self._cells, self._row, self._cname
         ssrc, timestamp = cells.ssrc[row], cells.timestamp[row]
-        packets = cells.packets_sent[row] - self._sent_packets
+        sent = cells.packets_sent[row]
+        packets = sent - self._sent_packets if sent > self._by_former else 0
         octets = cells.octets_sent[row] - self._sent_octets
         blocks = () if cells.remote_ssrc[row] == NONE else (self._block(now),)
         self._sent_reports += 1
+        self._by_former, self._by_last = self._by_last, sent
         if final and packets:
             return build_last_report(ssrc, cname, ntp, timestamp, packets, octets, blocks)
         sender = SenderInfo(ntp, timestamp, packets, octets) if packets else None

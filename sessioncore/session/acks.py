@@ -92,7 +92,10 @@ class Acks:
             return
         self.stop_waiting(leg)
         first = leg.state in _ANSWERED
-        owed = leg.negotiation.state is OfferState.OFFER_SENT
+        # With our BYE out no media begins any more, whatever the answer (section 15.1.1).
+        owed = (
+            leg.negotiation.state is OfferState.OFFER_SENT and leg.state is not SessionState.ENDING
+        )
         agreed = self._answer_in(request, leg) if owed else None
         coordinator.media.prove_path(leg)
         coordinator.emit(leg, events.AckReceived, now)

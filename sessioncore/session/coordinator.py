@@ -347,10 +347,14 @@ class SessionCoordinator(Announcer):
 
     # ------------------------------------------------------------------ media, both roles
 
-    def choose_media_ip(self, leg: Leg) -> str:
-        """Which address of ours the peer's media reaches; offers are judged by it."""
+    def local_ip(self, leg: Leg) -> str:
+        """Which address of ours the peer's media reaches; raises OSError where none does."""
         assert leg.flow is not None
-        ip = self._local_ip(leg.flow, leg.media.signalling_host)
+        return self._local_ip(leg.flow, leg.media.signalling_host)
+
+    def choose_media_ip(self, leg: Leg) -> str:
+        """`local_ip`, by which offers are judged, and which descriptions name."""
+        ip = self.local_ip(leg)
         shown = self.settings.media_ip
         if shown is None or (":" in shown) is not (":" in ip):
             shown = ip  # what we are told to show is of the other IP version

@@ -630,6 +630,20 @@ class RtcpTests(Case):
         self.bench.run(12, Talker(self.bench, stream))
         self.assertIsInstance(reports(stream.lease)[-1][0], ReceiverReport)
 
+    def test_who_sends_no_more_says_so_once_two_intervals_are_over(self):
+        """RFC 3550 section 6.4: SR if anything was sent since the report before the last."""
+        stream = self.bench.call()
+        self.bench.run(12)
+        stream.stop_transmission()
+        before = len(stream.lease.sent_rtcp)
+        self.bench.run(60)
+        kinds = [type(packets[0]) for packets in reports(stream.lease)]
+        self.assertEqual(set(kinds[: before + 1]), {SenderReport})
+        self.assertEqual(set(kinds[before + 2 :]), {ReceiverReport})
+        stream.start_transmission(self.bench.now, True)
+        self.bench.run(8)
+        self.assertIsInstance(reports(stream.lease)[-1][0], SenderReport)
+
     def test_it_goes_to_the_next_port_or_the_agreed_one_or_where_it_comes_from(self):
         stream = self.bench.call()
         self.assertEqual(stream.remote_rtcp, (PEER[0], PEER[1] + 1))

@@ -1100,6 +1100,17 @@ class WithinTheDialogTests(CalleeScene):
         )
         self.assertEqual(self.call.negotiated_media.audio.remote, (C, 40_010))
 
+    def test_without_description_and_hung_up_before_the_ack(self) -> None:
+        """RFC 3261 section 15.1.1: with the BYE out, an answer begins no media."""
+        self.caller.within("INVITE")
+        self.run_for(0.01)
+        self.call.hang_up()
+        self.caller.ack(body=messages.offer(C, 40_010, formats=(0,), version=2))
+        self.run_for(0.5)
+        self.assertEqual(self.them.lines()[:2], ["200 INVITE", "BYE"])
+        self.assertEqual(self.us.names(), ["AckReceived"])
+        self.assertEqual(self.rtp_from(B, self.network.now / 1e9 - 0.48), [])
+
     def test_without_description_and_nothing_new_in_the_ack(self) -> None:
         caller = Caller(self.them, call_id="another", branch="z9hG4bKanother")
         caller.invite(body=messages.offer(C, formats=(0, 101)))

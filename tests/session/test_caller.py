@@ -524,6 +524,45 @@ class FailoverTests(CallerScene):
         self.assertEqual(self.us.story(), [*PLACED, *ANSWERED])
         self.assertEqual(self.first.lines(), ["INVITE", "ACK"])
 
+    def test_the_next_address_is_reached_from_another_of_ours(self) -> None:
+        us = self.party("192.0.2.5 2001:db8::5", listen=("udp:5060", r"udp:5060:interface=\:\:"))
+        self.network.names.add("carol.example.com", D, "2001:db8::6")
+        other = Peer(self.network.host("2001:db8::6"), 5060, "::")
+        for number, late_offer in enumerate((False, True), 1):
+            call = us.call("sip:carol@carol.example.com:5060", late_offer=late_offer)
+            self.run_for(0.01)
+            first = self.first.last(b"INVITE")
+            for status in (183, 503):  # the 183 cannot be used
+                body = messages.offer(D, formats=(18,)) if status == 183 else b""
+                self.first.send(messages.response(first, status, body=body), ("192.0.2.5", 5060))
+            self.run_for(0.01)
+            invite = other.last(b"INVITE")
+            self.assertEqual(b"c=IN IP6 2001:db8::5" in invite, not late_offer)
+            self.assertNotIn(b"192.0.2.5", parsed(invite).body)
+            said = messages.response(
+                invite, 200, body=messages.offer("2001:db8::6"), contact=("2001:db8::6", 5060)
+            )
+            other.send(said, ("2001:db8::5", 5060))
+            self.run_for(0.2)
+            self.assertEqual(call.local_rtp[0], "2001:db8::5")
+            self.assertEqual(call.remote_rtp, ("2001:db8::6", 40_000))
+            self.assertGreater(call.statistics.packets_sent, 5)
+            self.assertEqual(us.names().count("MediaFlowEstablished"), number)
+
+    def test_the_address_of_ours_that_the_next_one_needs_has_no_ports(self) -> None:
+        us = self.party(
+            "192.0.2.5 2001:db8::5",
+            listen=("udp:5060", r"udp:5060:interface=\:\:"),
+            rtp_ports=(40_000, 40_001),
+        )
+        self.network.names.add("carol.example.com", D, "2001:db8::6")
+        us.call("sip:carol@[2001:db8::6]")
+        us.call("sip:carol@carol.example.com:5060")
+        self.run_for(0.01)
+        self.first.send(messages.response(self.first.last(b"INVITE"), 503), ("192.0.2.5", 5060))
+        self.run_for(0.01)
+        self.assertEqual(us.event("CallFailed").reason.status, 503)
+
     def test_not_when_the_first_refuses(self) -> None:
         self.calling("sip:bob@bob.example.com:5060")
         self.reply(486, peer=self.first)

@@ -122,6 +122,7 @@ _SHOWN: Final = {
     "float | None": "'none' if {0} is None else ascii({0})",
     "Address": "printable('%s:%s' % {0})",
     "Address | None": "'none' if {0} is None else printable('%s:%s' % {0})",
+    "tuple[str, ...]": "printable('; '.join({0}))",
     # Never without a blank.
     "EndReason": "_quoted(str({0}))",
     "NegotiatedMedia": "_quoted(str({0}))",

@@ -34,6 +34,7 @@ __all__ = [
     "MediaNegotiated",
     "MediaPathProblem",
     "MediaStalled",
+    "OfferRefused",
     "OutgoingCallPrepared",
     "TransferRequested",
 ]
@@ -71,7 +72,10 @@ class CallInitiated(Event):
 
 @frozen(slots=False)
 class IncomingCall(Event):
-    """UAS: an INVITE that nothing speaks against arrived."""
+    """UAS: an INVITE arrived.
+
+    Where it cannot be served, `CallFailed` follows at once and no application is asked.
+    """
 
     remote_uri: str
     local_uri: str
@@ -166,6 +170,17 @@ class CallHeld(Event):
 @frozen(slots=False)
 class CallResumed(Event):
     """The peer listens again."""
+
+
+@frozen(slots=False)
+class OfferRefused(Event):
+    """A re-INVITE of the peer's was refused; the call and its media go on unchanged.
+
+    ``reasons`` say why, format by format where it is for the media.
+    """
+
+    status: int
+    reasons: tuple[str, ...]
 
 
 @frozen(slots=False)

@@ -38,6 +38,7 @@ _NO_PACKETS: Final = (0, 0, 0, None)
 class CallSummary(Event):
     """What a call came to; follows `CallEnded` and `CallFailed` in the logs of our commands.
 
+    Calls that were refused without asking the application have none.
     ``duration`` is in seconds of agreed media.  The expected packets are what the agreements
     allowed in that time, by their direction and ptime.  ``problem`` says what is known of why
     too little was heard, or is None.

@@ -10,7 +10,7 @@ from enum import Enum, IntEnum
 from functools import cached_property
 from typing import Final, TypeAlias
 
-from attrs import field, frozen
+from attrs import frozen
 
 __all__ = [
     "CODECS",
@@ -200,13 +200,15 @@ class EndReason:
     """Why a call ended: who ended it, the SIP status, the Q.850 cause, and words for people.
 
     ``status`` is the final status that ended an unanswered call, or None after a BYE;
-    ``cause`` the Q.850 cause value (RFC 3326, RFC 4497 table) where one applies.
+    ``cause`` the Q.850 cause value (RFC 3326, RFC 4497 table) where one applies; ``reasons``
+    say why a description was not taken, format by format.
     """
 
     by: EndedBy
     text: str
     status: int | None = None
-    cause: int | None = field(default=None)
+    cause: int | None = None
+    reasons: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self._text

@@ -100,6 +100,7 @@ _DETAILS: dict[str, st.SearchStrategy[Any]] = {
     "Address": st.tuples(st.text(), st.integers()),
     "Address | None": st.none() | st.tuples(st.text(), st.integers()),
     "NegotiatedMedia": st.builds(agreement),
+    "tuple[str, ...]": st.lists(st.text()).map(tuple),
     "EndReason": st.builds(EndReason, st.sampled_from(EndedBy), st.text()),
 }
 
@@ -120,7 +121,9 @@ class PreparedLineTests(SynchronousTestCase):
         )
         for field in attrs.fields(type(given))[5:]:
             value = getattr(given, field.name)
-            if isinstance(value, tuple):
+            if str(field.type) == "tuple[str, ...]":
+                value = "; ".join(value)
+            elif isinstance(value, tuple):
                 value = f"{value[0]}:{value[1]}"
             label = field.name.replace("_", " ").capitalize().replace(" uri", " URI")
             line += f", {label}: {'none' if value is None else printable(str(value))}"
@@ -168,7 +171,8 @@ class JsonLineTests(SynchronousTestCase):
         self.assertEqual(audio["direction"], "sendrecv")
         record = json.loads(json_line(event(events.CallEnded, EndReason(EndedBy.LOCAL, "x"))))
         self.assertEqual(
-            record["reason"], {"by": "local", "text": "x", "status": None, "cause": None}
+            record["reason"],
+            {"by": "local", "text": "x", "status": None, "cause": None, "reasons": []},
         )
 
     def test_every_event_can_be_written(self) -> None:
@@ -185,6 +189,7 @@ class JsonLineTests(SynchronousTestCase):
             events.MediaPathProblem: ("closed",),
             events.MediaFailed: ("disk full",),
             events.MediaStalled: ("nothing has come",),
+            events.OfferRefused: (488, ("PT 18: no", "PT 4: no")),
             events.TransferRequested: ("sip:c",),
         }
         for name in events.__all__:

@@ -69,6 +69,7 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "ladder late offer": lambda: ladders.late_offer().text(),
     "ladder early media": lambda: ladders.early_media().text(),
     "ladder rejected": lambda: ladders.rejected().text(),
+    "ladder nothing in common": lambda: ladders.nothing_in_common().text(),
     "ladder cancelled": lambda: ladders.cancelled().text(),
     "ladder one way": lambda: ladders.one_way().text(),
     "walk": ladders.walk_table,

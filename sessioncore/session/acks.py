@@ -12,6 +12,7 @@ from sessioncore.errors import NegotiationError
 from sessioncore.sdp.negotiation import OfferState
 from sessioncore.session.capabilities import description_in
 from sessioncore.session.media_state import OfferWithdrawn
+from sessioncore.session.reasons import unusable
 from sessioncore.session.session import AckMissing, AckRead, HangUp, SessionState
 from sessioncore.session.unacknowledged import UnacknowledgedSuccess
 from sessioncore.sip.message import Request
@@ -120,4 +121,4 @@ class Acks:
         except NegotiationError as error:
             self._all.counters.refused_media += 1
             leg.media.feed(OfferWithdrawn())
-            return EndReason(EndedBy.ERROR, f"no usable answer in the ACK: {error}", None, 88)
+            return unusable("answer in the ACK", error)

@@ -20,7 +20,6 @@ from sessioncore.errors import (
     ConfigurationError,
     NegotiationError,
     NoPortsError,
-    SdpParseError,
     SessionCoreError,
     SipParseError,
 )
@@ -72,6 +71,7 @@ class Callee:
     def __init__(self, coordinator: SessionCoordinator) -> None:
         self._all = coordinator
         self._unanswered: dict[bytes, Leg] = {}
+        self._refusals = coordinator.refusals
 
     # ------------------------------------------------------------------ an INVITE begins a call
 
@@ -84,13 +84,17 @@ class Callee:
         leg = coordinator.new_leg(SessionRole.UAS, tx.request.call_id)
         try:
             self._prepare(leg, tx, source, now)
-        except Exception as error:
-            coordinator.forget(leg)
-            coordinator.media.close(leg, now)
-            if not isinstance(error, SessionCoreError | OSError):
-                raise
-            self._refuse_unready(tx, error, now)
+        except NoPortsError:
+            coordinator.counters.no_ports += 1
+            coordinator.discard(leg, now)
+            tx.respond(503, headers=(RETRY_LATER,), now=now)
             return
+        except (SessionCoreError, OSError) as error:
+            self._refusals.unready(leg, tx, error, now)
+            return
+        except Exception:
+            coordinator.discard(leg, now)
+            raise
         coordinator.counters.incoming += 1
         self._unanswered[tx.key] = leg
         leg.feed(_INVITE_READ)
@@ -122,12 +126,12 @@ class Callee:
 
     def _prepare(self, leg: Leg, tx: ServerTransaction, source: str, now: int) -> None:
         coordinator, request, media = self._all, tx.request, leg.media
+        leg.local_uri, leg.remote_uri = str(request.to_uri), str(request.from_uri)
         leg.server = tx
         leg.flow = flow = tx.flow
         media.signalling_host = source
         leg.contact = contact_towards(flow, source)
         coordinator.join(leg, Dialog.from_request(request, leg.local_tag))
-        leg.local_uri, leg.remote_uri = str(request.to_uri), str(request.from_uri)
         offer = description_in(request)
         leg.late_offer = not offer
         ip = coordinator.choose_media_ip(leg)
@@ -136,23 +140,6 @@ class Callee:
             media.feed(_OFFER_PENDING)
         # Last: what is refused must not use up ports.
         coordinator.open_stream(leg, ip, now)
-
-    def _refuse_unready(
-        self, tx: ServerTransaction, error: Exception, now: int, *, stateful: bool = False
-    ) -> None:
-        """Say why a call could not even be rung, or a re-INVITE not be agreed to."""
-        counters = self._all.counters
-        headers: tuple[Header, ...] = ()
-        if isinstance(error, NoPortsError):
-            counters.no_ports += 1
-            headers = (RETRY_LATER,)
-        elif isinstance(error, NegotiationError | SdpParseError):
-            counters.refused_media += 1
-            headers = _warning(tx, error)
-        else:
-            counters.refused_faulty += 1
-        status = getattr(error, "status", None) or 500
-        tx.respond(status, headers=headers, now=now, stateful=stateful)
 
     def _ask(self, leg: Leg) -> None:
         """Hand the call to the application, whichever way it likes to decide."""
@@ -264,9 +251,8 @@ class Callee:
             leg.local_description = leg.negotiation.make_answer()
         except NegotiationError as error:
             assert leg.server is not None
-            self._all.counters.refused_media += 1
-            reason = EndReason(EndedBy.ERROR, str(error), 488, 65)
-            leg.feed(Refuse(reason, 488, None, _warning(leg.server, error)))
+            reason, headers = self._refusals.explain(leg.server, error)
+            leg.feed(Refuse(reason, 488, None, headers))
             raise CallFailed(reason) from error
         return leg.negotiation.agreement
 
@@ -314,7 +300,7 @@ class Callee:
         except SessionCoreError as error:
             if leg.negotiation.has_pending_offer:
                 leg.negotiation.withdraw()
-            self._refuse_unready(tx, error, now, stateful=True)
+            self._refusals.offer(leg, tx, error, now)
             return
         self._answer_reinvite(leg, tx, description, now)
 
@@ -358,11 +344,3 @@ class Callee:
 def _fired_with(call: Call, outcome: Deferred[Any]) -> bool:
     """Whether that is what `Call.answer` returns once all is done: nothing of it can fail."""
     return outcome.called and outcome.result is call and not outcome.paused
-
-
-def _warning(tx: ServerTransaction, error: Exception) -> tuple[Header, ...]:
-    """RFC 3261 section 20.43: why a description is refused, format by format."""
-    told = error if isinstance(error, NegotiationError) else NegotiationError(str(error))
-    agent = tx.flow.sent_by(tx.source[0])
-    value = b'%d %b "%b"' % (told.warning_code, agent, told.warning.encode("ascii"))
-    return ((b"Warning", value),)

@@ -24,7 +24,7 @@ from sessioncore.session.capabilities import (
 )
 from sessioncore.session.leg import Leg
 from sessioncore.session.media_state import OfferPending
-from sessioncore.session.reasons import answered_with, local_reason
+from sessioncore.session.reasons import answered_with, local_reason, unusable
 from sessioncore.session.requests import OtherForks
 from sessioncore.session.session import (
     AckWritten,
@@ -354,7 +354,7 @@ class Caller:
                 description_in(response), signalling_host=leg.media.signalling_host
             )
         except NegotiationError as error:
-            return EndReason(EndedBy.ERROR, f"no usable answer in the 200: {error}", None, 88)
+            return unusable("answer in the 200", error)
         leg.media.agreed(agreement)
         return None
 
@@ -368,7 +368,7 @@ class Caller:
             leg.media.feed(OfferPending())
             answer = negotiation.make_answer()
         except (NegotiationError, SdpParseError) as error:
-            problem = EndReason(EndedBy.ERROR, f"no usable offer in the 200: {error}", None, 88)
+            problem = unusable("offer in the 200", error)
             try:
                 return negotiation.make_refusing_answer(description_in(response)), problem
             except SdpParseError:

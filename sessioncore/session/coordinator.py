@@ -40,6 +40,7 @@ from sessioncore.session.counters import CallCounters
 from sessioncore.session.leg import Effects, Leg
 from sessioncore.session.media_control import MediaSessionController
 from sessioncore.session.reasons import ended_by_peer, local_reason
+from sessioncore.session.refusals import Refusals
 from sessioncore.session.requests import DialogRequests
 from sessioncore.session.session import (
     ByeRead,
@@ -55,7 +56,7 @@ from sessioncore.session.tracing import Tracer
 from sessioncore.session.waiting import begin
 from sessioncore.settings import Settings
 from sessioncore.sip.dialog import Dialog, key_of_request
-from sessioncore.sip.inspection import inspect
+from sessioncore.sip.inspection import Refusal, inspect
 from sessioncore.sip.matching import TransactionLayer
 from sessioncore.sip.message import Request
 from sessioncore.sip.transaction import Flow, ServerTransaction
@@ -142,6 +143,7 @@ class SessionCoordinator(Announcer):
         self._idle: Deferred[None] | None = None
         self.requests = DialogRequests(self)
         self.acks = Acks(self)
+        self.refusals = Refusals(self)
         self._callee = Callee(self)
         self._caller = Caller(self)
         # What a `Call` asks for that nothing of this one is needed for.
@@ -181,7 +183,7 @@ class SessionCoordinator(Announcer):
                 return
         refusal = inspect(request, ALLOWED, EXTENSIONS, leg is not None)
         if refusal is not None:
-            tx.respond(refusal.status, headers=refusal.headers, now=now)
+            self._refuse_faulty(leg, tx, refusal, now)
         elif leg is not None:
             self._within_dialog(leg, tx, now)
         elif self.closing or len(self.legs) >= self.settings.max_calls:
@@ -193,6 +195,18 @@ class SessionCoordinator(Announcer):
                 self._callee.invited(tx, now)
         else:
             self._tell_options(tx, now)
+
+    def _refuse_faulty(
+        self, leg: Leg | None, tx: ServerTransaction, refusal: Refusal, now: int
+    ) -> None:
+        # Of a call that there was no room for anyway nothing is told.
+        full = self.closing or len(self.legs) >= self.settings.max_calls
+        if tx.request.method == b"INVITE" and (
+            leg is not None or not (full or tx.flow.backlog > OVERLOADED)
+        ):
+            self.refusals.faulty(leg, tx, refusal, now)
+        else:
+            tx.respond(refusal.status, headers=refusal.headers, now=now)
 
     def _refuse_overloaded(self, tx: ServerTransaction, now: int) -> None:
         # A call that is taken on costs ten times one that is refused, so without this a server
@@ -337,6 +351,11 @@ class SessionCoordinator(Announcer):
         if self._idle is not None and not self.legs:
             idle, self._idle = self._idle, None
             idle.callback(None)
+
+    def discard(self, leg: Leg, now: int) -> None:
+        """Forget a leg that nobody has heard of, and nobody will."""
+        self.media.close(leg, now)
+        self.forget(leg)
 
     def answered(self, leg: Leg, now: int) -> None:
         """The first 200 OK was written or read."""

@@ -14,7 +14,7 @@ class CallCounters:
     placed: int = 0
     """Calls whose INVITE was written."""
     incoming: int = 0
-    """INVITEs that became a call and were put to the application."""
+    """INVITEs that became a call; those that are refused without asking anybody are among them."""
     answered: int = 0
     """Calls, of either role, whose first 200 OK was written or read."""
     ended: int = 0
@@ -28,7 +28,7 @@ class CallCounters:
     refused_media: int = 0
     """Descriptions, of either side's, that could not be agreed to."""
     refused_faulty: int = 0
-    """INVITEs whose header fields make no dialog, or that nothing of ours can answer."""
+    """INVITEs whose header fields make no dialog, or that ask for what we do not have."""
     no_ports: int = 0
     """503: all RTP ports were in use."""
     no_dialog: int = 0

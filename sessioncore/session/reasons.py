@@ -6,10 +6,20 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from sessioncore.errors import NegotiationError
 from sessioncore.sip.message import Message, Response
+from sessioncore.sip.names import REASONS
 from sessioncore.vocabulary import EndedBy, EndReason
 
-__all__ = ["answered_with", "ended_by_peer", "local_reason", "q850_cause"]
+__all__ = [
+    "answered_with",
+    "ended_by_peer",
+    "faulty",
+    "local_reason",
+    "q850_cause",
+    "unready",
+    "unusable",
+]
 
 _CAUSE: Final = re.compile(rb'Q\.850\s*;(?:[^,"]|"[^"]*")*?cause\s*=\s*([0-9]{1,3})', re.IGNORECASE)
 _TEXT: Final = re.compile(rb'text\s*=\s*"((?:[^"\\]|\\.){0,200})"', re.IGNORECASE)
@@ -57,14 +67,16 @@ def q850_cause(message: Message) -> int | None:
 def answered_with(response: Response) -> EndReason:
     """The end of a call whose INVITE got a final response other than 2xx."""
     text = _words(response.reason) or f"answered {response.status}"
+    reasons: tuple[str, ...] = ()
     warning = response.first(b"Warning")
     if warning is not None and (found := _WARNING.search(warning[:_LONGEST_REASON])):
-        text = f"{text}: {_words(found[1])}"
+        told = _words(found[1])
+        text, reasons = f"{text}: {told}", tuple(told.split("; "))
     if response.status < 400:
         # Where it moved to is for the application to follow, or not.
         text = f"{text}: {_words(response.first(b'Contact') or b'nowhere')}"
     cause = q850_cause(response) or _CAUSE_OF_STATUS.get(response.status)
-    return EndReason(EndedBy.REMOTE, text, response.status, cause)
+    return EndReason(EndedBy.REMOTE, text, response.status, cause, reasons)
 
 
 def ended_by_peer(message: Message, text: str, status: int | None = None) -> EndReason:
@@ -86,3 +98,24 @@ def _cleared(text: str, status: int | None) -> EndReason:
 def local_reason(text: str, status: int | None = None) -> EndReason:
     """The end of a call by this side; 16 is normal call clearing."""
     return EndReason(EndedBy.LOCAL, text, status, _CAUSE_OF_STATUS.get(status or 0, 16))
+
+
+def unready(error: Exception) -> EndReason:
+    """Why we refuse an INVITE before any application is asked; of media, format by format."""
+    status = getattr(error, "status", None) or 500
+    by = EndedBy.NETWORK if isinstance(error, OSError) else EndedBy.ERROR
+    return EndReason(by, str(error), status, _CAUSE_OF_STATUS.get(status), _reasons(error))
+
+
+def faulty(status: int, text: str) -> EndReason:
+    """Why an INVITE is refused that no user agent of ours could serve."""
+    return EndReason(EndedBy.ERROR, f"{REASONS[status].decode()}: {text}", status)
+
+
+def unusable(what: str, error: Exception) -> EndReason:
+    """Why an answered call cannot go on: there is no media; 88 is an incompatible destination."""
+    return EndReason(EndedBy.ERROR, f"no usable {what}: {error}", None, 88, _reasons(error))
+
+
+def _reasons(error: Exception) -> tuple[str, ...]:
+    return error.reasons if isinstance(error, NegotiationError) else ()

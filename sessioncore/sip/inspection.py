@@ -37,7 +37,7 @@ _MOST_ECHOED: Final = 16
 
 @frozen
 class Refusal:
-    """A status to refuse with, and the header fields that go with it."""
+    """A status to refuse with, the header fields that go with it, and why, for people."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...] = ()
@@ -91,7 +91,7 @@ def _method_refused(method: bytes, methods: frozenset[bytes]) -> Refusal:
 def _uri_refused(uri: Uri | RawUri) -> Refusal:
     """8.2.2.1; header fields in a Request-URI are not allowed (19.1.1), still less acted on."""
     if uri.scheme not in SCHEMES:
-        return Refusal(416, text="Request-URI scheme")
+        return Refusal(416, text=f"Request-URI of scheme {uri.scheme.decode()}")
     return Refusal(400, text="header fields in the Request-URI")
 
 
@@ -103,7 +103,7 @@ def _extension_refused(request: Request, extensions: frozenset[bytes]) -> Refusa
     if not all(TOKEN.fullmatch(option) for option in unknown):
         raise SipParseError("no option tag in Require")
     echoed = b", ".join(dict.fromkeys(unknown[:_MOST_ECHOED]))
-    return Refusal(420, ((b"Unsupported", echoed),))
+    return Refusal(420, ((b"Unsupported", echoed),), f"Require: {echoed.decode()}")
 
 
 def _body_refused(request: Request) -> Refusal | None:
@@ -118,7 +118,8 @@ def _body_refused(request: Request) -> Refusal | None:
         return None
     if encoded:
         return Refusal(415, ((b"Accept-Encoding", b"identity"),), "Content-Encoding")
-    return Refusal(415, ((b"Accept", b", ".join(sorted(accepted))),), "Content-Type")
+    text = f"Content-Type: {(kind or b'none').decode('ascii', 'backslashreplace')}"
+    return Refusal(415, ((b"Accept", b", ".join(sorted(accepted))),), text)
 
 
 def _optional(request: Request) -> bool:
@@ -136,4 +137,5 @@ def _answer_refused(request: Request) -> Refusal | None:
         refused = any(each.startswith(b"q=0") and not each[3:].strip(b".0") for each in parameters)
         if kind in (SDP, b"application/*", b"*/*") and not refused:
             return None
-    return Refusal(406, ((b"Warning", b'399 sessioncore "Accept does not list application/sdp"'),))
+    text = "Accept does not list application/sdp"
+    return Refusal(406, ((b"Warning", b'399 sessioncore "%b"' % text.encode()),), text)

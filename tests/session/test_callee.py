@@ -12,6 +12,7 @@ from sessioncore.errors import CallFailed, CallOver, ConfigurationError, MediaFi
 from sessioncore.media.sinks import Deliver, Discard
 from sessioncore.media.sources import Clip, Silence, Tone
 from sessioncore.media.statistics import MediaEvent
+from sessioncore.session.refusals import MOST_TOLD
 from sessioncore.session.session import SessionState
 from sessioncore.testing import messages
 from sessioncore.vocabulary import SECOND, Direction, EndedBy, MediaState
@@ -556,7 +557,6 @@ class RefusingTests(CalleeScene):
         self.assertEqual(answered.status, 488)
         warning = messages.header(answered.raw, "Warning") or ""
         self.assertRegex(warning, r'^305 192\.0\.2\.2:5060 "[ -~]*18[ -~]*"$')
-        self.assertEqual(self.us.names(), [])
         self.assertEqual(self.us.counters["refused_media"], 1)
 
     def test_offers_nobody_can_agree_to(self) -> None:
@@ -584,7 +584,8 @@ class RefusingTests(CalleeScene):
         self.failureResultOf(call.answer(), CallFailed)
         self.run_for(0.01)
         self.assertEqual(self.them.lines()[:2], ["180 INVITE", "488 INVITE"])
-        self.assertEqual(self.us.event("CallFailed").reason.status, 488)
+        reason = self.us.event("CallFailed").reason
+        self.assertEqual((reason.status, reason.cause, len(reason.reasons)), (488, 65, 1))
 
     def test_sdp_that_cannot_be_read(self) -> None:
         answered = self.refused(body=b"v=0\r\nnonsense")
@@ -593,6 +594,121 @@ class RefusingTests(CalleeScene):
     def test_a_contact_that_is_no_uri(self) -> None:
         self.assertEqual(self.refused(headers=[("Contact", "<mailto:a@b>")]).status, 400)
         self.assertEqual(self.us.counters["refused_faulty"], 1)
+
+    def turned_away(self, status: int, **given: Any) -> Any:
+        """Why; nobody was asked, and a session begins and ends with it."""
+        self.us.forget()
+        answered = self.refused(**given)
+        self.assertEqual(answered.status, status)
+        self.assertEqual(self.us.story(), ["IncomingCall Idle", "CallFailed Idle"])
+        begun, ended = self.us.events
+        self.assertEqual((begun.session, begun.call_id), (ended.session, ended.call_id))
+        self.assertEqual(begun.call_id, answered.call_id.decode())
+        self.assertEqual(begun.remote_uri, str(answered.from_uri))
+        self.assertEqual(begun.local_uri, str(answered.to_uri))
+        self.assertEqual((self.us.incoming, self.us.manager.calls), ([], []))
+        self.assertTidy(self.us)
+        counters = self.us.counters
+        self.assertEqual(counters["incoming"], counters["failed"])
+        self.assertEqual(counters["failed"], counters["refused_media"] + counters["refused_faulty"])
+        reason = self.us.event("CallFailed").reason
+        self.assertEqual((reason.by, reason.status), (EndedBy.ERROR, status))
+        return reason
+
+    def test_the_reasons_of_a_488_are_told_format_by_format(self) -> None:
+        reason = self.turned_away(488, body=messages.offer(C, formats=(18, 4)))
+        reasons = ("PT 18 G729/8000: not supported", "PT 4 G723/8000: not supported")
+        self.assertEqual((reason.reasons, reason.cause), (reasons, 65))
+        self.assertEqual(reason.text, "nothing in the offer is acceptable: " + "; ".join(reasons))
+
+    def test_why_a_description_cannot_be_read_is_told(self) -> None:
+        reason = self.turned_away(400, body=b"v=0\r\nnonsense")
+        self.assertIn("nonsense", reason.text)
+        self.assertEqual(self.us.counters["refused_media"], 1)
+
+    def test_why_a_faulty_invite_is_refused_is_told(self) -> None:
+        for status, text, given in (
+            (400, "Contact is no SIP URI", {"headers": [("Contact", "<mailto:a@b>")]}),
+            (420, "Bad Extension: Require: 100rel", {"headers": [("Require", "100rel")]}),
+            (406, "Not Acceptable: Accept does not list application/sdp",
+             {"headers": [("Accept", "text/plain")]}),
+            (415, "Unsupported Media Type: Content-Type: text/plain",
+             {"body": b"x", "content_type": "text/plain"}),
+        ):  # fmt: skip
+            self.caller = Caller(self.them, call_id=f"n{status}", branch=f"z9hG4bK{status}")
+            self.assertEqual(self.turned_away(status, **given).text, text)
+
+    def test_no_way_for_the_media_is_told(self) -> None:
+        def unroutable(flow: Any, peer: str) -> str:
+            raise OSError(101, "Network is unreachable")
+
+        self.us.manager._coordinator._local_ip = unroutable  # type: ignore[assignment]
+        self.assertEqual(self.refused().status, 500)
+        self.assertEqual(self.us.names(), ["IncomingCall", "CallFailed"])
+        self.assertIs(self.us.event("CallFailed").reason.by, EndedBy.NETWORK)
+
+    def test_what_a_listener_does_to_a_call_that_is_refused_comes_to_nothing(self) -> None:
+        done: list[Deferred[Any]] = []
+
+        def told(event: events.Event) -> None:
+            if event.name == "IncomingCall":
+                (call,) = self.us.manager.calls
+                for what in (call.ring, call.reject):
+                    self.assertRaises(CallOver, what)
+                done.extend((call.answer(), call.hang_up()))
+
+        self.us.manager.add_event_sink(told)
+        self.assertEqual(self.refused(body=messages.offer(C, formats=(18,))).status, 488)
+        self.assertEqual(self.us.names(), ["IncomingCall", "CallFailed"])
+        self.failureResultOf(done[0], CallOver)
+        self.assertIs(self.successResultOf(done[1]).by, EndedBy.LOCAL)
+        self.assertTidy(self.us)
+
+    def test_both_sides_are_told_the_same(self) -> None:
+        """The 488 of one of ours, read by another."""
+        caller, callee = self.party(A, codecs=("PCMA",)), self.party("192.0.2.9", codecs=("PCMU",))
+        caller.call("sip:bob@192.0.2.9")
+        self.run_for(0.1)
+        theirs, ours = (each.event("CallFailed").reason for each in (caller, callee))
+        self.assertEqual((theirs.status, theirs.cause), (ours.status, ours.cause))
+        self.assertEqual(theirs.reasons, ("PT 8 PCMA/8000: not supported",))
+        self.assertEqual(theirs.reasons, ours.reasons)
+
+    def test_of_what_there_is_no_room_for_nothing_is_told(self) -> None:
+        self.us = self.party(A, ring, max_calls=1)
+        Caller(self.them, A).invite()
+        self.run_for(0.01)
+        self.us.forget()
+        self.them.take()
+        for number, (said, given) in enumerate(
+            (
+                ("420 INVITE", {"headers": [("Require", "100rel")]}),
+                ("503 INVITE", {"body": messages.offer(C, formats=(18,))}),
+            )
+        ):
+            caller = Caller(self.them, A, call_id=f"n{number}", branch=f"z9hG4bK{number}")
+            caller.invite(**given)  # type: ignore[arg-type]
+            self.run_for(0.01)
+            self.assertEqual(self.them.lines(), [said])
+        self.assertEqual(self.us.names(), [])
+
+    def test_a_flood_of_what_is_refused_is_answered_and_counted_but_not_all_told(self) -> None:
+        flood = 3 * MOST_TOLD
+        for number in range(flood):
+            caller = Caller(self.them, call_id=f"n{number}", branch=f"z9hG4bK{number}")
+            caller.invite(body=messages.offer(C, formats=(18,)))
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["488 INVITE"] * flood)
+        self.assertEqual(self.us.names(), ["IncomingCall", "CallFailed"] * MOST_TOLD)
+        counters = self.us.counters
+        self.assertEqual(counters["refused_media"], flood)
+        self.assertEqual((counters["incoming"], counters["failed"]), (MOST_TOLD, MOST_TOLD))
+        self.assertTidy(self.us)
+        self.run_for(1)
+        self.caller = Caller(self.them, call_id="later", branch="z9hG4bKlater")
+        self.us.forget()
+        self.refused(body=messages.offer(C, formats=(18,)))
+        self.assertEqual(self.us.names(), ["IncomingCall", "CallFailed"])
 
     def test_busy(self) -> None:
         full = self.party(A, answer, max_calls=1)
@@ -1074,7 +1190,11 @@ class WithinTheDialogTests(CalleeScene):
         media = self.call.negotiated_media
         self.assertEqual(self.reinvite(messages.offer(C, formats=(18,), version=2)), "488 INVITE")
         self.assertEqual(self.reinvite(b"v=nonsense"), "400 INVITE")
-        self.assertEqual(self.us.names(), [])
+        self.assertEqual(self.us.story(), ["OfferRefused Active"] * 2)
+        codec, unread = self.us.events
+        assert isinstance(codec, events.OfferRefused) and isinstance(unread, events.OfferRefused)
+        self.assertEqual((codec.status, codec.reasons), (488, ("PT 18 G729/8000: not supported",)))
+        self.assertEqual((unread.status, len(unread.reasons)), (400, 1))
         self.assertIs(self.call.negotiated_media, media)
         self.assertIs(self.call.media_state, MediaState.ACTIVE)
         self.assertEqual(self.reinvite(messages.offer(C, version=3)), "200 INVITE")
@@ -1186,6 +1306,9 @@ class WithinTheDialogTests(CalleeScene):
 
     def test_body_of_an_unknown_kind(self) -> None:
         self.assertEqual(self.reinvite(b"x", content_type="text/plain"), "415 INVITE")
+        refused = self.us.event("OfferRefused")
+        self.assertEqual(refused.reasons, ("Unsupported Media Type: Content-Type: text/plain",))
+        self.assertEqual(self.us.counters["refused_faulty"], 1)
 
     def test_new_contact_is_where_the_bye_goes(self) -> None:
         phone = self.peer("192.0.2.8")

@@ -56,6 +56,7 @@ class ReasonTests(SynchronousTestCase):
             488, "Not Acceptable Here", headers=[("Warning", '305 b.example "no codec of 18, 4"')]
         )
         self.assertEqual(answered_with(warned).text, "Not Acceptable Here: no codec of 18, 4")
+        self.assertEqual(answered_with(warned).reasons, ("no codec of 18, 4",))
         for unfit in (
             "305 b.example none",
             '305 b.example ""',
@@ -64,6 +65,7 @@ class ReasonTests(SynchronousTestCase):
         ):
             given = refusal(488, "No", headers=[("Warning", unfit)])
             self.assertEqual(answered_with(given).text, "No", unfit)
+            self.assertEqual(answered_with(given).reasons, (), unfit)
 
     def test_moved(self) -> None:
         moved = refusal(302, "Moved", headers=[("Contact", "<sip:carol@192.0.2.9>")])

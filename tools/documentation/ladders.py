@@ -40,13 +40,13 @@ class Told(list[Datagram]):
 class Scene:
     """A caller, a callee, and all that happens between them, in order."""
 
-    def __init__(self, answer: Callable[[Call], Any]) -> None:
+    def __init__(self, answer: Callable[[Call], Any], **wishes: Any) -> None:
         self.network = FakeNetwork(link=Link(delay=0.01))
         self.events: list[Event] = []
         self.lines: list[str] = []
         self._media: set[str] = set()
         self.network.captured = Told(self._sent)
-        self.callee = self.manager(CALLEE, on_incoming=answer)
+        self.callee = self.manager(CALLEE, on_incoming=answer, **wishes)
         self.caller = self.manager(CALLER)
 
     def manager(self, address: str, **wishes: Any) -> SessionManager:
@@ -133,6 +133,14 @@ def early_media() -> Scene:
 def rejected() -> Scene:
     """486 Busy Here."""
     scene = Scene(lambda call: call.reject(486))
+    scene.caller.call(f"sip:bob@{CALLEE}")
+    scene.network.advance(0.2)
+    return scene
+
+
+def nothing_in_common() -> Scene:
+    """488 Not Acceptable Here, by the server itself."""
+    scene = Scene(_ring_and_answer, settings=Settings(codecs=("L16",)))
     scene.caller.call(f"sip:bob@{CALLEE}")
     scene.network.advance(0.2)
     return scene

@@ -21,7 +21,15 @@ import numpy.typing as npt
 from sessioncore import extensions
 from sessioncore.vocabulary import Address
 
-__all__ = ["MAX_DATAGRAM", "CompiledPump", "Pump", "PythonPump", "receive", "receive_queue"]
+__all__ = [
+    "MAX_DATAGRAM",
+    "CompiledPump",
+    "Failed",
+    "Pump",
+    "PythonPump",
+    "receive",
+    "receive_queue",
+]
 
 compiled: Final = extensions.compiled("net._pump")
 
@@ -71,7 +79,7 @@ class PythonPump:
     @staticmethod
     def send_to(
         handles: Sequence[socket.socket],
-        packets: Sequence[memoryview],
+        packets: Sequence[memoryview | bytes],
         addresses: Sequence[Address],
     ) -> Failed:
         """One packet for each socket, to an address."""
@@ -115,7 +123,7 @@ class CompiledPump(PythonPump):
     @staticmethod
     def send_to(
         handles: Sequence[socket.socket],
-        packets: Sequence[memoryview],
+        packets: Sequence[memoryview | bytes],
         addresses: Sequence[Address],
     ) -> Failed:
         """One packet for each socket, to an address."""

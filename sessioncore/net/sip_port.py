@@ -64,7 +64,15 @@ class SipPort(Port):
         return made
 
     def doRead(self) -> None:
-        """Called by the reactor when there is something to read."""
+        """Called by the reactor when there is something to read; answers leave at its end."""
+        flow = self.protocol.flow
+        flow.hold()
+        try:
+            self._read()
+        finally:
+            flow.release()
+
+    def _read(self) -> None:
         opened, take = self.socket, self.protocol.datagramReceived
         if self._errors_wait:
             self._read_errors()

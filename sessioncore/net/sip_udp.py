@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from twisted.internet.error import CannotListenError, MessageLengthError
 from twisted.internet.interfaces import IListeningPort, IReactorFDSet
@@ -29,7 +29,7 @@ from sessioncore.net.addresses import (
 )
 from sessioncore.net.clockwork import IClockwork
 from sessioncore.net.faults import FaultLog
-from sessioncore.net.pump import MAX_DATAGRAM
+from sessioncore.net.pump import MAX_DATAGRAM, Failed, Pump
 from sessioncore.net.sip_port import MAX_BYTES, SipPort
 from sessioncore.vocabulary import Address
 
@@ -52,6 +52,7 @@ _TODO: Final[dict[int | None, str]] = {
     ),
 }
 """What to do about a socket that cannot be bound."""
+SendAll: TypeAlias = "Callable[[Sequence[bytes], Sequence[Address]], Failed]"
 _log = Logger(namespace="sessioncore.net.sip_udp")
 
 
@@ -62,13 +63,19 @@ class UdpFlow:
     ``local`` is what the socket is bound to, so its host may be a wildcard; `sent_by` never
     is.  ``dropped`` counts datagrams that the kernel had no room for, ``failed`` the others
     that could not be sent.
+
+    Between `hold` and `release` nothing leaves: what a reading turn answers leaves together,
+    since each send by itself would wake its receiver.
     """
 
     __slots__ = (
         "_addresses",
         "_advertise",
+        "_held",
+        "_held_for",
         "_known",
         "_news",
+        "_send_all",
         "_sendto",
         "_shown",
         "_waiting",
@@ -88,8 +95,10 @@ class UdpFlow:
         advertise: str | None = None,
         waiting: Callable[[], int] = lambda: 0,
         news: Callable[[], None] = lambda: None,
+        send_all: SendAll = lambda datagrams, addresses: [],
     ) -> None:
         self.local = local
+        self._send_all = send_all
         self._news = news
         self._waiting = waiting
         self.dropped = 0
@@ -101,6 +110,8 @@ class UdpFlow:
             other = is_ipv6(self._advertise[0]) is not is_ipv6(local[0])
             self._advertise = None if other else self._advertise
         self._known: set[str] = set()
+        self._held: list[bytes] | None = None
+        self._held_for: list[Address] = []
         # What `sent_by` says to every peer; None where that depends on the peer.
         self._shown: bytes | None = None
         if self._advertise is not None or not is_wildcard(local[0]):
@@ -110,15 +121,33 @@ class UdpFlow:
         """Send one datagram to an IP literal, without blocking.
 
         A full send buffer is a lost datagram, which SIP repairs by itself; it is counted in
-        ``dropped``.  Raises `OSError` for everything else (no route, too long, no literal).
+        ``dropped``.  Raises `OSError` for everything else (no route, too long, no literal);
+        what is held back raises it when it is repeated, at the earliest.
         """
         host = address[0]
         if host not in self._known:
             self._check(host)
+        if self._held is not None:
+            self._held.append(data)
+            self._held_for.append(address)
+            return
         try:
             self._sendto(data, address)
         except (OSError, MessageLengthError):
             self._send_again(data, address)
+
+    def hold(self) -> None:
+        """Keep what is to be sent until `release`."""
+        self._held, self._held_for = [], []
+
+    def release(self) -> None:
+        """Send what was held, in its order."""
+        held, self._held = self._held, None
+        if held:
+            for position, _ in self._send_all(held, self._held_for):
+                # Counted; whoever sends it again is told.
+                with suppress(OSError):
+                    self._send_again(held[position], self._held_for[position])
 
     def _send_again(self, data: bytes, address: Address) -> None:
         """The first failure may have been the news of an ICMP about some earlier datagram."""
@@ -242,6 +271,9 @@ class SipUdpProtocol(DatagramProtocol):
             self._advertise,
             getattr(transport, "backlog", lambda: 0),
             getattr(transport, "expect_errors", lambda: None),
+            lambda datagrams, addresses: Pump.send_to(
+                [opened] * len(datagrams), datagrams, addresses
+            ),
         )
 
     def stopProtocol(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import select
 import socket
 import subprocess
 import sys
@@ -255,6 +256,11 @@ class IcmpTests(SynchronousTestCase):
         self.check(_ipv6("::1"))
 
 
+def _waits(peer: socket.socket) -> bool:
+    """Whether a datagram waits."""
+    return bool(select.select([peer], [], [], 0)[0])
+
+
 class RealSocketTests(TestCase):
     """On the reactor that runs the tests."""
 
@@ -294,7 +300,11 @@ class RealSocketTests(TestCase):
         data, source, by, _now = yield arrived
         self.assertEqual((len(data), source), (20_000, flow.local))
         self.assertIs(by, flow)
+
+    def test_too_long(self) -> None:
+        flow, _, _ = self.open(Listen(0, "127.0.0.1"))
         self.assertRaises(OSError, flow.send, b"x" * 70_000, flow.local)
+        self.assertEqual(flow.failed, 1)
 
     @inlineCallbacks
     def test_ipv6(self) -> Any:
@@ -349,7 +359,7 @@ class RealSocketTests(TestCase):
             nobody = closed.getsockname()
         for behind in (20, 0):
             port.protocol.unreachable = lambda refused, behind=behind: [
-                flow.send(b"x" * 1000, flow.local) for _ in range(behind)
+                port.getHandle().sendto(b"x" * 1000, flow.local) for _ in range(behind)
             ]
             port.getHandle().sendto(b"x", nobody)
             port.doRead()
@@ -364,6 +374,82 @@ class RealSocketTests(TestCase):
         flow.send(b"x", flow.local)
         with mock.patch("sessioncore.net.sip_port.receive_queue", side_effect=OSError):
             self.assertEqual(flow.backlog, 0)
+
+    def test_the_answers_of_a_turn_leave_together(self) -> None:
+        flow, port, peer = self.with_peer()
+        waiting: list[bool] = []
+
+        def answer(datagram: bytes, source: Address) -> None:
+            flow.send(b"1 " + datagram, source)
+            flow.send(b"2 " + datagram, source)
+            waiting.append(_waits(peer))
+
+        port.protocol.datagramReceived = answer
+        for datagram in (b"a", b"b"):
+            peer.sendto(datagram, flow.local)
+        port.doRead()
+        self.assertEqual(waiting, [False, False])
+        self.assertEqual([peer.recv(99) for _ in range(4)], [b"1 a", b"2 a", b"1 b", b"2 b"])
+        self.assertFalse(_waits(peer))
+        flow.send(b"by itself", peer.getsockname())
+        self.assertEqual(peer.recv(99), b"by itself")
+
+    def test_an_answer_that_cannot_leave_takes_no_other_with_it(self) -> None:
+        flow, port, peer = self.with_peer()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+            closed.bind(("127.0.0.1", 0))
+            nobody = closed.getsockname()
+
+        def answer(datagram: bytes, source: Address) -> None:
+            # What ICMP says of the first makes the send after it fail, once.
+            for data, address in (
+                (b"lost", nobody), (b"a", source), (b"x" * 70_000, source), (b"b", source)
+            ):  # fmt: skip
+                flow.send(data, address)
+            self.assertRaises(OSError, flow.send, b"c", ("localhost", 5060))
+
+        port.protocol.datagramReceived = answer
+        peer.sendto(b"?", flow.local)
+        port.doRead()
+        # In any order: what was refused for the news of an error is sent once more.
+        self.assertEqual({peer.recv(99) for _ in range(2)}, {b"a", b"b"})
+        self.assertFalse(_waits(peer))
+        self.assertEqual((flow.failed, flow.dropped), (2, 0))
+
+    def test_a_turn_that_fails_holds_nothing_back(self) -> None:
+        flow, port, peer = self.with_peer()
+
+        def answer(datagram: bytes, source: Address) -> None:
+            flow.send(b"a", source)
+            raise ValueError
+
+        port.protocol.datagramReceived = answer
+        peer.sendto(b"?", flow.local)
+        self.assertRaises(ValueError, port.doRead)
+        self.assertEqual(peer.recv(99), b"a")
+        flow.send(b"b", peer.getsockname())
+        self.assertEqual(peer.recv(99), b"b")
+
+    def test_a_turn_in_which_the_port_is_closed_ends_in_peace(self) -> None:
+        flow, port, peer = self.with_peer()
+
+        def answer(datagram: bytes, source: Address) -> None:
+            flow.send(b"a", source)
+            port.connectionLost()
+
+        port.protocol.datagramReceived = answer
+        peer.sendto(b"?", flow.local)
+        port.doRead()
+        self.assertFalse(_waits(peer))
+        self.assertEqual(flow.failed, 1)
+
+    def with_peer(self) -> tuple[UdpFlow, Any, socket.socket]:
+        flow, port, _ = self.open(Listen(0, "127.0.0.1"))
+        peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(peer.close)
+        peer.bind(("127.0.0.1", 0))
+        peer.settimeout(10)
+        return flow, port, peer
 
     def test_bursts_do_not_hold_up_the_tick(self) -> None:
         _, port, _ = self.open(Listen(0, "127.0.0.1"))

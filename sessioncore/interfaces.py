@@ -61,7 +61,10 @@ class ISipFlow(Interface):
     backlog = Attribute("Bytes that have come and were not read yet; 0 where that is not known")
 
     def send(data: bytes, address: Address) -> None:
-        """Send one message without blocking; raises OSError when it cannot leave."""
+        """Send one message without blocking; raises OSError when it cannot leave.
+
+        A flow that gathers messages may learn it later, and raise it for the repeat.
+        """
 
     def sent_by(peer: str) -> bytes:
         """``host:port`` for Via and Contact towards ``peer``; never an unspecified address."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from sessioncore.errors import UnexpectedInput
 
@@ -146,7 +146,7 @@ class Machine:
     """
 
     __slots__ = ("_waiting", "state", "trace")
-    table: ClassVar[Table]
+    table: Table
     state: Any
 
     def __init__(self, trace: Trace | None = None) -> None:

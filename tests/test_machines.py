@@ -24,9 +24,8 @@ from sessioncore.sip.message import parse_message
 from sessioncore.sip.server import (
     SERVER_INVITE,
     SERVER_OTHER,
-    InviteServerTransaction,
-    OtherServerTransaction,
     ServerInviteState,
+    ServerTransaction,
 )
 from sessioncore.sip.steps import (
     CancelExpired,
@@ -167,9 +166,10 @@ def client(kind: Any) -> Any:
     return tx
 
 
-def server(kind: Any) -> Any:
-    request = parse_message(INVITE)
-    tx = kind(Keeper(), request, b"key", PEER, PEER, FakeFlow(), b"via", 0)
+def server(table: Table) -> Any:
+    request: Any = parse_message(INVITE)
+    keeper: Any = Keeper()
+    tx = ServerTransaction(table, keeper, request, b"key", PEER, PEER, FakeFlow(), b"via", 0)
     tx.last = b"SIP/2.0 180 Ringing"
     return tx
 
@@ -187,8 +187,8 @@ MACHINES: dict[str, Callable[[], Any]] = {
     OFFER_ANSWER.name: OfferAnswerStandIn,
     CLIENT_INVITE.name: lambda: client(InviteClientTransaction),
     CLIENT_OTHER.name: lambda: client(OtherClientTransaction),
-    SERVER_INVITE.name: lambda: server(InviteServerTransaction),
-    SERVER_OTHER.name: lambda: server(OtherServerTransaction),
+    SERVER_INVITE.name: lambda: server(SERVER_INVITE),
+    SERVER_OTHER.name: lambda: server(SERVER_OTHER),
 }
 
 

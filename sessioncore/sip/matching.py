@@ -22,8 +22,8 @@ from sessioncore.sip.message import (
 from sessioncore.sip.roles import ClientUser, Counters, Flow, TransactionUser
 from sessioncore.sip.server import (
     CONFIRMED_MARK,
-    InviteServerTransaction,
-    OtherServerTransaction,
+    SERVER_INVITE,
+    SERVER_OTHER,
     ServerTransaction,
     fitted,
 )
@@ -115,10 +115,12 @@ class TransactionLayer(Keeping):
         if merged in self._merged or self.full(in_dialog=merged is None):
             self._refuse_new(request, merged, source, flow)
             return
-        kind = InviteServerTransaction if request.method == b"INVITE" else OtherServerTransaction
+        table = SERVER_INVITE if request.method == b"INVITE" else SERVER_OTHER
         via = request.via
         to, copied = response_address(via, source, flow), via.with_received(source)
-        self._servers[key] = tx = kind(self, request, key, source, to, flow, copied, now, merged)
+        self._servers[key] = tx = ServerTransaction(
+            table, self, request, key, source, to, flow, copied, now, merged
+        )
         tx.fresh = True
         if merged is not None:
             self._merged[merged] = key
@@ -132,8 +134,6 @@ class TransactionLayer(Keeping):
             tx.fresh = False
             if key in self._servers:
                 self.await_answer(tx, now)
-            if tx.held is not None:
-                tx.release()
 
     def _receive_again(
         self, request: Request, key: bytes, source: Address, flow: Flow, now: int

@@ -40,7 +40,7 @@ class Flow(Protocol):
         """Bytes that have come and were not read yet; 0 where that is not known."""
 
     def send(self, data: bytes, address: Address) -> None:
-        """Send one message; never blocks; raises OSError at once where it cannot."""
+        """Send one message; never blocks; raises OSError where it knows that it cannot."""
 
     def sent_by(self, peer: str) -> bytes:
         """Host and port for Via and Contact as ``peer`` (an IP address) can reach them."""

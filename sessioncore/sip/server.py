@@ -42,8 +42,6 @@ __all__ = [
     "CONFIRMED_MARK",
     "SERVER_INVITE",
     "SERVER_OTHER",
-    "InviteServerTransaction",
-    "OtherServerTransaction",
     "ServerInviteState",
     "ServerOtherState",
     "ServerTransaction",
@@ -81,17 +79,14 @@ def fitted(
 
 
 class Provide(Effect):
-    """Send the provisional response that was given last, or hold it behind the one before it."""
+    """Send the provisional response that was given last."""
 
     __slots__ = ()
 
     def perform(self, tx: Any) -> None:
         """A transport that refuses becomes an input of its own."""
-        if tx.held is not None:
-            tx.release()
-        tx.held = tx.last
-        if not tx.fresh:
-            tx.release()
+        if not tx.keeper.transmit(tx.last, tx.flow, tx.destination):
+            tx.feed(TransportFailed(tx.now))
 
 
 class Finish(Effect):
@@ -154,9 +149,6 @@ def _tell_failed(tx: ServerTransaction, now: int) -> None:
 
 def _provide(tx: ServerTransaction, given: AnswerProvisional) -> Effects:
     tx.last, tx.now = given.data, given.now
-    if tx.fresh and tx.held is None:
-        tx.held = given.data
-        return ()
     return _PROVIDED
 
 
@@ -378,15 +370,12 @@ SERVER_OTHER: Final = Table(
 
 
 class ServerTransaction(Machine):
-    """One request of a peer's and what we answered.
+    """One request of a peer's and what we answered: by `SERVER_INVITE` or `SERVER_OTHER`.
 
     ``source`` is where it came from, ``last`` what was said last, ``now`` when (ns) the request
     came or the user last answered it, ``cancel`` its first CANCEL (whose Reason may say why),
-    ``merge_key`` what copies of the request that come by another way share with it.
-
-    In the turn its request came in it is ``fresh``: a provisional response is ``held`` until
-    something else is said or the turn ends, because two datagrams sent back to back wake the
-    peer once.
+    ``merge_key`` what copies of the request that come by another way share with it.  It is
+    ``fresh`` in the turn its request came in.
     """
 
     __slots__ = (
@@ -394,7 +383,6 @@ class ServerTransaction(Machine):
         "destination",
         "flow",
         "fresh",
-        "held",
         "keeper",
         "key",
         "last",
@@ -403,12 +391,14 @@ class ServerTransaction(Machine):
         "request",
         "source",
         "step",
+        "table",
         "to_tag",
         "via",
     )
 
     def __init__(
         self,
+        table: Table,
         keeper: Keeper,
         request: Request,
         key: bytes,
@@ -420,7 +410,8 @@ class ServerTransaction(Machine):
         merge_key: bytes | None = None,
     ) -> None:
         # As Machine.__init__ does; every call comes by here twice.
-        self.state = self.table.initial
+        self.table = table
+        self.state = table.initial
         self.trace = None
         self._waiting = None
         self.keeper = keeper
@@ -436,7 +427,6 @@ class ServerTransaction(Machine):
         self.cancel: Request | None = None
         self.step = 0
         self.fresh = False
-        self.held: bytes | None = None
         self.merge_key = merge_key
 
     def respond(
@@ -476,8 +466,6 @@ class ServerTransaction(Machine):
         if status < 200:
             self.feed(AnswerProvisional(now, data))
             return data
-        if self.held is not None:
-            self.release()
         if status < 300:
             self.feed(AnswerSuccess(now, data))
         elif self.fresh and self.last is None and not stateful:
@@ -487,13 +475,6 @@ class ServerTransaction(Machine):
             self.feed(AnswerFailure(now, data))
         return data
 
-    def release(self) -> None:
-        """Send what was held; a transport that refuses becomes an input of its own."""
-        held, self.held = self.held, None
-        assert held is not None
-        if not self.keeper.transmit(held, self.flow, self.destination):
-            self.feed(TransportFailed(self.now))
-
     def resend(self, now: int) -> None:
         """Send the last response again; how a session repeats its 2xx until the ACK."""
         if self.last is not None:
@@ -502,17 +483,3 @@ class ServerTransaction(Machine):
     def perform(self, effect: Effect) -> None:
         """Carry out one effect."""
         effect.perform(self)
-
-
-class InviteServerTransaction(ServerTransaction):
-    """RFC 3261 section 17.2.1."""
-
-    __slots__ = ()
-    table = SERVER_INVITE
-
-
-class OtherServerTransaction(ServerTransaction):
-    """RFC 3261 section 17.2.2."""
-
-    __slots__ = ()
-    table = SERVER_OTHER

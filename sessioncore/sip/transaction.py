@@ -21,8 +21,6 @@ from sessioncore.sip.roles import ClientUser, Flow, Keeper, TransactionUser
 from sessioncore.sip.server import (
     SERVER_INVITE,
     SERVER_OTHER,
-    InviteServerTransaction,
-    OtherServerTransaction,
     ServerTransaction,
 )
 from sessioncore.sip.steps import GIVE_UP, T1, T2, T4
@@ -41,10 +39,8 @@ __all__ = [
     "ClientUser",
     "Flow",
     "InviteClientTransaction",
-    "InviteServerTransaction",
     "Keeper",
     "OtherClientTransaction",
-    "OtherServerTransaction",
     "ServerTransaction",
     "TransactionUser",
 ]

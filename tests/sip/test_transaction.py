@@ -18,10 +18,11 @@ from sessioncore.sip.message import Request, Response, parse_message
 from sessioncore.sip.server import (
     ACCEPTED_MARK,
     CONFIRMED_MARK,
-    InviteServerTransaction,
-    OtherServerTransaction,
+    SERVER_INVITE,
+    SERVER_OTHER,
     ServerInviteState,
     ServerOtherState,
+    ServerTransaction,
 )
 from sessioncore.sip.steps import (
     GIVE_UP,
@@ -50,6 +51,7 @@ from sessioncore.sip.steps import (
     Unreachable,
 )
 from sessioncore.sip.transaction import TABLES
+from sessioncore.table import Table
 from tests.sip.fakes import PEER, FakeFlow, FakeUser, request, response
 
 RAISES = "raises"
@@ -100,9 +102,11 @@ class CellTests(SynchronousTestCase):
             tx = kind(keeper, user, request(method), method, PEER, flow, b"z9hG4bK-1")
             tx.ack = b"ACK sip:x SIP/2.0"
         else:
-            method = b"INVITE" if kind is InviteServerTransaction else b"BYE"
+            method = b"INVITE" if kind is SERVER_INVITE else b"BYE"
             asked = parsed(request(method))
-            tx = kind(keeper, asked, b"key", PEER, PEER, flow, asked.first(b"Via"), NOW)
+            tx = ServerTransaction(
+                kind, keeper, asked, b"key", PEER, PEER, flow, asked.first(b"Via"), NOW
+            )
             tx.last = b"SIP/2.0 111 Last"
         tx.state = state
         return tx, keeper, user
@@ -127,7 +131,7 @@ class CellTests(SynchronousTestCase):
         return given(NOW)
 
     def check(self, kind: Any, expected: dict[Any, Any]) -> None:
-        table = kind.table
+        table = kind if isinstance(kind, Table) else kind.table
         cells = {(state, given) for state in table.states for given in table.inputs}
         self.assertEqual(cells, set(expected))
         for (state, given), result in expected.items():
@@ -345,7 +349,7 @@ class CellTests(SynchronousTestCase):
             ((s.ACCEPTED,), None, ["tell_failed"]),
             ((s.CONFIRMED, *terminated), None, []),
         )
-        self.check(InviteServerTransaction, expected)
+        self.check(SERVER_INVITE, expected)
 
     def test_server_other(self) -> None:
         s = ServerOtherState
@@ -388,7 +392,7 @@ class CellTests(SynchronousTestCase):
             (open_, s.TERMINATED, ["drop_server", "tell_failed"]),
             (over, None, []),
         )
-        self.check(OtherServerTransaction, expected)
+        self.check(SERVER_OTHER, expected)
 
 
 class TableTests(SynchronousTestCase):
@@ -456,8 +460,8 @@ class OwnMessageTests(SynchronousTestCase):
         flow = FakeFlow()
         keeper: Any = RecordingKeeper(flow)
         asked = parsed(request())
-        tx = InviteServerTransaction(
-            keeper, asked, b"key", PEER, PEER, flow, asked.first(b"Via"), NOW
+        tx = ServerTransaction(
+            SERVER_INVITE, keeper, asked, b"key", PEER, PEER, flow, asked.first(b"Via"), NOW
         )
         tx.respond(200, now=NOW)
         self.assertRaises(UnexpectedInput, tx.respond, 486, now=NOW)
@@ -466,8 +470,8 @@ class OwnMessageTests(SynchronousTestCase):
         flow = FakeFlow()
         keeper: Any = RecordingKeeper(flow)
         asked = parsed(request())
-        tx = InviteServerTransaction(
-            keeper, asked, b"key", PEER, PEER, flow, asked.first(b"Via"), NOW
+        tx = ServerTransaction(
+            SERVER_INVITE, keeper, asked, b"key", PEER, PEER, flow, asked.first(b"Via"), NOW
         )
         first, second = parsed(request(b"CANCEL")), parsed(request(b"CANCEL"))
         tx.feed(Cancelled(NOW, first))
@@ -479,8 +483,8 @@ class OwnMessageTests(SynchronousTestCase):
         flow = FakeFlow()
         keeper: Any = RecordingKeeper(flow)
         asked = parsed(request(headers=((b"Timestamp", b"54"),)))
-        tx = InviteServerTransaction(
-            keeper, asked, b"key", PEER, PEER, flow, asked.first(b"Via"), NOW
+        tx = ServerTransaction(
+            SERVER_INVITE, keeper, asked, b"key", PEER, PEER, flow, asked.first(b"Via"), NOW
         )
         tx.feed(StillSilent(NOW))
         assert tx.last is not None
@@ -492,8 +496,8 @@ class OwnMessageTests(SynchronousTestCase):
         flow = FakeFlow(reliable=True)
         keeper: Any = RecordingKeeper(flow)
         asked = parsed(request())
-        tx = InviteServerTransaction(
-            keeper, asked, b"key", PEER, PEER, flow, asked.first(b"Via"), NOW
+        tx = ServerTransaction(
+            SERVER_INVITE, keeper, asked, b"key", PEER, PEER, flow, asked.first(b"Via"), NOW
         )
         tx.feed(AnswerFailure(NOW, b"SIP/2.0 486 Busy"))
         self.assertEqual(keeper.log, ["await_ack", "send 486"])

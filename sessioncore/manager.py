@@ -256,7 +256,8 @@ class SessionManager:
 
         ``source`` is played and ``sink`` hears from the first packet on.  ``late_offer``
         sends the INVITE without a description, so that the callee offers.  Raises
-        `ConfigurationError` for a URI that cannot be called, `TooManyCalls` at the limit.
+        `ConfigurationError` for a URI that cannot be called and for what is no source or sink,
+        `TooManyCalls` at the limit.
         """
         return self._coordinator.prepare(
             uri, from_uri=from_uri, source=source, sink=sink, late_offer=late_offer

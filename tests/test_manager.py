@@ -11,6 +11,8 @@ from sessioncore.errors import ConfigurationError
 from sessioncore.events import Event
 from sessioncore.interfaces import ICallHandler, IEventSink, ISipFlow, ISipTransport
 from sessioncore.manager import SessionManager, _random_words
+from sessioncore.media.sinks import Deliver, Discard, Record
+from sessioncore.media.sources import Tone
 from sessioncore.net.addresses import Listen
 from sessioncore.net.clockwork import ReactorClockwork
 from sessioncore.net.sip_udp import SipUdpTransport
@@ -189,6 +191,51 @@ class WrongValuesTests(Scene):
         for wrong in (None, "", 5):
             self.refused(f"{wrong!r} is no URI to redirect to; write", call.redirect, wrong)
         call.reject()
+
+    def test_source_and_sink(self) -> None:
+        caller, callee = self.pair(lambda call: None)
+        uri = f"sip:bob@{B}"
+        for wrong in (5, "tone:440", b"", Tone, Discard(), object()):
+            says = f"{wrong!r} is no source; give e.g. Tone()"
+            self.refused(says, caller.manager.prepare_call, uri, source=wrong)
+            self.refused(says, caller.manager.call, uri, source=wrong)
+        for wrong in (5, "heard.wav", Tone(), Record, print):
+            says = f"{wrong!r} is no sink; give e.g. Record('heard.wav')"
+            self.refused(says, caller.manager.prepare_call, uri, sink=wrong)
+            self.refused(says, caller.manager.call, uri, sink=wrong)
+        self.assertEqual((caller.manager.calls, caller.events), ([], []))
+        prepared = caller.manager.prepare_call(uri)
+        caller.call()
+        self.run_for(0.1)
+        for call in (prepared, callee.call_in):
+            self.refused("5 is no source", call.set_source, 5)
+            self.refused("None is no source", call.set_source, None)
+            self.refused("5 is no sink", call.set_sink, 5)
+            self.refused("None is no sink", call.set_sink, None)
+
+    def test_answered_with_what_is_no_source_the_call_still_waits(self) -> None:
+        caller, callee = self.pair(lambda call: None)
+        caller.call()
+        self.run_for(0.1)
+        for wishes in ({"source": 5}, {"sink": 5}):
+            self.failureResultOf(callee.call_in.answer(**wishes), ConfigurationError)
+        self.run_for(0.1)
+        self.assertEqual((caller.names()[-1], callee.names()), ("CallInitiated", ["IncomingCall"]))
+        self.successResultOf(callee.call_in.answer())
+
+    def test_what_is_no_source_or_sink_takes_none_off(self) -> None:
+        caller, callee = self.pair()
+        heard: list[Any] = []
+        call = caller.call(source=Tone((440.0,)), sink=Deliver(heard.append))
+        self.run_for(0.5)
+        for party in (call, callee.call_in):
+            self.assertRaises(ConfigurationError, party.set_source, 5)
+            self.assertRaises(ConfigurationError, party.set_sink, 5)
+        count = len(heard)
+        self.run_for(0.5)
+        self.assertGreater(len(heard), count + 20)
+        sent = [each.data for each in self.network.captured if each.source == call.local_rtp]
+        self.assertGreater(len(set(sent[-1][12:])), 10, "silence")
 
     def test_settings(self) -> None:
         for name, wrong, says in (

@@ -19,7 +19,7 @@ from sessioncore.media.interfaces import IMediaSink
 from sessioncore.media.recorder import Recorder, Recording
 from sessioncore.media.source_kinds import grown
 
-__all__ = ["Deliver", "Discard", "Record", "Sink", "SinkBank", "SinkReport"]
+__all__ = ["Deliver", "Discard", "Record", "Sink", "SinkBank", "SinkReport", "require_sink"]
 
 Samples: TypeAlias = npt.NDArray[np.int16]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -47,6 +47,16 @@ class Deliver:
 
 Sink: TypeAlias = Discard | Record | Deliver | Any
 """One of the above, or an object that provides `IMediaSink`."""
+
+
+def require_sink(given: object) -> None:
+    """Raise `ConfigurationError` for what is no `Sink`."""
+    if isinstance(given, Discard | Record | Deliver) or IMediaSink.providedBy(given):
+        return
+    raise ConfigurationError(
+        f"{given!r} is no sink; give e.g. Record('heard.wav'), Deliver(callback), Discard() or an"
+        " object that provides IMediaSink"
+    )
 
 
 @frozen(eq=False)
@@ -105,10 +115,9 @@ class SinkBank:
                 return self._start_recording(row, sink, hold)
             case Deliver():
                 self._call[row] = (sink.callback, sink)
-            case _ if IMediaSink.providedBy(sink):
-                self._call[row] = (sink.write, sink)
             case _:
-                raise ConfigurationError(f"{sink!r} is no sink: it does not provide IMediaSink")
+                require_sink(sink)
+                self._call[row] = (sink.write, sink)
         self._kind[row] = _Kind.CALL
         return None
 

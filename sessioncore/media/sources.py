@@ -44,6 +44,7 @@ __all__ = [
     "SourceBank",
     "SourceReport",
     "Tone",
+    "require_source",
 ]
 
 Samples: TypeAlias = npt.NDArray[np.int16]
@@ -184,6 +185,16 @@ Source: TypeAlias = Silence | Tone | Clip | Echo | Frames | Any
 """One of the above, or an object that provides `IMediaSource`."""
 
 
+def require_source(given: object) -> None:
+    """Raise `ConfigurationError` for what is no `Source`."""
+    if isinstance(given, Tone | Clip | Echo | Silence | Frames) or IMediaSource.providedBy(given):
+        return
+    raise ConfigurationError(
+        f"{given!r} is no source; give e.g. Tone(), Clip.from_file(...), Echo(), Silence() or"
+        " an object that provides IMediaSource"
+    )
+
+
 class SourceBank:
     """Plays the sources of all rows; rows without one are silent."""
 
@@ -281,8 +292,7 @@ class SourceBank:
             case Frames():
                 source.bind(self._rings, row)
                 return self._rings
-        if not IMediaSource.providedBy(source):
-            raise ConfigurationError(f"{source!r} is no source: it does not provide IMediaSource")
+        require_source(source)
         self._applications.attach(row, source)
         return self._applications
 

@@ -238,7 +238,8 @@ class Call:
         """UAS: answer 200 with ``source`` to play and ``sink`` to listen (None: as set).
 
         Fires with this call once the 200 OK was written; fails with `CallOver` where the call
-        is over, with `CallFailed` where answering failed.  Cancelling it hangs up.
+        is over, with `CallFailed` where answering failed, with `ConfigurationError` for what is
+        no source or sink; then the call still waits.  Cancelling it hangs up.
         """
         return self._controlled(
             self._control.answer(self._leg, source, sink), "cancelled while it was answered"
@@ -266,11 +267,17 @@ class Call:
         return self.when_ended()
 
     def set_source(self, source: object) -> None:
-        """Play ``source`` from the next frame on; see `sessioncore.media.sources`."""
+        """Play ``source`` from the next frame on; see `sessioncore.media.sources`.
+
+        Raises `ConfigurationError` for what is no source.
+        """
         self._control.set_source(self._leg, source)
 
     def set_sink(self, sink: object) -> None:
-        """Hand what is heard to ``sink`` from the next frame on; see `media.sinks`."""
+        """Hand what is heard to ``sink`` from the next frame on; see `media.sinks`.
+
+        Raises `ConfigurationError` for what is no sink.
+        """
         self._control.set_sink(self._leg, sink)
 
     # --- what to wait for

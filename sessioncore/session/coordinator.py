@@ -19,6 +19,8 @@ from sessioncore.errors import (
     TooManyCalls,
 )
 from sessioncore.interfaces import Receive, Refused
+from sessioncore.media.sinks import require_sink
+from sessioncore.media.sources import require_source
 from sessioncore.media.statistics import MediaEvent
 from sessioncore.media.stream import SENDABLE_PTIMES, Stream
 from sessioncore.media.streams import MediaPlane
@@ -149,8 +151,6 @@ class SessionCoordinator(Announcer):
         # What a `Call` asks for that nothing of this one is needed for.
         self.ring = self._callee.ring
         self.refuse = self._callee.refuse
-        self.set_source = self.media.set_source
-        self.set_sink = self.media.set_sink
         self.effects: Effects = {
             SendCancel: self._send_cancel,
             SendBye: self._send_bye,
@@ -270,11 +270,16 @@ class SessionCoordinator(Announcer):
     ) -> Call:
         """A UAC leg that has sent nothing yet.
 
-        Raises `ConfigurationError` for a URI that cannot be called, `TooManyCalls`.
+        Raises `ConfigurationError` for a URI that cannot be called and for what is no source
+        or sink, `TooManyCalls`.
         """
         uri = callable_uri(target)
         if from_uri is not None:
             callable_uri(from_uri)
+        if source is not None:
+            require_source(source)
+        if sink is not None:
+            require_sink(sink)
         if self.closing:
             raise TooManyCalls("no more calls are placed: it is shutting down")
         if len(self.legs) >= self.settings.max_calls:
@@ -292,6 +297,16 @@ class SessionCoordinator(Announcer):
     def answer(self, leg: Leg, source: object, sink: object) -> Deferred[None] | None:
         """Answer 200 and establish media; None where that is done."""
         return begin(self._callee.accept(leg, source, sink))
+
+    def set_source(self, leg: Leg, source: object) -> None:
+        """Play ``source``; raises `ConfigurationError` for what is none."""
+        require_source(source)
+        self.media.set_source(leg, source)
+
+    def set_sink(self, leg: Leg, sink: object) -> None:
+        """Hand what is heard to ``sink``; raises `ConfigurationError` for what is none."""
+        require_sink(sink)
+        self.media.set_sink(leg, sink)
 
     def hang_up(self, leg: Leg, text: str) -> None:
         """End the leg as its state demands; nothing if it is over."""

@@ -23,6 +23,7 @@ async def main(reactor, *uris):
     manager = SessionManager(reactor, Settings(listen=(listen,)), on_incoming=answer)
     manager.add_event_sink(lambda event: print(event.role, event.name, event.media_state))
     await manager.start()
+    reactor.addSystemEventTrigger("before", "shutdown", manager.stop)  # Ctrl-C: BYE first
     print("listening on", manager.local_addresses[0])
     for uri in uris:
         call = manager.call(uri, source=Tone(frequencies=(440.0,)))

@@ -169,7 +169,8 @@ class SessionManager:
         """End every call as its state demands, then close everything.
 
         Calls that are not over after ``grace`` seconds are given up; fires with how many.
-        Asked again, it fires with the same.
+        Asked again, it fires with the same; cancelling it ends that wait and nothing else.
+        Raises `ConfigurationError` for a ``grace`` below 0 or above a day.
         """
         if not isinstance(grace, int | float) or not 0 <= grace <= _LONGEST_GRACE:
             raise ConfigurationError(

@@ -30,12 +30,17 @@ class Ending:
             reactor.stop()
 
     def heed_one_signal(self) -> None:
-        """Let one SIGINT or SIGTERM through to the reactor, which runs already."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            usual = signal.getsignal(number)
-            if callable(usual):
+        """Let one SIGINT or SIGTERM through to the reactor, which runs already.
+
+        SIGHUP, which comes when a terminal is closed, is as SIGTERM, unless it is ignored.
+        """
+        usual = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            usual[signal.SIGHUP] = usual[signal.SIGTERM]
+        for number, handler in usual.items():
+            if callable(handler):
                 with suppress(ValueError):  # not the main thread, which alone hears signals
-                    signal.signal(number, partial(self._heed, usual))
+                    signal.signal(number, partial(self._heed, handler))
 
     def _heed(self, usual: Callable[[int, Any], Any], number: int, frame: Any) -> None:
         if not self._begun:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.split.processes import ROOT, ProcessTestCase, free_port
+import signal
+
+from tests.split.processes import ROOT, ProcessTestCase, free_port, port_of
 
 
 class EmbedTests(ProcessTestCase):
@@ -19,6 +21,15 @@ class EmbedTests(ProcessTestCase):
         self.assertIn("MediaActive Active", caller.output)
         self.assertIn("ended: local: hung up", caller.output)
         callee.line("ended: remote")
+
+    def test_stopped_by_hand_it_ends_its_calls(self) -> None:
+        server = self.command("answer", "--listen=udp:0:interface=127.0.0.1")
+        port = port_of(server.line(" on 127.0.0.1:"))
+        caller = self.start(ROOT / "examples" / "embed.py", f"sip:bob@127.0.0.1:{port}")
+        server.line("Event: MediaActive")
+        caller.popen.send_signal(signal.SIGINT)
+        self.assertIn("the peer hung up", server.line("Event: CallEnded"))
+        caller.wait()
 
     def test_it_is_short(self) -> None:
         lines = (ROOT / "examples" / "embed.py").read_text().split('"""')[2].splitlines()

@@ -109,7 +109,8 @@ class Call:
 
     The milestones (`when_answered`, `when_media_ready`, `when_two_way`, `when_ended`) each
     return a new Deferred, also long after they were reached.  They fail with
-    `errors.CallFailed`, whose ``reason`` says why, when the call ends before.
+    `errors.CallFailed`, whose ``reason`` says why, when the call ends before.  Cancelling one
+    ends that wait and nothing else.
     """
 
     __slots__ = (

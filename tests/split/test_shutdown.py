@@ -100,6 +100,20 @@ class ShutdownTests(ProcessTestCase):
             self.assertIn(self.gone(server, began), status)
             self.assertNotIn("ReactorNotRunning", server.output)
 
+    def test_a_closed_terminal_ends_the_calls_too(self) -> None:
+        """twistd ends itself by the signal it was sent."""
+        for run, role, status in ((self.command, "answer", 0), (self.twistd, "--role=uas", -1)):
+            server = run(role, "--listen=udp:0:interface=127.0.0.1")
+            caller = Caller(self, port_of(server.line(" on 127.0.0.1:")), 11 + status)
+            caller.invite()
+            caller.receive("SIP/2.0 200")
+            caller.send("ACK", branch="ack")
+            server.line("[UAS] Event: AckReceived")
+            began = time.monotonic()
+            server.popen.send_signal(signal.SIGHUP)
+            caller.answer(caller.receive("BYE "))
+            self.assertEqual(self.gone(server, began), status, server.output)
+
     def test_a_client_ends_its_calls(self) -> None:
         server = self.command(
             "answer", "--listen=udp:0:interface=127.0.0.1", "--events=events.jsonl"

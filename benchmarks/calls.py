@@ -245,7 +245,7 @@ def run(options: argparse.Namespace, folder: Path, sink: Sink) -> int:
     holding.write_text(text.replace("{hold}", '<pause milliseconds="100"/>'), encoding="ascii")
     looping.write_text(text.replace("{hold}", ""), encoding="ascii")
     ours, theirs = free_port(), free_port()
-    # Ports rest for 2 s: there have to be twice as many pairs as calls a second.
+    # Ports rest for 2 s, for half a second where there are too few for the rate.
     our_command = [
         sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n",
         "--pidfile=", "sessioncore", "--role=uas", "--answer", "silence",

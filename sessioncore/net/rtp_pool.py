@@ -1,7 +1,8 @@
 """Pairs of UDP ports for RTP and RTCP: opened ahead, lent out, rested, lent again.
 
 Opening and closing two sockets costs more than anything else a call does, so they stay open.
-A pair that comes back rests a while, because the last packets of the old call still arrive.
+A pair that comes back rests a while, because the last packets of the old call still arrive; a
+fourth of that where the call that needs it would otherwise be refused.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class PortPool(Generic[Pair]):
     """The pairs of one local IP.  ``open_pair(port)`` opens RTP on ``port``, RTCP above it.
 
     It raises OSError, with EADDRINUSE where somebody else holds a port.  The even numbers of
-    ``ports`` are RTP's.  ``rest`` is how long a returned pair is not lent, in ns.
+    ``ports`` are RTP's.  ``rest`` is how long a returned pair is not lent, in ns, while there
+    are others.
     """
 
     def __init__(
@@ -68,10 +70,18 @@ class PortPool(Generic[Pair]):
             return rested
         if self._idle:
             return self._idle.pop()
-        pair = self._open_next()
-        if pair is None:
+        hurried = bool(resting) and resting[0][0] - self._rest + self._rest // 4 <= now
+        try:
+            pair = self._open_next()
+        except NoPortsError:
+            if not hurried:
+                raise
+            pair = None
+        if pair is not None:
+            return pair
+        if not hurried:
             raise NoPortsError(f"all RTP ports are in use ({len(resting)} pairs rest)")
-        return pair
+        return resting.popleft()[1]
 
     def take_back(self, pair: Pair, now: int) -> None:
         """The pair is not used any more."""
@@ -113,8 +123,8 @@ Lease = TypeVar("Lease", bound=_Leased)
 class PooledPorts(Generic[Lease]):
     """The half of a `PacketIO` that lends ports: a pool for each local address.
 
-    ``ports`` is the range for RTP and RTCP; ``rest`` how long a used pair is not lent again,
-    in ns.
+    ``ports`` is the range for RTP and RTCP; ``rest`` how long a used pair is not lent again, in
+    ns, while there are others.
     """
 
     def __init__(self, ports: range, rest: int) -> None:

@@ -8,13 +8,13 @@ from sessioncore.vocabulary import SECOND
 
 
 class PortPoolTests(SynchronousTestCase):
-    def pool(self, ports=range(100, 108), taken=()):
+    def pool(self, ports=range(100, 108), taken=(), error=EADDRINUSE):
         self.opened = []
         self.taken = set(taken)
 
         def open_pair(port):
             if port in self.taken:
-                raise OSError(EADDRINUSE, "taken")
+                raise OSError(error, "taken")
             self.opened.append(port)
             return port
 
@@ -32,14 +32,24 @@ class PortPoolTests(SynchronousTestCase):
             self.assertEqual(self.opened, expected)
 
     def test_a_pair_comes_back_after_its_rest_not_before(self):
-        pool = self.pool(range(100, 102))
+        pool = self.pool(range(100, 104))
         pair = pool.lend(0)
         pool.take_back(pair, 5)
-        self.assertEqual(pool.free(4 + 2 * SECOND), 0)
-        self.assertEqual(pool.free(5 + 2 * SECOND), 1)
-        self.assertRaises(NoPortsError, pool.lend, 4 + 2 * SECOND)
+        self.assertEqual(pool.free(4 + 2 * SECOND), 1)
+        self.assertEqual(pool.free(5 + 2 * SECOND), 2)
+        self.assertEqual(pool.lend(4 + 2 * SECOND), 102)
         self.assertEqual(pool.lend(5 + 2 * SECOND), pair)
-        self.assertEqual(self.opened, [100])
+        self.assertEqual(self.opened, [100, 102])
+
+    def test_where_there_are_no_others_a_short_rest_will_do(self):
+        for error in (EADDRINUSE, EMFILE):
+            pool = self.pool(range(100, 104), taken=[102], error=error)
+            pair = pool.lend(0)
+            pool.take_back(pair, 5)
+            self.assertEqual(pool.free(4 + 2 * SECOND), 1, "the one that is taken")
+            self.assertRaises(NoPortsError, pool.lend, 4 + SECOND // 2)
+            self.assertEqual(pool.lend(5 + SECOND // 2), pair)
+            self.assertRaises(NoPortsError, pool.lend, 5 + SECOND // 2)
 
     def test_open_pairs_are_lent_before_new_ones_are_opened(self):
         pool = self.pool()

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sessioncore.errors import CallFailed, CallOver, ConfigurationError
+from sessioncore.events import Event
 from sessioncore.interfaces import ICallHandler, IEventSink, ISipTransport
 from sessioncore.media.statistics import PlaneStatistics
 from sessioncore.media.streams import MediaPlane
@@ -306,12 +307,15 @@ class SessionManager:
 
     # --- events
 
-    def add_event_sink(self, sink: IEventSink | EventSink) -> None:
-        """Tell ``sink`` of every event of every call from now on.
+    def add_event_sink(self, sink: IEventSink | EventSink, *kinds: type[Event]) -> None:
+        """Tell ``sink`` of every event of every call from now on, or only of these ``kinds``.
 
-        Raises `ConfigurationError` for what is no sink.
+        Raises `ConfigurationError` for what is no sink and no kind of event.
         """
-        self._coordinator.add_sink(_event_sink(sink))
+        for kind in kinds:
+            if not (isinstance(kind, type) and issubclass(kind, Event)):
+                raise ConfigurationError(f"{kind!r} is no kind of event: see sessioncore.events")
+        self._coordinator.add_sink(_event_sink(sink), *kinds)
 
     def remove_event_sink(self, sink: IEventSink | EventSink) -> None:
         """Tell ``sink`` no more; raises `ConfigurationError` where it was not told."""

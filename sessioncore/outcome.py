@@ -32,6 +32,7 @@ __all__ = ["CallLedger", "CallSummary", "Outcome", "RunEnded"]
 SHARE: Final = 0.95
 """The share of the expected packets that has to be there in each allowed direction."""
 _NO_PACKETS: Final = (0, 0, 0, None)
+_OVER: Final = (CallEnded, CallFailed)
 
 
 @frozen(slots=False)
@@ -130,6 +131,9 @@ class _Account:
 class CallLedger:
     """Keeps an account of each watched call and gives its summary when it is over."""
 
+    kinds: Final = (MediaNegotiated, MediaFlowEstablished, MediaActive, *_OVER)
+    """The events it has to be told of."""
+
     def __init__(self, done: Callable[[CallSummary], None]) -> None:
         self.outcome = Outcome()
         self._done = done
@@ -150,10 +154,8 @@ class CallLedger:
         self.outcome.calls += 1
 
     def event(self, event: Any) -> None:
-        """Take one event of any call."""
+        """Take one event of any call, of these kinds or others."""
         kind = event.__class__
-        if kind not in _NOTED:
-            return
         account = self._accounts.get(event.session)
         if account is None:
             return
@@ -164,7 +166,7 @@ class CallLedger:
             account.since = event.at
         elif kind is MediaActive:
             account.active = True
-        else:
+        elif kind in _OVER:
             self._close(account, event)
 
     def _close(self, account: _Account, event: CallEnded | CallFailed) -> None:
@@ -174,11 +176,6 @@ class CallLedger:
         self.outcome.calls += 1
         self.outcome.audio_both_ways += summary.audio_both_ways
         self._done(summary)
-
-
-_NOTED: Final = frozenset(
-    (MediaNegotiated, MediaFlowEstablished, MediaActive, CallEnded, CallFailed)
-)
 
 
 def _summary(account: _Account, event: CallEnded | CallFailed) -> CallSummary:

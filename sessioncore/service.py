@@ -154,7 +154,7 @@ class SessionService(Service):
         self.manager = self._make_manager()
         self._open_logs()
         if self._wants_account:
-            self.manager.add_event_sink(self.ledger)
+            self.manager.add_event_sink(self.ledger, *self.ledger.kinds)
         _result_now(self.manager.start())
         _log.info(
             "{role} on {addresses}",

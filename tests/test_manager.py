@@ -177,6 +177,8 @@ class WrongValuesTests(Scene):
         for wrong in (None, 5):
             for function in (manager.add_event_sink, manager.remove_event_sink):
                 self.refused(f"{wrong} is no event sink: give an IEventSink", function, wrong)
+        for wrong in ("CallEnded", int, print):
+            self.refused("is no kind of event: see", manager.add_event_sink, print, wrong)
         self.refused("remove what was added", manager.remove_event_sink, print)
         for wrong in ("4", -1, float("nan"), float("inf")):
             self.refused("is no time to wait; give seconds up to", manager.stop, wrong)

@@ -142,8 +142,9 @@ class RunTests(ServiceTestCase):
             self.network.advance(0.5)
             self.assertEqual(len(uas.manager.calls), 1)
             self.assertEqual(len(uas.ledger._accounts), accounts)
-            told = uas.ledger.event in uas.manager._coordinator._sinks
-            self.assertEqual(told, bool(accounts))
+            if accounts:
+                uas.manager.remove_event_sink(uas.ledger)
+            self.assertRaises(ConfigurationError, uas.manager.remove_event_sink, uas.ledger)
             # Whoever places calls has to know how they went.
             self.assertEqual(len(uac.ledger._accounts), 1)
             self.stop(uac, uas)

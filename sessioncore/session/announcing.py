@@ -21,30 +21,36 @@ _log = Logger(namespace="sessioncore.session.announcing")
 
 
 class Announcer:
-    """Tells all sinks of every event, in the order in which they happen."""
+    """Tells the sinks of events, in the order in which they happen."""
 
     def __init__(self) -> None:
-        self._sinks: list[EventSink] = []
+        self._sinks: list[tuple[EventSink, tuple[type[Event], ...]]] = []
+        # Who is told of a kind of event; a new tuple each time, since a sink may add and remove
+        # sinks while all are being told.
+        self._told: dict[type[Event], tuple[EventSink, ...]] = {}
         self._telling = False
         self._untold: deque[Event] = deque()
 
-    def add_sink(self, sink: EventSink) -> None:
-        """Tell ``sink`` of every event from now on."""
-        # A new list each time: a sink may add and remove sinks while all are being told.
-        self._sinks = [*self._sinks, sink]
+    def add_sink(self, sink: EventSink, *kinds: type[Event]) -> None:
+        """Tell ``sink`` of every event from now on, or of these kinds."""
+        self._sinks.append((sink, kinds))
+        self._told.clear()
 
     def remove_sink(self, sink: EventSink) -> None:
         """Tell ``sink`` no more."""
-        others = self._sinks.copy()
-        try:
-            others.remove(sink)
-        except ValueError:
-            raise ConfigurationError(
-                f"{sink!r} is not among the event sinks; remove what was added"
-            ) from None
-        self._sinks = others
+        for place, (each, _) in enumerate(self._sinks):
+            if each == sink:
+                del self._sinks[place]
+                self._told.clear()
+                return
+        raise ConfigurationError(f"{sink!r} is not among the event sinks; remove what was added")
 
-    def emit(self, leg: Leg, kind: Callable[..., Event], now: int, *details: object) -> None:
+    def _choose(self, kind: type[Event]) -> tuple[EventSink, ...]:
+        chosen = tuple(sink for sink, kinds in self._sinks if not kinds or issubclass(kind, kinds))
+        self._told[kind] = chosen
+        return chosen
+
+    def emit(self, leg: Leg, kind: type[Event], now: int, *details: object) -> None:
         """Tell everybody of one event of ``leg``."""
         event = kind(leg.name, leg.call_id, leg.role, leg.media.state, now, *details)
         if self._telling:
@@ -54,7 +60,11 @@ class Announcer:
         self._telling = True
         try:
             while True:
-                for sink in self._sinks:
+                try:
+                    sinks = self._told[kind]
+                except KeyError:
+                    sinks = self._choose(kind)
+                for sink in sinks:
                     try:
                         sink(event)
                     except Exception:
@@ -62,5 +72,6 @@ class Announcer:
                 if not self._untold:
                     break
                 event = self._untold.popleft()
+                kind = event.__class__
         finally:
             self._telling = False

@@ -57,6 +57,31 @@ class AnnouncerTests(SynchronousTestCase):
             ],
         )
 
+    def test_a_sink_that_names_kinds_is_told_of_no_others(self) -> None:
+        self.announcer.add_sink(self.sink("a"), events.CallAnswered, events.CallEnded)
+        self.announcer.add_sink(self.sink("all"))
+        self.announcer.add_sink(self.sink("e"), Event)
+        for _ in range(2):
+            self.emit(events.CallAccepted)
+            self.emit(events.CallAnswered)
+        once = [("all", "CallAccepted"), ("e", "CallAccepted")]
+        once += [(name, "CallAnswered") for name in ("a", "all", "e")]
+        self.assertEqual(self.told, once * 2)
+
+    def test_sinks_that_come_and_go_while_all_are_told(self) -> None:
+        late, gone = self.sink("late"), self.sink("gone")
+
+        def change(event: Event) -> None:
+            self.announcer.remove_sink(gone)
+            self.announcer.remove_sink(change)
+            self.announcer.add_sink(late, events.CallAnswered)
+
+        self.announcer.add_sink(change)
+        self.announcer.add_sink(gone)
+        self.emit(events.CallAnswered)
+        self.emit(events.CallAnswered)
+        self.assertEqual(self.told, [("gone", "CallAnswered"), ("late", "CallAnswered")])
+
     def test_a_sink_that_raises_keeps_nothing_from_the_others(self) -> None:
         def fail(event: Event) -> None:
             raise ValueError("no")

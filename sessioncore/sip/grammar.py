@@ -20,10 +20,11 @@ __all__ = [
     "DATE",
     "DISPLAY_ADDRESS",
     "END_OF_HEADERS",
+    "FOLD",
     "FOREIGN_URI",
     "LINE_END",
     "LIST_ITEM",
-    "MAX_HEADER_LINES",
+    "MAX_HEADER_FIELDS",
     "MAX_LINE",
     "MAX_LIST_ITEMS",
     "MAX_MESSAGE",
@@ -45,7 +46,7 @@ __all__ = [
 
 MAX_MESSAGE: Final = 65_535
 """Octets in a message; more does not fit into a datagram."""
-MAX_HEADER_LINES: Final = 256
+MAX_HEADER_FIELDS: Final = 256
 """Header fields in a message, counted after unfolding."""
 MAX_LINE: Final = 16_384
 """Octets in one unfolded header field."""
@@ -162,4 +163,5 @@ PLAIN_START: Final = re.compile(
 PLAIN_FIELD: Final = re.compile(rb"\r\n(" + _TOKEN + rb"):[ \t\v\f]*+([^\r]*+)(?<!\s)")
 """A header field on one line, without white space around its value.  Groups: name, value."""
 LINE_END: Final = re.compile(rb"\r?\n")
+FOLD: Final = re.compile(rb"\r?\n[ \t]++")
 END_OF_HEADERS: Final = re.compile(rb"\r?\n\r?\n")

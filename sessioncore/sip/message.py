@@ -18,7 +18,7 @@ from sessioncore.errors import SipParseError
 from sessioncore.sip import grammar
 from sessioncore.sip.building import build_request, build_response
 from sessioncore.sip.fields import Message, lazy
-from sessioncore.sip.grammar import MAX_HEADER_LINES, MAX_LINE, MAX_MESSAGE
+from sessioncore.sip.grammar import MAX_HEADER_FIELDS, MAX_LINE, MAX_MESSAGE
 from sessioncore.sip.names import CANONICAL, CANONICAL_NAMES, header_key
 from sessioncore.sip.parts import Params, read_params
 from sessioncore.sip.values import (
@@ -124,7 +124,7 @@ def parse_message(data: bytes) -> Request | Response:
         return _read_carefully(data)
     if lines != len(firsts) or not _is_canonical(firsts):
         # Were there another line break, some line would not have been read as it stands.
-        if lines != len(fields) or lines > MAX_HEADER_LINES:
+        if lines != len(fields) or lines > MAX_HEADER_FIELDS:
             return _read_carefully(data)
         _index(fields, message)
     elif b"%d" % len(body) == firsts.get(b"Content-Length"):
@@ -145,8 +145,8 @@ def _read_carefully(data: bytes) -> Request | Response:
     if len(data) > MAX_MESSAGE:
         raise SipParseError("message above 65,535 bytes", 513)
     # 7.5: line breaks before the start line are ignored.
-    lines, body, fault = _cut(data.lstrip(b"\r\n"))
-    message, start_fault = _read_start(lines.pop(0), body, data)
+    start, lines, body, fault = _cut(data.lstrip(b"\r\n"))
+    message, start_fault = _read_start(start, body, data)
     fields, line_fault = _read_lines(lines)
     _index(fields, message)
     frame_fault = _frame(message)
@@ -163,8 +163,8 @@ _SPACE: Final = (b" ", b"\t")
 _VERSION: Final = "SIP version is not 2.0"
 
 
-def _cut(data: bytes) -> tuple[list[bytes], bytes, str | None]:
-    """Lines of the head, the body, and a fault or None."""
+def _cut(data: bytes) -> tuple[bytes, list[bytes], bytes, str | None]:
+    """The start line, the unfolded header lines (7.3.1), the body, and a fault or None."""
     match = grammar.END_OF_HEADERS.search(data)
     if match is None:
         head, body, fault = data, b"", "no empty line after the header fields"
@@ -173,7 +173,12 @@ def _cut(data: bytes) -> tuple[list[bytes], bytes, str | None]:
     if b"\r" in head.replace(b"\r\n", b""):
         head = head.replace(b"\r\n", b"\n").replace(b"\r", b" ")
         fault = "carriage return inside a line"
-    return grammar.LINE_END.split(head.rstrip(b"\r\n")), body, fault
+    start, *rest = grammar.LINE_END.split(head.rstrip(b"\r\n"), 1)
+    lines = grammar.LINE_END.split(grammar.FOLD.sub(b" ", rest[0])) if rest else []
+    if lines and lines[0][:1] in _SPACE:
+        del lines[0]
+        fault = "a continuation of the start line"
+    return start, lines, body, fault
 
 
 def _read_start(line: bytes, body: bytes, raw: bytes) -> tuple[Request | Response, str | None]:
@@ -202,18 +207,13 @@ def _read_start(line: bytes, body: bytes, raw: bytes) -> tuple[Request | Respons
 def _read_lines(lines: list[bytes]) -> tuple[list[tuple[bytes, bytes]], str | None]:
     """The header fields, without those that are broken, and a fault or None."""
     fault = None
-    if len(lines) > MAX_HEADER_LINES:
-        del lines[MAX_HEADER_LINES:]
-        fault = "more than 256 header lines"
+    if len(lines) > MAX_HEADER_FIELDS:
+        del lines[MAX_HEADER_FIELDS:]
+        fault = "more than 256 header fields"
     fields: list[tuple[bytes, bytes]] = []
     for line in lines:
         name, colon, value = line.partition(b":")
-        if name not in CANONICAL:
-            if line[:1] in _SPACE:
-                fields, folded_fault = _read_lines(_unfolded(lines))
-                if lines[0][:1] in _SPACE:
-                    fault = "a continuation of the start line"
-                return fields, folded_fault or fault
+        if not colon or name not in CANONICAL:
             name = name.rstrip(b" \t")
             if not colon or grammar.TOKEN.fullmatch(name) is None:
                 fault = "a line that is no header field"
@@ -222,17 +222,6 @@ def _read_lines(lines: list[bytes]) -> tuple[list[tuple[bytes, bytes]], str | No
     if any(len(line) > MAX_LINE for line in lines):
         fault = "a header line above 16,384 bytes"
     return fields, fault
-
-
-def _unfolded(lines: list[bytes]) -> list[bytes]:
-    """Continuations joined to their line by one space (7.3.1)."""
-    fields: list[list[bytes]] = []
-    for line in lines:
-        if line[:1] not in _SPACE:
-            fields.append([line])
-        elif fields:
-            fields[-1].append(line.strip(b" \t"))
-    return [b" ".join(parts) for parts in fields]
 
 
 def _index(fields: list[tuple[bytes, bytes]], message: Message) -> None:

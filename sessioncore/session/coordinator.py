@@ -253,6 +253,16 @@ class SessionCoordinator(Announcer):
         """The CANCEL of an unanswered INVITE (`TransactionUser`)."""
         self._callee.cancelled(tx)
 
+    def tag_of_accepted(self, cancel: Request) -> bytes | None:
+        """Our tag in the call that a CANCEL came too late for (`TransactionUser`)."""
+        invite = cancel.call_id, cancel.from_tag or b"", cancel.cseq.number
+        for leg in self._dialogs.values():
+            dialog = leg.dialog
+            assert dialog is not None
+            if (dialog.call_id, dialog.remote_tag, dialog.remote_seq) == invite:
+                return dialog.local_tag
+        return None
+
     def transport_failed(self, tx: ServerTransaction, now: int) -> None:
         """A response could not be sent (`TransactionUser`)."""
         self._callee.transport_failed(tx)

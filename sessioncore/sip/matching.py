@@ -178,13 +178,28 @@ class TransactionLayer(Keeping):
         """RFC 3261 section 9.2; answered statelessly, since every copy gets the same answer."""
         key = transaction_key(request, b"INVITE")
         tx = self._servers.get(key)
-        if tx is None and key not in self._finished:
+        if tx is not None:
+            self._refuse(request, 200, source, flow, to_tag=tx.to_tag)
+            tx.feed(Cancelled(now, request))
+        elif key in self._finished:
+            self._refuse(request, 200, source, flow, to_tag=self._tag_of_accepted(request, now))
+        else:
             self.counters.unmatched_cancels += 1
             self._refuse(request, 481, source, flow)
-            return
-        self._refuse(request, 200, source, flow, to_tag=None if tx is None else tx.to_tag)
-        if tx is not None:
-            tx.feed(Cancelled(now, request))
+
+    def _tag_of_accepted(self, cancel: Request, now: int) -> bytes:
+        """The To tag of the 2xx that a CANCEL crossed, which nobody knows but the user.
+
+        He has to look for it, so he is asked once and the tag is kept: one for an INVITE that
+        is itself remembered, as long as that.
+        """
+        key = transaction_key(cancel, b"CANCEL")
+        tag = self._finished.get(key)
+        if tag is None:
+            tag = self.user.tag_of_accepted(cancel) or self.computed_tag(cancel)
+            self._finished[key] = tag
+            self._timer_j.add(key, now)
+        return tag
 
     def _receive_response(self, response: Response, now: int) -> None:
         self.counters.responses += 1

@@ -58,6 +58,9 @@ class TransactionUser(Protocol):
     def cancel_received(self, tx: ServerTransaction, now: int) -> None:
         """The unanswered INVITE ``tx`` was cancelled; the CANCEL has its 200 already."""
 
+    def tag_of_accepted(self, cancel: Request) -> bytes | None:
+        """The To tag of the 2xx to the INVITE of a late CANCEL; None where it is not known."""
+
     def transport_failed(self, tx: ServerTransaction, now: int) -> None:
         """A response could not be sent; before the final one that ends the transaction."""
 

@@ -959,8 +959,28 @@ class EndingTests(CalleeScene):
         self.run_for(0.01)
         self.caller.cancel()
         self.run_for(0.01)
-        self.assertEqual(self.them.lines(), ["200 INVITE", "200 CANCEL"])
+        answers = [parsed(data) for data in self.them.take()]
+        self.assertEqual([each.cseq.method for each in answers], [b"INVITE", b"CANCEL"])
+        self.assertEqual({each.status for each in answers}, {200})
+        # RFC 3261 section 9.2: the To tags of both should be the same.
+        self.assertEqual(answers[0].to_tag, answers[1].to_tag)
         self.assertIs(self.us.call_in.state, SessionState.ANSWERED)
+
+    def test_cancel_after_the_200_among_other_calls(self) -> None:
+        """With the same Call-ID, From tag or CSeq, and with one of ours."""
+        tags = []
+        others: Any = ({}, {"call_id": "x"}, {"sequence": 9}, {"local_tag": "x"})
+        for number, fields in enumerate(others):
+            caller = Caller(self.them, branch=f"z9hG4bK-{number}", **fields)
+            caller.invite()
+            self.run_for(0.01)
+            tags.append((caller, parsed(self.them.take()[0]).to_tag))
+        self.us.call(f"sip:bob@{C}")
+        self.run_for(0.01)
+        for caller, tag in tags:
+            caller.cancel()
+            self.run_for(0.01)
+            self.assertEqual(parsed(self.them.take()[-1]).to_tag, tag)
 
     def test_reason_of_the_cancel(self) -> None:
         self.invited()

@@ -57,6 +57,7 @@ class FakeUser:
         self.log: list[tuple[Any, ...]] = []
         self.answers: dict[bytes, list[int]] = {}
         self.transactions: list[Any] = []
+        self.tag: bytes | None = None
 
     def request_received(self, tx: Any, now: int) -> None:
         self.log.append(("request", tx.request.method))
@@ -69,6 +70,10 @@ class FakeUser:
 
     def cancel_received(self, tx: Any, now: int) -> None:
         self.log.append(("cancel", tx.request.call_id))
+
+    def tag_of_accepted(self, cancel: Request) -> bytes | None:
+        self.log.append(("late cancel", cancel.call_id))
+        return self.tag
 
     def response_received(self, tx: Any, response: Response, now: int) -> None:
         self.log.append(("response", response.status))

@@ -561,7 +561,44 @@ class CancelTests(SynchronousTestCase):
         self.bench.receive(request())
         self.bench.receive(request(b"CANCEL"))
         self.assertEqual(self.bench.flow.statuses(), [200, 200])
-        self.assertEqual(self.bench.user.take(), [("request", b"INVITE")])
+        self.assertEqual(
+            self.bench.user.take(), [("request", b"INVITE"), ("late cancel", b"call-1")]
+        )
+
+    def late(self, **fields: Any) -> list[bytes]:
+        """To tags of the answers to three copies of a CANCEL that the 2xx has crossed."""
+        self.bench.receive(request())
+        self.bench.user.transactions[0].respond(200, to_tag=b"mine", now=self.bench.now)
+        self.bench.flow.take()
+        self.bench.user.take()
+        for _ in range(3):
+            self.bench.receive(request(b"CANCEL", **fields))
+            self.bench.advance(0.5)
+        return [answer.to_tag for answer in self.bench.flow.take()]
+
+    def test_the_tag_of_an_accepted_invite_is_asked_for_once(self) -> None:
+        """The user has to look for it, and strangers can send copies."""
+        self.bench.user.tag = b"mine"
+        self.assertEqual(self.late(), [b"mine"] * 3)
+        self.assertEqual(self.bench.user.take(), [("late cancel", b"call-1")])
+        self.assertEqual(self.bench.layer.remembered, 2)
+        self.bench.advance(33)
+        self.assertEqual(self.bench.layer.remembered, 0)
+
+    def test_the_tag_of_an_accepted_invite_is_not_known_any_more(self) -> None:
+        (tag,) = set(self.late())
+        self.assertTrue(tag.startswith(b"sl-"))
+        self.bench.user.tag = b"found"
+        self.bench.receive(request(b"CANCEL"))
+        self.assertEqual(self.bench.flow.take()[0].to_tag, tag)
+
+    def test_a_late_cancel_absorbs_nothing_but_itself(self) -> None:
+        self.bench.user.tag = b"mine"
+        self.late()
+        self.bench.receive(request())
+        self.bench.receive(request(b"ACK", to_tag=b"mine"))
+        self.assertEqual(self.bench.flow.take(), [])
+        self.assertEqual(self.bench.user.take()[-1], ("ack", 1))
 
     def test_cancel_of_nothing_gets_481(self) -> None:
         self.bench.receive(request(b"CANCEL"))

@@ -42,7 +42,7 @@ class Refusals:
         coordinator.counters.refused_faulty += 1
         reason = faulty(refusal.status, refusal.text)
         if leg is not None:
-            tx.respond(refusal.status, headers=refusal.headers, now=now)
+            _respond(tx, reason, refusal.headers, now)
             self._offer_refused(leg, reason, now)
             return
         leg = coordinator.new_leg(SessionRole.UAS, request.call_id)
@@ -57,7 +57,7 @@ class Refusals:
     def offer(self, leg: Leg, tx: ServerTransaction, error: Exception, now: int) -> None:
         """Refuse a re-INVITE, for good: a copy of it must not be accepted later."""
         reason, headers = self.explain(tx, error)
-        tx.respond(reason.status or 500, headers=headers, now=now, stateful=True)
+        _respond(tx, reason, headers, now, stateful=True)
         self._offer_refused(leg, reason, now)
 
     def explain(self, tx: ServerTransaction, error: Exception) -> tuple[EndReason, Headers]:
@@ -77,7 +77,7 @@ class Refusals:
         if told:
             coordinator.counters.incoming += 1
             coordinator.emit(leg, events.IncomingCall, now, leg.remote_uri, leg.local_uri)
-        tx.respond(reason.status or 500, headers=headers, now=now)
+        _respond(tx, reason, headers, now)
         if told:
             leg.feed(GiveUp(reason))  # does nothing where a listener has hung up
         else:
@@ -93,6 +93,16 @@ class Refusals:
     def _offer_refused(self, leg: Leg, reason: EndReason, now: int) -> None:
         reasons = reason.reasons or (reason.text,)
         self._all.emit(leg, events.OfferRefused, now, reason.status, reasons)
+
+
+def _respond(
+    tx: ServerTransaction, reason: EndReason, headers: Headers, now: int, *, stateful: bool = False
+) -> None:
+    phrase = None
+    if reason.status == 400 and not headers:
+        # RFC 3261 section 21.4.1: the phrase should say what is wrong; elsewhere a Warning does.
+        phrase = reason.text.encode("ascii", "replace")
+    tx.respond(reason.status or 500, phrase, headers=headers, now=now, stateful=stateful)
 
 
 def _warning(tx: ServerTransaction, error: Exception) -> Headers:

@@ -9,7 +9,7 @@ from attrs import define, field
 
 from sessioncore.errors import SipParseError
 from sessioncore.sip.message import Request, Response, build_request
-from sessioncore.sip.values import NameAddr, RawUri, Uri, parse_uri
+from sessioncore.sip.values import NameAddr, RawUri, Uri, shown
 from sessioncore.vocabulary import Address
 
 __all__ = ["MAX_FORWARDS", "Dialog", "dialog_key", "key_of_request", "key_of_response", "tag"]
@@ -39,25 +39,23 @@ def key_of_response(response: Response) -> bytes:
     return dialog_key(response.call_id, response.from_tag or b"", response.to_tag or b"")
 
 
-def _route_set(message: Request | Response) -> tuple[NameAddr, ...]:
+def _route_set(message: Request | Response, nearest: int) -> tuple[NameAddr, ...]:
+    """The Record-Route values; requests go first to the one at index ``nearest``."""
     if b"Record-Route" not in message._firsts:
         return ()
     routes = message.record_routes
     if len(routes) > MAX_ROUTES:
         raise SipParseError("too many Record-Route values")
+    _reachable(routes[nearest], "Record-Route")
     return tuple(routes)
 
 
-def _target(contact: NameAddr) -> Uri:
-    """A Contact's URI as remote target."""
-    uri = contact.uri
-    if isinstance(uri, RawUri):
-        raise SipParseError("Contact is no SIP URI")
+def _reachable(address: NameAddr, name: str) -> Uri:
+    """A URI that requests can go to: UDP does not keep what ``sips`` asks for (8.1.2)."""
+    uri = address.uri
+    if isinstance(uri, RawUri) or uri.scheme != b"sip":
+        raise SipParseError(f"{name} is no sip URI: {shown(uri.raw)}")
     return uri
-
-
-def _loose(route: NameAddr) -> bool:
-    return isinstance(route.uri, Uri) and b"lr" in route.uri.params
 
 
 def _route_value(route: NameAddr) -> bytes:
@@ -110,8 +108,8 @@ class Dialog:
             request._required(b"From"),
             local_tag,
             remote_tag,
-            _target(request.contact or request.from_),
-            _route_set(request),
+            _reachable(request.contact or request.from_, "Contact"),
+            _route_set(request, 0),
             0,
             request.cseq.number,
         )
@@ -124,8 +122,8 @@ class Dialog:
         the remote target is the Request-URI.
         """
         contact = response.contact
-        target = request.request_uri if contact is None else _target(contact)
-        return cls._calling(request, response, target, _route_set(response)[::-1])
+        target = request.request_uri if contact is None else _reachable(contact, "Contact")
+        return cls._calling(request, response, target, _route_set(response, -1)[::-1])
 
     @classmethod
     def from_unusable(cls, request: Request, response: Response, destination: Address) -> Dialog:
@@ -161,14 +159,13 @@ class Dialog:
         """The URI to resolve for where requests go (RFC 3261 section 8.1.2)."""
         if not self.route_set:
             return self.remote_target
-        uri = self.route_set[0].uri
-        return uri if isinstance(uri, Uri) else parse_uri(bytes(uri))
+        return _reachable(self.route_set[0], "Record-Route")
 
     def refresh_target(self, message: Request | Response) -> None:
         """Take the remote target from a target refresh request or its 2xx (12.2)."""
         contact = message.contact
         if contact is not None:
-            self.remote_target = _target(contact)
+            self.remote_target = _reachable(contact, "Contact")
             self._routing = None
 
     def check_sequence(self, number: int) -> bool:
@@ -217,9 +214,8 @@ class Dialog:
         if self._routing is None:
             target = _request_uri(self.remote_target)
             routes = [_route_value(route) for route in self.route_set]
-            if routes and not _loose(self.route_set[0]):
-                first = self.route_set[0].uri
+            if routes and b"lr" not in self.next_hop.params:
                 routes = [*routes[1:], b"<%b>" % target]
-                target = _request_uri(first) if isinstance(first, Uri) else bytes(first)
+                target = _request_uri(self.next_hop)
             self._routing = (target, tuple((b"Route", route) for route in routes))
         return self._routing

@@ -595,6 +595,14 @@ class RefusingTests(CalleeScene):
         self.assertEqual(self.refused(headers=[("Contact", "<mailto:a@b>")]).status, 400)
         self.assertEqual(self.us.counters["refused_faulty"], 1)
 
+    def test_who_is_to_be_reached_by_tls_only(self) -> None:
+        """RFC 5630 section 5.1.2: such a Contact contradicts a sip Request-URI."""
+        for name, uri in (("Contact", "sips:alice@192.0.2.3"), ("Record-Route", "sips:p.example")):
+            answered = self.refused(headers=[(name, f"<{uri}>")])
+            said = f"{name} is no sip URI: '{uri}'"
+            self.assertEqual((answered.status, answered.reason.decode()), (400, said))
+        self.assertEqual(self.us.incoming, [])
+
     def turned_away(self, status: int, **given: Any) -> Any:
         """Why; nobody was asked, and a session begins and ends with it."""
         self.us.forget()
@@ -628,7 +636,7 @@ class RefusingTests(CalleeScene):
 
     def test_why_a_faulty_invite_is_refused_is_told(self) -> None:
         for status, text, given in (
-            (400, "Contact is no SIP URI", {"headers": [("Contact", "<mailto:a@b>")]}),
+            (400, "Contact is no sip URI: 'tel:+1'", {"headers": [("Contact", "<tel:+1>")]}),
             (420, "Bad Extension: Require: 100rel", {"headers": [("Require", "100rel")]}),
             (406, "Not Acceptable: Accept does not list application/sdp",
              {"headers": [("Accept", "text/plain")]}),
@@ -1220,10 +1228,11 @@ class WithinTheDialogTests(CalleeScene):
         self.assertEqual(self.reinvite(messages.offer(C, version=3)), "200 INVITE")
 
     def test_refused_for_its_contact_with_the_call_unchanged(self) -> None:
-        said = self.reinvite(
-            messages.offer(C, 40_010, version=2), headers=[("Contact", "<mailto:a@b>")]
-        )
-        self.assertEqual(said, "400 INVITE")
+        for uri in ("mailto:a@b", "sips:alice@192.0.2.3"):
+            said = self.reinvite(
+                messages.offer(C, 40_010, version=2), headers=[("Contact", f"<{uri}>")]
+            )
+            self.assertEqual(said, "400 INVITE")
         self.assertEqual(self.call.negotiated_media.audio.remote, (C, 40_000))
         self.assertEqual(self.reinvite(messages.offer(C)), "200 INVITE")
 

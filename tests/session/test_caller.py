@@ -218,11 +218,15 @@ class AnsweredTests(CallerScene):
         self.assertEqual(self.them.lines(), ["INVITE", "ACK"])
 
     def test_the_200_has_an_unusable_contact(self) -> None:
-        self.calling()
-        self.reply(200, sdp=True, headers=[("Contact", "<mailto:a@b>")])
-        self.assertEqual(self.us.names()[-1], "CallFailed")
-        self.assertIs(self.reason().by, EndedBy.ERROR)
-        self.ended_where_the_invite_went()
+        for uri in ("mailto:a@b", "sips:bob@192.0.2.2"):
+            with self.subTest(uri):
+                self.us.forget()
+                self.calling()
+                self.reply(200, sdp=True, headers=[("Contact", f"<{uri}>")])
+                self.assertEqual(self.us.names()[-1], "CallFailed")
+                self.assertIs(self.reason().by, EndedBy.ERROR)
+                self.assertIn(f"unusable 200: Contact is no sip URI: '{uri}'", self.reason().text)
+                self.ended_where_the_invite_went()
 
     def ended_where_the_invite_went(self, uri: bytes = b"sip:bob@192.0.2.2") -> None:
         """An ACK stops the 200 and a BYE the callee's media; a repeat gets its ACK again."""

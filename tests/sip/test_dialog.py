@@ -87,9 +87,23 @@ class CreationTests(SynchronousTestCase):
         self.assertEqual(bytes(caller(contact=b"").remote_target), b"sip:bob@192.0.2.9")
 
     def test_contact_that_is_no_sip_uri(self) -> None:
-        for contact in (b"*", b"<tel:+123>"):
-            data = request().replace(b"<sip:alice@192.0.2.1:5060>", contact)
-            self.assertRaises(SipParseError, Dialog.from_request, read(data), b"mine")
+        for contact in (b"*", b"<tel:+123>", b"<sips:alice@192.0.2.1:5061>"):
+            data = read(request().replace(b"<sip:alice@192.0.2.1:5060>", contact))
+            self.assertRaises(SipParseError, Dialog.from_request, data, b"mine")
+            self.assertRaises(SipParseError, caller, contact)
+            for dialog in (callee(), caller()):
+                self.assertRaises(SipParseError, dialog.refresh_target, data)
+                self.assertEqual(dialog.next_hop.scheme, b"sip")
+
+    def test_nearest_route_that_is_no_sip_uri(self) -> None:
+        """Of the others their own hops know how to reach them."""
+        for uri in (b"tel:+123", b"sips:p.example;lr"):
+            far_of_callee = ((b"Record-Route", b"<sip:p.example;lr>, <" + uri + b">"),)
+            far_of_caller = ((b"Record-Route", b"<" + uri + b">, <sip:p.example;lr>"),)
+            self.assertEqual(callee(headers=far_of_callee).next_hop.host, b"p.example")
+            self.assertEqual(caller(headers=far_of_caller).next_hop.host, b"p.example")
+            self.assertRaises(SipParseError, callee, headers=far_of_caller)
+            self.assertRaises(SipParseError, caller, headers=far_of_callee)
 
     def test_route_set_is_bounded(self) -> None:
         many = ((b"Record-Route", b",".join([b"<sip:p.example;lr>"] * 71)),)

@@ -67,6 +67,8 @@ class Stream:
     strangers = 0
     collided = False
     """Whether the peer was heard with our SSRC, and ours is a new one since."""
+    unanswered = False
+    """Whether its media began before the call was answered: a recording waits for a sound."""
     first_sent_at: int | None = None
     first_received_at: int | None = None
     _open = True
@@ -209,9 +211,11 @@ class Stream:
         if former is not None or self._early is not None:
             self._clear_columns()
         self._fill_columns(agreement, now)
-        if former is None:
-            if self._held is not None:
-                self._plane.playout.sinks.recorder.begin(self._held)
+        if former is not None:
+            self.answered()  # only the first agreement can be one before the answer
+        else:
+            if self._held is not None and not self.unanswered:
+                self._begin_recording()
             self._cells.next_report[self.row] = now + first_interval(self._chance)
         if self._wanted:
             self._apply_transmission()
@@ -263,6 +267,17 @@ class Stream:
         cells.receiving[row] = receives
         cells.first_receive_pending[row] = receives
         cells.attention[row] = receives
+
+    def answered(self) -> None:
+        """The call whose media is `unanswered` was answered, so there is something to record."""
+        if self.unanswered:
+            self.unanswered = False
+            self._begin_recording()
+
+    def _begin_recording(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            self._plane.playout.sinks.recorder.begin(held)
 
     def start_transmission(self, now: int, proven: bool) -> None:
         """Send as the agreement allows; an unproven path gets at most 5 s of RTP."""
@@ -327,11 +342,11 @@ class Stream:
     def set_sink(self, spec: Sink) -> Any:
         """Where received samples go: a spec of `sessioncore.media.sinks`.
 
-        Returns the recording of a `Record`, else None.  Without an agreement and unheard, it
-        leaves what is at its path as it is.
+        Returns the recording of a `Record`, else None.  Without an agreement, or `unanswered`,
+        it leaves what is at its path as it is until there is a sound.
         """
         self._require_open()
-        hold = self.agreement is None
+        hold = self.agreement is None or self.unanswered
         attached = self._plane.playout.sinks.attach(self.row, spec, hold=hold)
         self._held = attached if hold else None
         return attached

@@ -179,6 +179,7 @@ class Callee:
         self._respond(leg, tx, 183 if described else 180, now)
         if agreement is not None:
             leg.media.agreed(agreement)
+            self._all.media.begins_early(leg)
             self._all.emit(leg, events.EarlyMediaStarted, now)
             self._all.establish(leg, now)
         elif not described:
@@ -204,6 +205,8 @@ class Callee:
         coordinator.answered(leg, now)
         if agreement is not None:
             coordinator.establish(leg, now)
+        else:
+            coordinator.media.answered(leg)
 
     def refuse(self, leg: Leg, status: int, phrase: str | None, contact: str | None = None) -> None:
         """A final response of 300 to 699; raises `CallOver` when too late."""

@@ -251,6 +251,7 @@ class Caller:
             return  # unreliable, so it binds nobody; the 200 decides
         if not leg.media.established:
             leg.media.agreed(agreement)
+            self._all.media.begins_early(leg)
             self._all.emit(leg, events.EarlyMediaStarted, now)
             self._all.establish(leg, now)
 
@@ -300,6 +301,8 @@ class Caller:
             # Not Ready: a 183 said the same before, and media runs already.
             if leg.media.state is MediaState.READY:
                 self._all.establish(leg, now)
+            else:
+                self._all.media.answered(leg)
         if problem is not None:
             self._all.counters.refused_media += 1
             leg.feed(HangUp(problem))

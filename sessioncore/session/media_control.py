@@ -150,6 +150,16 @@ class MediaSessionController:
         media.feed(_ESTABLISHED)
         media.established = True
 
+    def begins_early(self, session: _HasMedia) -> None:
+        """What is about to be established comes before the answer, which may never come."""
+        if session.media.stream is not None:
+            session.media.stream.unanswered = True
+
+    def answered(self, session: _HasMedia) -> None:
+        """The call was answered whose media began early."""
+        if session.media.stream is not None:
+            session.media.stream.answered()
+
     def start_audio_transmission(self, session: _HasMedia, now: int) -> None:
         """Send the row's source, silence if it has none, to the remote address."""
         media = session.media

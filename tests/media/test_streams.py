@@ -76,6 +76,37 @@ class LifeTests(Case):
             self.assertEqual(path.read_bytes() != b"precious" * 1_000, agreed)
         self.assertEqual(path.read_bytes()[44:], bytes(2 * 8_000 * 2))
 
+    def test_nor_where_that_comes_before_the_answer(self):
+        """Whatever it hears is worth recording, and so is all of a call that is answered."""
+
+        def answered(stream):
+            stream.answered()
+
+        def agreed_anew(stream):
+            of = agreement(stream)
+            stream.establish(of, signalling_host=PEER[0], nat=None, now=self.bench.now)
+
+        for then in (None, answered, agreed_anew):
+            for late_sink in (False, True):
+                path = Path(self.mktemp())
+                path.write_bytes(b"precious" * 1_000)
+                stream = self.bench.open()
+                if not late_sink:
+                    recording = stream.set_sink(Record(path))
+                stream.unanswered = True
+                agreed_anew(stream)
+                if late_sink:
+                    recording = stream.set_sink(Record(path))
+                self.assertTrue(stream.unanswered)
+                self.bench.run(2)
+                if then is not None:
+                    then(stream)
+                stream.close(self.bench.now)
+                recording.finished.result(20)
+                self.assertEqual(path.read_bytes() != b"precious" * 1_000, then is not None)
+                if then is not None:
+                    self.assertEqual(path.read_bytes()[44:], bytes(2 * 8_000 * 2))
+
     def test_active_while_a_stream_is_open(self):
         self.assertFalse(self.bench.plane.active)
         stream = self.bench.open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -9,7 +10,8 @@ from twisted.internet.defer import Deferred
 
 from sessioncore.errors import CallFailed, CallOver
 from sessioncore.events import Event
-from sessioncore.media.sources import Tone
+from sessioncore.media.sinks import Record
+from sessioncore.media.sources import Silence, Tone
 from sessioncore.media.statistics import MediaEvent
 from sessioncore.session.call import Call
 from sessioncore.session.session import SessionState
@@ -56,6 +58,45 @@ class TogetherTests(Scene):
         call = self.caller.call(**wishes)
         self.run_for(0.2)
         return call
+
+    def early_recordings(self, then: Any, source: Any = None) -> list[bool]:
+        """Whether what both had at their paths was replaced by an early-media call."""
+
+        def decide(call: Call) -> None:
+            call.set_source(Silence() if source is None else source)
+            call.set_sink(Record(paths[1]))
+            call.ring(early_media=True)
+
+        paths = [Path(self.mktemp()) for _ in range(2)]
+        for path in paths:
+            path.write_bytes(b"precious" * 1_000)
+        self.decisions = decide
+        self.calling(sink=Record(paths[0]))
+        self.assertIn("EarlyMediaStarted", self.caller.names())
+        self.run_for(1.5)
+        then(self.callee.call_in)
+        self.run_for(0.1)
+        for call in self.callee.manager.calls:
+            call.hang_up()
+        self.run_for(0.1)
+        for party in (self.caller, self.callee):
+            party.manager.plane.playout.sinks.recorder.close().result(20)
+        return [path.read_bytes() != b"precious" * 1_000 for path in paths]
+
+    def test_early_media_that_nobody_heard_and_a_refusal_replace_no_recording(self) -> None:
+        replaced = self.early_recordings(lambda call: call.reject(486))
+        self.assertEqual(self.caller.names()[-1], "CallFailed")
+        self.assertEqual(replaced, [False, False])
+
+    def test_an_announcement_before_a_refusal_is_recorded(self) -> None:
+        replaced = self.early_recordings(lambda call: call.reject(404), Tone())
+        self.assertEqual(self.caller.names()[-1], "CallFailed")
+        self.assertEqual(replaced, [True, False])
+
+    def test_early_media_that_is_answered_is_recorded_though_silent(self) -> None:
+        replaced = self.early_recordings(lambda call: call.answer())
+        self.assertEqual(self.caller.names()[-1], "CallEnded")
+        self.assertEqual(replaced, [True, True])
 
     def test_both_get_the_same_agreement(self) -> None:
         call = self.calling()

@@ -93,14 +93,11 @@ class Acks:
             return
         self.stop_waiting(leg)
         first = leg.state in _ANSWERED
-        # With our BYE out no media begins any more, whatever the answer (section 15.1.1).
-        owed = (
-            leg.negotiation.state is OfferState.OFFER_SENT and leg.state is not SessionState.ENDING
-        )
-        agreed = self._answer_in(request, leg) if owed else None
         coordinator.media.prove_path(leg)
         coordinator.emit(leg, events.AckReceived, now)
-        if agreed is not None:
+        # With our BYE out no media begins any more, whatever the answer (section 15.1.1).
+        if leg.negotiation.state is OfferState.OFFER_SENT and leg.state is not SessionState.ENDING:
+            agreed = self._answer_in(request, leg)
             if isinstance(agreed, EndReason):
                 # The peer owes an answer and there is none to be had (RFC 3261 13.2.2.4).
                 leg.feed(_ACK_READ)

@@ -52,6 +52,7 @@ from sessioncore.session.session import (
     RefuseInvite,
     SendBye,
     SendCancel,
+    SessionState,
 )
 from sessioncore.session.targets import callable_uri
 from sessioncore.session.tracing import Tracer
@@ -79,6 +80,9 @@ _SEEN: Final = frozenset(
         MediaEvent.STALLED,
     )
 )
+
+_SILENCED: Final = frozenset((SessionState.ENDING, SessionState.ENDED))
+"""No media begins with our BYE out (RFC 3261 section 15.1.1)."""
 
 Resolve = Callable[[Uri], "Deferred[list[Address]]"]
 Handler = Callable[[Call], Any]
@@ -418,11 +422,11 @@ class SessionCoordinator(Announcer):
         """
         media = leg.media
         agreement = media.agreement
-        if leg.over or agreement is None:
+        if leg.state in _SILENCED or agreement is None:
             return
         audio, call = agreement.streams[0], leg.call
         self.emit(leg, events.MediaNegotiated, now, agreement)
-        if media.stream is None:
+        if leg.state in _SILENCED:
             return
         self.media.establish_media_flow(leg, audio.remote, now)
         self.emit(leg, events.MediaFlowEstablished, now, audio.local, audio.remote)

@@ -1260,6 +1260,18 @@ class WithinTheDialogTests(CalleeScene):
         self.assertEqual(self.us.names(), ["AckReceived"])
         self.assertEqual(self.rtp_from(B, self.network.now / 1e9 - 0.48), [])
 
+    def test_hung_up_when_told_of_the_new_agreement(self) -> None:
+        def told(event: events.Event) -> None:
+            if event.name == "MediaNegotiated":
+                self.call.hang_up()
+
+        self.us.manager.add_event_sink(told)
+        self.caller.within("INVITE", body=messages.offer(C, 40_010, version=2))
+        self.run_for(0.4)
+        self.assertEqual(self.them.lines(), ["200 INVITE", "BYE"])
+        self.assertEqual(self.us.names(), ["MediaNegotiated"])
+        self.assertEqual(self.rtp_from(B, self.network.now / 1e9 - 0.39), [])
+
     def test_without_description_and_nothing_new_in_the_ack(self) -> None:
         caller = Caller(self.them, call_id="another", branch="z9hG4bKanother")
         caller.invite(body=messages.offer(C, formats=(0, 101)))

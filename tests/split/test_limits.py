@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
+import signal
 import socket
+from unittest import SkipTest
 
-from tests.split.caller import Caller
+from sessioncore.net.sip_udp import RECEIVE_BUFFER
+from sessioncore.session.coordinator import OVERLOADED
+from tests.split.caller import SDP, Caller
 from tests.split.processes import Process, ProcessTestCase, port_of, read_events
+
+SO_RCVBUFFORCE = 33
 
 
 class LimitsTests(ProcessTestCase):
@@ -70,6 +78,43 @@ class LimitsTests(ProcessTestCase):
         server.terminate()
         third.answer(third.receive("BYE "))
         self.assertEqual(server.wait(), -15, server.output)
+
+    def test_a_flood(self) -> None:
+        """INVITEs that come faster than they are read: it stands still while they are sent."""
+        server, port = self.server("--answer=echo")
+        flood = Caller(self, port, 1)
+        server.popen.send_signal(signal.SIGSTOP)
+        os.waitpid(server.popen.pid, os.WUNTRACED)
+        # Long ones, so that few of them are taken on once there is no more than OVERLOADED left.
+        body = SDP.format(rtp=9) + "a=inactive\r\na=" + "x" * 3000 + "\r\n"
+        for number in range(self.more_than_is_read_in_time(len(body))):
+            flood.call_id = f"flood-{number}"
+            flood.send("INVITE", body=body)
+        server.popen.send_signal(signal.SIGCONT)
+        self.assertIn("\r\nRetry-After: ", flood.receive("SIP/2.0 503"))
+        # From the first that is taken on nothing stands in the way of others any more.
+        flood.receive("SIP/2.0 200")
+        client = self.command(
+            *("call", f"sip:callee@127.0.0.1:{port}", "--listen=udp:0:interface=127.0.0.1"),
+            *("--play=tone:440", "--duration=1"),
+        )
+        self.assertEqual(client.wait(), 0, client.output)
+        self.finish(server)
+
+    def more_than_is_read_in_time(self, size: int) -> int:
+        """How many datagrams of at least ``size`` octets hold half as much again as `OVERLOADED`.
+
+        The kernel counts up to twice as much for each, and has to have room for that.
+        """
+        octets = 3 * OVERLOADED // 2
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            for option in (socket.SO_RCVBUF, SO_RCVBUFFORCE):
+                with contextlib.suppress(OSError):
+                    probe.setsockopt(socket.SOL_SOCKET, option, RECEIVE_BUFFER)
+            given = probe.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        if given < 2 * octets:
+            raise SkipTest(f"{given} bytes to receive in are too few: set net.core.rmem_max")
+        return octets // size + 1
 
     def test_rtp_ports_exhausted(self) -> None:
         server, port = self.server("--rtp-ports=47000-47001")

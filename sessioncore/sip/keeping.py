@@ -48,6 +48,8 @@ COOKIE: Final = b"z9hG4bK"
 TAG_PREFIX: Final = b"sl-"
 """What computed To tags begin with, so that few ACKs need a MAC."""
 TRYING_AFTER: Final = 200 * MILLISECOND
+LONGEST_KEPT: Final = 2048
+"""Bytes; a response copies the Via fields of its request, which may be as long as a datagram."""
 PROVISIONAL_AGAIN: Final = 60 * SECOND
 
 
@@ -275,10 +277,14 @@ class Keeping:
         (self._timer_trying if invite else self._timer_h).add(tx.key, now)
 
     def retire(self, tx: ServerTransaction, answer: bytes, now: int) -> None:
-        """Keep ``answer`` under the key for Timer I, J or L and let the object go."""
+        """Keep ``answer`` under the key for Timer I, J or L and let the object go.
+
+        One that is long, because the request was, is not kept: a copy is a new request then.
+        """
         key = tx.key
         if key in self._servers:
-            if answer is ACCEPTED_MARK or not tx.flow.reliable:
+            short = len(answer) <= LONGEST_KEPT
+            if answer is ACCEPTED_MARK or (short and not tx.flow.reliable):
                 del self._servers[key]
                 self._finished[key] = answer
                 timer = self._timer_i if answer is CONFIRMED_MARK else self._timer_j

@@ -201,6 +201,19 @@ class ServerOtherTests(SynchronousTestCase):
         self.bench.advance(32.1)
         self.assertEqual(self.bench.layer.remembered, 0)
 
+    def test_long_answers_are_not_kept(self) -> None:
+        """Or 250,000 of them would take 15 GB."""
+        self.bench.user.answers[b"OPTIONS"] = [200]
+        for size, asked in ((1000, 1), (15_000, 2)):
+            via = (b"Via", b"SIP/2.0/UDP 192.0.2.7;branch=z9hG4bK" + size * b"x")
+            data = request(b"OPTIONS", branch=b"z9hG4bK%d" % size, cseq=size, headers=(via,))
+            for _ in range(2):
+                self.bench.receive(data)
+            self.assertEqual(self.bench.flow.statuses(), [200] * 2)
+            self.assertEqual(len(self.bench.user.take()), asked)
+        layer = self.bench.layer
+        self.assertEqual((layer.remembered, layer.pending_servers, len(layer._merged)), (1, 0, 1))
+
     def test_what_is_remembered_is_nothing_the_collector_tracks(self) -> None:
         import gc
 

@@ -200,16 +200,17 @@ class Reception:
         return forward, ~(again | ancient)
 
     def _count(self, batch: _Batch, arrival: int, now: int) -> None:
-        """Totals, interarrival jitter (RFC 3550 A.8), and what the plane waits for."""
+        """Totals, interarrival jitter, and what the plane waits for."""
         bank = self._bank
         rows, header, noticed = batch.rows, batch.header, self.noticed
         bank.packets_received[rows] += 1
         bank.octets_received[rows] += header.payload_length
-        transit = arrival - header.timestamp
-        change = ((transit - bank.transit[rows] + _HALF) & (_WRAP - 1)) - _HALF
-        bank.transit[rows] = transit
-        known = bank.jitter[rows]
-        bank.jitter[rows] = known + (np.abs(change) - known) / 16
+        key = batch.kind == DTMF
+        if some(key):
+            # All packets of a key carry the time of its beginning (RFC 4733 section 2.2.1).
+            self._measure_jitter(rows[~key], header.timestamp[~key], arrival)
+        else:
+            self._measure_jitter(rows, header.timestamp, arrival)
         bank.heard_at[rows] = now
         attention = bank.attention[rows]
         if some(attention):
@@ -217,6 +218,15 @@ class Reception:
             noticed.resumed.extend(rows[bank.stalled[rows]].tolist())
             noticed.proven.extend(rows[bank.unproven[rows]].tolist())
             bank.attention[rows] = False
+
+    def _measure_jitter(self, rows: Ints, timestamp: Ints, arrival: int) -> None:
+        """RFC 3550 appendix A.8."""
+        bank = self._bank
+        transit = arrival - timestamp
+        change = ((transit - bank.transit[rows] + _HALF) & (_WRAP - 1)) - _HALF
+        bank.transit[rows] = transit
+        known = bank.jitter[rows]
+        bank.jitter[rows] = known + (np.abs(change) - known) / 16
 
     def _deliver(self, batch: _Batch, forward: Bools, restart: Bools, now: int) -> None:
         """Audio into the ring, events and noise levels where they belong."""

@@ -369,6 +369,23 @@ class HearingTests(Case):
         digits = [detail for _, event, detail in self.bench.events if event is MediaEvent.DIGIT]
         self.assertEqual(digits, [("5", 120)])
 
+    def test_a_digit_is_no_jitter(self):
+        """Its packets, all of one timestamp, are spread over the time it is held."""
+        stream = self.bench.call(receive_dtmf_payload_type=101)
+        talker = Talker(self.bench, stream, first=0, timestamp=0)
+        self.bench.run(0.2, talker)
+        for index in range(10):
+            payload = build_event(5, 160 * (index + 1), end=index == 9)
+            data = rtp(talker.sequence, talker.timestamp, 77, payload, 101, marker=index == 0)
+            self.bench.io.arrive(stream, data)
+            talker.sequence += 1
+            self.bench.run(0.02)
+        talker.timestamp += 10 * 160
+        self.bench.run(0.2, talker)
+        statistics = stream.statistics
+        self.assertEqual((statistics.packets_received, statistics.lost), (30, 0))
+        self.assertLess(statistics.jitter_ms, 0.1)
+
     def test_a_digit_whose_end_was_lost_is_told(self):
         stream = self.bench.call(receive_dtmf_payload_type=101)
         self.bench.io.arrive(stream, rtp(0, 999, 1, build_event(11, 800), 101, marker=1))

@@ -430,7 +430,7 @@ class SessionCoordinator(Announcer):
             return
         self.media.establish_media_flow(leg, audio.remote, now)
         self.emit(leg, events.MediaFlowEstablished, now, audio.local, audio.remote)
-        if media.held is media.sends:
+        if media.held is media.sends and not leg.over:
             media.held = not media.sends
             self.emit(leg, events.CallHeld if media.held else events.CallResumed, now)
         call.reached_media(both_ways=media.both_ways)

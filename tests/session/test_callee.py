@@ -905,9 +905,11 @@ class HandlerTests(CalleeScene):
             )
         ):
             for how in (answer, ring, early):
-                self._ended_from(f"{kind.__name__}-{how.__name__}-{number}", kind, how)
+                for direction in ("sendrecv", "sendonly"):
+                    name = f"{kind.__name__}-{how.__name__}-{direction}-{number}"
+                    self._ended_from(name, kind, how, direction)
 
-    def _ended_from(self, name: str, kind: type[events.Event], how: Any) -> None:
+    def _ended_from(self, name: str, kind: type[events.Event], how: Any, direction: str) -> None:
         def told(event: events.Event) -> None:
             if isinstance(event, kind):
                 for call in self.us.manager.calls:
@@ -926,7 +928,7 @@ class HandlerTests(CalleeScene):
         self.decisions = decide
         self.us.manager.add_event_sink(told)
         caller = Caller(self.them, call_id=name, branch="z9hG4bK" + name)
-        caller.invite()
+        caller.invite(body=messages.offer(C, direction=direction))
         self.run_for(0.01)
         if any(line.startswith("200") for line in self.them.lines()):
             caller.ack()

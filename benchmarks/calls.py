@@ -3,7 +3,7 @@
 SIPp calls both servers in turn: PCMU, 180 and 200 required, 100 ms hold, BYE; first at exactly
 ``--rate`` calls a second, then in a closed loop of 60 calls without hold.  CPU is read from
 ``/proc/PID/stat`` around each round, so start and warm-up do not count.  RTP goes to a sink
-that counts the SSRCs it hears, so that calls of ours that sent none are told of; without hold
+that counts the streams it hears, so that calls of ours that sent none are told of; without hold
 there are some.
 """
 
@@ -94,7 +94,9 @@ Content-Length: 0
 
 
 class Sink:
-    """Counts RTP packets and the SSRCs they carry on one UDP port.
+    """Counts RTP packets on one UDP port, and the streams: a source with an SSRC.
+
+    Of the SSRCs alone two in 10,000 calls are the same once in ninety times.
 
     It looks every 20 ms: a reader that slept in ``recv`` would have to be woken by each of the
     server's sends, and the server would be charged for that.
@@ -107,7 +109,7 @@ class Sink:
         self._socket.setblocking(False)
         self.port: int = self._socket.getsockname()[1]
         self.packets = 0
-        self.ssrcs: set[bytes] = set()
+        self.streams: set[tuple[int, bytes]] = set()
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
@@ -115,13 +117,13 @@ class Sink:
         view = memoryview(buffer)
         while True:
             try:
-                length = self._socket.recv_into(buffer)
+                length, source = self._socket.recvfrom_into(buffer)
             except BlockingIOError:
                 time.sleep(0.02)
                 continue
             if length >= 12 and buffer[0] >> 6 == 2:
                 self.packets += 1
-                self.ssrcs.add(bytes(view[8:12]))
+                self.streams.add((source[1], bytes(view[8:12])))
 
 
 def free_port() -> int:
@@ -192,7 +194,7 @@ def measure(
     name: str, pid: int, folder: Path, scenario: Path, port: int, sink: Sink, args: dict[str, int]
 ) -> dict[str, float]:
     """One round: microseconds of user and system CPU per call, and what went wrong."""
-    packets, ssrcs = sink.packets, len(sink.ssrcs)
+    packets, streams = sink.packets, len(sink.streams)
     before = cpu_seconds(pid)
     done, took = place(folder, scenario, port, core=CORES[1], **args)
     after = cpu_seconds(pid)
@@ -203,7 +205,7 @@ def measure(
         "calls": done,
         "failed": args["count"] - done,
         "took": took,
-        "heard": len(sink.ssrcs) - ssrcs,
+        "heard": len(sink.streams) - streams,
         "packets": sink.packets - packets,
     }
     print(

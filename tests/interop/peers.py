@@ -61,6 +61,10 @@ class PeerTestCase(ProcessTestCase):
         """The events that were written to a file."""
         return read_events(self.folder / name)
 
+    def so_far(self, event: str, name: str = "uas.jsonl") -> int:
+        """How often that event was written to a file whose last line may be half written."""
+        return (self.folder / name).read_bytes().count(f'"event":"{event}"'.encode())
+
     def names(self, name: str = "uas.jsonl") -> list[str]:
         """Their names."""
         return [event["event"] for event in self.events(name)]
@@ -101,12 +105,17 @@ class PeerTestCase(ProcessTestCase):
         self.addCleanup(end)
         return process
 
+    def said(self) -> str:
+        """The end of what the programs in the background have printed."""
+        logs = sorted(self.folder.glob("*.log"))
+        return "\n".join(f"{log.name}: {log.read_text(errors='replace')[-3000:]}" for log in logs)
+
     def until(self, what: str, condition: Any, patience: float = PATIENCE) -> None:
         """Wait until ``condition()`` holds."""
         end = time.monotonic() + patience
         while not condition():
             if time.monotonic() > end:
-                raise AssertionError(f"{what} did not come within {patience} s")
+                raise AssertionError(f"{what} did not come within {patience} s\n{self.said()}")
             time.sleep(0.02)
 
     def until_bound(self, port: int) -> None:

@@ -58,7 +58,7 @@ class CallerTests(SippTestCase):
         text += scenarios.cancel() + scenarios.receive(200) + scenarios.receive(487)
         text += scenarios.ack(failure=True)
         self.sipp("-sf", self.scenario(text), f"{HOST}:{port}", "-m", "5", "-r", "5")
-        self.until("the calls' end", lambda: self.names().count("CallFailed") == 5)
+        self.until("the calls' end", lambda: self.so_far("CallFailed") == 5)
         self.stop(server)
         ends = [event["reason"] for event in self.events() if event["event"] == "CallFailed"]
         self.assertEqual({(end["by"], end["status"]) for end in ends}, {("remote", 487)})
@@ -109,7 +109,7 @@ class CallerTests(SippTestCase):
             *("-sf", self.scenario(text), f"{HOST}:{port}", "-m", "1"),
         )
         # A new call behind so much of it may get 503: overload.
-        self.until("the call", lambda: "AckReceived" in self.names())
+        self.until("the call", lambda: self.so_far("AckReceived"))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             for index in range(10_000):
                 garbage = chances.randbytes(chances.randrange(1, 400))

@@ -78,7 +78,7 @@ class CallCommand(Said, CallOptions):
         self.uris = uris
 
     def run(self) -> int:
-        """Call, and tell by the status whether all calls had audio both ways."""
+        """Call; 0 if all calls had audio both ways and every event could be printed."""
         plan = self.uac_plan(self.uris)
         outcomes: list[tuple[Outcome, bool]] = []
         service = UacService(
@@ -93,7 +93,7 @@ class CallCommand(Said, CallOptions):
             return 1
         outcome, interrupted = outcomes[0]
         print(outcome, file=sys.stdout if lines else sys.stderr)
-        return 0 if outcome.good or interrupted else 1
+        return 0 if (outcome.good or interrupted) and not service.output_lost else 1
 
 
 class AnswerCommand(Said, AnswerOptions):
@@ -104,9 +104,9 @@ class AnswerCommand(Said, AnswerOptions):
     hint = "See `sessioncore answer --help`."
 
     def run(self) -> int:
-        """Answer; 0 unless it could not start."""
+        """Answer; 0 unless it could not start, or not every event could be printed."""
         service = UasService(self.uas_plan(), echo_events=True)
-        return 0 if run_service(service, level=LogLevel.info) else 1
+        return 0 if run_service(service, level=LogLevel.info) and not service.output_lost else 1
 
 
 class TraceCommand(Said, AnswerOptions):

@@ -9,7 +9,9 @@ or reach a terminal.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -178,12 +180,16 @@ def _fields(kind: type[Any]) -> tuple[str, ...] | None:
 
 
 def open_log(name: str) -> IO[bytes]:
-    """A file to append to, or the real standard output for ``-``; `ConfigurationError`."""
+    """A file to append to, or the real standard output for ``-``; `ConfigurationError`.
+
+    Without a buffer, so that what was written is known; closing it leaves standard output open.
+    """
     if name == "-":
         # Not sys.stdout: twistd makes that a way into its log.
-        return (sys.__stdout__ or sys.stdout).buffer
+        out = (sys.__stdout__ or sys.stdout).fileno()
+        return open(out, "wb", buffering=0, closefd=False)
     try:
-        return open(name, "ab")
+        return open(name, "ab", buffering=0)
     except OSError as error:
         raise ConfigurationError(
             f"--events {name}: {error.strerror}; name a file that can be written"
@@ -195,7 +201,10 @@ class EventLog:
     """Formats and writes what has gathered, once per tick.
 
     A line that cannot be written (disk full, reader gone) is counted in ``lost`` and the
-    calls go on; the first such failure is logged.
+    calls go on; the first failure of each outage is logged.  One that was cut off is taken
+    back out of a file, and ended before the next one where that cannot be done (a pipe).
+
+    ``file`` has no buffer: its ``write`` tells what was written.
     """
 
     def __init__(
@@ -210,6 +219,8 @@ class EventLog:
         self._deadlines = deadlines
         self._most = 1 if deadlines is None else MOST_WAITING
         self._waiting: list[Event] = []
+        self._failing = False
+        self._begin = b""
 
     def event(self, event: Event) -> None:
         """Take one event."""
@@ -228,19 +239,43 @@ class EventLog:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
+        data, written = b"", 0
         try:
-            self._file.write(self._lines(waiting).encode("ascii"))
-            self._file.flush()
+            data = self._begin + self._lines(waiting).encode("ascii")
+            while written < len(data):
+                # None from what does not block and has no room.
+                written += self._file.write(data[written:]) or _no_room()
         except (OSError, ValueError) as error:
-            if not self.lost:
+            self.lost += len(waiting) - data.count(b"\n", len(self._begin), written)
+            if not self._failing:
+                self._failing = True
                 _log.error("events cannot be written any more: {error}", error=error)
-            self.lost += len(waiting)
+            if written:
+                self._begin = self._mend(written - data.rfind(b"\n", 0, written) - 1)
+        else:
+            self._failing, self._begin = False, b""
+
+    def _mend(self, cut: int) -> bytes:
+        """Take back the ``cut`` bytes of a line; returns what has to come before the next one."""
+        try:
+            end = self._file.tell()
+            # Unless others write there as well, or have emptied it.
+            if cut and end == self._file.seek(0, os.SEEK_END):
+                self._file.truncate(end - cut)
+                self._file.seek(end - cut)
+                cut = 0
+        except (OSError, ValueError):
+            pass
+        return b"\n" if cut else b""
 
     def close(self) -> None:
-        """Write what has gathered; close the file unless it is standard output."""
+        """Write what has gathered, and close the file."""
         self.flush()
-        if self._file is not getattr(sys.__stdout__, "buffer", None):
-            try:
-                self._file.close()
-            except OSError:
-                pass
+        try:
+            self._file.close()
+        except OSError:
+            pass
+
+
+def _no_room() -> int:
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))

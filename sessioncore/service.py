@@ -102,6 +102,7 @@ class SessionService(Service):
         self._begun = False
         self._logs: list[Log] = []
         self._record: EventLog | None = None
+        self._printed: EventLog | None = None
         self.ledger = CallLedger(self._summary)
         self.manager: SessionManager
 
@@ -175,16 +176,24 @@ class SessionService(Service):
     def _open_logs(self) -> None:
         clockwork = self.manager.clockwork
         if self._echo_events:
-            self.add_log(EventLog(open_log("-"), text_lines, clockwork.deadlines))
+            self._printed = EventLog(open_log("-"), text_lines, clockwork.deadlines)
+            self.add_log(self._printed)
         if self._events is not None:
             lines = partial(json_lines, wall_offset=time.time_ns() - clockwork.now())
             self._record = EventLog(open_log(self._events), lines, clockwork.deadlines)
             self.add_log(self._record)
+            if self._events == "-":
+                self._printed = self._record
 
     def add_log(self, log: Log) -> None:
         """Tell ``log`` of every event and summary from now on; closed when all is over."""
         self._logs.append(log)
         self.manager.add_event_sink(log.event)
+
+    @property
+    def output_lost(self) -> bool:
+        """Whether standard output did not take every event meant for it."""
+        return self._printed is not None and self._printed.lost > 0
 
     def _collect_when_idle(self, _none: None, now: int) -> None:
         """A full collection takes long; it is made while no call can notice."""

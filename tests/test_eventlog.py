@@ -5,15 +5,20 @@ from __future__ import annotations
 import errno
 import io
 import json
+import os
+import resource
+import sys
+from pathlib import Path
 from typing import Any
 
 import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
+from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from sessioncore import events
+from sessioncore import eventlog, events
 from sessioncore.deadlines import Deadlines
 from sessioncore.errors import ConfigurationError
 from sessioncore.eventlog import (
@@ -207,13 +212,26 @@ class JsonLineTests(SynchronousTestCase):
 
 class _File(io.BytesIO):
     writes = 0
-    error: OSError | None = None
+    room: int | None = None
+    """Bytes till the disk is full."""
+    error: Exception | None = OSError(errno.ENOSPC, "No space left on device")
+    pipe = False
 
-    def write(self, data: Any) -> int:
-        if self.error is not None:
-            raise self.error
+    def write(self, data: Any) -> Any:
         self.writes += 1
+        if self.room == 0 and self.error is not None:
+            raise self.error
+        if self.room == 0:
+            return None
+        if self.room is not None:
+            data = data[: self.room]
+            self.room -= len(data)
         return super().write(data)
+
+    def tell(self) -> int:
+        if self.pipe:
+            raise io.UnsupportedOperation("underlying stream is not seekable")
+        return super().tell()
 
 
 class EventLogTests(SynchronousTestCase):
@@ -223,6 +241,9 @@ class EventLogTests(SynchronousTestCase):
         self.clockwork.start()
         self.file = _File()
         self.log = EventLog(self.file, text_lines, self.clockwork.deadlines)
+        self.told: list[Any] = []
+        logger = Logger(namespace="sessioncore.eventlog", observer=self.told.append)
+        self.patch(eventlog, "_log", logger)
 
     def now(self) -> int:
         return self.clockwork.now()
@@ -267,15 +288,119 @@ class EventLogTests(SynchronousTestCase):
             self.assertEqual(len(file.readlines()), 2)
 
     def test_a_full_disk_is_counted_and_logged_once(self) -> None:
-        self.file.error = OSError(errno.ENOSPC, "No space left on device")
-        for _ in range(3):
-            self.log.event(event(at=self.now()))
-            self.clock.advance(0.05)
-        self.assertEqual(self.log.lost, 3)
-        self.file.error = None
-        self.log.event(event(at=self.now()))
-        self.clock.advance(0.05)
-        self.assertEqual(self.file.getvalue().count(b"\n"), 1)
+        for outage in (1, 2):
+            self.file.room = 0
+            for _ in range(3):
+                self.write(event())
+            self.assertEqual(self.log.lost, 3 * outage)
+            self.assertEqual(len(self.told), outage)
+            self.file.room = None
+            self.write(event())
+            self.assertEqual(self.file.getvalue().count(b"\n"), outage)
+
+    def write(self, *given: Any) -> None:
+        for each in given:
+            self.log.event(each)
+        self.log.flush()
+
+    def test_no_line_in_a_file_is_cut_off(self) -> None:
+        given = [event(session=str(number)) for number in range(4)]
+        first, size = text_line(event(session="first")), len(text_line(given[0]))
+        for room in range(4 * size):
+            self.file.__init__()  # type: ignore[misc]
+            self.log.lost = 0
+            self.file.room = None
+            self.write(event(session="first"))
+            self.file.room = room
+            self.write(*given)
+            whole = room // size
+            self.assertEqual(self.file.getvalue().decode(), first + text_lines(given[:whole]))
+            self.assertEqual(self.log.lost, 4 - whole)
+            self.file.room = None
+            self.write(given[3])
+            self.assertEqual(
+                self.file.getvalue().decode(), first + text_lines([*given[:whole], given[3]])
+            )
+        self.assertEqual(len(self.told), 4 * size)
+
+    def test_a_line_cut_off_in_a_pipe_is_ended(self) -> None:
+        given = [event(session=str(number)) for number in range(3)]
+        lines = text_lines(given).encode()
+        size = len(lines) // 3
+        self.file.pipe = True
+        self.file.room = size + 5
+        self.write(*given)
+        self.assertEqual(self.log.lost, 2)
+        self.file.room = 0
+        self.write(given[0])
+        self.file.room = 1 + size  # the end of what was cut off, and a line
+        self.write(given[2], given[2])
+        self.file.room = None
+        self.write(given[1])
+        self.assertEqual(
+            self.file.getvalue().splitlines(keepends=True),
+            [lines[:size], lines[size : size + 5] + b"\n", lines[2 * size :], lines[size:-size]],
+        )
+        self.assertEqual((self.log.lost, len(self.told)), (4, 1))
+
+    def test_what_others_wrote_after_a_line_cut_off_stays(self) -> None:
+        self.file.room = 5
+        end = self.file.tell
+        self.patch(self.file, "tell", lambda: end() - 1)
+        self.write(event())
+        self.file.room = None
+        self.write(event())
+        cut, line = self.file.getvalue().decode().splitlines(keepends=True)
+        self.assertEqual((cut, line), (text_line(event())[:5] + "\n", text_line(event())))
+
+    def test_what_does_not_block_and_has_no_room(self) -> None:
+        self.file.room, self.file.error = 5, None
+        self.write(event())
+        self.assertEqual((self.log.lost, self.file.getvalue()), (1, b""))
+        self.assertIn("temporarily unavailable", str(self.told[0]["error"]))
+
+    def test_the_limit_on_the_size_of_a_file(self) -> None:
+        line = json_line(event())
+        for mode in ("ab", "wb"):
+            path = self.mktemp()
+            with open(path, mode, buffering=0) as file:
+                log = EventLog(file, json_lines)
+                log.event(event())
+                limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (2 * len(line) + 5, limits[1]))
+                try:
+                    log.event(event())
+                    log.event(event())
+                finally:
+                    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+                log.event(event())
+            self.assertEqual(log.lost, 1)
+            self.assertEqual(Path(path).read_text(), 3 * line)
+
+    def test_a_reader_that_comes_back(self) -> None:
+        path = self.mktemp()
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        log = EventLog(open_log(path), json_lines)
+        self.addCleanup(log.close)
+        os.close(reader)
+        log.event(event())
+        self.assertEqual(log.lost, 1)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        log.event(event())
+        self.assertEqual(os.read(reader, 4096).decode(), json_line(event()))
+
+    def test_standard_output_stays_open(self) -> None:
+        with open(self.mktemp(), "w+") as out:
+            self.patch(sys, "__stdout__", out)
+            log = EventLog(open_log("-"), json_lines)
+            log.event(event())
+            log.close()
+            out.seek(0, os.SEEK_END)
+            out.write("after\n")
+            out.seek(0)
+            self.assertEqual(out.read(), json_line(event()) + "after\n")
 
     def test_flushes_in_time(self) -> None:
         self.log.event(event(at=self.now()))

@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import resource
+import sys
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -113,6 +114,17 @@ class RunTests(ServiceTestCase):
             self.assertEqual(names[-2:], last or ["CallEnded", "CallSummary"])
             # Wall-clock time, whatever the clock of the calls.
             self.assertGreater(records[0]["t"], 1.7e9)
+
+    def test_standard_output_that_does_not_take_every_event_is_told_of(self) -> None:
+        # Of a file only what was meant for standard output counts.
+        for events, lost in (("-", True), ("/dev/full", False)):
+            with open("/dev/full", "w") as full:
+                self.patch(sys, "__stdout__", full)
+                uac = self.uac(events=events)
+                self.assertFalse(uac.output_lost)
+                self.network.advance(1)
+                self.assertIs(uac.output_lost, lost)
+                self.stop(uac)
 
     def test_refused(self) -> None:
         uas = self.uas(AnswerPlan(reject=486))

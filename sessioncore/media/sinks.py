@@ -18,6 +18,7 @@ from sessioncore.errors import ConfigurationError
 from sessioncore.media.interfaces import IMediaSink
 from sessioncore.media.recorder import Recorder, Recording
 from sessioncore.media.source_kinds import grown
+from sessioncore.media.wave import file_path
 
 __all__ = ["Deliver", "Discard", "Record", "Sink", "SinkBank", "SinkReport", "require_sink"]
 
@@ -34,7 +35,7 @@ class Discard:
 class Record:
     """A WAV file at ``path``: mono is what is heard; stereo has heard left and sent right."""
 
-    path: Path = field(converter=Path)
+    path: Path = field(converter=file_path)
     stereo: bool = False
 
 
@@ -42,7 +43,12 @@ class Record:
 class Deliver:
     """``callback`` is called with each frame heard, an int16 array that is its own to keep."""
 
-    callback: Callable[[Samples], object]
+    callback: Callable[[Samples], object] = field()
+
+    @callback.validator
+    def _callable(self, _attribute: object, value: object) -> None:
+        if not callable(value):
+            raise ConfigurationError(f"callback: {value!r} cannot be called; give a function")
 
 
 Sink: TypeAlias = Discard | Record | Deliver | Any

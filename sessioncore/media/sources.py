@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import gcd, isfinite
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -32,7 +33,7 @@ from sessioncore.media.source_kinds import (
     Tones,
     grown,
 )
-from sessioncore.media.wave import read_wav
+from sessioncore.media.wave import file_path, read_wav
 
 __all__ = [
     "RATE",
@@ -57,25 +58,41 @@ class Silence:
 
 
 def _frequencies(given: float | Iterable[float]) -> tuple[float, ...]:
-    return tuple(given) if isinstance(given, Iterable) else (given,)
+    # Text is no row of numbers: it is left for `_numbers` to refuse as it stands.
+    one = isinstance(given, str | bytes) or not isinstance(given, Iterable)
+    return (given,) if one else tuple(given)  # type: ignore[arg-type, return-value]
+
+
+def _number(_made: object, attribute: Any, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ConfigurationError(
+            f"{attribute.name}: {value!r} is no number; give e.g. {attribute.default!r}"
+        )
+
+
+def _numbers(made: object, attribute: Any, values: tuple[object, ...]) -> None:
+    for value in values:
+        _number(made, attribute, value)
 
 
 @frozen
 class Tone:
     """One or two sines: ``frequencies`` in Hz below 4000, ``level`` in dBov each.
 
-    Raises `ConfigurationError` where the sines together would clip.
+    Raises `ConfigurationError` for what is no number, and where the sines together would clip.
     """
 
-    frequencies: tuple[float, ...] = field(default=(440.0,), converter=_frequencies)
-    level: float = -16.0
+    frequencies: tuple[float, ...] = field(
+        default=(440.0,), converter=_frequencies, validator=_numbers
+    )
+    level: float = field(default=-16.0, validator=_number)
 
     def __attrs_post_init__(self) -> None:
         if len(self.frequencies) not in (1, 2):
             raise ConfigurationError("a tone has one or two frequencies")
         if not all(0 < frequency < RATE / 2 for frequency in self.frequencies):
             raise ConfigurationError(f"a tone's frequencies lie between 0 and {RATE // 2} Hz")
-        if not self.amplitude * len(self.frequencies) <= 32767:
+        if self.level > 0 or not self.amplitude * len(self.frequencies) <= 32767:
             raise ConfigurationError(f"a tone of {self.level} dBov clips; -16 is usual")
 
     @property
@@ -111,7 +128,7 @@ class Clip:
 
         Reads the file and converts it at once: do it before the calls, not in their midst.
         """
-        audio = read_wav(path)
+        audio = read_wav(file_path(path))
         try:
             samples = resample(audio.mono, audio.rate, RATE)
         except MediaFileError as error:
@@ -123,7 +140,7 @@ class Clip:
 class Echo:
     """What the call hears, sent back, ``gain_db`` louder; clipped where that is too much."""
 
-    gain_db: float = 0.0
+    gain_db: float = field(default=0.0, validator=_number)
 
     def __attrs_post_init__(self) -> None:
         if not (isfinite(self.gain_db) and abs(self.gain_db) <= 60):

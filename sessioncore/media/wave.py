@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from sessioncore.errors import MediaFileError
+from sessioncore.errors import ConfigurationError, MediaFileError
 from sessioncore.rtp.g711 import decode_alaw, decode_ulaw
 
-__all__ = ["WavAudio", "WavWriter", "parse_wav", "read_wav", "write_wav"]
+__all__ = ["WavAudio", "WavWriter", "file_path", "parse_wav", "read_wav", "write_wav"]
 
 Samples: TypeAlias = npt.NDArray[np.int16]
 
@@ -52,6 +52,14 @@ class _Format:
     channels: int
     rate: int
     bits: int
+
+
+def file_path(given: str | Path) -> Path:
+    """The path of a file; raises `ConfigurationError` for what is none."""
+    try:
+        return Path(given)
+    except TypeError:
+        raise ConfigurationError(f"path: {given!r} is no path; give e.g. 'heard.wav'") from None
 
 
 def read_wav(path: str | Path) -> WavAudio:

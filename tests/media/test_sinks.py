@@ -47,6 +47,13 @@ class Discards(BankCase):
         self.consume([])
         self.assertEqual(self.bank.reports(), [])
 
+    def test_wrong_values_are_refused_where_the_sink_is_made(self):
+        for wrong in (None, 5, b"out.wav"):
+            with self.assertRaisesRegex(ConfigurationError, "is no path"):
+                Record(wrong)
+        with self.assertRaisesRegex(ConfigurationError, "cannot be called"):
+            Deliver("out.wav")
+
     def test_what_is_no_sink(self):
         for wrong in (object(), None, "out.wav", Discard):
             with self.assertRaisesRegex(ConfigurationError, "IMediaSink"):

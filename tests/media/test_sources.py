@@ -106,6 +106,19 @@ class Tones(SynchronousTestCase):
                 Tone((440.0,), level)
         with self.assertRaisesRegex(ConfigurationError, "clips"):
             Tone((440.0, 880.0), -9.0)
+        with self.assertRaisesRegex(ConfigurationError, "clips"):
+            Tone(level=1e6)
+
+    def test_what_is_no_number(self):
+        for wrong in ("440", b"440", None, True, 1j, ("440",), (440, None), [[440]]):
+            with self.assertRaisesRegex(ConfigurationError, "^frequencies: .* is no number"):
+                Tone(wrong)
+        for wrong in ("-16", None, (-16,), False):
+            with self.assertRaisesRegex(ConfigurationError, "^level: .* is no number"):
+                Tone(440, wrong)
+            with self.assertRaisesRegex(ConfigurationError, "^gain_db: .* is no number"):
+                Echo(wrong)
+        self.assertEqual(Tone(np.int64(440), np.float32(-20)).frequencies, (440,))
 
     def test_one_frequency_needs_no_tuple(self):
         self.assertEqual(Tone(440.0), Tone((440.0,)))
@@ -175,6 +188,11 @@ class Clips(SynchronousTestCase):
         for samples in (np.zeros(0, np.int16), np.zeros(5), np.zeros((5, 2), np.int16), [1.5]):
             with self.assertRaises(ConfigurationError):
                 Clip(samples)
+
+    def test_no_path(self):
+        for wrong in (None, 5, b"tone.wav"):
+            with self.assertRaisesRegex(ConfigurationError, "is no path"):
+                Clip.from_file(wrong)
 
     def test_from_file(self):
         path = self.mktemp()

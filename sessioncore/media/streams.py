@@ -96,6 +96,16 @@ class MediaPlane:
         self._handles[row] = lease.handle
         return stream
 
+    def move(self, stream: Stream, local_ip: str, now: int) -> None:
+        """Give a stream without agreement ports on ``local_ip``; it keeps its source and sink.
+
+        Raises `NoPortsError`, and leaves it where it is.
+        """
+        lease = self._io.lease(local_ip, stream.row, now)
+        stream.lease.release(now)
+        stream.lease, self._handles[stream.row] = lease, lease.handle
+        self.playout.changed(stream.row)
+
     def tick(self, now: int) -> None:
         """Receive everything, play the rows of one phase, send theirs: 5 ms of work."""
         self._in_tick = True

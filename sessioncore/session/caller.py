@@ -139,18 +139,18 @@ class Caller:
         leg.contact = contact_towards(flow, target[0])
         if not leg.local_uri:
             leg.local_uri = "sip:sessioncore@" + flow.sent_by(target[0]).decode()
-        if leg.media.stream is not None and leg.media.stream.local[0] != self._all.local_ip(leg):
-            self._take_back(leg, now)
         if leg.media.stream is None:
+            self._all.open_stream(leg, self._all.choose_media_ip(leg), now)
+        elif leg.media.stream.local[0] != self._all.local_ip(leg):
+            self._take_back(leg)
             self._all.open_stream(leg, self._all.choose_media_ip(leg), now)
         self._all.media.expect_early(leg, target[0])
         if not leg.late_offer and not leg.local_description:
             leg.local_description = leg.negotiation.make_offer()
             leg.media.feed(OfferPending())
 
-    def _take_back(self, leg: Leg, now: int) -> None:
+    def _take_back(self, leg: Leg) -> None:
         """Another address of ours faces the next target, so the offer made is none to it."""
-        self._all.media.close(leg, now)
         leg.forks = None
         if leg.local_description:
             leg.negotiation.withdraw()

@@ -112,9 +112,13 @@ class MediaSessionController:
     def open(self, session: _HasMedia, local_ip: str, now: int) -> Address:
         """Lease ports and open a row for receiving; returns where RTP will arrive.
 
+        A row that is open, and has no agreement yet, moves there with all that it holds.
         Raises `NoPortsError` where the range is used up.
         """
         media = session.media
+        if media.stream is not None:
+            self.plane.move(media.stream, local_ip, now)
+            return media.stream.local
         stream = media.stream = self.plane.open(local_ip, now)
         stream.owner = session
         if media.source is not None:

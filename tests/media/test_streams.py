@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sessioncore.errors import NoPortsError
 from sessioncore.media.reports import first_interval
 from sessioncore.media.sinks import Deliver, Record
-from sessioncore.media.sources import Clip, Echo
+from sessioncore.media.sources import Clip, Echo, Frames
 from sessioncore.media.stream import RELEARN
 from sessioncore.media.streams import _LOOK, MediaEvent
 from sessioncore.rtp.g711 import decode_ulaw
@@ -59,6 +59,34 @@ class LifeTests(Case):
         self.assertEqual(bench.plane.bank.used, 1)
         stream.close(bench.now)
         self.assertFalse(bench.plane.active)
+
+    def test_a_stream_that_moves_keeps_all_but_its_ports(self):
+        path, frames = Path(self.mktemp()), Frames()
+        frames.write(np.full(320, 5_000, np.int16))
+        stream = self.bench.open()
+        stream.set_source(frames)
+        recording = stream.set_sink(Record(path))
+        former = stream.lease
+        self.bench.plane.move(stream, "192.0.2.77", self.bench.now)
+        self.assertIsNot(stream.lease, former)
+        self.assertEqual(former.released_at, self.bench.now)
+        self.assertEqual(stream.local[0], "192.0.2.77")
+        self.assertEqual(frames.buffered, 320)
+        self.establish(stream)
+        self.bench.run(1)
+        self.assertEqual(frames.buffered, 0)
+        self.assertGreater(stream.statistics.packets_sent, 40)
+        stream.close(self.bench.now)
+        recording.finished.result(20)
+        self.assertEqual(len(path.read_bytes()[44:]), 2 * 8_000)
+
+    def test_a_stream_that_finds_no_ports_stays_where_it_is(self):
+        bench = Bench(ports=1)
+        stream = bench.open()
+        former = stream.lease
+        self.assertRaises(NoPortsError, bench.plane.move, stream, OWN, bench.now)
+        self.assertIs(stream.lease, former)
+        stream.close(bench.now)
 
     def test_a_recording_replaces_nothing_before_there_is_an_agreement(self):
         for agreed in (False, True):

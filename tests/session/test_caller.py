@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 from typing import Any
 
+import numpy as np
 from twisted.internet.defer import Deferred
 
 from sessioncore.errors import CallFailed, CallOver, ConfigurationError, TooManyCalls
-from sessioncore.media.sources import Tone
+from sessioncore.media.sources import Frames, Tone
 from sessioncore.session.leg import Leg
 from sessioncore.session.session import SessionState
 from sessioncore.testing import messages
@@ -533,7 +534,10 @@ class FailoverTests(CallerScene):
         self.network.names.add("carol.example.com", D, "2001:db8::6")
         other = Peer(self.network.host("2001:db8::6"), 5060, "::")
         for number, late_offer in enumerate((False, True), 1):
-            call = us.call("sip:carol@carol.example.com:5060", late_offer=late_offer)
+            frames = Frames()
+            frames.write(np.full(1_600, 5_000, np.int16))
+            uri = "sip:carol@carol.example.com:5060"
+            call = us.call(uri, late_offer=late_offer, source=frames)
             self.run_for(0.01)
             first = self.first.last(b"INVITE")
             for status in (183, 503):  # the 183 cannot be used
@@ -546,8 +550,12 @@ class FailoverTests(CallerScene):
             said = messages.response(
                 invite, 200, body=messages.offer("2001:db8::6"), contact=("2001:db8::6", 5060)
             )
+            self.assertEqual(frames.buffered, 1_600)
             other.send(said, ("2001:db8::5", 5060))
-            self.run_for(0.2)
+            self.run_for(0.15)
+            self.assertTrue(0 < frames.buffered < 1_600)
+            self.assertEqual(frames.missed, 0)
+            self.run_for(0.05)
             self.assertEqual(call.local_rtp[0], "2001:db8::5")
             self.assertEqual(call.remote_rtp, ("2001:db8::6", 40_000))
             self.assertGreater(call.statistics.packets_sent, 5)

@@ -33,6 +33,7 @@ from sessioncore.outcome import Outcome
 from sessioncore.service import Log, SessionService, UacPlan, UacService, UasService
 from sessioncore.settings import Settings
 from sessioncore.tap import AnswerOptions, CallOptions, Quiet
+from sessioncore.vocabulary import host_port
 from sessioncore.walk import Walk, heading
 
 __all__ = ["Command", "main"]
@@ -138,7 +139,7 @@ class TraceCommand(Said, AnswerOptions):
         host, port = callee.manager.local_addresses[0]
         plan = UacPlan(
             evolve(callee.settings, listen=("udp:0:interface=127.0.0.1",)),
-            CallPlan((f"sip:trace@{host}:{port}",), source=Tone(), duration=0.2),
+            CallPlan((f"sip:trace@{host_port(host, port)}",), source=Tone(), duration=0.2),
         )
         walk = Walk(sys.stdout, "UAC")
         caller = UacService(plan, echo_events=False, tracer=walk, say=self._over)

@@ -28,7 +28,7 @@ from sessioncore.deadlines import Deadlines
 from sessioncore.errors import ConfigurationError
 from sessioncore.events import Event
 from sessioncore.interfaces import IEventSink
-from sessioncore.vocabulary import MILLISECOND, SECOND, MediaState, SessionRole
+from sessioncore.vocabulary import MILLISECOND, SECOND, Address, MediaState, SessionRole, host_port
 
 __all__ = [
     "EventLog",
@@ -116,20 +116,27 @@ def _prepare(kind: Any, role: SessionRole, state: MediaState) -> _Line:
     return function
 
 
+_is_ipv4: Final = re.compile(r"[0-9.]+:[0-9]+").fullmatch
+# Most are IPv4, and safe then.
+_ADDRESS: Final = "(t if _is_ipv4(t := '%s:%s' % {0}) else _address({0}))"
 _SHOWN: Final = {
     "int": "{0}!a",
     "float": "{0}!a",
     "bool": "{0}!a",
     "str": "printable({0})",
     "float | None": "'none' if {0} is None else ascii({0})",
-    "Address": "printable('%s:%s' % {0})",
-    "Address | None": "'none' if {0} is None else printable('%s:%s' % {0})",
+    "Address": _ADDRESS,
+    "Address | None": "'none' if {0} is None else " + _ADDRESS,
     "tuple[str, ...]": "printable('; '.join({0}))",
     # Never without a blank.
     "EndReason": "_quoted(str({0}))",
     "NegotiatedMedia": "_quoted(str({0}))",
 }
 """How to write what an attribute of such a type holds; `_text` writes all others."""
+
+
+def _address(address: Address) -> str:
+    return printable(host_port(*address))
 
 
 def _text(value: object) -> str:

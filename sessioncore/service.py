@@ -32,7 +32,7 @@ from sessioncore.outcome import CallLedger, CallSummary, Outcome
 from sessioncore.process import Ending, tune_collector
 from sessioncore.session.tracing import Tracer
 from sessioncore.settings import Settings
-from sessioncore.vocabulary import SECOND, SessionRole
+from sessioncore.vocabulary import SECOND, SessionRole, host_port
 
 if TYPE_CHECKING:
     from sessioncore.events import Event
@@ -160,7 +160,7 @@ class SessionService(Service):
         _log.info(
             "{role} on {addresses}",
             role=self.role.value,
-            addresses=", ".join(f"{host}:{port}" for host, port in self.manager.local_addresses),
+            addresses=", ".join(host_port(*address) for address in self.manager.local_addresses),
         )
         tune_collector()
         self._collect_when_idle(None, self.manager.clockwork.now())

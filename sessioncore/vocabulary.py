@@ -30,10 +30,22 @@ __all__ = [
     "NegotiatedMedia",
     "SessionRole",
     "StreamAgreement",
+    "host_port",
 ]
 
 Address: TypeAlias = tuple[str, int]
 """An IP address literal (no brackets, no host name) and a port."""
+
+
+def host_port(host: str, port: int | None) -> str:
+    """``192.0.2.1:5060`` or ``[2001:db8::1]:5060`` (RFC 5952 section 6), no zone.
+
+    Used as it is in SIP too (RFC 3261 25.1 ``hostport``), where the port may be missing.
+    """
+    if ":" in host:
+        host = f"[{host.partition('%')[0]}]"
+    return host if port is None else f"{host}:{port}"
+
 
 MILLISECOND: Final = 1_000_000
 """One millisecond in the integer nanoseconds that every ``now`` is given in."""
@@ -173,9 +185,9 @@ class NegotiatedMedia:
 
     def __str__(self) -> str:
         audio = self.streams[0]
-        remote = "nowhere" if audio.remote is None else f"{audio.remote[0]}:{audio.remote[1]}"
+        remote = "nowhere" if audio.remote is None else host_port(*audio.remote)
         return (
-            f"{audio.codec!s} {audio.direction!s} {audio.local[0]}:{audio.local[1]} <-> {remote}"
+            f"{audio.codec!s} {audio.direction!s} {host_port(*audio.local)} <-> {remote}"
             f" ptime {audio.ptime} ms"
         )
 

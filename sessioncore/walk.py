@@ -33,6 +33,7 @@ from sessioncore.session.session import (
 from sessioncore.sip.message import Request, parse_message
 from sessioncore.sip.transaction import ClientTransaction, ServerTransaction
 from sessioncore.table import Machine
+from sessioncore.vocabulary import host_port
 
 if TYPE_CHECKING:
     from sessioncore.sip.dialog import Dialog
@@ -95,7 +96,7 @@ class Walk:
 
     def datagram(self, data: bytes, source: Address, now: int) -> None:
         """Rows 1 and 2."""
-        self._say(1, f"{len(data)} bytes from {source[0]}:{source[1]}: {_first_line(data)}")
+        self._say(1, f"{len(data)} bytes from {host_port(*source)}: {_first_line(data)}")
         try:
             message = parse_message(data)
         except SipParseError as error:

@@ -180,6 +180,21 @@ class JsonLineTests(SynchronousTestCase):
             {"by": "local", "text": "x", "status": None, "cause": None, "reasons": []},
         )
 
+    def test_addresses_with_a_port_read_as_in_rfc_5952(self) -> None:
+        given = event(events.MediaFlowEstablished, ("2001:db8::4", 4000), ("192.0.2.7", 5004))
+        line = text_line(given)
+        self.assertIn(", Local: [2001:db8::4]:4000, Remote: 192.0.2.7:5004", line)
+        given = event(events.MediaFlowEstablished, ("192.0.2.7", 5004), ('fe80::4%\n"', 4000))
+        line = text_line(given)
+        self.assertIn(", Local: 192.0.2.7:5004, Remote: [fe80::4]:4000", line)
+        given = event(events.MediaFlowEstablished, ("a b", 1), None)
+        self.assertIn(', Local: "a b:1", Remote: none', text_line(given))
+        audio = agreement().audio
+        audio = attrs.evolve(audio, local=("2001:db8::4", 6), remote=("2001:db8::9", 8))
+        media = attrs.evolve(agreement(), streams=(audio,))
+        self.assertIn(" [2001:db8::4]:6 <-> [2001:db8::9]:8 ", str(media))
+        self.assertIn(str(media), text_line(event(events.MediaNegotiated, media)))
+
     def test_every_event_can_be_written(self) -> None:
         details: dict[type[Any], tuple[Any, ...]] = {
             events.MediaNegotiated: (agreement(),),

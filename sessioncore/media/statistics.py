@@ -9,7 +9,7 @@ from attrs import define, frozen
 
 from sessioncore.media.bank import Bank
 from sessioncore.media.reports import Reports, expected_packets
-from sessioncore.vocabulary import Address
+from sessioncore.vocabulary import Address, host_port
 
 if TYPE_CHECKING:
     from sessioncore.media.stream import Stream
@@ -165,7 +165,7 @@ def why_silent(
 
     ``due`` packets should have been received, where that is known.
     """
-    peer = "the peer" if remote is None else f"{remote[0]}:{remote[1]}"
+    peer = "the peer" if remote is None else host_port(*remote)
     if refused:
         return f"nobody listens at {peer} (ICMP port unreachable)"
     if unexpected:

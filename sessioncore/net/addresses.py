@@ -18,7 +18,6 @@ __all__ = [
     "IVirtualHost",
     "Listen",
     "LocalAddresses",
-    "host_port",
     "is_ipv6",
     "is_literal",
     "is_wildcard",
@@ -100,6 +99,13 @@ def parse_listen(text: str) -> Listen:
         raise ConfigurationError(
             f"cannot listen on {text!r}: interface={interface} is no IP address; {_EXAMPLE}"
         )
+    if is_ipv6(interface) and ip_address(interface).is_link_local:
+        # Neither SIP nor SDP can say the zone that it takes to reach one (RFC 4007 section 6).
+        raise ConfigurationError(
+            f"cannot listen on {text!r}: {interface} is a link-local address, which serves no"
+            " calls; give another address of that interface: a global one, or a unique local"
+            r" one such as udp:5060:interface=fd00\:\:1"
+        )
     if is_wildcard(interface):
         interface = "::" if is_ipv6(interface) else ""
     return Listen(int(port), interface)
@@ -135,12 +141,6 @@ def unmapped(host: str) -> str:
         return host
     mapped = IPv6Address(without_zone(host)).ipv4_mapped
     return host if mapped is None else str(mapped)
-
-
-def host_port(host: str, port: int | None) -> str:
-    """``192.0.2.1:5060`` or ``[2001:db8::1]:5060`` (RFC 3261 25.1 ``hostport``), no zone."""
-    shown = f"[{without_zone(host)}]" if is_ipv6(host) else host
-    return shown if port is None else f"{shown}:{port}"
 
 
 def parse_host_port(text: str) -> tuple[str, int | None]:

@@ -23,7 +23,7 @@ from sessioncore.media.bank import every
 from sessioncore.media.packet_io import PACKET_WIDTH, Failure, Round, Stray
 from sessioncore.net.pump import Pump, PythonPump, receive_queue
 from sessioncore.net.rtp_pool import DEFAULT_PORTS, PooledPorts, PortPool
-from sessioncore.vocabulary import SECOND, Address
+from sessioncore.vocabulary import SECOND, Address, host_port
 
 __all__ = ["RTP_BUFFER", "EpollPacketIO"]
 
@@ -143,7 +143,7 @@ class _Pair:
         try:
             self.rtp.connect(address)
         except OSError as error:
-            self._io.note_failure(self.row, False, f"{address[0]}:{address[1]}: {error.strerror}")
+            self._io.note_failure(self.row, False, f"{host_port(*address)}: {error.strerror}")
             return False
         if _may_wait(self.rtp):
             self._io.read_strays(self, self.rtp, False, 64)
@@ -195,7 +195,7 @@ class _Pair:
                 and struct.unpack_from("=I", data)[0] == ECONNREFUSED
                 for _, kind, data in ancillary
             )
-            peer = f"{address[0]}:{address[1]}" if address else "the peer"
+            peer = host_port(*address[:2]) if address else "the peer"
             self._io.note_failure(self.row, refused, peer)
 
     def _want_errors(self, wanted: bool) -> None:
@@ -248,7 +248,7 @@ class EpollPacketIO(PooledPorts[_Pair]):
             host, port = pair.rtp.getpeername()[:2]
         except OSError:
             return
-        self.note_failure(pair.row, True, f"{host}:{port}")
+        self.note_failure(pair.row, True, host_port(host, port))
 
     def strays(self) -> list[Stray]:
         """What arrived for unlatched leases and for RTCP ports since the last call."""

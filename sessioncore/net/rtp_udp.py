@@ -18,7 +18,7 @@ from twisted.internet.protocol import DatagramProtocol
 
 from sessioncore.media.packet_io import PACKET_WIDTH, Failure, Round, Stray
 from sessioncore.net.rtp_pool import DEFAULT_PORTS, PooledPorts, PortPool
-from sessioncore.vocabulary import SECOND, Address
+from sessioncore.vocabulary import SECOND, Address, host_port
 
 __all__ = ["ReactorPacketIO"]
 
@@ -159,7 +159,7 @@ class ReactorPacketIO(PooledPorts[_Pair]):
                 failed.append(position)
                 peer = pair.latched or ("nowhere", 0)
                 refused = isinstance(error, ConnectionRefusedError)
-                self._failures.append(Failure(pair.row, refused, f"{peer[0]}:{peer[1]}"))
+                self._failures.append(Failure(pair.row, refused, host_port(*peer)))
         return failed
 
     def send_to(

@@ -19,7 +19,6 @@ from sessioncore.interfaces import ISipFlow, ISipTransport, Receive, Refused, Un
 from sessioncore.net.addresses import (
     Listen,
     LocalAddresses,
-    host_port,
     is_ipv6,
     is_literal,
     is_wildcard,
@@ -31,7 +30,7 @@ from sessioncore.net.clockwork import IClockwork
 from sessioncore.net.faults import FaultLog
 from sessioncore.net.pump import MAX_DATAGRAM, Failed, Pump
 from sessioncore.net.sip_port import MAX_BYTES, SipPort
-from sessioncore.vocabulary import Address
+from sessioncore.vocabulary import Address, host_port
 
 __all__ = ["SipUdpProtocol", "SipUdpTransport", "UdpFlow", "listen_sip_udp"]
 

@@ -42,7 +42,15 @@ from sessioncore.sip.matching import Flow
 from sessioncore.sip.message import Request, Response, build_request, parse_message
 from sessioncore.sip.transaction import ClientTransaction
 from sessioncore.sip.values import Uri
-from sessioncore.vocabulary import SECOND, Address, EndedBy, EndReason, MediaState, SessionRole
+from sessioncore.vocabulary import (
+    SECOND,
+    Address,
+    EndedBy,
+    EndReason,
+    MediaState,
+    SessionRole,
+    host_port,
+)
 
 if TYPE_CHECKING:
     from sessioncore.session.coordinator import SessionCoordinator
@@ -69,7 +77,7 @@ class _InviteUser:
         self._caller.failed(self._leg, EndReason(EndedBy.TIMEOUT, "no answer", 408, 102), now)
 
     def transport_failed(self, tx: ClientTransaction, now: int) -> None:
-        text = f"cannot reach {tx.destination[0]}:{tx.destination[1]}"
+        text = f"cannot reach {host_port(*tx.destination)}"
         self._caller.failed(self._leg, EndReason(EndedBy.NETWORK, text, 503, 38), now)
 
 

@@ -7,7 +7,7 @@ from random import Random
 from attrs import define, field, frozen
 from attrs.validators import and_, ge, le
 
-from sessioncore.vocabulary import SECOND, Address
+from sessioncore.vocabulary import SECOND, Address, host_port
 
 __all__ = ["Datagram", "Link"]
 
@@ -63,7 +63,7 @@ class Datagram:
     def __str__(self) -> str:
         start = self.data[:40].split(b"\r\n")[0]
         return (
-            f"{self.sent_at / SECOND:.6f} {self.source[0]}:{self.source[1]} ->"
-            f" {self.destination[0]}:{self.destination[1]} {len(self.data)} bytes"
+            f"{self.sent_at / SECOND:.6f} {host_port(*self.source)} ->"
+            f" {host_port(*self.destination)} {len(self.data)} bytes"
             f" {start!r} {self.fate}"
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from sessioncore.vocabulary import Address
+from sessioncore.vocabulary import Address, host_port
 
 __all__ = [
     "Caller",
@@ -61,12 +61,7 @@ class Caller:
     @property
     def request_uri(self) -> str:
         """What stands in the request line."""
-        return self.target or f"sip:{self.remote_user}@{_host_port(self.remote)}"
-
-
-def _host_port(address: Address) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return self.target or f"sip:{self.remote_user}@{host_port(*self.remote)}"
 
 
 def request(
@@ -85,7 +80,7 @@ def request(
     the default ones of the same name, others are added; ``without`` leaves names out.
     """
     caller = evolve(caller or Caller(), **changes)
-    here, there = _host_port(caller.local), _host_port(caller.remote)
+    here, there = host_port(*caller.local), host_port(*caller.remote)
     to_tag = f";tag={caller.remote_tag}" if caller.remote_tag else ""
     rport = ";rport" if caller.rport else ""
     defaults = [
@@ -201,7 +196,7 @@ def response(
         for name, value in copied
     ]
     if contact is not None and 100 < status < 300:
-        defaults.append(("Contact", f"<sip:bob@{_host_port(contact)}>"))
+        defaults.append(("Contact", f"<sip:bob@{host_port(*contact)}>"))
     if body:
         defaults.append(("Content-Type", "application/sdp"))
     defaults.append(("Content-Length", str(len(body))))

@@ -14,7 +14,6 @@ from sessioncore.net import addresses
 from sessioncore.net.addresses import (
     Listen,
     LocalAddresses,
-    host_port,
     is_literal,
     is_wildcard,
     local_address_for,
@@ -24,11 +23,14 @@ from sessioncore.net.addresses import (
     without_zone,
 )
 from sessioncore.testing.network import FakeNetwork
-from sessioncore.vocabulary import SECOND
+from sessioncore.vocabulary import SECOND, host_port
 
 literals = st.one_of(
     st.integers(0, 2**32 - 1).map(lambda number: str(IPv4Address(number))),
-    st.integers(0, 2**128 - 1).map(lambda number: str(IPv6Address(number))),
+    st.integers(0, 2**128 - 1)
+    .map(IPv6Address)
+    .filter(lambda address: not address.is_link_local)
+    .map(str),
 )
 
 
@@ -44,7 +46,8 @@ class ListenTests(SynchronousTestCase):
             (r"udp:5060:interface=\:\:1", Listen(5060, "::1")),
             ("udp:5060:interface=[::1]", Listen(5060, "::1")),
             (r"udp:5060:interface=\:\:", Listen(5060, "::")),
-            (r"udp:5060:interface=fe80\:\:1%eth0", Listen(5060, "fe80::1%eth0")),
+            (r"udp:5060:interface=fd00\:\:1", Listen(5060, "fd00::1")),
+            ("udp:5060:interface=169.254.1.1", Listen(5060, "169.254.1.1")),
             ("udp:5060:interface=0.0.0.0", Listen(5060, "")),
             (r"udp:5060:interface=0\:0\:\:0", Listen(5060, "::")),
         ):
@@ -60,6 +63,14 @@ class ListenTests(SynchronousTestCase):
         ):  # fmt: skip
             error = self.assertRaises(ConfigurationError, parse_listen, text)
             self.assertIn("write e.g. udp:5060", str(error))
+
+    def test_a_link_local_address_is_refused_with_what_to_do(self) -> None:
+        for text in (r"fe80\:\:1%eth0", "[fe80::1]", "[FEBF::1%1]"):
+            error = self.assertRaises(
+                ConfigurationError, parse_listen, f"udp:5060:interface={text}"
+            )
+            self.assertIn("is a link-local address", str(error))
+            self.assertIn(r"udp:5060:interface=fd00\:\:1", str(error))
 
     @settings(deadline=None, max_examples=100, derandomize=True)
     @given(st.integers(0, 65535), literals)

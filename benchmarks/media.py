@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import what_runs
+from benchmarks import stolen_seconds, what_runs
 
 __all__ = ["main"]
 
@@ -215,6 +215,7 @@ class Measured:
         self.missed = self.clockwork.missed
         self.received = self.plane.statistics.packets_received
         self.faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        self.stolen = stolen_seconds()
         self.cpu = os.times()
         self.at = time.monotonic()
 
@@ -232,6 +233,7 @@ class Measured:
         return {
             "calls": self.calls,
             "cpu_percent": 100 * cpu / seconds,
+            "stolen_ms": 1000 * (stolen_seconds() - self.stolen),
             "cpu_us_per_packet": 1e6 * cpu / max(1, packets),
             "user_us_per_packet": 1e6 * user / max(1, packets),
             "system_us_per_packet": 1e6 * system / max(1, packets),
@@ -269,7 +271,7 @@ def describe(result: dict[str, Any]) -> str:
     text = (
         "{calls} calls: {cpu_percent:.1f} % of a core, {cpu_us_per_packet:.2f} us per packet "
         "echoed ({user_us_per_packet:.2f} user, {system_us_per_packet:.2f} system), "
-        "{calls_per_core:.0f} calls per core\n"
+        "{calls_per_core:.0f} calls per core; the host took {stolen_ms:.0f} ms\n"
         "  lateness p50/p99 {lateness_p50_ms:.2f}/{lateness_p99_ms:.2f} ms, "
         "{missed_ticks} ticks missed, {right_percent:.3f} % back and right, "
         "{kb_per_call:.1f} KB per call\n"

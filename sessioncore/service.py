@@ -44,6 +44,14 @@ GRACE: Final = 4.0
 """Seconds for the calls to end in when the process is told to go."""
 COLLECT_EVERY: Final = 60 * SECOND
 """How often, in ns, the daemon looks whether it is idle enough for a full collection."""
+REFUSED_EVERY: Final = 10 * SECOND
+"""How often, in ns, the daemon tells of calls that it had no room for."""
+_WHY_REFUSED: Final = {
+    "refused_busy": "as many calls as allowed, or too many without ACK: --max-calls",
+    "refused_overloaded": "more messages than could be read in time: the CPU is too busy",
+    "no_ports": "no RTP ports left: --rtp-ports",
+}
+"""By counter; what each means is in `CallCounters`."""
 SPARE_DESCRIPTORS: Final = 1024
 """Open files beyond the RTP ports: SIP sockets, logs, recordings."""
 _log: Final = Logger(namespace="sessioncore")
@@ -102,6 +110,7 @@ class SessionService(Service):
         self._begun = False
         self._logs: list[Log] = []
         self._record: EventLog | None = None
+        self._refused: dict[str, int] = {}
         self._printed: EventLog | None = None
         self.ledger = CallLedger(self._summary)
         self.manager: SessionManager
@@ -163,7 +172,9 @@ class SessionService(Service):
             addresses=", ".join(host_port(*address) for address in self.manager.local_addresses),
         )
         tune_collector()
-        self._collect_when_idle(None, self.manager.clockwork.now())
+        now = self.manager.clockwork.now()
+        self._collect_when_idle(None, now)
+        self._tell_refused(None, now)
 
     @property
     def _wants_account(self) -> bool:
@@ -200,6 +211,19 @@ class SessionService(Service):
         if not self.manager.calls:
             gc.collect()
         self.manager.clockwork.deadlines.at(now + COLLECT_EVERY, self._collect_when_idle)
+
+    def _tell_refused(self, _none: None, now: int) -> None:
+        """One line for all calls that got 503: one for each would add to the load."""
+        counters = self.manager.statistics().calls
+        why = [
+            f"{counters[name] - self._refused.get(name, 0)} ({reason})"
+            for name, reason in _WHY_REFUSED.items()
+            if counters[name] > self._refused.get(name, 0)
+        ]
+        self._refused = {name: counters[name] for name in _WHY_REFUSED}
+        if why:
+            _log.warn("calls refused with 503: {why}", why="; ".join(why))
+        self.manager.clockwork.deadlines.at(now + REFUSED_EVERY, self._tell_refused)
 
     def _summary(self, summary: CallSummary) -> None:
         for log in self._logs:

@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -69,7 +70,7 @@ class ServiceTestCase(SynchronousTestCase):
         plan = UasPlan(Settings(max_calls=10), answer or AnswerPlan(), events)
         return self.started(UasService(plan, echo_events=False, reactor=self.reactor("192.0.2.2")))
 
-    def uac(self, events: str | None = None, **calls: Any) -> UacService:
+    def uac(self, events: str | None = None, at: str = "192.0.2.1", **calls: Any) -> UacService:
         plan = UacPlan(
             Settings(max_calls=10),
             CallPlan(**{"uris": ("sip:b@192.0.2.2",), "source": Tone(), "duration": 1.0, **calls}),
@@ -80,7 +81,7 @@ class ServiceTestCase(SynchronousTestCase):
                 plan,
                 echo_events=False,
                 say=lambda outcome, interrupted: self.said.append((outcome, interrupted)),
-                reactor=self.reactor("192.0.2.1"),
+                reactor=self.reactor(at),
             )
         )
 
@@ -146,6 +147,21 @@ class RunTests(ServiceTestCase):
         self.assertEqual(uac.reactor.stopped, 0, "whoever stops the service stops the reactor")
         self.assertEqual(uas.manager.calls, [])
         self.stop(uas)
+
+    def test_calls_that_there_is_no_room_for_are_told_of_now_and_then(self) -> None:
+        told: list[str] = []
+        logger = mock.Mock(warn=lambda text, **values: told.append(text.format(**values)))
+        self.patch(module, "_log", logger)
+        uas, uac = self.uas(), self.uac(calls=10, duration=60.0)
+        other = self.uac(calls=3, duration=1.0, at="192.0.2.3")
+        self.network.advance(9.9)
+        self.assertEqual(told, [])
+        self.network.advance(0.2)
+        says = "calls refused with 503: 3 (as many calls as allowed, or too many without ACK:"
+        self.assertEqual(told, [f"{says} --max-calls)"])
+        self.network.advance(20)
+        self.assertEqual(len(told), 1)
+        self.stop(other, uac, uas)
 
     def test_no_accounts_where_nobody_reads_them(self) -> None:
         """A summary that goes nowhere costs time and memory."""

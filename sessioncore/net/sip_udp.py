@@ -132,7 +132,7 @@ class UdpFlow:
             return
         try:
             self._sendto(data, address)
-        except (OSError, MessageLengthError):
+        except (OSError, MessageLengthError, OverflowError):
             self._send_again(data, address)
 
     def hold(self) -> None:
@@ -143,7 +143,11 @@ class UdpFlow:
         """Send what was held, in its order."""
         held, self._held = self._held, None
         if held:
-            for position, _ in self._send_all(held, self._held_for):
+            try:
+                failed = [position for position, _ in self._send_all(held, self._held_for)]
+            except OverflowError:
+                failed = list(range(len(held)))  # one has no such port: each by itself
+            for position in failed:
                 # Counted; whoever sends it again is told.
                 with suppress(OSError):
                     self._send_again(held[position], self._held_for[position])
@@ -162,6 +166,9 @@ class UdpFlow:
         except MessageLengthError as error:
             self.failed += 1
             raise OSError(errno.EMSGSIZE, f"{len(data)} bytes are too long for UDP") from error
+        except OverflowError as error:
+            self.failed += 1
+            raise OSError(errno.EINVAL, f"{address[1]} is no port") from error
 
     @property
     def backlog(self) -> int:

@@ -182,7 +182,9 @@ class TransactionLayer(Keeping):
             self._refuse(request, 200, source, flow, to_tag=tx.to_tag)
             tx.feed(Cancelled(now, request))
         elif key in self._finished:
-            self._refuse(request, 200, source, flow, to_tag=self._tag_of_accepted(request, now))
+            # Only the mark of an accepted INVITE is empty; one that was refused has no dialog.
+            tag = None if self._finished[key] else self._tag_of_accepted(request, now)
+            self._refuse(request, 200, source, flow, to_tag=tag)
         else:
             self.counters.unmatched_cancels += 1
             self._refuse(request, 481, source, flow)

@@ -605,6 +605,16 @@ class CancelTests(SynchronousTestCase):
         self.bench.receive(request(b"CANCEL"))
         self.assertEqual(self.bench.flow.take()[0].to_tag, tag)
 
+    def test_a_refused_invite_has_no_dialog_to_look_for(self) -> None:
+        self.bench.receive(request())
+        self.bench.user.transactions[0].respond(486, to_tag=b"mine", now=self.bench.now)
+        self.bench.receive(request(b"ACK", to_tag=b"mine"))
+        self.bench.user.take()
+        self.bench.receive(request(b"CANCEL"))
+        self.assertEqual(self.bench.flow.statuses()[-1], 200)
+        self.assertEqual(self.bench.user.take(), [])
+        self.assertEqual(self.bench.layer.remembered, 1)
+
     def test_a_late_cancel_absorbs_nothing_but_itself(self) -> None:
         self.bench.user.tag = b"mine"
         self.late()

@@ -35,8 +35,9 @@ class Ending:
         SIGHUP, which comes when a terminal is closed, is as SIGTERM, unless it is ignored.
         """
         usual = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-            usual[signal.SIGHUP] = usual[signal.SIGTERM]
+        hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+        if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:
+            usual[hangup] = usual[signal.SIGTERM]
         for number, handler in usual.items():
             if callable(handler):
                 with suppress(ValueError):  # not the main thread, which alone hears signals

@@ -47,7 +47,7 @@ COLLECT_EVERY: Final = 60 * SECOND
 REFUSED_EVERY: Final = 10 * SECOND
 """How often, in ns, the daemon tells of calls that it had no room for."""
 _WHY_REFUSED: Final = {
-    "refused_busy": "as many calls as allowed, or too many without ACK: --max-calls",
+    "refused_busy": "as many calls as allowed, too many without ACK, or shutting down: --max-calls",
     "refused_overloaded": "more messages than could be read in time: the CPU is too busy",
     "no_ports": "no RTP ports left: --rtp-ports",
 }
@@ -174,7 +174,7 @@ class SessionService(Service):
         tune_collector()
         now = self.manager.clockwork.now()
         self._collect_when_idle(None, now)
-        self._tell_refused(None, now)
+        self._refused_again(None, now)
 
     @property
     def _wants_account(self) -> bool:
@@ -212,18 +212,18 @@ class SessionService(Service):
             gc.collect()
         self.manager.clockwork.deadlines.at(now + COLLECT_EVERY, self._collect_when_idle)
 
-    def _tell_refused(self, _none: None, now: int) -> None:
+    def _refused_again(self, _none: None, now: int) -> None:
+        self._tell_refused()
+        self.manager.clockwork.deadlines.at(now + REFUSED_EVERY, self._refused_again)
+
+    def _tell_refused(self) -> None:
         """One line for all calls that got 503: one for each would add to the load."""
         counters = self.manager.statistics().calls
-        why = [
-            f"{counters[name] - self._refused.get(name, 0)} ({reason})"
-            for name, reason in _WHY_REFUSED.items()
-            if counters[name] > self._refused.get(name, 0)
-        ]
-        self._refused = {name: counters[name] for name in _WHY_REFUSED}
+        before, self._refused = self._refused, {name: counters[name] for name in _WHY_REFUSED}
+        new = {name: count - before.get(name, 0) for name, count in self._refused.items()}
+        why = "; ".join(f"{new[name]} ({why})" for name, why in _WHY_REFUSED.items() if new[name])
         if why:
-            _log.warn("calls refused with 503: {why}", why="; ".join(why))
-        self.manager.clockwork.deadlines.at(now + REFUSED_EVERY, self._tell_refused)
+            _log.warn("calls refused with 503: {why}", why=why)
 
     def _summary(self, summary: CallSummary) -> None:
         for log in self._logs:
@@ -246,6 +246,7 @@ class SessionService(Service):
         self._finish()
 
     def _finish(self) -> None:
+        self._tell_refused()
         self._close_logs()
 
     def _close_logs(self) -> None:

@@ -157,11 +157,18 @@ class RunTests(ServiceTestCase):
         self.network.advance(9.9)
         self.assertEqual(told, [])
         self.network.advance(0.2)
-        says = "calls refused with 503: 3 (as many calls as allowed, or too many without ACK:"
-        self.assertEqual(told, [f"{says} --max-calls)"])
+        says = "calls refused with 503: {} (as many calls as allowed, too many without ACK,"
+        says += " or shutting down: --max-calls)"
+        self.assertEqual(told, [says.format(3)])
         self.network.advance(20)
         self.assertEqual(len(told), 1)
-        self.stop(other, uac, uas)
+        last = self.uac(calls=10, rate=20.0, duration=60.0, at="192.0.2.4")
+        self.network.advance(1)
+        refused = uas.manager.statistics().calls["refused_busy"] - 3
+        self.assertGreater(refused, 0)
+        self.stop(uas)
+        self.assertEqual(told[1:], [says.format(refused)], "of the last seconds, at the end")
+        self.stop(last, other, uac)
 
     def test_no_accounts_where_nobody_reads_them(self) -> None:
         """A summary that goes nowhere costs time and memory."""

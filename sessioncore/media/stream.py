@@ -214,7 +214,7 @@ class Stream:
         if former is not None:
             self.answered()  # only the first agreement can be one before the answer
         else:
-            if self._held is not None and not self.unanswered:
+            if not self.unanswered:
                 self._begin_recording()
             self._cells.next_report[self.row] = now + first_interval(self._chance)
         if self._wanted:

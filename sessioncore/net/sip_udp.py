@@ -55,6 +55,11 @@ SendAll: TypeAlias = "Callable[[Sequence[bytes], Sequence[Address]], Failed]"
 _log = Logger(namespace="sessioncore.net.sip_udp")
 
 
+def _none_sent(datagrams: Sequence[bytes], addresses: Sequence[Address]) -> Failed:
+    """Of a transport that sends one by one only."""
+    return [(position, 0) for position in range(len(datagrams))]
+
+
 @implementer(ISipFlow)
 class UdpFlow:
     """Where SIP bytes leave: one bound UDP socket (the ``Flow`` of `sessioncore.sip`).
@@ -94,7 +99,7 @@ class UdpFlow:
         advertise: str | None = None,
         waiting: Callable[[], int] = lambda: 0,
         news: Callable[[], None] = lambda: None,
-        send_all: SendAll = lambda datagrams, addresses: [],
+        send_all: SendAll = _none_sent,
     ) -> None:
         self.local = local
         self._send_all = send_all
@@ -136,8 +141,9 @@ class UdpFlow:
             self._send_again(data, address)
 
     def hold(self) -> None:
-        """Keep what is to be sent until `release`."""
-        self._held, self._held_for = [], []
+        """Keep what is to be sent until `release`; what is kept already stays."""
+        if self._held is None:
+            self._held, self._held_for = [], []
 
     def release(self) -> None:
         """Send what was held, in its order."""

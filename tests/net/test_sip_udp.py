@@ -71,6 +71,17 @@ class FlowTests(SynchronousTestCase):
         error = self.assertRaises(OSError, self.here.flow.send, b"x" * 70_000, ("192.0.2.2", 5060))
         self.assertEqual((error.errno, self.here.flow.failed), (errno.EMSGSIZE, 1))
 
+    def test_what_is_held_leaves_over_any_transport(self) -> None:
+        flow = self.here.flow
+        flow.hold()
+        for data in (b"a", b"b"):
+            flow.send(data, ("192.0.2.2", 5060))
+        self.network.advance(0.1)
+        self.assertEqual(self.there.received, [])
+        flow.release()
+        self.network.advance(0.1)
+        self.assertEqual([data for data, *_ in self.there.received], [b"a", b"b"])
+
     def test_a_full_buffer_is_a_lost_datagram(self) -> None:
         for number in (errno.ENOBUFS, errno.EWOULDBLOCK):
             self.here.port.fail_writes = OSError(number, "full")
@@ -432,6 +443,20 @@ class RealSocketTests(TestCase):
         self.assertEqual((flow.failed, flow.dropped), (1, 0))
         error = self.assertRaises(OSError, flow.send, b"x", (flow.local[0], 70_000))
         self.assertEqual((error.errno, flow.failed), (errno.EINVAL, 2))
+
+    def test_a_turn_within_a_turn_loses_nothing(self) -> None:
+        flow, port, peer = self.with_peer()
+
+        def answer(datagram: bytes, source: Address) -> None:
+            flow.send(datagram, source)
+            if datagram == b"a":
+                port.doRead()
+
+        port.protocol.datagramReceived = answer
+        for datagram in (b"a", b"b"):
+            peer.sendto(datagram, flow.local)
+        port.doRead()
+        self.assertEqual([peer.recv(99) for _ in range(2)], [b"a", b"b"])
 
     def test_a_turn_that_fails_holds_nothing_back(self) -> None:
         flow, port, peer = self.with_peer()

@@ -17,6 +17,7 @@ from sessioncore.errors import ConfigurationError
 from sessioncore.media.sources import Clip, Silence
 from sessioncore.net.addresses import parse_listen
 from sessioncore.process import end_without_traceback, print_last
+from sessioncore.rtp.codecs import CODECS
 from sessioncore.service import UacPlan, UacService, UasPlan, UasService
 from sessioncore.session.targets import callable_uri
 from sessioncore.settings import Settings
@@ -103,7 +104,7 @@ class CommonOptions(Quiet):
         ["rtp-ports", None, "40000-49999", "First and last port for RTP and RTCP."],
         ["media-ip", None, None, "IP that our descriptions name, where it is not the local one."],
         ["advertise", None, None, "IP that Contact and Via name, where it is not the local one."],
-        ["codecs", None, "PCMU,PCMA", "Codecs, preferred first: PCMU, PCMA, L16."],
+        ["codecs", None, "PCMU,PCMA", f"Codecs, preferred first: {', '.join(CODECS)}."],
         ["nat", None, "auto", "Peers behind NAT: auto (judge each by its SDP), yes or no."],
         ["max-calls", None, "2000", "How many calls may be up at once."],
         ["ring-limit", None, "180", "Seconds a call may ring before it ends."],

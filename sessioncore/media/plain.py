@@ -2,7 +2,7 @@
 
 A plain packet is what a call consists of: G.711 in frames of 20 ms, the next one in sequence of
 the source that is known, in time.  `reception` takes all others, and these too where nothing
-was compiled; `tick` makes payloads in numpy then.
+was compiled; `playout` makes payloads in numpy then.
 """
 
 from __future__ import annotations

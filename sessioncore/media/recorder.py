@@ -19,8 +19,8 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
 from sessioncore.errors import CallOver, ConfigurationError, MediaFileError
-from sessioncore.media.samples import MAX_FRAME
-from sessioncore.media.source_kinds import RATE, grown
+from sessioncore.media.players import RATE, grown
+from sessioncore.media.sample_pool import MAX_FRAME
 from sessioncore.media.wave import WavWriter
 
 __all__ = ["Recorder", "Recording"]

@@ -16,8 +16,8 @@ from attrs import field, frozen
 
 from sessioncore.errors import ConfigurationError
 from sessioncore.media.interfaces import IMediaSink
+from sessioncore.media.players import grown
 from sessioncore.media.recorder import Recorder, Recording
-from sessioncore.media.source_kinds import grown
 from sessioncore.media.wave import file_path
 
 __all__ = ["Deliver", "Discard", "Record", "Sink", "SinkBank", "SinkReport", "require_sink"]

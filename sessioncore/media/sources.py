@@ -19,9 +19,7 @@ from attrs import field, frozen
 from sessioncore.errors import ConfigurationError, MediaFileError
 from sessioncore.media.bank import every
 from sessioncore.media.interfaces import IMediaSource
-from sessioncore.media.resample import resample
-from sessioncore.media.samples import SamplePool
-from sessioncore.media.source_kinds import (
+from sessioncore.media.players import (
     RATE,
     Applications,
     Clips,
@@ -33,6 +31,8 @@ from sessioncore.media.source_kinds import (
     Tones,
     grown,
 )
+from sessioncore.media.resample import resample
+from sessioncore.media.sample_pool import SamplePool
 from sessioncore.media.wave import file_path, read_wav
 
 __all__ = [

@@ -1,7 +1,7 @@
 """`Stream`: one call's row in the media plane, and what happens to it now and then.
 
 Agreements, the latch, sending and its limits, RTCP, the end.  What happens per packet is in
-`reception` and `tick`, for all rows at once.
+`reception` and `playout`, for all rows at once.
 """
 
 from __future__ import annotations
@@ -25,18 +25,12 @@ from sessioncore.media.statistics import (
     statistics_of,
     why_silent,
 )
-from sessioncore.vocabulary import (
-    COMFORT_NOISE,
-    PCMA,
-    PCMU,
-    SECOND,
-    Address,
-    Codec,
-    StreamAgreement,
-)
+from sessioncore.rtp.codecs.pcma import PCMA
+from sessioncore.rtp.codecs.pcmu import PCMU
+from sessioncore.vocabulary import COMFORT_NOISE, SECOND, Address, Codec, StreamAgreement
 
 if TYPE_CHECKING:
-    from sessioncore.media.streams import MediaPlane
+    from sessioncore.media.plane import MediaPlane
 
 __all__ = ["RELEARN", "SENDABLE_PTIMES", "Stream"]
 

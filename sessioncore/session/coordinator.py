@@ -19,11 +19,11 @@ from sessioncore.errors import (
     TooManyCalls,
 )
 from sessioncore.interfaces import Receive, Refused
+from sessioncore.media.plane import MediaPlane
 from sessioncore.media.sinks import require_sink
 from sessioncore.media.sources import require_source
 from sessioncore.media.statistics import MediaEvent
 from sessioncore.media.stream import SENDABLE_PTIMES, Stream
-from sessioncore.media.streams import MediaPlane
 from sessioncore.sdp.negotiation import MediaPolicy, OfferAnswer
 from sessioncore.session.acks import Acks
 from sessioncore.session.announcing import Announcer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from sessioncore.media.plane import MediaPlane, Stream, StreamStatistics
 from sessioncore.media.statistics import MediaEvent
-from sessioncore.media.streams import MediaPlane, Stream, StreamStatistics
 from sessioncore.session.media_state import (
     AgreementReached,
     AllDirectionsSeen,

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore import events
 from sessioncore.events import Event
+from sessioncore.rtp.codecs.pcmu import PCMU
 from sessioncore.sdp.negotiation import MediaPolicy, OfferAnswer
 from sessioncore.session.announcing import Announcer
 from sessioncore.session.leg import Leg
@@ -18,7 +19,7 @@ from sessioncore.vocabulary import MediaState, SessionRole
 class AnnouncerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.announcer = Announcer()
-        negotiation = OfferAnswer(MediaPolicy(), None, 1)
+        negotiation = OfferAnswer(MediaPolicy((PCMU,)), None, 1)
         self.leg = Leg(
             SimpleNamespace(effects={}), SessionRole.UAS, "7", b"id", b"tag", negotiation
         )

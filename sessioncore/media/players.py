@@ -14,7 +14,7 @@ from attrs import frozen
 from numpy.lib.stride_tricks import as_strided
 
 from sessioncore.media.bank import every
-from sessioncore.media.samples import MAX_FRAME, SamplePool
+from sessioncore.media.sample_pool import MAX_FRAME, SamplePool
 
 __all__ = [
     "RATE",

@@ -29,9 +29,9 @@ from sessioncore.media.bank import (
     some,
 )
 from sessioncore.media.packet_io import Handle, PacketIO
+from sessioncore.media.players import amplify
 from sessioncore.media.schedule import Group, Schedule, Section
 from sessioncore.media.sinks import SinkBank
-from sessioncore.media.source_kinds import amplify
 from sessioncore.media.sources import SourceBank
 from sessioncore.media.statistics import PlaneStatistics
 from sessioncore.rtp.comfort_noise import render_noise

@@ -4,13 +4,16 @@ import numpy as np
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.media.bank import TOGETHER
+from sessioncore.media.playout import PhaseClock
 from sessioncore.media.sinks import Deliver, Record
 from sessioncore.media.sources import Clip, Echo, Silence
 from sessioncore.media.statistics import PlaneStatistics
-from sessioncore.media.tick import PhaseClock
 from sessioncore.media.wave import read_wav
+from sessioncore.rtp.codecs.l16 import L16
+from sessioncore.rtp.codecs.pcma import PCMA
+from sessioncore.rtp.codecs.pcmu import PCMU
 from sessioncore.rtp.g711 import decode_alaw, decode_ulaw
-from sessioncore.vocabulary import L16, MILLISECOND, PCMA, PCMU, SECOND, Direction
+from sessioncore.vocabulary import MILLISECOND, SECOND, Direction
 from tests.media.fakes import PEER, TICK, Bench, Talker, rtp_fields
 
 OTHER = "203.0.113.9"

@@ -230,7 +230,7 @@ class CallOptions(CommonOptions):
     def _duration(self, source: object) -> float | None:
         if self["duration"] is not None:
             return seconds("duration", self["duration"]) or None
-        return len(source.samples) / 8000 if isinstance(source, Clip) else _PLAY_TIME
+        return source.duration if isinstance(source, Clip) else _PLAY_TIME
 
 
 _UAS_ONLY: Final = ("answer", "answer-after", "record-dir")

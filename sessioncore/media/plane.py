@@ -225,6 +225,9 @@ class MediaPlane:
         if noticed.collided:
             for row in _taken(noticed.collided):
                 self._resolve_collision(row, now)
+        if noticed.noisy:
+            for row in _taken(noticed.noisy):
+                self.playout.revise(row)
         if noticed.resumed:
             for row in _taken(noticed.resumed):
                 if self.bank.stalled[row]:
@@ -328,6 +331,7 @@ class MediaPlane:
         playout.sinks.detach(row)
         if cells.packets_received[row]:
             self._reception.digits.reset(row)
+        self.bank.formats.forget(row)
         playout.changed(row)
         stream.lease.release(now)
         self._streams[row] = None

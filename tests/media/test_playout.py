@@ -117,7 +117,8 @@ class SendingTests(SynchronousTestCase):
                 for stream in streams:
                     stream.set_source(Echo(gain))
                 if heard:
-                    bench.open().set_sink(Deliver(lambda samples: None))
+                    for stream in streams:
+                        stream.set_sink(Deliver(lambda samples: None))
                 else:
                     self.patch(bench.plane.playout, "_render", None)
                 talkers = [Talker(bench, stream) for stream in streams[:20]]
@@ -147,8 +148,9 @@ class SendingTests(SynchronousTestCase):
             streams[1].set_source(sources.get(change, Echo(-6.0)))
             talkers = [Talker(bench, stream) for stream in streams]
             if change == "noise":
-                bench.plane.bank.comfort_noise = True
+                bench.plane.bank.noisy[streams[1].row] = True
                 bench.plane.bank.noise_level[streams[1].row] = 30
+                bench.plane.playout.revise(streams[1].row)
                 talkers.pop()
             bench.run(0.5, lambda now, talkers=talkers: [talker(now) for talker in talkers])
             echoed, outcomes[change] = (
@@ -233,7 +235,7 @@ class SendingTests(SynchronousTestCase):
                 bench.run(1, talker)
                 bench.run(1)
                 bank = bench.plane.bank
-                columns = (bank.filled, bank.play, bank.slack, bank.inserted)
+                columns = (bank.lanes[0].filled, bank.play, bank.slack, bank.inserted)
                 outcomes.append([column.tolist() for column in columns])
                 self.assertEqual(len(self.packets(stream)), 2000 // ptime)
             self.assertEqual(*outcomes)

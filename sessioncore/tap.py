@@ -14,7 +14,7 @@ from twisted.python import usage
 from sessioncore.answers import AnswerPlan, parse_answer, parse_play
 from sessioncore.calling import CallPlan
 from sessioncore.errors import ConfigurationError
-from sessioncore.media.sources import Clip, Silence
+from sessioncore.media.sources import Clip, Silence, prepare
 from sessioncore.net.addresses import parse_listen
 from sessioncore.process import end_without_traceback, print_last
 from sessioncore.rtp.codecs import CODECS
@@ -184,6 +184,7 @@ class AnswerOptions(CommonOptions):
                 f"--answer-after: a call ends after {self['ring-limit']} s of ringing, before"
                 f" {self['answer-after']} s; write less, or more for --ring-limit"
             )
+        prepare(plan.source, [codec.sample_rate for codec in settings.codec_list])
         return UasPlan(settings, plan, self.events())
 
     def _record_dir(self) -> str:
@@ -225,7 +226,9 @@ class CallOptions(CommonOptions):
             calls=len(uris) if self["calls"] is None else whole("calls", self["calls"]),
             rate=rate,
         )
-        return UacPlan(self.settings("udp:0"), calls, self.events())
+        settings = self.settings("udp:0")
+        prepare(source, [codec.sample_rate for codec in settings.codec_list])
+        return UacPlan(settings, calls, self.events())
 
     def _duration(self, source: object) -> float | None:
         if self["duration"] is not None:

@@ -47,6 +47,7 @@ __all__ = [
     "SourceBank",
     "SourceReport",
     "Tone",
+    "prepare",
     "require_source",
 ]
 
@@ -280,6 +281,13 @@ def require_source(given: object) -> None:
         f"{given!r} is not a media source; use for example Tone(), Clip.from_file(...), Echo(),"
         " Silence() or an object that provides IMediaSource"
     )
+
+
+def prepare(source: Source, rates: Iterable[int]) -> None:
+    """Convert a stored sound for calls at these rates, so that none of them waits for it."""
+    if isinstance(source, Clip):
+        for rate in rates:
+            source.at(rate)
 
 
 class SourceBank:

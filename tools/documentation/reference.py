@@ -144,7 +144,7 @@ def _members(kind: Any) -> Iterator[str]:
 def _body(kind: Any) -> Iterator[ast.stmt]:
     """What a class says, then what it has of bases that are not public themselves."""
     yield from class_source(kind).body
-    for base in kind.__mro__[1:]:
+    for base in getattr(kind, "__mro__", ())[1:]:  # an interface has none
         if base.__name__.startswith("_") and base.__module__.startswith("sessioncore."):
             yield from class_source(base).body
 

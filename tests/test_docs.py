@@ -405,7 +405,7 @@ class ExampleTests(FolderTestCase):
                 role=SessionRole.UAC,
                 media=SimpleNamespace(state=MediaState.ACTIVE),
             )
-            manager._coordinator.emit(leg, events.DigitReceived, 0, digit, 100)
+            manager._coordinator.announcer.emit(leg, events.DigitReceived, 0, digit, 100)
 
         for session, digit in ((call.session, "5"), ("99", "7"), (call.session, "#")):
             press(session, digit)

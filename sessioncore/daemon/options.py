@@ -18,7 +18,7 @@ from sessioncore.daemon.service import UacPlan, UacService, UasPlan, UasService
 from sessioncore.errors import ConfigurationError
 from sessioncore.media.sources import Clip, Silence
 from sessioncore.net.addresses import parse_listen
-from sessioncore.session.targets import callable_uri
+from sessioncore.session.invitation import callable_uri
 from sessioncore.settings import Settings
 
 __all__ = ["AnswerOptions", "CallOptions", "CommonOptions", "Options", "makeService"]

@@ -18,10 +18,11 @@ from sessioncore.sip.client import (
     ClientTransaction,
     InviteClientTransaction,
     OtherClientTransaction,
-    cancellation,
 )
+from sessioncore.sip.flows import Flow
 from sessioncore.sip.message import Request, Response
-from sessioncore.sip.roles import ClientUser, Counters, Flow, TransactionUser
+from sessioncore.sip.requesting import cancellation
+from sessioncore.sip.roles import Counters
 from sessioncore.sip.server import ACCEPTED_MARK, CONFIRMED_MARK, ServerTransaction
 from sessioncore.sip.steps import (
     GIVE_UP,
@@ -38,6 +39,7 @@ from sessioncore.sip.steps import (
     StillSilent,
     TransportFailed,
 )
+from sessioncore.sip.transaction import ClientUser, TransactionUser
 from sessioncore.table import Machine
 from sessioncore.vocabulary import MILLISECOND, SECOND, Address
 
@@ -70,7 +72,7 @@ _NOBODY: Final = _Nobody()
 
 
 class Keeping:
-    """Keeps transactions for the layer; the `Keeper` of `sessioncore.sip.roles`."""
+    """Keeps transactions for the layer; the keeper of `sessioncore.sip.roles`, for both sides."""
 
     def __init__(
         self,
@@ -256,7 +258,7 @@ class Keeping:
         if self.stopped:
             return
         self._timer_cancel.add(tx.key, now)
-        data = cancellation(tx.request)
+        data = cancellation(tx.request, tx.cancel_headers)
         self.request(_NOBODY, data, b"CANCEL", tx.destination, tx.flow, tx.branch, now)
 
     def await_ack(self, tx: ServerTransaction, now: int) -> None:

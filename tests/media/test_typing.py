@@ -10,7 +10,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = '''
+PROGRAM = """
 import numpy as np
 import numpy.typing as npt
 from zope.interface import implementer
@@ -72,7 +72,7 @@ hear([5])  # wrong
 hear(print)  # wrong
 hear(Tone(440.0))  # wrong
 hear(Words())  # wrong
-'''
+"""
 
 
 class TypingTests(SynchronousTestCase):

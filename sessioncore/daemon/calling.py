@@ -1,0 +1,134 @@
+"""Places the calls of one run, paced, each for so long, and tells what became of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import field, frozen
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from sessioncore.errors import SessionCoreError
+from sessioncore.media.sinks import Record
+from sessioncore.media.sources import Silence
+from sessioncore.vocabulary import SECOND
+from sessioncore.watching.outcome import CallLedger, Outcome
+
+if TYPE_CHECKING:
+    from sessioncore.manager import SessionManager
+    from sessioncore.session.call import Call
+
+__all__ = ["CallPlan", "CallRun"]
+
+_log: Final = Logger(namespace="sessioncore.daemon.calling")
+
+
+@frozen
+class CallPlan:
+    """Which calls a run places.
+
+    ``uris`` are called in turn until there are ``calls`` of them, ``rate`` a second.
+    ``duration`` is in seconds from the media on; None waits for the other side to hang up.
+    With several calls ``record`` gets the number of the call before its suffix.
+    """
+
+    uris: tuple[str, ...]
+    from_uri: str | None = None
+    source: Any = field(factory=Silence)
+    record: str | None = None
+    duration: float | None = 10.0
+    calls: int = 1
+    rate: float = 10.0
+
+    def recording(self, number: int) -> str | None:
+        """The file for what call ``number`` (from 1) hears."""
+        if self.record is None or self.calls == 1:
+            return self.record
+        path = Path(self.record)
+        return str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
+
+
+class CallRun:
+    """One run of a plan over a started manager."""
+
+    def __init__(self, manager: SessionManager, plan: CallPlan, ledger: CallLedger) -> None:
+        self._manager = manager
+        self._plan = plan
+        self._ledger = ledger
+        self._clockwork = manager.clockwork
+        self._placed = 0
+        self._open = 0
+        self._stopped = False
+        self._done: Deferred[Outcome] = Deferred()
+
+    def start(self) -> Deferred[Outcome]:
+        """Place the first call now; fires once all calls are over."""
+        self._begin = self._clockwork.now()
+        self._place_due(None, self._begin)
+        return self._done
+
+    @property
+    def over(self) -> bool:
+        """Whether all calls were placed and are over."""
+        return self._done.called
+
+    def stop(self) -> None:
+        """Place no further calls; what is up is the manager's to end."""
+        self._stopped = True
+        self._check()
+
+    def _place_due(self, _none: None, now: int) -> None:
+        gap = SECOND / self._plan.rate
+        while not self._all_placed and self._begin + self._placed * gap <= now:
+            self._place()
+        if not self._all_placed:
+            when = self._begin + round(self._placed * gap)
+            self._clockwork.deadlines.at(when, self._place_due)
+        self._check()
+
+    @property
+    def _all_placed(self) -> bool:
+        return self._stopped or self._placed >= self._plan.calls
+
+    def _place(self) -> None:
+        number = self._placed = self._placed + 1
+        plan = self._plan
+        recording = plan.recording(number)
+        try:
+            call = self._manager.prepare_call(
+                plan.uris[(number - 1) % len(plan.uris)],
+                from_uri=plan.from_uri,
+                source=plan.source,
+                sink=None if recording is None else Record(recording),
+            )
+        except SessionCoreError as error:
+            _log.error("call {number}: {error}", number=number, error=error)
+            self._ledger.never_placed()
+            return
+        self._open += 1
+        self._ledger.watch(call)
+        call.when_ended().addCallback(self._call_ended)
+        call.when_answered().addCallback(lambda call: call.when_media_ready()).addCallbacks(
+            self._media_ready, lambda _failure: None
+        )
+        # Why a call fails is told by its CallFailed event and when_ended.
+        call.place().addErrback(lambda _failure: None)
+
+    def _media_ready(self, call: Call) -> None:
+        if self._plan.duration is not None:
+            self._clockwork.deadlines.at(
+                self._clockwork.now() + round(self._plan.duration * SECOND), self._hang_up, call
+            )
+
+    def _hang_up(self, call: Call, now: int) -> None:
+        self._ledger.hanging_up(call.session, now)
+        call.hang_up()
+
+    def _call_ended(self, _reason: object) -> None:
+        self._open -= 1
+        self._check()
+
+    def _check(self) -> None:
+        if self._all_placed and not self._open and not self._done.called:
+            self._done.callback(self._ledger.outcome)

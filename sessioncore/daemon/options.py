@@ -1,0 +1,284 @@
+"""Options of ``twistd sessioncore`` and what they make; the same options serve the commands."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from attrs import evolve
+from twisted.application.service import IService
+from twisted.python import usage
+
+from sessioncore.daemon.answering import AnswerPlan, parse_answer, parse_play
+from sessioncore.daemon.calling import CallPlan
+from sessioncore.daemon.process import end_without_traceback, print_last
+from sessioncore.daemon.service import UacPlan, UacService, UasPlan, UasService
+from sessioncore.errors import ConfigurationError
+from sessioncore.media.sources import Clip, Silence, prepare
+from sessioncore.net.addresses import parse_listen
+from sessioncore.rtp.codecs import CODECS
+from sessioncore.session.invitation import callable_uri
+from sessioncore.settings import Settings
+
+__all__ = ["AnswerOptions", "CallOptions", "CommonOptions", "Options", "makeService"]
+
+_RANGE: Final = re.compile(r"([0-9]{1,5})-([0-9]{1,5})").fullmatch
+_NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?").fullmatch
+_WHOLE: Final = re.compile(r"[0-9]{1,9}").fullmatch
+_PLAY_TIME: Final = 10.0
+"""Seconds a call lasts where neither --duration nor a file to play says."""
+
+
+def seconds(option: str, text: str) -> float:
+    """A number of seconds."""
+    if _NUMBER(text):
+        return float(text)
+    raise usage.UsageError(f"--{option}: {text!r} is no number of seconds; write e.g. 2.5")
+
+
+def whole(option: str, text: str) -> int:
+    """A count from 1."""
+    if _WHOLE(text) and int(text):
+        return int(text)
+    raise usage.UsageError(f"--{option}: {text!r} is no count; write 1 or more")
+
+
+def sip_uri(option: str, text: str) -> str:
+    """A SIP URI that can be called, as it is."""
+    try:
+        callable_uri(text)
+    except ConfigurationError as error:
+        raise usage.UsageError(f"{option}: {error}") from None
+    return text
+
+
+def writable(option: str, name: str) -> str:
+    """The absolute name of a file that can be made or added to."""
+    path = Path(name).absolute()
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise usage.UsageError(
+            f"--{option}: {name} cannot be written; name a file in a folder of yours"
+        )
+    return str(path)
+
+
+def _settings(**given: Any) -> Settings:
+    """The settings; what is wrong with one is said in the name of its option."""
+    try:
+        return Settings(**given)
+    except ConfigurationError as error:
+        name, colon, text = str(error).partition(":")
+        raise usage.UsageError(f"--{name.replace('_', '-')}{colon}{text}") from None
+
+
+class Quiet(usage.Options):
+    """Options whose errors are not buried under the whole list of options."""
+
+    hint: ClassVar[str] = ""
+    failed = False
+
+    def parseOptions(self, options: Any = None) -> None:
+        """Parse; raises `UsageError` with a text that names the bad value."""
+        try:
+            super().parseOptions(options)  # type: ignore[no-untyped-call]
+        except (usage.UsageError, ConfigurationError) as error:
+            self.failed = True
+            raise usage.UsageError(str(error)) from None
+
+    def getUsage(self, width: int | None = None) -> str:
+        """The list of options, or after an error only where to find it."""
+        return self.hint if self.failed else str(super().getUsage(width))
+
+    def parseArgs(self, *words: str) -> None:
+        """All is said by options."""
+        if words:
+            raise usage.UsageError(f"{words[0]!r} is no option; write --option=value")
+
+
+class CommonOptions(Quiet):
+    """What both roles can be told."""
+
+    optParameters = [
+        ["rtp-ports", None, "40000-49999", "First and last port for RTP and RTCP."],
+        ["media-ip", None, None, "IP that our descriptions name, where it is not the local one."],
+        ["advertise", None, None, "IP that Contact and Via name, where it is not the local one."],
+        ["codecs", None, "PCMU,PCMA", f"Codecs, preferred first: {', '.join(CODECS)}."],
+        ["nat", None, "auto", "Peers behind NAT: auto (judge each by its SDP), yes or no."],
+        ["max-calls", None, "2000", "How many calls may be up at once."],
+        ["ring-limit", None, "180", "Seconds a call may ring before it ends."],
+        ["events", None, None, "Write events as JSON lines to this file; - is standard output."],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self["listen"] = []
+
+    def opt_listen(self, text: str) -> None:
+        """Address to listen on, e.g. udp:5060:interface=127.0.0.1; may be repeated."""
+        try:
+            parse_listen(text)
+        except ConfigurationError as error:
+            raise usage.UsageError(f"--listen: {error}") from None
+        self["listen"].append(text)
+
+    def settings(self, listen: str) -> Settings:
+        """The settings that these options ask for; ``listen`` is for want of --listen."""
+        ports = _RANGE(self["rtp-ports"])
+        if ports is None:
+            raise usage.UsageError(
+                f"--rtp-ports: {self['rtp-ports']!r} is no range; write e.g. 40000-49999"
+            )
+        return _settings(
+            listen=tuple(self["listen"]) or (listen,),
+            rtp_ports=(int(ports[1]), int(ports[2])),
+            media_ip=self["media-ip"],
+            advertise=self["advertise"],
+            codecs=tuple(self["codecs"].split(",")),
+            nat=self._nat(),
+            max_calls=whole("max-calls", self["max-calls"]),
+            ring_limit=seconds("ring-limit", self["ring-limit"]),
+        )
+
+    def _nat(self) -> bool | None:
+        choices = {"auto": None, "yes": True, "no": False}
+        if self["nat"] not in choices:
+            raise usage.UsageError(f"--nat: {self['nat']!r} is unknown; write auto, yes or no")
+        return choices[self["nat"]]
+
+    def events(self) -> str | None:
+        """The file for the events, absolute, or ``-`` or None."""
+        name: str | None = self["events"]
+        if name == "-" and not self.in_foreground:
+            raise usage.UsageError("--events -: a daemon has no standard output; name a file")
+        return name if name in (None, "-") else writable("events", name)
+
+    @property
+    def in_foreground(self) -> bool:
+        """Whether standard output is there to be written to (not without ``twistd -n``)."""
+        twistd: Any = getattr(self, "parent", None) or {}
+        return bool(twistd.get("nodaemon", True) or twistd.get("debug"))
+
+
+class AnswerOptions(CommonOptions):
+    """What a server can be told."""
+
+    optParameters = [
+        ["answer", None, None, "echo[:GAIN_DB], silence, tone:HZ[+HZ], play:FILE or reject:CODE;"
+         " echo if not given."],
+        ["answer-after", None, None, "Seconds to ring before the answer; 0 if not given."],
+        ["record-dir", None, None, "Folder that gets a WAV of what each call heard."],
+    ]  # fmt: skip
+
+    def uas_plan(self) -> UasPlan:
+        """The plan for a server."""
+        plan = AnswerPlan() if self["answer"] is None else parse_answer(self["answer"])
+        if self["answer-after"] is not None:
+            plan = evolve(plan, after=seconds("answer-after", self["answer-after"]))
+        if self["record-dir"] is not None:
+            plan = evolve(plan, record_dir=self._record_dir())
+        settings = self.settings("udp:5060")
+        if plan.after >= settings.ring_limit:
+            raise usage.UsageError(
+                f"--answer-after: a call ends after {self['ring-limit']} s of ringing, before"
+                f" {self['answer-after']} s; write less, or more for --ring-limit"
+            )
+        prepare(plan.source, [codec.sample_rate for codec in settings.codec_list])
+        return UasPlan(settings, plan, self.events())
+
+    def _record_dir(self) -> str:
+        path = Path(self["record-dir"]).absolute()
+        if not path.is_dir() or not os.access(path, os.W_OK):
+            raise usage.UsageError(
+                f"--record-dir: {self['record-dir']} is no folder to write to; make it first"
+            )
+        return str(path)
+
+
+class CallOptions(CommonOptions):
+    """What a client can be told."""
+
+    optParameters = [
+        ["from", None, None, "URI of the caller; sip:sessioncore@ our address if not given."],
+        ["play", None, None, "tone:HZ[+HZ], silence, play:FILE or FILE (WAV); else silence."],
+        ["record", None, None, "WAV file for what is heard."],
+        ["duration", None, None, "Seconds a call lasts; 0: until the other side hangs up."
+         "  If not given: as long as the file to play, else 10."],
+        ["calls", None, None, "How many calls to place in all; one per URI if not given."],
+        ["rate", None, None, "How many of them a second; 10 if not given."],
+    ]  # fmt: skip
+
+    def uac_plan(self, uris: tuple[str, ...]) -> UacPlan:
+        """The plan for a run of calls to ``uris``."""
+        for uri in uris:
+            sip_uri("--call" if "call" in self else "URI", uri)
+        source = Silence() if self["play"] is None else parse_play(self["play"])
+        rate = 10.0 if self["rate"] is None else seconds("rate", self["rate"])
+        if not rate:
+            raise usage.UsageError("--rate: 0 places no call; write calls a second, e.g. 10")
+        calls = CallPlan(
+            uris=uris,
+            from_uri=None if self["from"] is None else sip_uri("--from", self["from"]),
+            source=source,
+            record=None if self["record"] is None else writable("record", self["record"]),
+            duration=self._duration(source),
+            calls=len(uris) if self["calls"] is None else whole("calls", self["calls"]),
+            rate=rate,
+        )
+        settings = self.settings("udp:0")
+        prepare(source, [codec.sample_rate for codec in settings.codec_list])
+        return UacPlan(settings, calls, self.events())
+
+    def _duration(self, source: object) -> float | None:
+        if self["duration"] is not None:
+            return seconds("duration", self["duration"]) or None
+        return source.duration if isinstance(source, Clip) else _PLAY_TIME
+
+
+_UAS_ONLY: Final = ("answer", "answer-after", "record-dir")
+_UAC_ONLY: Final = ("call", "from", "play", "record", "duration", "calls", "rate")
+
+
+class Options(AnswerOptions, CallOptions):
+    """Options of ``twistd sessioncore``: one role's, with those of both."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Answers SIP calls (--role=uas) or places them (--role=uac --call URI) with audio both"
+        " ways over RTP."
+    )
+    hint = "See `twistd sessioncore --help`."
+    optParameters = [
+        ["role", None, None, "uas answers calls, uac places them."],
+        ["call", None, None, "URI to call, e.g. sip:bob@192.0.2.1."],
+    ]
+
+    plan: UasPlan | UacPlan
+
+    def postOptions(self) -> None:
+        """Make the plan; everything that can be wrong before a socket is opened is told here."""
+        role = self["role"]
+        if role not in ("uas", "uac"):
+            what = "is missing" if role is None else f"{role!r} is unknown"
+            raise usage.UsageError(f"--role {what}; write --role=uas or --role=uac")
+        for name in _UAC_ONLY if role == "uas" else _UAS_ONLY:
+            if self[name] is not None:
+                raise usage.UsageError(f"--{name} is not for --role={role}; leave it out")
+        if role == "uas":
+            self.plan = self.uas_plan()
+        elif self["call"] is None:
+            raise usage.UsageError(
+                "--role=uac needs someone to call; write e.g. --call sip:bob@192.0.2.1"
+            )
+        else:
+            self.plan = self.uac_plan((self["call"],))
+
+
+def makeService(options: Options) -> IService:
+    """The service that ``twistd`` runs; opens nothing."""
+    end_without_traceback()
+    echo = options.in_foreground
+    if isinstance(options.plan, UasPlan):
+        return UasService(options.plan, echo_events=echo)
+    return UacService(options.plan, echo_events=echo, say=print_last)

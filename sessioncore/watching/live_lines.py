@@ -1,0 +1,118 @@
+"""One line per call that follows it: redrawn on a terminal, else one line per change."""
+
+from __future__ import annotations
+
+import shutil
+from typing import IO, Final
+
+from attrs import define
+from zope.interface import implementer
+
+from sessioncore.events import (
+    CallAnswered,
+    CallEnded,
+    CallFailed,
+    CallInitiated,
+    CallRinging,
+    EarlyMediaStarted,
+    Event,
+    MediaActive,
+    MediaStalled,
+    OutgoingCallPrepared,
+)
+from sessioncore.interfaces import IEventSink
+from sessioncore.watching.event_log import printable
+from sessioncore.watching.outcome import CallSummary
+
+__all__ = ["LiveLines"]
+
+_WORDS: Final[dict[type[Event], str]] = {
+    OutgoingCallPrepared: "prepared",
+    CallInitiated: "calling",
+    CallRinging: "ringing",
+    EarlyMediaStarted: "early media",
+    CallAnswered: "answered",
+    MediaActive: "audio both ways",
+    MediaStalled: "nothing heard for 5 s",
+}
+MOST_LINES: Final = 20
+"""Calls that are redrawn in place; with more of them only the ends are printed."""
+
+
+@define(eq=False)
+class _Line:
+    number: int
+    uri: str
+    what: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.number:>4}  {printable(self.uri)}  {self.what}"
+
+
+@implementer(IEventSink)
+class LiveLines:
+    """Follows the calls of a run by their events."""
+
+    def __init__(self, out: IO[str], *, terminal: bool | None = None) -> None:
+        self._out = out
+        self._terminal = out.isatty() if terminal is None else terminal
+        self._lines: dict[str, _Line] = {}
+        self._count = 0
+        self._drawn = 0
+
+    def event(self, event: Event) -> None:
+        """Take one event of any call."""
+        if isinstance(event, OutgoingCallPrepared):
+            self._count += 1
+            self._lines[event.session] = _Line(self._count, event.remote_uri)
+        line = self._lines.get(event.session)
+        what = self._what(event)
+        if line is None or what is None or what == line.what:
+            return
+        line.what = what
+        over = isinstance(event, CallSummary)
+        if over:
+            del self._lines[event.session]
+        if not self._terminal:
+            self._print(str(line))
+        elif over or self._few:
+            self._redraw(line if over else None)
+
+    @staticmethod
+    def _what(event: Event) -> str | None:
+        if isinstance(event, CallSummary):
+            verdict = "audio both ways" if event.audio_both_ways else "NO audio both ways"
+            if not event.answered:
+                return f"failed: {event.reason}"
+            return (
+                f"ended after {event.duration:.1f} s, {verdict}: sent {event.packets_sent} of"
+                f" {event.packets_to_send}, received {event.packets_received} of"
+                f" {event.packets_to_receive}, lost {event.packets_lost}: {event.reason}"
+                + ("" if event.problem is None else f"; {event.problem}")
+            )
+        if isinstance(event, (CallEnded, CallFailed)):
+            return None
+        return _WORDS.get(type(event))
+
+    @property
+    def _few(self) -> bool:
+        # What has left the screen cannot be written over.
+        return len(self._lines) <= min(MOST_LINES, shutil.get_terminal_size().lines - 2)
+
+    def _redraw(self, over: _Line | None) -> None:
+        """Write the finished line for good, the others, if few, below it to be written over."""
+        width = shutil.get_terminal_size().columns - 1
+        drawn = list(map(str, self._lines.values())) if self._few else []
+        lines = [str(over), *drawn] if over else drawn
+        up = f"\x1b[{self._drawn}A" if self._drawn else ""
+        self._print(up + "\x1b[J" + "\n".join(line[:width] for line in lines))
+        self._drawn = len(drawn)
+
+    def _print(self, text: str) -> None:
+        try:
+            print(text, file=self._out, flush=True)
+        except (OSError, ValueError):
+            pass  # nobody reads any more; the calls go on
+
+    def close(self) -> None:
+        """Nothing is held back, so nothing is left to do."""

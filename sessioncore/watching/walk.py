@@ -1,0 +1,149 @@
+"""The walk of a call through the package, and a tracer that prints it from live traffic."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import IO, TYPE_CHECKING, Final
+
+from sessioncore.errors import SipParseError
+from sessioncore.events import (
+    AckReceived,
+    AckSent,
+    CallAnswered,
+    DialogEstablished,
+    Event,
+    MediaActive,
+    MediaFlowEstablished,
+    MediaNegotiated,
+)
+from sessioncore.events import __all__ as EVENTS
+from sessioncore.sdp.exchange import AnswerReceived, OfferReceived
+from sessioncore.session.media_state import (
+    AgreementReached,
+    AllDirectionsSeen,
+    FlowEstablished,
+)
+from sessioncore.session.session import (
+    AckRead,
+    AckWritten,
+    AnswerWritten,
+    SuccessRead,
+)
+from sessioncore.sip.message import Request, parse_message
+from sessioncore.sip.transaction import ClientTransaction, ServerTransaction
+from sessioncore.table import Machine
+from sessioncore.vocabulary import host_port
+from sessioncore.watching.event_log import printable
+
+if TYPE_CHECKING:
+    from sessioncore.sip.dialog import Dialog
+    from sessioncore.vocabulary import Address
+
+__all__ = ["WALK", "Walk", "heading"]
+
+WALK: Final = (
+    ("net", "a datagram arrives, gets its time stamp and is handed on"),
+    ("sip/message", "bytes become a Request or a Response, or are refused"),
+    ("sip/matching, sip/transaction", "it finds its transaction; repetitions end here"),
+    ("sip/dialog", "a dialog: tags, route set, remote target"),
+    ("sip/inspection, sdp/negotiation", "what must be refused is refused; the offer is read"),
+    ("session/session", "the session: IncomingCall, the application decides, the answer"),
+    ("session/coordinator", "the 200 OK, the agreement, establish_media_flow: one turn"),
+    ("session/coordinator", "the ACK; it plays no part in media"),
+    ("media/playout", "packets both ways: MediaActive"),
+)
+"""The rows of the walk: where, and what happens there.  A UAC walks 6, 7 and 9 on the 200."""
+
+_ROW_OF_EVENT: Final[dict[type[Event], int]] = {
+    CallAnswered: 7,
+    MediaNegotiated: 7,
+    MediaFlowEstablished: 7,
+    AckSent: 8,
+    AckReceived: 8,
+    DialogEstablished: 8,
+    MediaActive: 9,
+}
+_ROW_OF_INPUT: Final[dict[type, int]] = {
+    OfferReceived: 5,
+    AnswerReceived: 7,
+    SuccessRead: 7,
+    AnswerWritten: 7,
+    AgreementReached: 7,
+    FlowEstablished: 7,
+    AckWritten: 8,
+    AckRead: 8,
+    AllDirectionsSeen: 9,
+}
+
+
+def heading() -> str:
+    """The walk as a table."""
+    width = max(len(where) for where, _what in WALK)
+    rows = [f"{row:>2}  {where:<{width}}  {what}" for row, (where, what) in enumerate(WALK, 1)]
+    return "\n".join(rows)
+
+
+class Walk:
+    """A `Tracer` and event sink that writes one line per row walked.
+
+    ``label`` tells sides apart that are traced together.
+    """
+
+    def __init__(self, out: IO[str], label: str) -> None:
+        self._out = out
+        self._label = label
+        self._width = max(len(where) for where, _what in WALK)
+
+    def datagram(self, data: bytes, source: Address, now: int) -> None:
+        """Rows 1 and 2."""
+        self._say(1, f"{len(data)} bytes from {host_port(*source)}: {_first_line(data)}")
+        try:
+            message = parse_message(data)
+        except SipParseError as error:
+            self._say(2, f"refused with {error.status}: {printable(str(error))}")
+            return
+        kind = "Request" if isinstance(message, Request) else "Response"
+        self._say(2, f"{kind}, {len(message.headers)} headers, body of {len(message.body)} bytes")
+
+    def transaction(self, tx: ServerTransaction | ClientTransaction) -> None:
+        """Row 3."""
+        self._say(3, f"{tx.table.name} begins")
+
+    def dialog(self, dialog: Dialog) -> None:
+        """Row 4."""
+        routes = len(dialog.route_set)
+        tags = dialog.local_tag, dialog.remote_tag
+        local, remote = (printable(tag.decode("ascii", "backslashreplace")) for tag in tags)
+        self._say(4, f"local tag {local}, remote tag {remote}, {routes} routes")
+
+    def step(self, machine: Machine, old: Enum, given: object, new: Enum) -> None:
+        """A step of any machine, on the row it belongs to."""
+        kind = type(given)
+        if isinstance(machine, ServerTransaction | ClientTransaction):
+            row = 3
+        else:
+            row = _ROW_OF_INPUT.get(kind, 6)
+        self._say(row, f"{machine.table.name}: {old} -> {new} on {kind.__name__}")
+
+    def event(self, event: Event) -> None:
+        """An event of the package's, on the row it belongs to."""
+        if event.name not in EVENTS:
+            return  # a summary of our commands
+        row = _ROW_OF_EVENT.get(type(event), 6)
+        self._say(row, f"{event.name}, Media State: {event.media_state}")
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+    def _say(self, row: int, what: str) -> None:
+        try:
+            where = WALK[row - 1][0]
+            self._out.write(f"[{self._label}] {row}  {where:<{self._width}}  {what}\n")
+            self._out.flush()
+        except (OSError, ValueError):
+            pass  # nobody reads any more
+
+
+def _first_line(data: bytes) -> str:
+    line = data.split(b"\n", 1)[0].rstrip(b"\r")[:200].decode("ascii", "backslashreplace")
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)

@@ -1,0 +1,199 @@
+"""``twistd sessioncore``: every option, what it makes, and what a wrong one says."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.python.usage import UsageError
+from twisted.trial.unittest import SynchronousTestCase
+
+from sessioncore.daemon.options import Options, makeService
+from sessioncore.daemon.service import UacPlan, UacService, UasPlan, UasService
+from sessioncore.media.sources import Echo, Silence, Tone
+from tests.daemon.test_answering import wav_file
+
+
+def parsed(*arguments: str, nodaemon: bool | None = None) -> Options:
+    options = Options()
+    if nodaemon is not None:
+        options.parent = {"nodaemon": nodaemon, "debug": False}
+    options.parseOptions(list(arguments))
+    return options
+
+
+def uas(*arguments: str) -> Any:
+    plan = parsed("--role=uas", *arguments).plan
+    assert isinstance(plan, UasPlan)
+    return plan
+
+
+def uac(*arguments: str) -> Any:
+    plan = parsed("--role=uac", "--call=sip:bob@192.0.2.1", *arguments).plan
+    assert isinstance(plan, UacPlan)
+    return plan
+
+
+class ServerOptionsTests(SynchronousTestCase):
+    def test_defaults(self) -> None:
+        plan = uas()
+        self.assertEqual(plan.settings.listen, ("udp:5060",))
+        self.assertEqual(plan.settings.rtp_ports, (40000, 49999))
+        self.assertEqual(plan.settings.codecs, ("PCMU", "PCMA"))
+        self.assertEqual(plan.answer.source, Echo())
+        self.assertEqual(
+            (plan.answer.after, plan.answer.record_dir, plan.events), (0.0, None, None)
+        )
+
+    def test_all(self) -> None:
+        directory = self.mktemp()
+        os.mkdir(directory)
+        plan = uas(
+            "--listen=udp:5070:interface=127.0.0.1",
+            *("--listen", r"udp:5070:interface=\:\:1"),
+            "--answer=tone:440+350",
+            "--answer-after=1.5",
+            f"--record-dir={directory}",
+            "--rtp-ports=20000-20999",
+            "--media-ip=192.0.2.9",
+            "--advertise=192.0.2.8",
+            "--codecs=PCMA,L16",
+            "--max-calls=7",
+            "--ring-limit=30",
+            "--nat=yes",
+            "--events=events.jsonl",
+        )
+        settings = plan.settings
+        self.assertEqual(
+            settings.listen, ("udp:5070:interface=127.0.0.1", r"udp:5070:interface=\:\:1")
+        )
+        self.assertEqual(settings.rtp_ports, (20000, 20999))
+        self.assertEqual((settings.media_ip, settings.advertise), ("192.0.2.9", "192.0.2.8"))
+        self.assertEqual((settings.codecs, settings.max_calls), (("PCMA", "L16"), 7))
+        self.assertEqual(settings.ring_limit, 30)
+        self.assertIs(settings.nat, True)
+        self.assertEqual(plan.answer.source, Tone(frequencies=(440.0, 350.0)))
+        self.assertEqual(plan.answer.after, 1.5)
+        # twistd changes the directory when it forks.
+        self.assertEqual(plan.answer.record_dir, os.path.abspath(directory))
+        self.assertEqual(plan.events, os.path.abspath("events.jsonl"))
+
+    def test_files_are_read_before_the_fork(self) -> None:
+        wav_file("announcement.wav")
+        self.addCleanup(os.remove, "announcement.wav")
+        self.assertEqual(len(uas("--answer=play:announcement.wav").answer.source.samples), 800)
+
+
+class ClientOptionsTests(SynchronousTestCase):
+    def test_defaults(self) -> None:
+        plan = uac()
+        self.assertEqual(plan.settings.listen, ("udp:0",))
+        self.assertEqual(plan.calls.uris, ("sip:bob@192.0.2.1",))
+        self.assertEqual(plan.calls.source, Silence())
+        self.assertEqual((plan.calls.duration, plan.calls.calls), (10.0, 1))
+
+    def test_all(self) -> None:
+        plan = uac(
+            "--from=sip:alice@192.0.2.2",
+            "--play=tone:440",
+            "--record=heard.wav",
+            "--duration=2.5",
+            "--calls=100",
+            "--rate=12.5",
+            "--events=-",
+            "--listen=udp:5062:interface=127.0.0.1",
+        )
+        calls = plan.calls
+        self.assertEqual(calls.from_uri, "sip:alice@192.0.2.2")
+        self.assertEqual(calls.source, Tone(frequencies=(440.0,)))
+        self.assertEqual(calls.record, os.path.abspath("heard.wav"))
+        self.assertEqual((calls.duration, calls.calls, calls.rate), (2.5, 100, 12.5))
+        self.assertEqual(plan.events, "-")
+        self.assertEqual(plan.settings.listen, ("udp:5062:interface=127.0.0.1",))
+
+    def test_a_file_lasts_as_long_as_it_is(self) -> None:
+        plan = uac("--play", wav_file(self.mktemp(), 12000))
+        self.assertEqual(plan.calls.duration, 1.5)
+
+    def test_no_limit(self) -> None:
+        self.assertIsNone(uac("--duration=0").calls.duration)
+
+
+class WrongOptionsTests(SynchronousTestCase):
+    """Each message names the bad value and says what to write."""
+
+    def says(self, *arguments: str) -> str:
+        return str(self.assertRaises(UsageError, parsed, *arguments))
+
+    def test_messages(self) -> None:
+        for arguments, says in {
+            "": "--role is missing; write --role=uas or --role=uac",
+            "--role=proxy": "--role 'proxy' is unknown; write --role=uas or --role=uac",
+            "--role=uac": "--role=uac needs someone to call; write e.g. --call sip:",
+            "--role=uas --call=sip:bob@192.0.2.1": "--call is not for --role=uas; leave it out",
+            "--role=uac --call=sip:b@h --answer=echo": "--answer is not for --role=uac",
+            "--role=uas --bogus=1": "option --bogus not recognized",
+            "--role=uas --listen=tcp:5060": "--listen: cannot listen on 'tcp:5060'",
+            "--role=uas --listen=udp:99999": "--listen: cannot listen on 'udp:99999'",
+            "--role=uas --listen=udp:5060:interface=here": "interface=here is no IP address; write",
+            "--role=uas --ring-limit=0": "--ring-limit: 0 s cannot be kept; give more than 0",
+            "--role=uas --ring-limit=99999": "and at most 86400",
+            "--role=uas --ring-limit=ever": "--ring-limit: 'ever' is no number of seconds",
+            "--role=uas --answer-after=9 --ring-limit=8": "a call ends after 8 s of ringing",
+            "--role=uas --answer=sing": "'sing' is unknown; write echo",
+            "--role=uas --answer=play:/no/such.wav": "/no/such.wav",
+            "--role=uas --answer-after=soon": "'soon' is no number of seconds; write e.g. 2.5",
+            "--role=uas --record-dir=/no/such": "/no/such is no folder to write to",
+            "--role=uas --rtp-ports=4000": "'4000' is no range; write e.g. 40000-49999",
+            "--role=uas --rtp-ports=9000-8000": "--rtp-ports: 9000-8000 is not usable; give",
+            "--role=uas --media-ip=here": "--media-ip: 'here' is no IP address; give one, e.g. 192",
+            "--role=uas --advertise=0.0.0.0": "--advertise: 0.0.0.0 cannot be reached; give",
+            "--role=uas --codecs=G729": (
+                "--codecs: G729 cannot be used; choose from PCMU, PCMA, G722, L16"
+            ),
+            "--role=uas --nat=maybe": "'maybe' is unknown; write auto, yes or no",
+            "--role=uas --max-calls=0": "'0' is no count; write 1 or more",
+            "--role=uas --max-calls=many": "'many' is no count; write 1 or more",
+            "--role=uas --events=/no/such/file": "/no/such/file cannot be written",
+            "--role=uac --call=bob": "'bob' is no SIP URI",
+            "--role=uac --call=tel:123": "write",
+            "--role=uac --call=sip:b@h?Subject=x": "leave out what follows the question mark",
+            "--role=uac --call=sip:b@h;transport=tcp": "only UDP is spoken",
+            "--role=uac --call=sip:é@h": "is no SIP URI",
+            "--role=uac --call=sip:b@h --from=alice": "--from: 'alice' is no SIP URI",
+            "--role=uac --call=sip:b@h --play=/no/such.wav": "/no/such.wav",
+            "--role=uac --call=sip:b@h --duration=long": "'long' is no number of seconds",
+            "--role=uac --call=sip:b@h --rate=0": "--rate: 0 places no call",
+            "--role=uac --call=sip:b@h --calls=-1": "'-1' is no count",
+            "--role=uac --call=sip:b@h --record=/no/such/x.wav": "cannot be written",
+        }.items():
+            self.assertIn(says, self.says(*arguments.split()), arguments)
+
+    def test_arguments_without_an_option(self) -> None:
+        self.assertIn("'echo' is no option", self.says("--role=uas", "echo"))
+
+    def test_one_line(self) -> None:
+        """After an error the usage is a pointer; asked for, it is whole."""
+        options = Options()
+        self.assertRaises(UsageError, options.parseOptions, ["--role=proxy"])
+        self.assertEqual(options.getUsage(), "See `twistd sessioncore --help`.")
+        self.assertIn("--rtp-ports=", Options().getUsage())
+
+    def test_a_daemon_has_no_standard_output(self) -> None:
+        error = self.assertRaises(UsageError, parsed, "--role=uas", "--events=-", nodaemon=False)
+        self.assertIn("name a file", str(error))
+        self.assertEqual(parsed("--role=uas", "--events=-", nodaemon=True).plan.events, "-")
+
+
+class MakeServiceTests(SynchronousTestCase):
+    def test_the_service_of_the_role(self) -> None:
+        hook = self.patch_excepthook()
+        self.assertIsInstance(makeService(parsed("--role=uas")), UasService)
+        self.assertIsInstance(makeService(parsed("--role=uac", "--call=sip:b@h")), UacService)
+        self.assertIsNot(hook, None)
+
+    def patch_excepthook(self) -> object:
+        import sys
+
+        self.patch(sys, "excepthook", sys.excepthook)
+        return sys.excepthook

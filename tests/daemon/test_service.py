@@ -1,0 +1,261 @@
+"""The services that ``twistd`` runs, on the in-memory network: start, run, stop, what is said."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import sys
+from typing import Any
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sessioncore.daemon import service as module
+from sessioncore.daemon.answering import AnswerPlan
+from sessioncore.daemon.calling import CallPlan
+from sessioncore.daemon.service import (
+    SessionService,
+    UacPlan,
+    UacService,
+    UasPlan,
+    UasService,
+)
+from sessioncore.errors import ConfigurationError
+from sessioncore.media.sources import Echo, Tone
+from sessioncore.net.limits import DescriptorLimit
+from sessioncore.settings import Settings
+from sessioncore.testing.network import FakeNetwork
+from sessioncore.watching.outcome import Outcome
+
+
+class Reactor:
+    """A host of the in-memory network with what a daemon asks of a reactor besides."""
+
+    def __init__(self, host: Any) -> None:
+        self._host = host
+        self.stopped = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._host, name)
+
+    def callWhenRunning(self, function: Any) -> None:
+        function()
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+class ServiceTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        thresholds = gc.get_threshold()
+        self.addCleanup(gc.set_threshold, *thresholds)
+        self.addCleanup(gc.unfreeze)
+        self.addCleanup(
+            resource.setrlimit, resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE)
+        )
+        self.network = FakeNetwork(seed=5)
+        self.said: list[tuple[Outcome, bool]] = []
+
+    def reactor(self, address: str) -> Any:
+        from zope.interface import directlyProvides, providedBy
+
+        host = self.network.host(address)
+        reactor = Reactor(host)
+        directlyProvides(reactor, providedBy(host))
+        return reactor
+
+    def uas(self, answer: AnswerPlan | None = None, events: str | None = None) -> UasService:
+        plan = UasPlan(Settings(max_calls=10), answer or AnswerPlan(), events)
+        return self.started(UasService(plan, echo_events=False, reactor=self.reactor("192.0.2.2")))
+
+    def uac(self, events: str | None = None, at: str = "192.0.2.1", **calls: Any) -> UacService:
+        plan = UacPlan(
+            Settings(max_calls=10),
+            CallPlan(**{"uris": ("sip:b@192.0.2.2",), "source": Tone(), "duration": 1.0, **calls}),
+            events,
+        )
+        return self.started(
+            UacService(
+                plan,
+                echo_events=False,
+                say=lambda outcome, interrupted: self.said.append((outcome, interrupted)),
+                reactor=self.reactor(at),
+            )
+        )
+
+    def started(self, service: Any) -> Any:
+        service.startService()
+        return service
+
+    def stop(self, *services: SessionService) -> None:
+        for service in services:
+            stopped = service.stopService()
+            self.network.advance(6)
+            self.successResultOf(stopped)
+
+
+class RunTests(ServiceTestCase):
+    def test_a_call_from_start_to_end(self) -> None:
+        uas, uac = self.uas(events="uas.jsonl"), self.uac(events="uac.jsonl")
+        self.addCleanup(os.remove, "uas.jsonl")
+        self.addCleanup(os.remove, "uac.jsonl")
+        self.network.advance(0.5)
+        self.assertEqual(len(uas.manager.calls), 1)
+        self.network.advance(2)
+        self.assertEqual(uac.reactor.stopped, 1)
+        self.stop(uac, uas)
+        self.assertEqual(self.said, [(Outcome(1, 1), False)])
+        for name, last in (("uac.jsonl", ["CallSummary", "RunEnded"]), ("uas.jsonl", None)):
+            with open(name) as file:
+                records = [json.loads(line) for line in file]
+            names = [record["event"] for record in records]
+            self.assertIn("MediaActive", names)
+            self.assertEqual(names[-2:], last or ["CallEnded", "CallSummary"])
+            # Wall-clock time, whatever the clock of the calls.
+            self.assertGreater(records[0]["t"], 1.7e9)
+
+    def test_standard_output_that_does_not_take_every_event_is_told_of(self) -> None:
+        # Of a file only what was meant for standard output counts.
+        for events, lost in (("-", True), ("/dev/full", False)):
+            with open("/dev/full", "w") as full:
+                self.patch(sys, "__stdout__", full)
+                uac = self.uac(events=events)
+                self.assertFalse(uac.output_lost)
+                self.network.advance(1)
+                self.assertIs(uac.output_lost, lost)
+                self.stop(uac)
+
+    def test_refused(self) -> None:
+        uas = self.uas(AnswerPlan(reject=486))
+        uac = self.uac()
+        self.network.advance(1)
+        self.assertEqual(uac.reactor.stopped, 1)
+        self.stop(uac, uas)
+        self.assertEqual(self.said, [(Outcome(1, 0), False)])
+
+    def test_stopped_in_the_middle(self) -> None:
+        uas, uac = self.uas(), self.uac(calls=100, rate=2.0, duration=60.0)
+        self.network.advance(1.9)
+        self.assertEqual(len(uac.manager.calls), 4)
+        self.stop(uac)
+        self.assertEqual(len(self.said), 1)
+        outcome, interrupted = self.said[0]
+        self.assertTrue(interrupted)
+        self.assertEqual(outcome.calls, 4)
+        self.assertEqual(uac.reactor.stopped, 0, "whoever stops the service stops the reactor")
+        self.assertEqual(uas.manager.calls, [])
+        self.stop(uas)
+
+    def test_calls_that_there_is_no_room_for_are_told_of_now_and_then(self) -> None:
+        told: list[str] = []
+        logger = mock.Mock(warn=lambda text, **values: told.append(text.format(**values)))
+        self.patch(module, "_log", logger)
+        uas, uac = self.uas(), self.uac(calls=10, duration=60.0)
+        other = self.uac(calls=3, duration=1.0, at="192.0.2.3")
+        self.network.advance(9.9)
+        self.assertEqual(told, [])
+        self.network.advance(0.2)
+        says = "calls refused with 503: {} (as many calls as allowed, too many without ACK,"
+        says += " or shutting down: --max-calls)"
+        self.assertEqual(told, [says.format(3)])
+        self.network.advance(20)
+        self.assertEqual(len(told), 1)
+        last = self.uac(calls=10, rate=20.0, duration=60.0, at="192.0.2.4")
+        self.network.advance(1)
+        refused = uas.manager.statistics().calls["refused_busy"] - 3
+        self.assertGreater(refused, 0)
+        self.stop(uas)
+        self.assertEqual(told[1:], [says.format(refused)], "of the last seconds, at the end")
+        self.stop(last, other, uac)
+
+    def test_no_accounts_where_nobody_reads_them(self) -> None:
+        """A summary that goes nowhere costs time and memory."""
+        for events, accounts in ((None, 0), ("read.jsonl", 1)):
+            uas, uac = self.uas(events=events), self.uac()
+            self.network.advance(0.5)
+            self.assertEqual(len(uas.manager.calls), 1)
+            self.assertEqual(len(uas.ledger._accounts), accounts)
+            if accounts:
+                uas.manager.remove_event_sink(uas.ledger)
+            self.assertRaises(ConfigurationError, uas.manager.remove_event_sink, uas.ledger)
+            # Whoever places calls has to know how they went.
+            self.assertEqual(len(uac.ledger._accounts), 1)
+            self.stop(uac, uas)
+        os.remove("read.jsonl")
+
+    def test_stop_before_start(self) -> None:
+        service = UasService(UasPlan(Settings()), echo_events=False)
+        self.successResultOf(service.stopService())
+
+    def test_records_under_names_of_ours(self) -> None:
+        folder = self.mktemp()
+        os.mkdir(folder)
+        uas, uac = self.uas(AnswerPlan(record_dir=folder)), self.uac(calls=2, rate=5.0)
+        self.network.advance(4)
+        self.stop(uac, uas)
+        names = sorted(os.listdir(folder))
+        self.assertEqual(len(names), 2)
+        for name, number in zip(names, "12", strict=True):
+            self.assertRegex(name, rf"^\d{{8}}T\d{{6}}Z-{os.getpid()}-{number}\.wav$")
+
+
+class StartTests(ServiceTestCase):
+    def test_opens_nothing_before_it_starts(self) -> None:
+        """``twistd`` makes the service, forks, and then starts it."""
+        reactor = self.reactor("192.0.2.2")
+        service = UasService(UasPlan(Settings()), echo_events=False, reactor=reactor)
+        self.assertFalse(hasattr(service, "manager"))
+        service.startService()
+        self.assertEqual(len(service.manager.local_addresses), 1)
+        self.stop(service)
+
+    def test_binds_once_where_privileges_are_shed(self) -> None:
+        reactor = self.reactor("192.0.2.2")
+        service = UasService(UasPlan(Settings()), echo_events=False, reactor=reactor)
+        service.privilegedStartService()
+        manager = service.manager
+        service.startService()
+        self.assertIs(service.manager, manager)
+        self.stop(service)
+
+    def test_a_port_in_use(self) -> None:
+        uas = self.uas()
+        second = UasService(
+            UasPlan(Settings()), echo_events=False, reactor=self.reactor("192.0.2.2")
+        )
+        error = self.assertRaises(ConfigurationError, second.startService)
+        self.assertIn("5060", str(error))
+        self.successResultOf(second.stopService())
+        self.stop(uas)
+
+    def test_an_event_file_that_cannot_be_written(self) -> None:
+        plan = UasPlan(Settings(), events="/no/such/folder/events")
+        service = UasService(plan, echo_events=False, reactor=self.reactor("192.0.2.2"))
+        error = self.assertRaises(ConfigurationError, service.startService)
+        self.assertIn("/no/such/folder/events", str(error))
+
+    def test_collector_is_tuned_by_the_daemon_only(self) -> None:
+        self.uas()
+        self.assertGreater(gc.get_threshold()[0], 10_000)
+        self.assertGreater(gc.get_freeze_count(), 1000)
+
+    def test_allows_for_all_rtp_ports(self) -> None:
+        wanted: list[int] = []
+
+        def raised(number: int) -> DescriptorLimit:
+            wanted.append(number)
+            return DescriptorLimit(number, number, number)
+
+        self.patch(module, "raise_descriptor_limit", raised)
+        self.uas()
+        self.assertGreater(wanted[0], 10_000)
+
+    def test_collects_when_idle(self) -> None:
+        uas = self.uas(AnswerPlan(source=Echo()))
+        collected: list[int] = []
+        self.patch(gc, "collect", lambda *args: collected.append(1) or 0)
+        self.network.advance(61)
+        self.assertEqual(len(collected), 1)
+        self.stop(uas)

@@ -1,0 +1,134 @@
+"""The line that follows each call of ``sessioncore call``."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sessioncore import events
+from sessioncore.watching.live_lines import LiveLines
+from sessioncore.watching.outcome import CallLedger
+from tests.fakes import FakeManager
+
+
+def screen(written: str) -> list[str]:
+    """What is on a terminal after that."""
+    lines: list[str] = []
+    at = 0
+    for part in re.split(r"(\x1b\[[0-9]*[AJ]|\n)", written):
+        if part == "\x1b[J":
+            del lines[at:]
+        elif part.endswith("A") and part.startswith("\x1b"):
+            at -= int(part[2:-1])
+        elif part == "\n":
+            at += 1
+        elif part:
+            lines[at:] = [part]
+    return lines
+
+
+class LiveLinesTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.manager = FakeManager()
+        self.out = io.StringIO()
+        self.terminal(24)
+
+    def terminal(self, lines: int) -> None:
+        self.patch(shutil, "get_terminal_size", lambda: os.terminal_size((80, lines)))
+
+    def follow(self, *, terminal: bool) -> None:
+        lines = LiveLines(self.out, terminal=terminal)
+        self.ledger = CallLedger(lines.event)
+        self.manager.sinks += [lines, self.ledger]
+
+    def run_call(self, uri: str = "sip:b@h") -> None:
+        call = self.manager.new_call(uri)
+        self.ledger.watch(call)
+        self.manager.tell(call, events.OutgoingCallPrepared, uri)
+        self.manager.tell(call, events.CallInitiated, uri)
+        self.manager.answered(call)
+        self.manager.active(call)
+        self.manager.clock.advance(1)
+        self.manager.count(call, 50, 50)
+        self.manager.ended(call)
+
+    def test_a_line_per_change(self) -> None:
+        self.follow(terminal=False)
+        self.run_call()
+        lines = self.out.getvalue().splitlines()
+        self.assertEqual(
+            [line.split("  ")[-1] for line in lines[:-1]],
+            ["prepared", "calling", "answered", "audio both ways"],
+        )
+        self.assertIn(
+            "ended after 1.0 s, audio both ways: sent 50 of 50, received 50 of 50", lines[-1]
+        )
+
+    def test_a_failed_call(self) -> None:
+        self.follow(terminal=False)
+        call = self.manager.new_call("sip:b@h")
+        self.ledger.watch(call)
+        self.manager.tell(call, events.OutgoingCallPrepared, "sip:b@h")
+        self.manager.ended(call, events.CallFailed)
+        self.assertTrue(self.out.getvalue().endswith("failed: local: hung up\n"))
+
+    def test_redrawn_in_place(self) -> None:
+        self.follow(terminal=True)
+        self.run_call()
+        text = self.out.getvalue()
+        # Each time up over what was drawn before, but over nothing the first time.
+        self.assertTrue(text.startswith("\x1b[J"), repr(text))
+        self.assertEqual(text.count("\x1b[1A"), 4)
+
+    def test_many_calls_print_their_ends_only(self) -> None:
+        self.follow(terminal=True)
+        calls = [self.manager.new_call(f"sip:{number}@h") for number in range(30)]
+        for call in calls:
+            self.ledger.watch(call)
+            self.manager.tell(call, events.OutgoingCallPrepared, call.remote_uri)
+        drawn = self.out.getvalue()
+        self.manager.ended(calls[0])
+        self.assertEqual(self.out.getvalue()[len(drawn) :].count("\n"), 1)
+
+    def test_no_end_is_written_over(self) -> None:
+        for most, ended in ((20, 0), (30, 10), (45, 25)):
+            self.setUp()
+            self.follow(terminal=True)
+            calls = [self.manager.new_call(f"sip:{number}@h") for number in range(most)]
+            for call in calls:
+                self.ledger.watch(call)
+                self.manager.tell(call, events.OutgoingCallPrepared, call.remote_uri)
+            for call in calls[:ended]:
+                self.manager.ended(call)
+            half = screen(self.out.getvalue())
+            self.assertEqual(
+                [line.split()[2] for line in half], ["ended"] * ended + ["prepared"] * 20
+            )
+            for call in calls[ended:]:
+                self.manager.ended(call)
+            self.assertEqual(
+                [line.split()[:3] for line in screen(self.out.getvalue())],
+                [[str(number), f"sip:{number - 1}@h", "ended"] for number in range(1, most + 1)],
+            )
+
+    def test_no_more_lines_than_the_terminal_has(self) -> None:
+        self.terminal(8)
+        self.follow(terminal=True)
+        for number in range(7):
+            call = self.manager.new_call(f"sip:{number}@h")
+            self.manager.tell(call, events.OutgoingCallPrepared, call.remote_uri)
+        self.assertEqual(len(screen(self.out.getvalue())), 6)
+
+    def test_nothing_of_the_peer_reaches_the_terminal(self) -> None:
+        self.follow(terminal=False)
+        self.run_call("sip:\x1b[2J@h")
+        self.assertNotIn("\x1b", self.out.getvalue())
+
+    def test_a_reader_that_is_gone(self) -> None:
+        self.follow(terminal=False)
+        self.out.close()
+        self.run_call()

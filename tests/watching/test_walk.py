@@ -1,0 +1,135 @@
+"""The walk of the design, asserted line by line on the in-memory network.
+
+INVITE datagram to audio both ways, as ``sessioncore trace`` prints it.
+"""
+
+from __future__ import annotations
+
+import io
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sessioncore.manager import SessionManager
+from sessioncore.media.sources import Tone
+from sessioncore.session.call import Call
+from sessioncore.testing.links import Link
+from sessioncore.testing.network import FakeNetwork
+from sessioncore.watching.walk import WALK, Walk, heading
+
+CALLEE = """\
+1 bytes from 192.0.2.1:5060: INVITE sip:bob@192.0.2.2 SIP/2.0
+2 Request
+3 server INVITE transaction begins
+4 local tag
+5 OfferAnswer: Nothing -> OfferReceived on OfferReceived
+6 media state: Idle -> Negotiating on OfferPending
+6 session: Prepared -> Incoming on InviteRead
+6 IncomingCall, Media State: Negotiating
+6 CallAccepted, Media State: Negotiating
+6 OfferAnswer: OfferReceived -> Agreed on AnswerMade
+3 server INVITE transaction: Proceeding -> Accepted on AnswerSuccess
+7 session: Incoming -> Answered on AnswerWritten
+7 media state: Negotiating -> Ready on AgreementReached
+7 CallAnswered, Media State: Ready
+7 MediaNegotiated, Media State: Ready
+7 media state: Ready -> Established on FlowEstablished
+7 MediaFlowEstablished, Media State: Established
+1 bytes from 192.0.2.1:5060: ACK sip:192.0.2.2:5060 SIP/2.0
+2 Request
+8 AckReceived, Media State: Established
+8 DialogEstablished, Media State: Established
+8 session: Answered -> Confirmed on AckRead
+9 media state: Established -> Active on AllDirectionsSeen
+9 MediaActive, Media State: Active
+"""
+CALLER = """\
+6 OutgoingCallPrepared, Media State: Idle
+6 OfferAnswer: Nothing -> OfferSent on OfferMade
+6 media state: Idle -> Negotiating on OfferPending
+3 client INVITE transaction begins
+6 session: Prepared -> Calling on InviteWritten
+6 CallInitiated, Media State: Negotiating
+1 bytes from 192.0.2.2:5060: SIP/2.0 200 OK
+2 Response
+3 client INVITE transaction: Calling -> Accepted on Success
+4 local tag
+7 session: Calling -> Answered on SuccessRead
+7 OfferAnswer: OfferSent -> Agreed on AnswerReceived
+7 media state: Negotiating -> Ready on AgreementReached
+7 CallAnswered, Media State: Ready
+7 MediaNegotiated, Media State: Ready
+7 media state: Ready -> Established on FlowEstablished
+7 MediaFlowEstablished, Media State: Established
+8 AckSent, Media State: Established
+8 DialogEstablished, Media State: Established
+8 session: Answered -> Confirmed on AckWritten
+9 media state: Established -> Active on AllDirectionsSeen
+9 MediaActive, Media State: Active
+"""
+
+
+class WalkTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.network = FakeNetwork(seed=4)
+        self.texts: dict[str, io.StringIO] = {}
+
+    def manager(self, address: str, label: str, **wishes: object) -> SessionManager:
+        self.texts[label] = io.StringIO()
+        walk = Walk(self.texts[label], label)
+        manager = SessionManager(self.network.host(address), tracer=walk, **wishes)  # type: ignore[arg-type]
+        manager.add_event_sink(walk.event)
+        self.successResultOf(manager.start())
+        return manager
+
+    def walked(self, label: str) -> list[tuple[int, str, str]]:
+        """(row, where, what) of each line."""
+        lines = self.texts[label].getvalue().splitlines()
+        return [
+            (
+                int(line[len(label) + 3]),
+                *(part.strip() for part in line[len(label) + 6 :].split("  ", 1)),
+            )  # type: ignore[misc]
+            for line in lines
+        ]
+
+    def check(self, label: str, expected: str) -> None:
+        walked = self.walked(label)
+        for (row, where, what), line in zip(walked, expected.splitlines(), strict=True):
+            number, _, part = line.partition(" ")
+            self.assertIn(part, what)
+            self.assertEqual(row, int(number), what)
+            self.assertEqual(where, WALK[row - 1][0])
+
+    def call(self, answer: object) -> Call:
+        self.manager("192.0.2.2", "UAS", on_incoming=answer)
+        call = self.manager("192.0.2.1", "UAC").call("sip:bob@192.0.2.2", source=Tone())
+        self.network.advance(0.5)
+        return call
+
+    def test_both_sides(self) -> None:
+        call = self.call(lambda call: call.answer(source=Tone()))
+        self.successResultOf(call.when_two_way())
+        self.check("UAS", CALLEE)
+        self.check("UAC", CALLER)
+
+    def test_a_repeated_invite_ends_at_row_3(self) -> None:
+        self.network.set_link("192.0.2.1", "192.0.2.2", Link(duplicate=1.0))
+        self.call(lambda call: None)
+        rows = [row for row, _, _ in self.walked("UAS")]
+        self.assertEqual(rows[:8], [1, 2, 3, 4, 5, 6, 6, 6])
+        # Then the copy, and nothing that comes of it but the transaction's own step.
+        self.assertEqual(rows[8:11], [1, 2, 3])
+        self.assertEqual(rows.count(4), 1)
+
+    def test_garbage(self) -> None:
+        self.manager("192.0.2.2", "UAS")
+        self.manager("192.0.2.1", "UAC")
+        walk = Walk(self.texts["UAS"], "UAS")
+        walk.datagram(b"\x1b[2J\xff no SIP\r\n\r\n", ("192.0.2.1", 5060), 0)
+        ((first, _, line), (second, _, refused)) = self.walked("UAS")
+        self.assertEqual((first, second), (1, 2))
+        self.assertTrue(line.isprintable() and line.isascii())
+        self.assertIn("refused with 400", refused)
+
+    def test_heading(self) -> None:
+        self.assertEqual(len(heading().splitlines()), 9)

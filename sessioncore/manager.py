@@ -270,7 +270,7 @@ class SessionManager:
         display_name: str | None = None,
         headers: HeaderFields = (),
         source: Source | None = None,
-        sink: Sink | None = None,
+        sink: Sink | Sequence[Sink] | None = None,
         late_offer: bool = False,
         ring_limit: float | None = None,
     ) -> Call:
@@ -297,7 +297,7 @@ class SessionManager:
         display_name: str | None = None,
         headers: HeaderFields = (),
         source: Source | None = None,
-        sink: Sink | None = None,
+        sink: Sink | Sequence[Sink] | None = None,
         late_offer: bool = False,
         ring_limit: float | None = None,
     ) -> Call:

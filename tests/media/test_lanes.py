@@ -141,6 +141,7 @@ class RingTests(SynchronousTestCase):
                 np.array([size]),
                 forward=np.array([forward]),
                 restart=np.array([restart]),
+                clock=None if clock == rate else np.array([clock]),
             )
             for part in range(parts if usable[0] else 0):
                 first, last = size * part // parts, size * (part + 1) // parts
@@ -238,13 +239,20 @@ class HearingTests(SynchronousTestCase):
         self.assertEqual((form._decoders, form._encoders), ({}, {}))
 
     def test_a_codec_of_another_rate_that_the_peer_may_switch_to(self):
-        bench, heard = Bench(), []
-        stream = bench.call(**using(G722, other_receive_payload_types=((0, PCMU),)))
-        stream.set_sink(Deliver(heard.append, rate=16_000))
-        bench.run(1, Speaker(bench, stream, PCMU, sine(1000, 1)))
-        report = tone_report(np.concatenate(heard)[4000:], 16_000, 1000)
-        self.assertEqual((report.fraction_present, report.phase_jumps), (1, 0), str(report))
-        self.assertEqual(stream.statistics.unexpected_payload_type, 0)
+        """With the same RTP clock or with another."""
+        for codec, other in ((G722, PCMU), (EVEN, PCMU), (PCMU, G722), (PCMU, EVEN), (FULL, EVEN)):
+            bench, heard = Bench(), []
+            more = {"other_receive_payload_types": ((other.payload_type, other),)}
+            stream = bench.call(**using(codec, **more))
+            stream.set_sink(Deliver(heard.append, rate=16_000))
+            bench.run(0.5, Speaker(bench, stream, codec, sine(700, 0.5, rate=codec.sample_rate)))
+            first = len(heard)
+            audio = sine(1000, 1.5, rate=other.sample_rate)
+            bench.run(1.5, Speaker(bench, stream, other, audio, ssrc=8))
+            for frames, hertz in ((heard[5:first], 700), (heard[first + 25 :], 1000)):
+                report = tone_report(np.concatenate(frames), 16_000, hertz)
+                self.assertEqual((report.fraction_present, report.phase_jumps), (1, 0), str(report))
+            self.assertEqual(stream.statistics.unexpected_payload_type, 0)
 
     def test_rows_of_several_lanes_in_one_round(self):
         bench, codecs = Bench(), (PCMU, WIDE, FULL, G722, EVEN)

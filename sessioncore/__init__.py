@@ -13,7 +13,7 @@ The way of a call through the package, INVITE datagram to audio both ways:
  6  session/session                  the session: IncomingCall, the application decides, the answer
  7  session/coordinator              the 200 OK, the agreement, establish_media_flow: one turn
  8  session/coordinator              the ACK; it plays no part in media
- 9  media/tick                       packets both ways: MediaActive
+ 9  media/playout                       packets both ways: MediaActive
 ==  ===============================  ===============================================================
 
 A UAC walks 6, 7 and 9 on the 200 OK.  ``sessioncore trace`` prints it from live traffic.

@@ -18,10 +18,10 @@ from twisted.python.failure import Failure
 from sessioncore.errors import CallFailed, CallOver, ConfigurationError
 from sessioncore.events import Event
 from sessioncore.interfaces import ICallHandler, ISipTransport
+from sessioncore.media.plane import MediaPlane
 from sessioncore.media.sinks import Sink
 from sessioncore.media.sources import Source
 from sessioncore.media.statistics import PlaneStatistics
-from sessioncore.media.streams import MediaPlane
 from sessioncore.net.addresses import LocalAddresses, is_wildcard, parse_listen
 from sessioncore.net.addresses import local_address_for as kernel_local_address
 from sessioncore.net.clockwork import clockwork_for

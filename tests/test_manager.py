@@ -198,11 +198,11 @@ class WrongValuesTests(Scene):
         caller, callee = self.pair(lambda call: None)
         uri = f"sip:bob@{B}"
         for wrong in (5, "tone:440", b"", Tone, Discard(), object()):
-            says = f"{wrong!r} is no source; give e.g. Tone()"
+            says = f"{wrong!r} is not a media source; use for example Tone()"
             self.refused(says, caller.manager.prepare_call, uri, source=wrong)
             self.refused(says, caller.manager.call, uri, source=wrong)
         for wrong in (5, "heard.wav", Tone(), Record, print):
-            says = f"{wrong!r} is no sink; give e.g. Record('heard.wav')"
+            says = f"{wrong!r} is not a media sink; use for example Record('heard.wav')"
             self.refused(says, caller.manager.prepare_call, uri, sink=wrong)
             self.refused(says, caller.manager.call, uri, sink=wrong)
         self.assertEqual((caller.manager.calls, caller.events), ([], []))
@@ -210,10 +210,10 @@ class WrongValuesTests(Scene):
         caller.call()
         self.run_for(0.1)
         for call in (prepared, callee.call_in):
-            self.refused("5 is no source", call.set_source, 5)
-            self.refused("None is no source", call.set_source, None)
-            self.refused("5 is no sink", call.set_sink, 5)
-            self.refused("None is no sink", call.set_sink, None)
+            self.refused("5 is not a media source", call.set_source, 5)
+            self.refused("None is not a media source", call.set_source, None)
+            self.refused("5 is not a media sink", call.set_sink, 5)
+            self.refused("None is not a media sink", call.set_sink, None)
 
     def test_answered_with_what_is_no_source_the_call_still_waits(self) -> None:
         caller, callee = self.pair(lambda call: None)

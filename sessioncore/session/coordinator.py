@@ -11,10 +11,10 @@ from twisted.internet.defer import Deferred, succeed
 
 from sessioncore.errors import TooManyCalls
 from sessioncore.interfaces import Refused
+from sessioncore.media.plane import MediaPlane
 from sessioncore.media.sinks import require_sink
 from sessioncore.media.sources import require_source
 from sessioncore.media.stream import SENDABLE_PTIMES
-from sessioncore.media.streams import MediaPlane
 from sessioncore.sdp.negotiation import MediaPolicy
 from sessioncore.session.acks import Acks
 from sessioncore.session.announcing import Announcer

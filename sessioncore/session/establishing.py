@@ -9,9 +9,9 @@ from twisted.logger import Logger
 
 from sessioncore import events
 from sessioncore.errors import OneWayByAgreement
+from sessioncore.media.plane import MediaPlane
 from sessioncore.media.statistics import MediaEvent
 from sessioncore.media.stream import Stream
-from sessioncore.media.streams import MediaPlane
 from sessioncore.sdp.negotiation import MediaPolicy, OfferAnswer
 from sessioncore.session.announcing import Announcer
 from sessioncore.session.environment import Environment

@@ -149,7 +149,7 @@ class WrongOptionsTests(SynchronousTestCase):
             "--role=uas --media-ip=here": "--media-ip: 'here' is no IP address; give one, e.g. 192",
             "--role=uas --advertise=0.0.0.0": "--advertise: 0.0.0.0 cannot be reached; give",
             "--role=uas --codecs=G729": (
-                "--codecs: G729 cannot be used; choose from PCMU, PCMA, L16"
+                "--codecs: G729 cannot be used; choose from PCMU, PCMA, G722, L16"
             ),
             "--role=uas --nat=maybe": "'maybe' is unknown; write auto, yes or no",
             "--role=uas --max-calls=0": "'0' is no count; write 1 or more",

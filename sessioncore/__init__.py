@@ -24,6 +24,7 @@ timers; `SessionManager` is the API over all of it.  Events are in `sessioncore.
 in `sessioncore.errors`, fakes for tests in `sessioncore.testing`.
 """
 
+from sessioncore.agents import UserAgentClient, UserAgentServer
 from sessioncore.errors import (
     CallFailed,
     CallOver,
@@ -38,8 +39,6 @@ from sessioncore.media.sinks import Deliver, Discard, Record
 from sessioncore.media.sources import Clip, Echo, Frames, Silence, Tone
 from sessioncore.session.call import Call
 from sessioncore.settings import Settings
-from sessioncore.uac import UserAgentClient
-from sessioncore.uas import UserAgentServer
 from sessioncore.vocabulary import (
     Direction,
     EndedBy,

@@ -24,17 +24,17 @@ from twisted.logger import (
 from twisted.python import usage
 from zope.interface import implementer
 
-from sessioncore.calling import CallPlan
-from sessioncore.diagrams import diagrams
+from sessioncore.daemon.calling import CallPlan
+from sessioncore.daemon.options import AnswerOptions, CallOptions, Quiet
+from sessioncore.daemon.service import Log, SessionService, UacPlan, UacService, UasService
 from sessioncore.errors import ConfigurationError
-from sessioncore.livelines import LiveLines
 from sessioncore.media.sources import Tone
-from sessioncore.outcome import Outcome
-from sessioncore.service import Log, SessionService, UacPlan, UacService, UasService
 from sessioncore.settings import Settings
-from sessioncore.tap import AnswerOptions, CallOptions, Quiet
 from sessioncore.vocabulary import host_port
-from sessioncore.walk import Walk, heading
+from sessioncore.watching.diagrams import diagrams
+from sessioncore.watching.live_lines import LiveLines
+from sessioncore.watching.outcome import Outcome
+from sessioncore.watching.walk import Walk, heading
 
 __all__ = ["Command", "main"]
 

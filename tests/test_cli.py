@@ -14,7 +14,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.cli import Command, main
-from sessioncore.diagrams import tables
+from sessioncore.watching.diagrams import tables
 
 
 def run(*arguments: str) -> tuple[int, str, str]:

@@ -23,16 +23,16 @@ from twisted.trial.unittest import SynchronousTestCase
 import sessioncore
 from sessioncore import events
 from sessioncore.cli import Command
+from sessioncore.daemon.options import Options
 from sessioncore.manager import SessionManager
 from sessioncore.media.sinks import Deliver
 from sessioncore.media.sources import Clip, Tone
 from sessioncore.media.wave import WavWriter, read_wav
 from sessioncore.settings import Settings
-from sessioncore.tap import Options
 from sessioncore.testing.network import FakeNetwork
 from sessioncore.testing.tones import listen, sine
 from sessioncore.vocabulary import MediaState, SessionRole
-from sessioncore.walk import WALK
+from sessioncore.watching.walk import WALK
 from tools import docs
 from tools.documentation import reference
 

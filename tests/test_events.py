@@ -8,8 +8,8 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore import events
-from sessioncore.outcome import CallSummary, RunEnded
 from sessioncore.vocabulary import EndedBy, EndReason
+from sessioncore.watching.outcome import CallSummary, RunEnded
 
 KINDS: list[Any] = [*(getattr(events, name) for name in events.__all__), CallSummary, RunEnded]
 

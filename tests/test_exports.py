@@ -8,7 +8,7 @@ from pkgutil import walk_packages
 from twisted.trial.unittest import SynchronousTestCase
 
 import sessioncore
-from sessioncore.walk import heading
+from sessioncore.watching.walk import heading
 
 MODULES = [
     module.name

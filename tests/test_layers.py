@@ -19,35 +19,27 @@ PACKAGE = ROOT / "sessioncore"
 
 FOUNDATION = {"vocabulary", "errors", "events", "table", "deadlines", "extensions"}
 PURE_FOLDERS = {"sip", "sdp", "rtp"}
-# What an embedder sets and gives; what only watches events.
+# What an embedder sets and gives.
 APPLICATION = {"interfaces", "settings"}
-WATCHERS = {"eventlog", "outcome", "livelines"}
 CALLS = FOUNDATION | PURE_FOLDERS | APPLICATION | {"media", "session"}
 MANAGER = CALLS | {"net", "manager"}
-DAEMON = MANAGER | WATCHERS | {"uac", "uas", "answers", "calling"}
+DAEMON = MANAGER | {"watching", "daemon"}
 MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(FOUNDATION, FOUNDATION),
     **dict.fromkeys(PURE_FOLDERS, FOUNDATION),
     **dict.fromkeys(APPLICATION, FOUNDATION | APPLICATION),
-    **dict.fromkeys(WATCHERS, FOUNDATION | APPLICATION | WATCHERS | {"session"}),
     "media": FOUNDATION | {"rtp"},
     "session": CALLS,
     "net": CALLS,
     "manager": MANAGER,
-    "uac": MANAGER,
-    "uas": MANAGER,
-    "answers": MANAGER,
-    "calling": MANAGER | WATCHERS,
-    "process": FOUNDATION | WATCHERS,
-    "service": DAEMON | {"process"},
-    "tap": DAEMON | {"process", "service"},
-    # Draws every table there is.
-    "diagrams": FOUNDATION,
-    "walk": DAEMON,
-    "cli": DAEMON | {"service", "tap", "diagrams", "walk"},
+    "agents": MANAGER,
+    # Knows what calls and machines show of themselves, never a socket or the manager.
+    "watching": CALLS,
+    "daemon": DAEMON,
+    "cli": DAEMON,
     "__main__": {"cli"},
     # The package's front door re-exports the public names.
-    "__init__": DAEMON | {"service", "tap", "cli"},
+    "__init__": DAEMON | {"agents"},
 }
 COORDINATOR = "session.coordinator"
 
@@ -62,7 +54,7 @@ UNCLEAN_NAMES = {
 # An application's handler may raise: that is logged with its traceback.
 FOR_SESSION = {"twisted.internet.defer", "twisted.logger", "twisted.python.failure"}
 # Where a reactor may be looked up, late, because nobody gave one.
-ENTRANCES = {"cli", "service", "tap"}
+ENTRANCES = {"cli", "daemon"}
 THREADS = {"_thread", "threading", "concurrent", "queue"}
 RECORDER = "media.recorder"
 

@@ -8,7 +8,7 @@ from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.cli import Command
-from sessioncore.tap import Options
+from sessioncore.daemon.options import Options
 from tests.split.processes import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

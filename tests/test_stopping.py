@@ -10,12 +10,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import alsoProvides
 
 from sessioncore import manager as module
+from sessioncore.agents import answer_with_echo
 from sessioncore.manager import SessionManager
 from sessioncore.media.sinks import Record
 from sessioncore.media.sources import Tone
 from sessioncore.media.wave import read_wav
 from sessioncore.testing.network import FakeNetwork
-from sessioncore.uas import answer_with_echo
 
 
 class StoppingTests(SynchronousTestCase):

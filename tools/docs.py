@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from sessioncore import cli, outcome, tap, testing
+from sessioncore import cli, testing
+from sessioncore.daemon import options
 from sessioncore.manager import ManagerStatistics
 from sessioncore.media.statistics import PlaneStatistics, StreamStatistics
 from sessioncore.session.counters import CallCounters
 from sessioncore.sip.matching import Counters
 from sessioncore.testing import messages
+from sessioncore.watching import outcome
 from tools.documentation import drawing, ladders, reference
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -34,9 +36,9 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "event lines": ladders.event_lines,
     "json lines": ladders.json_example,
     "common options": reference.common_options,
-    "answer options": lambda: reference.option_list(reference.own_options(tap.AnswerOptions)),
-    "call options": lambda: reference.option_list(reference.own_options(tap.CallOptions)),
-    "twistd options": lambda: reference.option_list(reference.own_options(tap.Options)),
+    "answer options": lambda: reference.option_list(reference.own_options(options.AnswerOptions)),
+    "call options": lambda: reference.option_list(reference.own_options(options.CallOptions)),
+    "twistd options": lambda: reference.option_list(reference.own_options(options.Options)),
     "machines options": lambda: reference.option_list(reference.own_options(cli.MachinesCommand)),
     "commands": reference.commands,
     "settings": reference.settings_reference,

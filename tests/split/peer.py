@@ -16,14 +16,13 @@ from typing import Any
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 
-from sessioncore.eventlog import json_line
+from sessioncore.agents import UserAgentClient, UserAgentServer
 from sessioncore.manager import SessionManager
 from sessioncore.media.sinks import Record
 from sessioncore.media.sources import Tone
 from sessioncore.session.call import Call
 from sessioncore.settings import Settings
-from sessioncore.uac import UserAgentClient
-from sessioncore.uas import UserAgentServer
+from sessioncore.watching.event_log import json_line
 
 SETTINGS = Settings(listen=("udp:0:interface=127.0.0.1",))
 SECONDS = 2.0

@@ -6,8 +6,8 @@ import re
 import textwrap
 from enum import Enum
 
-from sessioncore import diagrams
 from sessioncore.table import Table
+from sessioncore.watching import diagrams
 from tools.documentation.words import WIDTH
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
-from sessioncore.eventlog import json_line, text_line
 from sessioncore.events import Event
 from sessioncore.manager import SessionManager
 from sessioncore.media.sources import Tone
@@ -17,7 +16,8 @@ from sessioncore.session.call import Call
 from sessioncore.settings import Settings
 from sessioncore.testing.links import Datagram, Link
 from sessioncore.testing.network import FakeNetwork
-from sessioncore.walk import WALK, Walk
+from sessioncore.watching.event_log import json_line, text_line
+from sessioncore.watching.walk import WALK, Walk
 from tools.documentation.words import WIDTH
 
 CALLER: Final = "192.0.2.1"

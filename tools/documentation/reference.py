@@ -12,7 +12,8 @@ from typing import Any
 import attrs
 
 import sessioncore
-from sessioncore import cli, errors, events, tap
+from sessioncore import cli, errors, events
+from sessioncore.daemon import options
 from sessioncore.events import Event
 from sessioncore.settings import Settings
 from sessioncore.vocabulary import (
@@ -66,8 +67,8 @@ def own_options(kind: Any) -> list[list[Any]]:
 
 def common_options() -> str:
     """What all roles take."""
-    listen = ["listen", None, None, tap.CommonOptions.opt_listen.__doc__]
-    return option_list([listen, *own_options(tap.CommonOptions)])
+    listen = ["listen", None, None, options.CommonOptions.opt_listen.__doc__]
+    return option_list([listen, *own_options(options.CommonOptions)])
 
 
 def commands() -> str:
@@ -125,7 +126,7 @@ def _signature(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
 
 def _members(kind: Any) -> Iterator[str]:
     """A list entry per public method and property of a class, in the order of its source."""
-    for each in class_source(kind).body:
+    for each in _body(kind):
         text = ast.get_docstring(each) if isinstance(each, ast.FunctionDef) else None
         if not isinstance(each, ast.FunctionDef) or text is None or each.name.startswith("_"):
             continue
@@ -138,6 +139,14 @@ def _members(kind: Any) -> Iterator[str]:
         else:
             arrow = f" -> {returns}" if returns not in ("", "None") else ""
             yield bullet(f"`{_signature(each)}{arrow}`", prose(text))
+
+
+def _body(kind: Any) -> Iterator[ast.stmt]:
+    """What a class says, then what it has of bases that are not public themselves."""
+    yield from class_source(kind).body
+    for base in getattr(kind, "__mro__", ())[1:]:  # an interface has none
+        if base.__name__.startswith("_") and base.__module__.startswith("sessioncore."):
+            yield from class_source(base).body
 
 
 def _made_by(kind: Any) -> str:

@@ -4,7 +4,7 @@ from twisted.application.service import ServiceMaker
 
 sessioncore = ServiceMaker(
     "sessioncore",
-    "sessioncore.tap",
+    "sessioncore.daemon.options",
     "SIP session server and client: answers or places calls with audio both ways.",
     "sessioncore",
 )

@@ -8,7 +8,6 @@ from typing import IO, Final
 from attrs import define
 from zope.interface import implementer
 
-from sessioncore.eventlog import printable
 from sessioncore.events import (
     CallAnswered,
     CallEnded,
@@ -22,7 +21,8 @@ from sessioncore.events import (
     OutgoingCallPrepared,
 )
 from sessioncore.interfaces import IEventSink
-from sessioncore.outcome import CallSummary
+from sessioncore.watching.event_log import printable
+from sessioncore.watching.outcome import CallSummary
 
 __all__ = ["LiveLines"]
 

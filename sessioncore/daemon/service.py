@@ -22,17 +22,17 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from sessioncore.answers import Answering, AnswerPlan
-from sessioncore.calling import CallPlan, CallRun
+from sessioncore.daemon.answering import Answering, AnswerPlan
+from sessioncore.daemon.calling import CallPlan, CallRun
+from sessioncore.daemon.process import Ending, tune_collector
 from sessioncore.errors import ConfigurationError
-from sessioncore.eventlog import EventLog, json_lines, open_log, text_lines
 from sessioncore.manager import SessionManager
 from sessioncore.net.limits import raise_descriptor_limit
-from sessioncore.outcome import CallLedger, CallSummary, Outcome
-from sessioncore.process import Ending, tune_collector
 from sessioncore.session.tracing import Tracer
 from sessioncore.settings import Settings
 from sessioncore.vocabulary import SECOND, SessionRole, host_port
+from sessioncore.watching.event_log import EventLog, json_lines, open_log, text_lines
+from sessioncore.watching.outcome import CallLedger, CallSummary, Outcome
 
 if TYPE_CHECKING:
     from sessioncore.events import Event

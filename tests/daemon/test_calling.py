@@ -6,10 +6,10 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore import events
-from sessioncore.calling import CallPlan, CallRun
+from sessioncore.daemon.calling import CallPlan, CallRun
 from sessioncore.media.sinks import Record
 from sessioncore.media.sources import Tone
-from sessioncore.outcome import CallLedger, Outcome
+from sessioncore.watching.outcome import CallLedger, Outcome
 from tests.fakes import FakeManager
 
 

@@ -49,7 +49,7 @@ _COMMON: Final = frozenset(field.name for field in attrs.fields(Event))
 _PLAIN_KINDS: Final = frozenset({int, float, bool, str, type(None)})
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 _PLAIN: Final = re.compile(r"[!#-+\--~]+").fullmatch
-_log: Final = Logger(namespace="sessioncore.eventlog")
+_log: Final = Logger(namespace="sessioncore.watching.event_log")
 
 
 def printable(text: str) -> str:

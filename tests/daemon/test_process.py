@@ -10,9 +10,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sessioncore.daemon.process import end_without_traceback, print_last
 from sessioncore.errors import ConfigurationError
-from sessioncore.outcome import Outcome
-from sessioncore.process import end_without_traceback, print_last
+from sessioncore.watching.outcome import Outcome
 
 LINE = "sessioncore: 1 call, 1 with audio both ways, 0 failed\n"
 

@@ -6,7 +6,6 @@ from enum import Enum
 from typing import IO, TYPE_CHECKING, Final
 
 from sessioncore.errors import SipParseError
-from sessioncore.eventlog import printable
 from sessioncore.events import (
     AckReceived,
     AckSent,
@@ -34,6 +33,7 @@ from sessioncore.sip.message import Request, parse_message
 from sessioncore.sip.transaction import ClientTransaction, ServerTransaction
 from sessioncore.table import Machine
 from sessioncore.vocabulary import host_port
+from sessioncore.watching.event_log import printable
 
 if TYPE_CHECKING:
     from sessioncore.sip.dialog import Dialog

@@ -8,9 +8,9 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore import events
-from sessioncore.outcome import CallLedger, CallSummary, Outcome
 from sessioncore.session.call import Call
 from sessioncore.vocabulary import Direction, EndedBy, MediaState, SessionRole
+from sessioncore.watching.outcome import CallLedger, CallSummary, Outcome
 from tests.fakes import FakeManager, agreement
 
 

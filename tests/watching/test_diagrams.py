@@ -9,7 +9,6 @@ from typing import Any
 from attrs import fields, has
 from twisted.trial.unittest import SynchronousTestCase
 
-from sessioncore.diagrams import tables
 from sessioncore.sdp.exchange import OFFER_ANSWER
 from sessioncore.session.media_state import MEDIA_STATE, MediaStateMachine
 from sessioncore.session.session import SESSION, AckMissing, Session, SessionState
@@ -38,6 +37,7 @@ from sessioncore.sip.steps import (
 from sessioncore.table import Table
 from sessioncore.testing import messages
 from sessioncore.vocabulary import EndedBy, EndReason, SessionRole
+from sessioncore.watching.diagrams import tables
 from tests.sip.fakes import PEER, FakeFlow
 
 EVERYWHERE = None

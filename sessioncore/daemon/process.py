@@ -12,7 +12,7 @@ from functools import partial
 from typing import IO, Any
 
 from sessioncore.errors import ConfigurationError
-from sessioncore.outcome import Outcome
+from sessioncore.watching.outcome import Outcome
 
 __all__ = ["Ending", "end_without_traceback", "print_last", "tune_collector"]
 

@@ -11,13 +11,13 @@ from attrs import evolve
 from twisted.application.service import IService
 from twisted.python import usage
 
-from sessioncore.answers import AnswerPlan, parse_answer, parse_play
-from sessioncore.calling import CallPlan
+from sessioncore.daemon.answering import AnswerPlan, parse_answer, parse_play
+from sessioncore.daemon.calling import CallPlan
+from sessioncore.daemon.process import end_without_traceback, print_last
+from sessioncore.daemon.service import UacPlan, UacService, UasPlan, UasService
 from sessioncore.errors import ConfigurationError
 from sessioncore.media.sources import Clip, Silence
 from sessioncore.net.addresses import parse_listen
-from sessioncore.process import end_without_traceback, print_last
-from sessioncore.service import UacPlan, UacService, UasPlan, UasService
 from sessioncore.session.targets import callable_uri
 from sessioncore.settings import Settings
 

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from sessioncore.answers import Answering, AnswerPlan, parse_answer, parse_play
+from sessioncore.daemon.answering import Answering, AnswerPlan, parse_answer, parse_play
 from sessioncore.errors import ConfigurationError, MediaFileError
 from sessioncore.media.sinks import Record
 from sessioncore.media.sources import Clip, Echo, Silence, Tone

@@ -12,8 +12,8 @@ from twisted.logger import Logger
 from sessioncore.errors import SessionCoreError
 from sessioncore.media.sinks import Record
 from sessioncore.media.sources import Silence
-from sessioncore.outcome import CallLedger, Outcome
 from sessioncore.vocabulary import SECOND
+from sessioncore.watching.outcome import CallLedger, Outcome
 
 if TYPE_CHECKING:
     from sessioncore.manager import SessionManager
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CallPlan", "CallRun"]
 
-_log: Final = Logger(namespace="sessioncore.calling")
+_log: Final = Logger(namespace="sessioncore.daemon.calling")
 
 
 @frozen

@@ -1,6 +1,6 @@
 """The walk of the design, asserted line by line on the in-memory network.
 
-INVITE datagram to audio both ways, as `sessioncore.walk` prints it for ``sessioncore trace``.
+INVITE datagram to audio both ways, as ``sessioncore trace`` prints it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sessioncore.media.sources import Tone
 from sessioncore.session.call import Call
 from sessioncore.testing.links import Link
 from sessioncore.testing.network import FakeNetwork
-from sessioncore.walk import WALK, Walk, heading
+from sessioncore.watching.walk import WALK, Walk, heading
 
 CALLEE = """\
 1 bytes from 192.0.2.1:5060: INVITE sip:bob@192.0.2.2 SIP/2.0

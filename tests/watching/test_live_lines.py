@@ -10,8 +10,8 @@ import shutil
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore import events
-from sessioncore.livelines import LiveLines
-from sessioncore.outcome import CallLedger
+from sessioncore.watching.live_lines import LiveLines
+from sessioncore.watching.outcome import CallLedger
 from tests.fakes import FakeManager
 
 

@@ -18,20 +18,10 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from sessioncore import eventlog, events
+from sessioncore import events
 from sessioncore.deadlines import Deadlines
 from sessioncore.errors import ConfigurationError
-from sessioncore.eventlog import (
-    EventLog,
-    json_line,
-    json_lines,
-    open_log,
-    printable,
-    text_line,
-    text_lines,
-)
 from sessioncore.net.clockwork import ReactorClockwork
-from sessioncore.outcome import CallSummary, RunEnded
 from sessioncore.vocabulary import (
     MILLISECOND,
     SECOND,
@@ -40,6 +30,17 @@ from sessioncore.vocabulary import (
     MediaState,
     SessionRole,
 )
+from sessioncore.watching import event_log
+from sessioncore.watching.event_log import (
+    EventLog,
+    json_line,
+    json_lines,
+    open_log,
+    printable,
+    text_line,
+    text_lines,
+)
+from sessioncore.watching.outcome import CallSummary, RunEnded
 from tests.fakes import agreement
 
 
@@ -257,8 +258,8 @@ class EventLogTests(SynchronousTestCase):
         self.file = _File()
         self.log = EventLog(self.file, text_lines, self.clockwork.deadlines)
         self.told: list[Any] = []
-        logger = Logger(namespace="sessioncore.eventlog", observer=self.told.append)
-        self.patch(eventlog, "_log", logger)
+        logger = Logger(namespace="sessioncore.watching.event_log", observer=self.told.append)
+        self.patch(event_log, "_log", logger)
 
     def now(self) -> int:
         return self.clockwork.now()

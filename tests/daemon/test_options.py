@@ -8,10 +8,10 @@ from typing import Any
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from sessioncore.daemon.options import Options, makeService
+from sessioncore.daemon.service import UacPlan, UacService, UasPlan, UasService
 from sessioncore.media.sources import Echo, Silence, Tone
-from sessioncore.service import UacPlan, UacService, UasPlan, UasService
-from sessioncore.tap import Options, makeService
-from tests.test_answers import wav_file
+from tests.daemon.test_answering import wav_file
 
 
 def parsed(*arguments: str, nodaemon: bool | None = None) -> Options:

@@ -12,22 +12,22 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sessioncore import service as module
-from sessioncore.answers import AnswerPlan
-from sessioncore.calling import CallPlan
-from sessioncore.errors import ConfigurationError
-from sessioncore.media.sources import Echo, Tone
-from sessioncore.net.limits import DescriptorLimit
-from sessioncore.outcome import Outcome
-from sessioncore.service import (
+from sessioncore.daemon import service as module
+from sessioncore.daemon.answering import AnswerPlan
+from sessioncore.daemon.calling import CallPlan
+from sessioncore.daemon.service import (
     SessionService,
     UacPlan,
     UacService,
     UasPlan,
     UasService,
 )
+from sessioncore.errors import ConfigurationError
+from sessioncore.media.sources import Echo, Tone
+from sessioncore.net.limits import DescriptorLimit
 from sessioncore.settings import Settings
 from sessioncore.testing.network import FakeNetwork
+from sessioncore.watching.outcome import Outcome
 
 
 class Reactor:

@@ -1,0 +1,1 @@
+"""The daemon and the commands: options, service, how calls are answered and placed."""

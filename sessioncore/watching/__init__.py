@@ -1,0 +1,1 @@
+"""What watches calls from outside: event log, live lines, outcome, the walk, diagrams."""

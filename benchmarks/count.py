@@ -44,16 +44,16 @@ from twisted.internet.interfaces import IReactorUDP
 from zope.interface import implementer
 
 from benchmarks import what_runs
-from sessioncore.answers import Answering, AnswerPlan
-from sessioncore.eventlog import EventLog, open_log, text_lines
+from sessioncore.daemon.answering import Answering, AnswerPlan
 from sessioncore.manager import SessionManager
 from sessioncore.media.sources import Silence
 from sessioncore.net.addresses import IVirtualHost
 from sessioncore.net.clockwork import Clockwork
-from sessioncore.outcome import CallLedger
 from sessioncore.session.call import Call
 from sessioncore.settings import Settings
 from sessioncore.vocabulary import MILLISECOND, SECOND
+from sessioncore.watching.event_log import EventLog, open_log, text_lines
+from sessioncore.watching.outcome import CallLedger
 
 ROLES: Final = ("incoming", "outgoing")
 OURS: Final = "192.0.2.2"

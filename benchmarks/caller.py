@@ -15,7 +15,7 @@ from typing import Any, Final
 from twisted.internet import reactor, stdio
 from twisted.protocols.basic import LineOnlyReceiver
 
-from sessioncore.daemon.process import tune_collector
+from sessioncore.daemon.process import IdleCollector
 from sessioncore.manager import SessionManager
 from sessioncore.media.sources import Silence
 from sessioncore.net.limits import raise_descriptor_limit
@@ -95,7 +95,7 @@ class Caller(LineOnlyReceiver):
         self._manager.add_event_sink(self._log.event)
         self._manager.add_event_sink(self._ledger, *self._ledger.kinds)
         self._manager.start().addErrback(_fail)
-        tune_collector()
+        IdleCollector(lambda: False).start(self.clockwork.now())
 
     def lineReceived(self, line: bytes) -> None:
         """Begin a round."""

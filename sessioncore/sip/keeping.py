@@ -14,13 +14,14 @@ from typing import Final, Protocol
 from sessioncore.deadlines import Deadlines, Fifo
 from sessioncore.errors import CallOver, SipParseError
 from sessioncore.sip.client import (
+    NOBODY,
     ClientInviteState,
     ClientTransaction,
     InviteClientTransaction,
     OtherClientTransaction,
     cancellation,
 )
-from sessioncore.sip.message import Request, Response
+from sessioncore.sip.message import Request
 from sessioncore.sip.roles import ClientUser, Counters, Flow, TransactionUser
 from sessioncore.sip.server import ACCEPTED_MARK, CONFIRMED_MARK, ServerTransaction
 from sessioncore.sip.shards import LAST, Shards
@@ -52,22 +53,6 @@ TRYING_AFTER: Final = 200 * MILLISECOND
 LONGEST_KEPT: Final = 2048
 """Bytes; a response copies the Via fields of its request, which may be as long as a datagram."""
 PROVISIONAL_AGAIN: Final = 60 * SECOND
-
-
-class _Nobody:
-    """Uses the client transaction of a CANCEL, whose outcome changes nothing."""
-
-    def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
-        """The INVITE's own final response is what counts."""
-
-    def timed_out(self, tx: ClientTransaction, now: int) -> None:
-        """The INVITE has its own end 64*T1 after the CANCEL."""
-
-    def transport_failed(self, tx: ClientTransaction, now: int) -> None:
-        """Likewise."""
-
-
-_NOBODY: Final = _Nobody()
 
 
 class _Held(Protocol):
@@ -262,7 +247,8 @@ class Keeping:
             return
         self._timer_cancel.add(tx.key, now)
         data = cancellation(tx.request)
-        self.request(_NOBODY, data, b"CANCEL", tx.destination, tx.flow, tx.branch, now)
+        # The INVITE's own final response is what counts, and it ends 64*T1 after the CANCEL.
+        self.request(NOBODY, data, b"CANCEL", tx.destination, tx.flow, tx.branch, now)
 
     def await_ack(self, tx: ServerTransaction, now: int) -> None:
         """Arm Timer H."""

@@ -7,7 +7,6 @@ stop the reactor when all is over.
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from twisted.python.failure import Failure
 
 from sessioncore.daemon.answering import Answering, AnswerPlan
 from sessioncore.daemon.calling import CallPlan, CallRun
-from sessioncore.daemon.process import Ending, tune_collector
+from sessioncore.daemon.process import Ending, IdleCollector
 from sessioncore.errors import ConfigurationError
 from sessioncore.manager import SessionManager
 from sessioncore.net.limits import raise_descriptor_limit
@@ -42,8 +41,8 @@ __all__ = ["SessionService", "UacPlan", "UacService", "UasPlan", "UasService"]
 
 GRACE: Final = 4.0
 """Seconds for the calls to end in when the process is told to go."""
-COLLECT_EVERY: Final = 60 * SECOND
-"""How often, in ns, the daemon looks whether it is idle enough for a full collection."""
+LOOK_EVERY: Final = 5 * SECOND
+"""How often, in ns, the daemon looks whether it is idle, to collect garbage."""
 REFUSED_EVERY: Final = 10 * SECOND
 """How often, in ns, the daemon tells of calls that it had no room for."""
 _WHY_REFUSED: Final = {
@@ -171,9 +170,10 @@ class SessionService(Service):
             role=self.role.value,
             addresses=", ".join(host_port(*address) for address in self.manager.local_addresses),
         )
-        tune_collector()
         now = self.manager.clockwork.now()
-        self._collect_when_idle(None, now)
+        self._collector = IdleCollector(lambda: not self.manager.calls)
+        self._collector.start(now)
+        self._look_for_garbage(None, now)
         self._refused_again(None, now)
 
     @property
@@ -206,11 +206,9 @@ class SessionService(Service):
         """Whether standard output did not take every event meant for it."""
         return self._printed is not None and self._printed.lost > 0
 
-    def _collect_when_idle(self, _none: None, now: int) -> None:
-        """A full collection takes long; it is made while no call can notice."""
-        if not self.manager.calls:
-            gc.collect()
-        self.manager.clockwork.deadlines.at(now + COLLECT_EVERY, self._collect_when_idle)
+    def _look_for_garbage(self, _none: None, now: int) -> None:
+        self._collector.look(now)
+        self.manager.clockwork.deadlines.at(now + LOOK_EVERY, self._look_for_garbage)
 
     def _refused_again(self, _none: None, now: int) -> None:
         self._tell_refused()

@@ -25,8 +25,8 @@ from twisted.python import usage
 from zope.interface import implementer
 
 from sessioncore.daemon.calling import CallPlan
-from sessioncore.daemon.options import AnswerOptions, CallOptions, Quiet
-from sessioncore.daemon.service import Log, SessionService, UacPlan, UacService, UasService
+from sessioncore.daemon.options import AnswerOptions, CallOptions, LogOptions, Quiet
+from sessioncore.daemon.service import DaemonService, Log, UacPlan, UacService, UasService
 from sessioncore.errors import ConfigurationError
 from sessioncore.media.sources import Tone
 from sessioncore.settings import Settings
@@ -82,9 +82,7 @@ class CallCommand(Said, CallOptions):
         """Call; 0 if all calls had audio both ways and every event could be printed."""
         plan = self.uac_plan(self.uris)
         outcomes: list[tuple[Outcome, bool]] = []
-        service = UacService(
-            plan, echo_events=False, say=lambda outcome, cut: outcomes.append((outcome, cut))
-        )
+        service = UacService(plan, say=lambda outcome, cut: outcomes.append((outcome, cut)))
         lines = None if plan.events == "-" else LiveLines(sys.stdout)
         if not run_service(service, lines):
             return 1
@@ -97,7 +95,7 @@ class CallCommand(Said, CallOptions):
         return 0 if (outcome.good or interrupted) and not service.output_lost else 1
 
 
-class AnswerCommand(Said, AnswerOptions):
+class AnswerCommand(Said, AnswerOptions, LogOptions):
     """``sessioncore answer``."""
 
     synopsis = "sessioncore answer [options]"
@@ -106,7 +104,7 @@ class AnswerCommand(Said, AnswerOptions):
 
     def run(self) -> int:
         """Answer; 0 unless it could not start, or not every event could be printed."""
-        service = UasService(self.uas_plan(), echo_events=True)
+        service = UasService(self.uas_plan(), lines=self.lines())
         return 0 if run_service(service, level=LogLevel.info) and not service.output_lost else 1
 
 
@@ -126,7 +124,7 @@ class TraceCommand(Said, AnswerOptions):
         if by_itself:
             self.opt_listen("udp:0:interface=127.0.0.1")
         walk = Walk(sys.stdout, "UAS")
-        service = UasService(self.uas_plan(), echo_events=False, tracer=walk)
+        service = UasService(self.uas_plan(), tracer=walk)
         print(heading(), end="\n\n", flush=True)
         if not by_itself:
             return 0 if run_service(service, walk, LogLevel.info) else 1
@@ -134,7 +132,7 @@ class TraceCommand(Said, AnswerOptions):
 
     heard = False
 
-    def _call_itself(self, callee: SessionService) -> None:
+    def _call_itself(self, callee: DaemonService) -> None:
         """Place a short call to the service that has just started."""
         host, port = callee.manager.local_addresses[0]
         plan = UacPlan(
@@ -142,7 +140,7 @@ class TraceCommand(Said, AnswerOptions):
             CallPlan((f"sip:trace@{host_port(host, port)}",), source=Tone(), duration=0.2),
         )
         walk = Walk(sys.stdout, "UAC")
-        caller = UacService(plan, echo_events=False, tracer=walk, say=self._over)
+        caller = UacService(plan, tracer=walk, say=self._over)
         caller.begin()
         caller.add_log(walk)
         caller.reactor.addSystemEventTrigger("before", "shutdown", caller.stopService)
@@ -215,10 +213,10 @@ def _run(arguments: list[str]) -> int:
 
 
 def run_service(
-    service: SessionService,
+    service: DaemonService,
     lines: Log | None = None,
     level: Any = LogLevel.warn,
-    then: Callable[[SessionService], None] = lambda service: None,
+    then: Callable[[DaemonService], None] = lambda service: None,
 ) -> bool:
     """Run the reactor for one service; False where it could not start.
 

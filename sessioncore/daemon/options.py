@@ -14,14 +14,21 @@ from twisted.python import usage
 from sessioncore.daemon.answering import AnswerPlan, parse_answer, parse_play
 from sessioncore.daemon.calling import CallPlan
 from sessioncore.daemon.process import end_without_traceback, print_last
-from sessioncore.daemon.service import UacPlan, UacService, UasPlan, UasService
+from sessioncore.daemon.service import Lines, UacPlan, UacService, UasPlan, UasService
 from sessioncore.errors import ConfigurationError
 from sessioncore.media.sources import Clip, Silence
 from sessioncore.net.addresses import parse_listen
 from sessioncore.session.targets import callable_uri
 from sessioncore.settings import Settings
 
-__all__ = ["AnswerOptions", "CallOptions", "CommonOptions", "Options", "makeService"]
+__all__ = [
+    "AnswerOptions",
+    "CallOptions",
+    "CommonOptions",
+    "LogOptions",
+    "Options",
+    "makeService",
+]
 
 _RANGE: Final = re.compile(r"([0-9]{1,5})-([0-9]{1,5})").fullmatch
 _NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?").fullmatch
@@ -153,6 +160,21 @@ class CommonOptions(Quiet):
             raise usage.UsageError("--events -: a daemon has no standard output; name a file")
         return name if name in (None, "-") else writable("events", name)
 
+    def lines(self) -> Lines:
+        """The lines about calls that are written, and where."""
+        which: Any = self.get("log")
+        printed = self["events"] == "-"
+        if which not in (None, "events", "calls", "quiet"):
+            raise usage.UsageError(f"--log: {which!r} is unknown; write events, calls or quiet")
+        if printed and which not in (None, "quiet"):
+            raise usage.UsageError(
+                f"--log {which}: --events - has standard output to itself; name a file for"
+                " --events, or write --log quiet"
+            )
+        if which is None:
+            which = "quiet" if printed else "events" if self.in_foreground else "calls"
+        return Lines(which, to_log=not self.in_foreground)
+
     @property
     def in_foreground(self) -> bool:
         """Whether standard output is there to be written to (not without ``twistd -n``)."""
@@ -232,11 +254,20 @@ class CallOptions(CommonOptions):
         return len(source.samples) / 8000 if isinstance(source, Clip) else _PLAY_TIME
 
 
+class LogOptions:
+    """What those can be told that write lines about calls."""
+
+    optParameters = [
+        ["log", None, None, "Lines about calls: events (one per event), calls (one per call, at"
+         " its end) or quiet.  If not given: events; in the background calls, to the log."],
+    ]  # fmt: skip
+
+
 _UAS_ONLY: Final = ("answer", "answer-after", "record-dir")
 _UAC_ONLY: Final = ("call", "from", "play", "record", "duration", "calls", "rate")
 
 
-class Options(AnswerOptions, CallOptions):
+class Options(AnswerOptions, CallOptions, LogOptions):
     """Options of ``twistd sessioncore``: one role's, with those of both."""
 
     synopsis = "[options]"
@@ -269,12 +300,12 @@ class Options(AnswerOptions, CallOptions):
             )
         else:
             self.plan = self.uac_plan((self["call"],))
+        self.lines()
 
 
 def makeService(options: Options) -> IService:
     """The service that ``twistd`` runs; opens nothing."""
     end_without_traceback()
-    echo = options.in_foreground
     if isinstance(options.plan, UasPlan):
-        return UasService(options.plan, echo_events=echo)
-    return UacService(options.plan, echo_events=echo, say=print_last)
+        return UasService(options.plan, lines=options.lines())
+    return UacService(options.plan, lines=options.lines(), say=print_last)

@@ -9,7 +9,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.daemon.options import Options, makeService
-from sessioncore.daemon.service import UacPlan, UacService, UasPlan, UasService
+from sessioncore.daemon.service import Lines, UacPlan, UacService, UasPlan, UasService
 from sessioncore.media.sources import Echo, Silence, Tone
 from tests.daemon.test_answering import wav_file
 
@@ -183,6 +183,32 @@ class WrongOptionsTests(SynchronousTestCase):
         error = self.assertRaises(UsageError, parsed, "--role=uas", "--events=-", nodaemon=False)
         self.assertIn("name a file", str(error))
         self.assertEqual(parsed("--role=uas", "--events=-", nodaemon=True).plan.events, "-")
+
+
+class LogOptionTests(SynchronousTestCase):
+    def lines(self, *arguments: str, foreground: bool = True) -> Lines:
+        return parsed("--role=uas", *arguments, nodaemon=foreground).lines()
+
+    def test_what_is_written_if_nothing_is_said(self) -> None:
+        self.assertEqual(self.lines(), Lines("events", to_log=False))
+        self.assertEqual(self.lines(foreground=False), Lines("calls", to_log=True))
+        self.assertEqual(self.lines("--events=-"), Lines("quiet"))
+        self.assertEqual(parsed("--role=uas").lines(), Lines("events"))
+
+    def test_what_is_asked_for(self) -> None:
+        for which in ("events", "calls", "quiet"):
+            for foreground in (True, False):
+                lines = self.lines(f"--log={which}", foreground=foreground)
+                self.assertEqual(lines, Lines(which, to_log=not foreground))  # type: ignore[arg-type]
+        self.assertEqual(self.lines("--log=quiet", "--events=-"), Lines("quiet"))
+
+    def test_what_is_wrong(self) -> None:
+        for arguments, says in (
+            (("--log=all",), "--log: 'all' is unknown; write events, calls or quiet"),
+            (("--log=calls", "--events=-"), "name a file for --events, or write --log quiet"),
+        ):
+            error = self.assertRaises(UsageError, parsed, "--role=uas", *arguments)
+            self.assertIn(says, str(error))
 
 
 class MakeServiceTests(SynchronousTestCase):

@@ -23,15 +23,18 @@ async def main(reactor, *uris):
     manager = SessionManager(reactor, Settings(listen=(listen,)), on_incoming=answer)
     manager.add_event_sink(lambda event: print(event.role, event.name, event.media_state))
     await manager.start()
-    reactor.addSystemEventTrigger("before", "shutdown", manager.stop)  # Ctrl-C: BYE first
     print("listening on", manager.local_addresses[0])
-    for uri in uris:
-        call = manager.call(uri, source=Tone(frequencies=(440.0,)))
-        async with asyncio.timeout(60):
-            await call.when_two_way()
-        await asyncio.sleep(3)
-        print("ended:", await call.hang_up())
-    await (manager.stop() if uris else asyncio.Event().wait())
+    try:
+        for uri in uris:
+            call = manager.call(uri, source=Tone(frequencies=(440.0,)))
+            async with asyncio.timeout(60):
+                await call.when_two_way()
+            await asyncio.sleep(3)
+            print("ended:", await call.hang_up())
+        if not uris:
+            await asyncio.Event().wait()  # until Ctrl-C, which cancels main
+    finally:
+        await manager.stop()
 
 
 if __name__ == "__main__":

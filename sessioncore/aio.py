@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorAlreadyInstalledError
+from twisted.python.failure import Failure
 
 from sessioncore.errors import ConfigurationError
 
@@ -49,12 +50,7 @@ def deferred(coroutine: Coroutine[Any, Any, T]) -> Deferred[T]:
     The task runs from the next turn of the event loop on.  Raises `ConfigurationError` where
     no asyncio event loop runs.
     """
-    try:
-        loop = _running_loop()
-    except ConfigurationError:
-        coroutine.close()
-        raise
-    return Deferred.fromFuture(loop.create_task(_with_deferreds(coroutine, loop)))
+    return Deferred.fromFuture(_task(coroutine))
 
 
 def future(awaited: Deferred[T]) -> asyncio.Future[T]:
@@ -69,7 +65,9 @@ def future(awaited: Deferred[T]) -> asyncio.Future[T]:
 def react(main: Callable[..., Coroutine[Any, Any, None]], argv: Iterable[object] = ()) -> NoReturn:
     """``twisted.internet.task.react`` for a ``main`` that can await asyncio's futures as well.
 
-    Installs the asyncio reactor, runs ``main(reactor, *argv)``, and exits.  Raises
+    Installs the asyncio reactor, runs ``main(reactor, *argv)``, and exits.  A signal cancels
+    ``main``, as ``asyncio.run`` does, and what it awaits in a ``finally`` is waited for; so that
+    is the place for ``await manager.stop()``.  Tasks that are left then are cancelled.  Raises
     `ConfigurationError` where another reactor is installed already.
     """
     from twisted.internet import asyncioreactor
@@ -86,10 +84,42 @@ def react(main: Callable[..., Coroutine[Any, Any, None]], argv: Iterable[object]
                 " imports twisted.internet.reactor"
             )
         # The reactor starts up before its loop runs.
-        running: Deferred[None] = task.deferLater(reactor, 0)
-        return running.addCallback(lambda _: deferred(main(reactor, *words)))
+        started: Deferred[None] = task.deferLater(reactor, 0)
+        return started.addCallback(lambda _: _main(reactor, main(reactor, *words)))
 
     task.react(begin, argv)
+
+
+def _main(reactor: Any, coroutine: Coroutine[Any, Any, None]) -> Deferred[None]:
+    """Run the main function; a reactor that is told to stop first ends it."""
+    running = _task(coroutine)
+    reactor.addSystemEventTrigger("before", "shutdown", lambda: deferred(_end(running)))
+    return Deferred.fromFuture(running).addErrback(_only_cancelled)
+
+
+async def _end(running: asyncio.Task[None]) -> None:
+    """Cancel the main function, then what others have left, and wait for all of it."""
+    running.cancel()
+    await asyncio.wait([running])
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for each in left:
+        each.cancel()
+    if left:
+        await asyncio.wait(left)
+
+
+def _only_cancelled(failure: Failure) -> None:
+    failure.trap(asyncio.CancelledError)  # type: ignore[no-untyped-call]
+
+
+def _task(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task for ``coroutine`` that knows Deferreds."""
+    try:
+        loop = _running_loop()
+    except ConfigurationError:
+        coroutine.close()  # else Python warns that it was never awaited
+        raise
+    return loop.create_task(_with_deferreds(coroutine, loop))
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:
@@ -120,6 +150,9 @@ def _with_deferreds(
                 value = None  # a Deferred that is awaited gives its result by itself
             else:
                 value = yield awaited
+        except GeneratorExit:
+            coroutine.close()
+            raise
         except BaseException as error:
             resume = _raising(coroutine, error)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -101,6 +102,8 @@ class AwaitingTests(SynchronousTestCase):
             await turns()
             self.assertEqual(sorted(cancelled), ["deferred", "task"])
             self.assertEqual(len(got), 1)
+            gc.collect()
+            self.assertEqual(self.flushLoggedErrors(), [], "nobody waits for that failure")
 
         self.play(scenario)
 

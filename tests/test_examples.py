@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from sessioncore.testing.tones import listen
 from tests.split.processes import (
     PATIENCE,
     ROOT,
@@ -43,14 +44,19 @@ class ExampleTestCase(ProcessTestCase):
         """The application ``name``, run by ``twistd``."""
         path, port = self.example(name, **ports)
         process = self.start(*TWISTD, "--pidfile=", "-ny", path.name)
-        process.line("reactor class")
+        process.line(f"starting on {port}")
         return process, port
 
     def call(self, port: int, *options: object) -> None:
-        """A call that has to have audio both ways."""
-        caller = self.command("call", f"sip:bob@127.0.0.1:{port}", "--play=tone:440", *options)
+        """A call that has to have audio both ways, and hears its own tone come back."""
+        caller = self.command(
+            *("call", f"sip:bob@127.0.0.1:{port}", "--play=tone:440", "--record=heard.wav"),
+            *options,
+        )
         self.assertEqual(caller.wait(), 0, caller.output)
         self.assertIn("1 with audio both ways", caller.output)
+        heard = listen(self.folder / "heard.wav", 440.0)
+        self.assertTrue(heard.heard(0.5), str(heard))
 
     def ended_by_signal(self, process: Process) -> None:
         process.terminate()
@@ -87,7 +93,7 @@ class EmbedTests(ExampleTestCase):
 class ApplicationTests(ExampleTestCase):
     def test_it_answers_and_stops(self) -> None:
         server, port = self.tac("sessioncore.tac")
-        self.call(port, "--duration=0.5")
+        self.call(port, "--duration=1")
         server.line("audio both ways")
         server.line("remote: the peer hung up")
         self.ended_by_signal(server)
@@ -98,17 +104,23 @@ class ApplicationTests(ExampleTestCase):
             taken.bind(("127.0.0.1", port))
             server = self.start(*TWISTD, "--pidfile=", "-ny", path.name)
             self.assertEqual(server.wait(), 1, server.output)
-        self.assertIn(f"cannot start: udp:{port}", server.output)
+        self.assertIn(f"cannot start: cannot listen on UDP port {port} ", server.output)
 
     def test_under_twist(self) -> None:
         """``twist`` runs plugins, and never calls ``privilegedStartService``."""
         port = free_port()
         server = self.start(
             *("-c", "from twisted.application.twist._twist import Twist; Twist.main()"),
-            *("sessioncore", "--role=uas", f"--listen=udp:{port}:{LOCAL}", "--log=calls"),
+            *(
+                "--log-format=text",
+                "sessioncore",
+                "--role=uas",
+                f"--listen=udp:{port}:{LOCAL}",
+                "--log=calls",
+            ),
         )
         server.line("UAS on 127.0.0.1")
-        self.call(port, "--duration=0.3")
+        self.call(port, "--duration=1")
         self.assertIn('Media: "both ways"', server.line("[UAS] Call: answered"))
         server.terminate()
         server.wait()
@@ -140,6 +152,7 @@ class WebTests(ExampleTestCase):
     def test_it_shows_places_and_ends_calls(self) -> None:
         self.web = free_port(socket.SOCK_STREAM)
         server, port = self.tac("web.tac", tcp_8080=self.web)
+        server.line("Site starting on")
         self.assertEqual(self.ask("GET"), (200, []))
 
         caller = self.command("call", f"sip:bob@127.0.0.1:{port}", "--duration=30")
@@ -171,6 +184,18 @@ class AsyncioTests(ExampleTestCase):
         self.assertIn("ended: local: hung up", caller.output)
         callee.line("MediaActive Active")
         callee.line("ended: remote")
-        callee.terminate()
-        callee.wait()
-        self.assertNotIn("Traceback", callee.output)
+        self.stop(callee)
+
+    def test_stopped_by_hand_it_ends_its_calls(self) -> None:
+        server = self.command("answer", f"--listen=udp:0:{LOCAL}")
+        port = port_of(server.line(" on 127.0.0.1:"))
+        caller = self.start(EXAMPLES / "asyncio_calls.py", f"sip:bob@127.0.0.1:{port}")
+        server.line("Event: MediaActive")
+        self.stop(caller)
+        self.assertIn("the peer hung up", server.line("Event: CallEnded"))
+
+    def stop(self, process: Process) -> None:
+        process.terminate()
+        process.wait()
+        for complaint in ("Traceback", "pending", "never"):
+            self.assertNotIn(complaint, process.output)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -11,16 +11,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sessioncore.errors import ConfigurationError
+from sessioncore.events import Event
 from sessioncore.interfaces import ICallHandler, IEventSink
 from sessioncore.manager import SessionManager
 from sessioncore.settings import Settings
 
 if TYPE_CHECKING:
-    from sessioncore.events import Event
     from sessioncore.session.call import Call
 
 __all__ = ["SessionService"]
 
+E = TypeVar("E", bound=Event)
+F = TypeVar("F", bound=Event)
 _LONGEST_GRACE: Final = 86_400
 _log: Final = Logger(namespace="sessioncore.service")
 
@@ -93,13 +95,21 @@ class SessionService(Service):
             self.reactor, self.settings, on_incoming=self._on_incoming, **self._replaced
         )
 
+    @overload
+    def add_event_sink(self, sink: IEventSink, *kinds: type[Event]) -> None: ...
+    @overload
+    def add_event_sink(self, sink: Callable[[E], object], kind: type[E], /) -> None: ...
+    @overload
     def add_event_sink(
-        self, sink: IEventSink | Callable[[Event], None], *kinds: type[Event]
-    ) -> None:
+        self, sink: Callable[[E | F], object], kind: type[E], other: type[F], /
+    ) -> None: ...
+    @overload
+    def add_event_sink(self, sink: Callable[[Event], object], *kinds: type[Event]) -> None: ...
+    def add_event_sink(self, sink: IEventSink | Callable[..., object], *kinds: type[Event]) -> None:
         """Report the events of this manager and of all later ones to ``sink``.
 
-        As `SessionManager.add_event_sink`; a wrong sink is reported at the next start, where
-        the service does not run yet.
+        As `SessionManager.add_event_sink`; while the service does not run, a wrong sink is
+        reported by the next start.
         """
         if self._open:
             self.manager.add_event_sink(sink, *kinds)

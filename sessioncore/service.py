@@ -105,7 +105,7 @@ class SessionService(Service):
     ) -> None: ...
     @overload
     def add_event_sink(self, sink: Callable[[Event], object], *kinds: type[Event]) -> None: ...
-    def add_event_sink(self, sink: IEventSink | Callable[..., object], *kinds: type[Event]) -> None:
+    def add_event_sink(self, sink: IEventSink | Callable[..., Any], *kinds: type[Event]) -> None:
         """Report the events of this manager and of all later ones to ``sink``.
 
         As `SessionManager.add_event_sink`; while the service does not run, a wrong sink is

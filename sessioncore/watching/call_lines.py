@@ -45,50 +45,57 @@ class CallLines:
 
     def _line(self, event: Any) -> str:
         call = self._calls.pop(event.session, None)
-        outcome = "answered" if event.__class__ is CallEnded else "failed"
-        about = "" if call is None else f"{_parties(call)}{_media(call, event.at)}"
+        begin = _BEGIN[event.__class__, event.role]
+        about = "" if call is None else _about(call, event)
         return (
-            f"[{event.role}] Call: {outcome}{about}, Session: {printable(event.session)},"
-            f" Call-ID: {printable(event.call_id)}, Reason: {quoted(str(event.reason))}\n"
+            f"{begin}{about}, Session: {event.session}, Call-ID: {printable(event.call_id)},"
+            f" Reason: {quoted(str(event.reason))}\n"
         )
 
 
-def _parties(call: Call) -> str:
+_BEGIN: Final = {
+    (kind, role): f"[{role}] Call: {outcome}"
+    for kind, outcome in ((CallEnded, "answered"), (CallFailed, "failed"))
+    for role in SessionRole
+}
+
+
+def _about(call: Call, event: Event) -> str:
+    """What only the call itself knows."""
     caller, callee = call.local_uri, call.remote_uri
-    if call.role is SessionRole.UAS:
+    if event.role is SessionRole.UAS:
         caller, callee = callee, caller
-    return f", From: {_short(caller)}, To: {_short(callee)}"
+    parties = f", From: {_short(caller)}, To: {_short(callee)}"
+    agreed = call.negotiated_media
+    seen = None if agreed is None else call.statistics
+    if agreed is None or seen is None:
+        return parties
+    return parties + _media(agreed, seen, event.at)
 
 
 def _short(uri: str) -> str:
     return printable(uri if len(uri) <= LONGEST_URI else uri[: LONGEST_URI - 3] + "...")
 
 
-def _media(call: Call, ended: int) -> str:
-    """How long media ran and what went which way; nothing where none was agreed on."""
-    agreed = call.negotiated_media
-    seen = None if agreed is None else call.statistics
-    if agreed is None or seen is None:
-        return ""
+def _media(agreed: NegotiatedMedia, seen: StreamStatistics, ended: int) -> str:
+    """How long media ran, and what went which way."""
+    since = seen.first_sent_at
+    if since is None or (seen.first_received_at is not None and seen.first_received_at < since):
+        since = seen.first_received_at
+    lasted = 0.0 if since is None else (ended - since) / SECOND
     jitter = "none" if seen.jitter_ms is None else f"{seen.jitter_ms:.1f} ms"
     return (
-        f", Duration: {_lasted(seen, ended):.1f} s, Media: {printable(_ways(agreed, seen))},"
+        f", Duration: {lasted:.1f} s, Media: {quoted(_ways(agreed, seen))},"
         f" Sent: {seen.packets_sent}, Received: {seen.packets_received}, Lost: {seen.lost},"
         f" Jitter: {jitter}"
     )
 
 
-def _lasted(seen: StreamStatistics, ended: int) -> float:
-    """Seconds since the first packet in either direction."""
-    begun = [at for at in (seen.first_sent_at, seen.first_received_at) if at is not None]
-    return (ended - min(begun)) / SECOND if begun else 0.0
-
-
 def _ways(agreed: NegotiatedMedia, seen: StreamStatistics) -> str:
     """In which directions media went, and where one is missing, why."""
-    audio = agreed.audio
     if seen.packets_sent and seen.packets_received:
         return f"both ways; {seen.why_silent}" if seen.stalled else "both ways"
+    audio = agreed.audio
     if seen.packets_received:
         return f"received only{'' if audio.sends else f'; agreed on {audio.direction}'}"
     ways = "sent only" if seen.packets_sent else "none"

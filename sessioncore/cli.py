@@ -40,7 +40,7 @@ __all__ = ["Command", "main"]
 
 
 class Said(Quiet):
-    """What the command and all it offers say of themselves."""
+    """What all commands print about themselves."""
 
     synopsis: ClassVar[str]
 
@@ -58,7 +58,7 @@ class CallCommand(Said, CallOptions):
     """``sessioncore call``."""
 
     synopsis = "sessioncore call URI [URI ...] [options]"
-    longdesc = "Places calls and tells whether they had audio both ways."
+    longdesc = "Places calls and reports whether they had audio both ways."
     hint = "See `sessioncore call --help`."
 
     def parseOptions(self, options: Any = None) -> None:
@@ -99,7 +99,7 @@ class AnswerCommand(Said, AnswerOptions, LogOptions):
     """``sessioncore answer``."""
 
     synopsis = "sessioncore answer [options]"
-    longdesc = "Answers calls until it is told to stop, in the foreground."
+    longdesc = "Answers calls in the foreground until it is stopped."
     hint = "See `sessioncore answer --help`."
 
     def run(self) -> int:
@@ -113,8 +113,8 @@ class TraceCommand(Said, AnswerOptions):
 
     synopsis = "sessioncore trace [options]"
     longdesc = (
-        "Prints the way of calls through the package, row by row.  With --listen it answers and"
-        " follows the calls that come there; without, it calls itself and follows both sides."
+        "Prints the steps of calls through the package.  With --listen it answers calls and follows"
+        " them; without, it calls itself and follows both sides."
     )
     hint = "See `sessioncore trace --help`."
 
@@ -170,12 +170,12 @@ class Command(Said):
     """``sessioncore``."""
 
     synopsis = "sessioncore COMMAND [options]"
-    longdesc = "SIP calls with audio both ways; each command has a --help of its own."
+    longdesc = "SIP calls with audio both ways; each command has its own --help."
     hint = "See `sessioncore --help`."
     subCommands: ClassVar[list[Any]] = [
         ["call", None, CallCommand, "Place calls."],
         ["answer", None, AnswerCommand, "Answer calls."],
-        ["trace", None, TraceCommand, "Print the way of a call through the package."],
+        ["trace", None, TraceCommand, "Print the steps of a call through the package."],
         ["machines", None, MachinesCommand, "Draw the state machines."],
     ]
 
@@ -220,8 +220,8 @@ def run_service(
 ) -> bool:
     """Run the reactor for one service; False where it could not start.
 
-    SIGTERM and SIGINT end the calls first; the reactor's shutdown waits for that.  What we
-    log from ``level`` up, and what Twisted warns of, goes to standard error.  ``then`` is called
+    SIGTERM and SIGINT end the calls first; the reactor's shutdown waits for that.  The package's
+    messages from ``level`` up, and warnings of Twisted, go to standard error.  ``then`` is called
     with the service once it listens.
     """
     globalLogBeginner.beginLoggingTo([_short_lines(level)], redirectStandardIO=False)

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["DaemonService", "Lines", "UacPlan", "UacService", "UasPlan", "UasService"]
 
 GRACE: Final = 4.0
-"""Seconds for the calls to end in when the process is told to go."""
+"""Seconds that calls have to end when the process is told to stop."""
 COLLECT_EVERY: Final = 60 * SECOND
 """How often, in ns, the daemon looks whether it is idle enough for a full collection."""
 REFUSED_EVERY: Final = 10 * SECOND
@@ -102,7 +102,7 @@ class UacPlan:
 
 
 class DaemonService(SessionService):
-    """What both roles share: the logs, the summaries, and what the owner of a process may do.
+    """What both roles share: logs, summaries, and what only a program may do to its process.
 
     ``lines`` are written besides the event file that the plan names.
     """
@@ -284,8 +284,8 @@ class UasService(DaemonService):
 class UacService(DaemonService):
     """Places the calls of its plan; when they are over it stops the reactor.
 
-    ``say`` is given the outcome, once, when all is over, and whether the service was stopped
-    before the calls had ended.
+    ``say`` is called once, when all calls are over, with the outcome and whether the service was
+    stopped before that.
     """
 
     role = SessionRole.UAC
@@ -334,6 +334,6 @@ class UacService(DaemonService):
 
 
 def recording_name(directory: str, call: Call) -> str:
-    """A new file's name in ``directory``: UTC time, our session id; nothing the peer chose."""
+    """The name of a new file: UTC time, process and session; nothing that the peer chose."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     return str(Path(directory) / f"{stamp}-{os.getpid()}-{call.session}.wav")

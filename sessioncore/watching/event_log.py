@@ -1,10 +1,10 @@
 """Events as text lines and as JSON lines, written together once per tick.
 
-A line per event through ``twisted.logger`` costs 330-420 µs a call (measured); here events are
-put on a list, which is formatted and written in one go some milliseconds later: at once would
-cost each of them a cold start.
-What a peer can choose (Call-ID, URIs, reasons) is escaped, so that no peer can forge a line
-or reach a terminal.
+A line per event through ``twisted.logger`` costs 330-420 µs a call (measured).  Here events are
+put on a list, which is formatted and written in one go some milliseconds later; formatting each
+event at once would run with cold caches every time.
+Text that a peer can choose (Call-ID, URIs, reasons) is escaped, so that a peer can neither forge
+a line nor send control characters to a terminal.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _log: Final = Logger(namespace="sessioncore.watching.event_log")
 def printable(text: str) -> str:
     """``text`` as it is where that is safe in a line, else quoted and escaped.
 
-    Safe is printable ASCII without blank, comma and quote, which part the fields of a line.
+    Printable ASCII is safe, except for blanks, commas and quotes, which separate the fields.
     """
     return text if _PLAIN(text) else quoted(text)
 
@@ -195,7 +195,7 @@ def _fields(kind: type[Any]) -> tuple[str, ...] | None:
 def open_log(name: str) -> IO[bytes]:
     """A file to append to, or the real standard output for ``-``; `ConfigurationError`.
 
-    Without a buffer, so that what was written is known; closing it leaves standard output open.
+    Unbuffered, so that it is known what was written; closing it leaves standard output open.
     """
     if name == "-":
         # Not sys.stdout: twistd makes that a way into its log.
@@ -240,11 +240,11 @@ class LineFile(Protocol):
 
 @implementer(IEventSink)
 class EventLog:
-    """Formats and writes what has gathered, once per tick.
+    """Collects events, and formats and writes them once per tick.
 
     A line that cannot be written (disk full, reader gone) is counted in ``lost`` and the
-    calls go on; the first failure of each outage is logged.  One that was cut off is taken
-    back out of a file, and ended before the next one where that cannot be done (a pipe).
+    calls go on; the first failure of each outage is logged.  A line that was cut off is removed
+    from a file; where that is impossible (a pipe), it is ended before the next one.
 
     ``file`` has no buffer: its ``write`` returns how much was written.  Lines wait for
     others for ``flush_after`` ns; without ``deadlines`` each is written at once.

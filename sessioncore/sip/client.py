@@ -321,7 +321,7 @@ class ClientTransaction(Machine):
             self._request = parsed
         return self._request
 
-    def dismiss_user(self) -> ClientUser:
+    def dismiss_user(self) -> ClientUser[ClientTransaction]:
         """The user, who is not told anything from now on.
 
         A call that holds its transaction and is held by it as its user would be a cycle.
@@ -347,7 +347,7 @@ class _Nobody:
         """The same."""
 
 
-NOBODY: Final[ClientUser] = _Nobody()
+NOBODY: Final[ClientUser[ClientTransaction]] = _Nobody()
 
 
 class InviteClientTransaction(ClientTransaction):

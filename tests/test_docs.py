@@ -421,6 +421,7 @@ class ExampleTests(FolderTestCase):
                 call_id=call.call_id,
                 role=SessionRole.UAC,
                 media=SimpleNamespace(state=MediaState.ACTIVE),
+                sinks=None,
             )
             manager._coordinator.announcer.emit(leg, events.DigitReceived, 0, digit, 100)
 

@@ -37,6 +37,7 @@ from sessioncore.manager import ManagerStatistics, SessionManager
 from sessioncore.media.interfaces import IMediaSink, IMediaSource
 from sessioncore.media.sinks import Deliver, Discard, Record
 from sessioncore.media.sources import Clip, Echo, Frames, Silence, Tone
+from sessioncore.service import SessionService
 from sessioncore.session.call import Call
 from sessioncore.settings import Settings
 from sessioncore.vocabulary import (
@@ -73,6 +74,7 @@ __all__ = [
     "SessionCoreError",
     "SessionManager",
     "SessionRole",
+    "SessionService",
     "Settings",
     "Silence",
     "Tone",

@@ -56,6 +56,7 @@ _log = Logger(namespace="sessioncore.manager")
 
 IncomingHandler = Callable[[Call], Any]
 E = TypeVar("E", bound=Event)
+F = TypeVar("F", bound=Event)
 
 
 @frozen
@@ -347,11 +348,15 @@ class SessionManager:
     # --- events
 
     @overload
-    def add_event_sink(self, sink: Callable[[Event], object] | TakesEvents) -> None: ...
+    def add_event_sink(
+        self, sink: Callable[[Event], object] | TakesEvents, *kinds: type[Event]
+    ) -> None: ...
     @overload
-    def add_event_sink(self, sink: Callable[[E], object], *kinds: type[E]) -> None: ...
+    def add_event_sink(self, sink: Callable[[E], object], kind: type[E], /) -> None: ...
     @overload
-    def add_event_sink(self, sink: TakesEvents, *kinds: type[Event]) -> None: ...
+    def add_event_sink(
+        self, sink: Callable[[E | F], object], kind: type[E], other: type[F], /
+    ) -> None: ...
     def add_event_sink(self, sink: Any, *kinds: type[Event]) -> None:
         """Call ``sink`` with every event of every call from now on, or those of ``kinds``.
 

@@ -23,7 +23,8 @@ PURE_FOLDERS = {"sip", "sdp", "rtp"}
 APPLICATION = {"interfaces", "settings"}
 CALLS = FOUNDATION | PURE_FOLDERS | APPLICATION | {"media", "session"}
 MANAGER = CALLS | {"net", "manager"}
-DAEMON = MANAGER | {"watching", "daemon"}
+SERVICE = MANAGER | {"service"}
+DAEMON = SERVICE | {"watching", "daemon"}
 MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(FOUNDATION, FOUNDATION),
     **dict.fromkeys(PURE_FOLDERS, FOUNDATION),
@@ -34,6 +35,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "net": CALLS,
     "manager": MANAGER,
     "agents": MANAGER,
+    "service": MANAGER,
+    "aio": CALLS,
     # Knows what calls and machines show of themselves, never a socket or the manager.
     "watching": CALLS,
     "daemon": DAEMON,
@@ -57,7 +60,7 @@ UNCLEAN_NAMES = {
 # An application's handler may raise: that is logged with its traceback.
 FOR_SESSION = {"twisted.internet.defer", "twisted.logger", "twisted.python.failure"}
 # Where a reactor may be looked up, late, because nobody gave one.
-ENTRANCES = {"cli", "daemon"}
+ENTRANCES = {"cli", "daemon", "service"}
 THREADS = {"_thread", "threading", "concurrent", "queue"}
 RECORDER = "media.recorder"
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Call", "Control", "TakesEvents", "event_sink"]
 
 E = TypeVar("E", bound=Event)
+F = TypeVar("F", bound=Event)
 
 
 class TakesEvents(Protocol):
@@ -360,11 +361,15 @@ class Call:
         self._control.remove_sink(self._leg, sink)
 
     @overload
-    def add_event_sink(self, sink: Callable[[Event], object] | TakesEvents) -> None: ...
+    def add_event_sink(
+        self, sink: Callable[[Event], object] | TakesEvents, *kinds: type[Event]
+    ) -> None: ...
     @overload
-    def add_event_sink(self, sink: Callable[[E], object], *kinds: type[E]) -> None: ...
+    def add_event_sink(self, sink: Callable[[E], object], kind: type[E], /) -> None: ...
     @overload
-    def add_event_sink(self, sink: TakesEvents, *kinds: type[Event]) -> None: ...
+    def add_event_sink(
+        self, sink: Callable[[E | F], object], kind: type[E], other: type[F], /
+    ) -> None: ...
     def add_event_sink(self, sink: Any, *kinds: type[Event]) -> None:
         """Call ``sink`` with every event of this call from now on, or with those of ``kinds``.
 

@@ -37,6 +37,7 @@ from sessioncore.vocabulary import Address
 __all__ = [
     "CLIENT_INVITE",
     "CLIENT_OTHER",
+    "NOBODY",
     "ClientInviteState",
     "ClientOtherState",
     "ClientTransaction",
@@ -76,11 +77,15 @@ def _drop(tx: ClientTransaction, now: int) -> None:
 
 
 def _tell_timed_out(tx: ClientTransaction, now: int) -> None:
-    tx.user.timed_out(tx, now)
+    tx.dismiss_user().timed_out(tx, now)
 
 
 def _tell_failed(tx: ClientTransaction, now: int) -> None:
-    tx.user.transport_failed(tx, now)
+    tx.dismiss_user().transport_failed(tx, now)
+
+
+def _dismiss(tx: ClientTransaction, now: int) -> None:
+    tx.dismiss_user()
 
 
 def _deliver(tx: ClientTransaction, given: Provisional | Success) -> Effects:
@@ -138,7 +143,7 @@ def _fail(tx: ClientTransaction, given: Input) -> Effects:
 
 
 def _end(tx: ClientTransaction, given: Input) -> Effects:
-    return (Do(_drop, given.now),)
+    return (Do(_drop, given.now), Do(_dismiss, given.now))
 
 
 class ClientInviteState(Enum):
@@ -316,9 +321,33 @@ class ClientTransaction(Machine):
             self._request = parsed
         return self._request
 
+    def dismiss_user(self) -> ClientUser[ClientTransaction]:
+        """The user, who is not told anything from now on.
+
+        A call that holds its transaction and is held by it as its user would be a cycle.
+        """
+        user, self.user = self.user, NOBODY
+        return user
+
     def perform(self, effect: Effect) -> None:
         """Carry out one effect."""
         effect.perform(self)
+
+
+class _Nobody:
+    """A user whom the outcome of the transaction does not concern."""
+
+    def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
+        """Does nothing."""
+
+    def timed_out(self, tx: ClientTransaction, now: int) -> None:
+        """The same."""
+
+    def transport_failed(self, tx: ClientTransaction, now: int) -> None:
+        """The same."""
+
+
+NOBODY: Final[ClientUser[ClientTransaction]] = _Nobody()
 
 
 class InviteClientTransaction(ClientTransaction):

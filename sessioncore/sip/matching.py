@@ -28,6 +28,7 @@ from sessioncore.sip.server import (
     ServerTransaction,
     fitted,
 )
+from sessioncore.sip.shards import LAST
 from sessioncore.sip.steps import (
     Acked,
     Cancel,
@@ -111,11 +112,13 @@ class TransactionLayer(Keeping):
     def _receive_request(self, request: Request, source: Address, flow: Flow, now: int) -> None:
         """A request other than ACK and CANCEL."""
         key = transaction_key(request, request.method)
-        if key in self._finished or key in self._servers:
+        if key in self._finished.parts[hash(key) & LAST] or key in self._servers:
             self._receive_again(request, key, source, flow, now)
             return
         merged = merge_key(request) if request.to_tag is None else None
-        if merged in self._merged or self.full(in_dialog=merged is None):
+        known = self._merged.parts[hash(merged) & LAST]
+        crowded = len(self._servers) >= self.max_pending or self.remembered >= self.max_finished
+        if merged in known or (crowded and self.full(in_dialog=merged is None)):
             self._refuse_new(request, merged, source, flow)
             return
         table = SERVER_INVITE if request.method == b"INVITE" else SERVER_OTHER
@@ -126,7 +129,7 @@ class TransactionLayer(Keeping):
         )
         tx.fresh = True
         if merged is not None:
-            self._merged[merged] = key
+            known[merged] = key
         try:
             self.user.request_received(tx, now)
         except Exception:
@@ -186,7 +189,7 @@ class TransactionLayer(Keeping):
             tx.feed(Cancelled(now, request))
         elif key in self._finished:
             # Only the mark of an accepted INVITE is empty; one that was refused has no dialog.
-            tag = None if self._finished[key] else self._tag_of_accepted(request, now)
+            tag = None if self._finished.get(key) else self._tag_of_accepted(request, now)
             self._refuse(request, 200, source, flow, to_tag=tag)
         else:
             self.counters.unmatched_cancels += 1
@@ -203,6 +206,7 @@ class TransactionLayer(Keeping):
         if tag is None:
             tag = self.user.tag_of_accepted(cancel) or self.computed_tag(cancel)
             self._finished[key] = tag
+            self.remembered += 1
             self._timer_j.add(key, now)
         return tag
 

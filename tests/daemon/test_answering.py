@@ -76,7 +76,7 @@ class ParseTests(SynchronousTestCase):
         self.assertRaises(MediaFileError, parse_play, broken)
         for nothing in ("", "play:"):
             error = self.assertRaises(ConfigurationError, parse_play, nothing)
-            self.assertIn("--play: nothing is named; write tone:HZ", str(error))
+            self.assertIn("--play: the value is empty; write tone:HZ", str(error))
 
 
 class AnsweringTests(SynchronousTestCase):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 from attrs import fields
 from attrs.exceptions import FrozenInstanceError
 from hypothesis import given, settings
@@ -529,6 +531,19 @@ class Offering(SynchronousTestCase):
         self.assertIn(b"o=- 7 2 ", first.make_offer())
         second.local_hold = True
         self.assertIn(b"o=- 7 2 ", second.make_offer())
+
+    def test_a_fork_is_the_same_and_shares_what_was_offered(self) -> None:
+        first = ours()
+        first.trace = Mock()
+        first.local_hold = True
+        first.signalling_host = PEER
+        first.make_offer()
+        second = first.fork()
+        self.assertIsNot(vars(second), vars(first))
+        self.assertEqual(vars(second), vars(first))
+        self.assertIs(second.sent, first.sent)
+        self.assertIs(second.trace, first.trace)
+        self.assertIs(second.state, OfferState.OFFER_SENT)
 
 
 class Again(SynchronousTestCase):

@@ -365,7 +365,7 @@ class MatchingTests(SynchronousTestCase):
         self.bench.advance(33)
         self.assertTrue(self.new(request(branch=b"z9hG4bK-2")))
         self.bench.advance(70)
-        self.assertEqual(self.bench.layer._merged, {})
+        self.assertEqual(len(self.bench.layer._merged), 0)
 
     def test_merging_ends_with_the_transaction_not_with_its_timer(self) -> None:
         self.bench.receive(request())

@@ -13,6 +13,7 @@ from zope.interface import implementer
 from sessioncore.errors import ConfigurationError
 from sessioncore.media import jitter
 from sessioncore.media.bank import Bank
+from sessioncore.media.formats import AUDIO, CN, Formats
 from sessioncore.media.interfaces import IMediaSink, IMediaSource
 from sessioncore.media.lane import FRAMES_PER_RING, MAX_FRAMES, REACH, Lane
 from sessioncore.media.sinks import Deliver, Record
@@ -21,7 +22,7 @@ from sessioncore.media.wave import read_wav
 from sessioncore.rtp.audio_codec import AudioCodec
 from sessioncore.rtp.codecs import CODECS
 from sessioncore.testing.tones import sine, tone_report
-from sessioncore.vocabulary import COMFORT_NOISE, SECOND
+from sessioncore.vocabulary import COMFORT_NOISE, SECOND, Codec
 from tests.media.fakes import PEER, Bench, agreement, rtp, rtp_fields
 
 WAIT = 20
@@ -784,3 +785,28 @@ class ShortCutTests(SynchronousTestCase):
         wide = self.bench.call(**using(G722))
         wide.set_source(Echo(-6))
         self.assertEqual(self.run_counted(), ({wide.row}, set()))
+
+
+class FormatsTests(SynchronousTestCase):
+    def test_a_number_for_each_codec_at_each_rate(self):
+        formats = Formats()
+        numbers = [formats.number(c, r) for c in (PCMU, WIDE) for r in (8000, 16_000)]
+        self.assertEqual(len(set(numbers)), 4)
+        self.assertEqual(formats.number(WIDE, 16_000), numbers[3])
+        self.assertEqual(formats[numbers[1]].codec, PCMU)
+        self.assertEqual(formats.meaning(COMFORT_NOISE, 8000), CN)
+        # Decoded by table, and only where nothing has to be converted.
+        self.assertEqual(formats.plain[numbers].tolist(), [1, 0, 0, 0])
+        self.assertEqual(formats.tables[0].tolist(), PCMU.decode_table.tolist())
+
+    def test_an_octet_names_them_all(self):
+        formats = Formats()
+        for number in range(256 - AUDIO):
+            formats.number(Linear(f"X-{number}", 99), 16_000)
+        with self.assertRaisesRegex(ConfigurationError, "^X-MORE/8000: more than 253 formats"):
+            formats.number(Linear("X-MORE", 99), 16_000)
+
+    def test_a_value_that_says_nothing_of_coding(self):
+        bench = Bench()
+        with self.assertRaisesRegex(ConfigurationError, "X-NAME/8000 cannot be coded"):
+            bench.call(**using(Codec("X-NAME", 99)))

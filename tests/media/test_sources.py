@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -250,6 +253,16 @@ class Pool(SynchronousTestCase):
         pool.release("b")
         big = pool.lease("d", lambda: np.ones(600_000, np.int16), loop=False)
         self.assertEqual((big.slab, big.start), (0, 0))
+
+    def test_what_a_sound_was_made_from_lives_as_long(self):
+        """Or other samples at the same place in memory would be taken for it."""
+        bank, clip = SourceBank(), Clip(RAMP.copy())
+        samples = weakref.ref(clip.samples)
+        bank.attach(0, clip, 16_000)
+        bank.detach(0)
+        del clip
+        gc.collect()
+        self.assertIsNotNone(samples())
 
     def test_a_sound_in_use_never_goes(self):
         pool = SamplePool(idle_samples=0)

@@ -239,6 +239,22 @@ class HearingTests(SynchronousTestCase):
         stream.close(bench.now)
         self.assertEqual((form._decoders, form._encoders), ({}, {}))
 
+    def test_a_newly_agreed_codec_begins_with_a_new_encoder_and_the_same_one_goes_on(self):
+        bench = Bench()
+        stream = bench.call(**using(G722))
+        form = bench.plane.bank.formats[bench.plane.bank.cells.format[stream.row]]
+        kept = []
+        for codec in (G722, G722, PCMU, G722):
+            values = agreement(stream, **using(codec))
+            stream.establish(values, signalling_host=PEER[0], nat=None, now=bench.now)
+            bench.run(0.2, Speaker(bench, stream, codec, sine(500, 1, rate=codec.sample_rate)))
+            kept.append((form._encoders.get(stream.row), form._decoders.get(stream.row)))
+        self.assertIs(kept[1][0], kept[0][0])
+        self.assertIs(kept[1][1], kept[0][1])
+        self.assertEqual(kept[2], (None, None))
+        self.assertIsNotNone(kept[3][0])
+        self.assertIsNot(kept[3][0], kept[0][0])
+
     def test_a_codec_of_another_rate_that_the_peer_may_switch_to(self):
         """With the same RTP clock or with another."""
         for codec, other in ((G722, PCMU), (EVEN, PCMU), (PCMU, G722), (PCMU, EVEN), (FULL, EVEN)):
@@ -566,6 +582,21 @@ class MovingTests(SynchronousTestCase):
         self.assertEqual((audio.rate, len(audio.samples)), (8000, 8000 * 25 // 10))
         self.assertTrue(tone_report(audio.mono[13_000:], 8000, 700).heard())
 
+    def test_a_recording_with_a_sound_before_the_agreement_keeps_its_rate(self):
+        bench, path = Bench(), self.mktemp()
+        stream = bench.open()
+        recording = stream.set_sink(Record(path))
+        stream.expect_early(PEER[0], ((110, WIDE), (0, PCMU)))
+        bench.run(0.5, Speaker(bench, stream, WIDE, sine(6000, 0.5, rate=16_000)))
+        self.agree(bench, stream, PCMU)
+        bench.run(0.5, Speaker(bench, stream, PCMU, sine(700, 0.5), ssrc=8))
+        stream.close(bench.now)
+        recording.finished.result(WAIT)
+        audio = read_wav(path)
+        self.assertEqual((audio.rate, len(audio.samples)), (16_000, 16_000))
+        self.assertTrue(tone_report(audio.mono[2000:8000], 16_000, 6000).heard())
+        self.assertTrue(tone_report(audio.mono[10_000:], 16_000, 700).heard())
+
     def test_a_recording_with_a_sound_keeps_its_rate(self):
         bench, path = Bench(), self.mktemp()
         stream = bench.call()
@@ -675,6 +706,16 @@ class KeptFramesTests(SynchronousTestCase):
         self.assertGreater(bank.overflow[row], 0)
         for which in range(MAX_FRAMES):
             self.assertEqual(set(lane.frames_heard(row, which).flat), {7})
+
+    def test_a_row_that_moved_is_silent_where_it_was(self):
+        stream = self.bench.call()
+        self.bench.run(0.2, Speaker(self.bench, stream, PCMU, sine(440, 1)))
+        rows, lane = self.rows(stream), self.bench.plane.bank.lanes[0]
+        self.assertTrue(np.any(lane.frames_heard(rows)))
+        values = agreement(stream, **using(WIDE))
+        stream.establish(values, signalling_host=PEER[0], nat=None, now=self.bench.now)
+        self.assertFalse(np.any(lane.frames_heard(rows)))
+        self.assertFalse(np.any(lane.filled))
 
     def test_a_row_that_is_lent_again_heard_nothing(self):
         stream = self.bench.call()

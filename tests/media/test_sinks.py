@@ -273,6 +273,16 @@ class Several(BankCase):
         self.assertEqual((len(bad.heard), len(good.heard)), (1, 2))
         self.assertEqual([report.sink for report in self.bank.reports()], [bad])
 
+    def test_after_a_move_what_was_heard_before_is_not_heard_again(self):
+        delivered = []
+        self.bank.attach(0, Deliver(delivered.append, rate=16_000))
+        self.consume([0], frames(20_000))
+        self.bank.move(0, 16_000)
+        self.bank.move(0, 8000)
+        self.consume([0], frames(0))
+        self.assertTrue(delivered[0].any())
+        self.assertFalse(delivered[1].any())
+
     def test_the_bank_says_when_a_row_has_other_sinks(self):
         rows = []
         bank = SinkBank(self.bank.recorder, changed=rows.append)

@@ -271,7 +271,7 @@ class SessionManager:
         display_name: str | None = None,
         headers: HeaderFields = (),
         source: Source | None = None,
-        sink: Sink | None = None,
+        sink: Sink | Sequence[Sink] | None = None,
         late_offer: bool = False,
         ring_limit: float | None = None,
     ) -> Call:
@@ -298,7 +298,7 @@ class SessionManager:
         display_name: str | None = None,
         headers: HeaderFields = (),
         source: Source | None = None,
-        sink: Sink | None = None,
+        sink: Sink | Sequence[Sink] | None = None,
         late_offer: bool = False,
         ring_limit: float | None = None,
     ) -> Call:

@@ -215,6 +215,34 @@ class WrongValuesTests(Scene):
             self.refused("5 is not a media sink", call.set_sink, 5)
             self.refused("None is not a media sink", call.set_sink, None)
 
+    def test_sinks_come_and_go_before_there_is_media_and_after(self) -> None:
+        caller, _ = self.pair(lambda call: call.answer(source=Tone((440.0,))))
+        first, second, third = [], [], []
+        sinks = [Deliver(each.append) for each in (first, second, third)]
+        call = caller.manager.prepare_call(f"sip:bob@{B}", sink=sinks[0])
+        call.add_sink(sinks[1])
+        call.add_sink(sinks[2])
+        call.remove_sink(sinks[0])
+        self.refused("is not among the sinks of this call", call.remove_sink, sinks[0])
+        self.refused("5 is not a media sink", call.add_sink, 5)
+        call.place()
+        self.run_for(0.5)
+        self.assertEqual(first, [])
+        self.assertGreater(len(second), 10)
+        self.assertEqual(len(second), len(third))
+        call.remove_sink(sinks[1])
+        call.add_sink(sinks[0])
+        self.refused("is not among the sinks of this call", call.remove_sink, sinks[1])
+        self.refused("5 is not a media sink", call.add_sink, 5)
+        count = len(second)
+        self.run_for(0.5)
+        self.assertEqual(len(second), count)
+        self.assertGreater(len(first), 20)
+        self.assertEqual(len(third), count + len(first))
+        call.set_sink(())
+        self.run_for(0.5)
+        self.assertEqual(len(third), count + len(first))
+
     def test_answered_with_what_is_no_source_the_call_still_waits(self) -> None:
         caller, callee = self.pair(lambda call: None)
         caller.call()

@@ -339,7 +339,6 @@ class Bank:
         cells = self.cells
         self.lane_of(row).clear(row)
         cells.lane[row], cells.clock[row] = lane.number, clock
-        lane.scaled |= clock != lane.rate
         self.odd_clocks |= clock != DEFAULT_RATE
         for name in ("play", "end", "newest", "newest_timestamp", "slack"):
             getattr(cells, name)[row] = int(_DEFAULTS[name])

@@ -98,7 +98,8 @@ class Format:
 class Formats:
     """The formats by number.
 
-    ``octets`` and ``samples`` int64[256] say how large 20 ms of a format are.  ``plain``
+    ``octets`` and ``samples`` int64[256] say how large 20 ms of a format are, ``clock`` int64[256]
+    its RTP clock in Hz.  ``plain``
     uint8[256] says which formats the compiled path decodes: 1 + the place in ``tables``
     int16[n, 256] of what its octets mean; 0 for all others.
     """
@@ -109,6 +110,9 @@ class Formats:
         self.remembering: list[Format] = []
         self.octets: Ints = np.ones(_MOST, np.int64)
         self.samples: Ints = np.ones(_MOST, np.int64)
+        self.clock: Ints = np.ones(_MOST, np.int64)
+        self.scaled: set[int] = set()
+        """The rates of lanes with a format whose RTP clock is another."""
         self.plain: Bytes = np.zeros(_MOST, np.uint8)
         self.tables: Samples = np.zeros((0, 256), np.int16)
 
@@ -147,6 +151,9 @@ class Formats:
         self._numbers[codec, rate] = number
         self.octets[number] = added.frame_octets
         self.samples[number] = added.frame_samples
+        self.clock[number] = codec.clock_rate
+        if codec.clock_rate != rate:
+            self.scaled.add(rate)
         if added.remembers:
             self.remembering.append(added)
         if isinstance(codec, TableCodec) and codec.clock_rate == codec.sample_rate == rate:

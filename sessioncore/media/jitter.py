@@ -37,16 +37,18 @@ def place(
     *,
     forward: Bools,
     restart: Bools,
+    clock: Ints | None = None,
 ) -> tuple[Ints, Bools]:
     """Where each packet goes: (position of its first sample, whether it may be stored).
 
     ``rows`` are unique and of ``lane``, ``count`` is samples per packet; ``forward`` says that
     its sequence number is higher than all before, ``restart`` that it begins a new stream.
+    ``clock`` is the RTP clock in Hz of each packet, where it is not the lane's rate for all.
     """
     newest = bank.newest[rows]
     step = ((timestamp - bank.newest_timestamp[rows] + _HALF) & (_WRAP - 1)) - _HALF
-    if lane.scaled:
-        step = step * lane.rate // bank.clock[rows]
+    if clock is not None:
+        step = step * lane.rate // clock
     position = newest + step
     play = bank.play[rows]
     ahead = position - play

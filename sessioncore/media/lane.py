@@ -69,8 +69,6 @@ class Lane:
         self.reach = REACH * self.frame
         self.longest_packet = self.reach - 4 * self.frame
         """Samples of the longest packet that is taken: 160 ms."""
-        self.scaled = False
-        """Whether a row's RTP clock runs at another rate than its audio."""
         self.ring: Samples = np.zeros((1, self.frame), np.int16)
         self.filled: Bools = np.zeros(0, np.bool_)
         self.heard: Ints = np.zeros((MAX_FRAMES, 0), np.int64)

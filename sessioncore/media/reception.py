@@ -258,8 +258,9 @@ class Reception:
             rows, timestamp, number = rows[chosen], timestamp[chosen], number[chosen]
             length, offset = length[chosen], offset[chosen]
         count = length * bank.formats.samples[number] // bank.formats.octets[number]
+        clock = bank.formats.clock[number] if lane.rate in bank.formats.scaled else None
         position, usable = jitter.place(
-            bank, lane, rows, timestamp, count, forward=forward, restart=restart
+            bank, lane, rows, timestamp, count, forward=forward, restart=restart, clock=clock
         )
         # What lies in the same place and is coded alike is decoded in one go.
         shape = (length << 16 | offset) << 8 | number

@@ -48,13 +48,16 @@ class Recording:
     def __init__(self, path: str, channels: int, rate: int, slot: int, owner: Any) -> None:
         self.path = path
         self.rate = rate
+        self.file_rate = rate
+        """The same as far as the writer has come."""
         self.owner = owner
         self.channels = channels
         self.slot = slot
         self.written = 0
         self.dropped = 0
         self.unwritten = 0
-        self.hold = False
+        self.hold = self.waiting = False
+        """Whether it is on hold, and whether it is so as far as the writer has come."""
         self.held = 0
         self.sound = False
         """Whether there was any sound so far; kept up while it may be held."""
@@ -78,7 +81,11 @@ class _Rate(NamedTuple):
     hertz: int
 
 
-_Item: TypeAlias = Samples | int | _Rate | None
+class _Begin(NamedTuple):
+    """What was held waits no longer."""
+
+
+_Item: TypeAlias = Samples | int | _Rate | _Begin | None
 
 
 class _Queue:
@@ -104,8 +111,8 @@ class _Queue:
         """Put in what must not be lost and takes no room.
 
         A number is so many samples of silence, also the first that opens a recording; a
-        `_Rate` changes that of a file without audio; None ends the recording.  None for a
-        recording ends them all.
+        `_Rate` changes that of a file without audio; `_Begin` begins one that was on hold;
+        None ends the recording.  None for a recording ends them all.
         """
         self._items.put((recording, block))
 
@@ -130,19 +137,26 @@ class _Writer:
                 self._end(recording)
             elif isinstance(block, _Rate):
                 self._retune(recording, block.hertz)
-            elif recording.error is None:
-                self._write(recording, block)
+            elif isinstance(block, _Begin):
+                recording.waiting = False
+                self._take(recording, 0)
             else:
-                recording.unwritten += _length(block)
+                self._take(recording, block)
+
+    def _take(self, recording: Recording, block: Samples | int) -> None:
+        if recording.error is None:
+            self._write(recording, block)
+        else:
+            recording.unwritten += _length(block)
 
     def _write(self, recording: Recording, block: Samples | int) -> None:
         try:
             file = self._files.get(recording)
             if file is None:
-                file = WavWriter(recording.path, recording.rate, recording.channels, hold=True)
+                file = WavWriter(recording.path, recording.file_rate, recording.channels, hold=True)
                 self._files[recording] = file
             if not file.begun:
-                if recording.hold and _is_silent(block):
+                if recording.waiting and _is_silent(block):
                     recording.held += _length(block)
                     return
                 file.begin()
@@ -158,9 +172,10 @@ class _Writer:
             self._fail(recording, error)
 
     def _retune(self, recording: Recording, rate: int) -> None:
+        recording.held = recording.held * rate // recording.file_rate
+        recording.file_rate = rate
         file = self._files.get(recording)
         if file is not None:
-            recording.held = recording.held * rate // file.rate
             file.rate = rate
 
     def _end(self, recording: Recording) -> None:
@@ -305,7 +320,7 @@ class Recorder:
             self._thread.start()
         self._started += 1
         recording = Recording(where, channels, rate, self._lease(channels, rate), owner)
-        recording.hold = hold
+        recording.hold = recording.waiting = hold
         self._open[_key(recording)] = recording
         self._paths.add(where)
         self._queue.put(recording, 0)
@@ -315,7 +330,7 @@ class Recorder:
         """Replace what is at the path of a recording that was started with ``hold``."""
         if self._open.get(_key(recording)) is recording:
             recording.hold = False
-            self._queue.put(recording, 0)
+            self._queue.put(recording, _Begin())
 
     def retune(self, recording: Recording, rate: int) -> bool:
         """Change the rate of a recording on ``hold`` in which there is no sound so far.

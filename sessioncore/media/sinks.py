@@ -32,6 +32,7 @@ __all__ = [
     "SinkBank",
     "SinkReport",
     "Sinks",
+    "no_such_sink",
     "require_sink",
     "sinks_of",
 ]
@@ -99,6 +100,11 @@ Sinks: TypeAlias = Sink | Sequence[Sink]
 def sinks_of(given: Sinks) -> tuple[Sink, ...]:
     """``given`` as a tuple."""
     return tuple(given) if isinstance(given, Sequence) else (given,)
+
+
+def no_such_sink(sink: object) -> ConfigurationError:
+    """The error of removing what is not there."""
+    return ConfigurationError(f"{sink!r} is not among the sinks of this call; remove what is")
 
 
 def require_sink(given: object) -> None:
@@ -266,11 +272,13 @@ class SinkBank:
 
         Raises `ConfigurationError` where it is not among the row's sinks.
         """
+        if isinstance(sink, Discard):
+            return None
         for layer in self._layers:
             given = layer.given.get(row)
             if given is not None and given.sink is sink:
                 return self._drop(layer, row)
-        raise ConfigurationError(f"{sink!r} is not among the sinks of this call; remove what is")
+        raise no_such_sink(sink)
 
     def detach(self, row: int) -> list[Recording]:
         """Let ``row`` be discarded; recordings are stopped and returned, to wait for their end."""

@@ -88,14 +88,14 @@ def parse_wav(data: bytes) -> WavAudio:
         raise MediaFileError(f"WAV variant {data[:4].decode()} is not read; {_ADVICE}")
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise MediaFileError(f"not a WAV file; {_ADVICE}")
-    kind: _Format | None = None
+    form: _Format | None = None
     for name, chunk in _chunks(data):
         if name == b"fmt ":
-            kind = _parse_format(chunk)
+            form = _parse_format(chunk)
         elif name == b"data":
-            if kind is None:
+            if form is None:
                 raise MediaFileError(f"the WAV file's data has no format before it; {_ADVICE}")
-            return WavAudio(_decode(kind, chunk), kind.rate)
+            return WavAudio(_decode(form, chunk), form.rate)
     raise MediaFileError(f"the WAV file is cut off before its audio; record it anew or {_ADVICE}")
 
 
@@ -127,20 +127,20 @@ def _parse_format(chunk: memoryview) -> _Format:
     return _Format(tag, channels, rate, bits)
 
 
-def _decode(kind: _Format, chunk: memoryview) -> Samples:
-    align = kind.channels * kind.bits // 8
+def _decode(form: _Format, chunk: memoryview) -> Samples:
+    align = form.channels * form.bits // 8
     octets = np.frombuffer(chunk[: len(chunk) - len(chunk) % align], np.uint8)
     if not len(octets):
         raise MediaFileError(f"the WAV file holds no audio; record it anew or {_ADVICE}")
-    if kind.tag == _ALAW:
+    if form.tag == _ALAW:
         samples = decode_alaw(octets)
-    elif kind.tag == _ULAW:
+    elif form.tag == _ULAW:
         samples = decode_ulaw(octets)
-    elif kind.bits == 16:
+    elif form.bits == 16:
         samples = octets.view("<i2").astype(np.int16)
     else:
         samples = (octets.astype(np.int16) - 128) << 8
-    return samples.reshape(-1, kind.channels)
+    return samples.reshape(-1, form.channels)
 
 
 class WavWriter:

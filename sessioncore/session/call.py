@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from twisted.internet.defer import Deferred, succeed
@@ -107,6 +107,12 @@ class Control(Protocol):
 
     def set_sink(self, leg: Any, sink: Any) -> None:
         """From the next frame on."""
+
+    def add_sink(self, leg: Any, sink: Any) -> None:
+        """Beside those it has."""
+
+    def remove_sink(self, leg: Any, sink: Any) -> None:
+        """And none else."""
 
 
 class Call:
@@ -278,7 +284,9 @@ class Call:
             raise ConfigurationError(f"{seconds} s is not usable; give seconds, at most a day")
         self._control.limit_ringing(self._leg, seconds)
 
-    def answer(self, source: Source | None = None, sink: Sink | None = None) -> Deferred[Call]:
+    def answer(
+        self, source: Source | None = None, sink: Sink | Sequence[Sink] | None = None
+    ) -> Deferred[Call]:
         """UAS: answer 200 with ``source`` to play and ``sink`` to listen (None: as set).
 
         Fires with this call once the 200 OK was written; fails with `CallOver` where the call
@@ -333,12 +341,24 @@ class Call:
         """
         self._control.set_source(self._leg, source)
 
-    def set_sink(self, sink: Sink) -> None:
+    def set_sink(self, sink: Sink | Sequence[Sink]) -> None:
         """Hand what is heard to ``sink`` from the next frame on; see `media.sinks`.
 
-        Raises `ConfigurationError` for what is not a sink.
+        Several sinks in a list or tuple all hear it.  They replace those before; ``()`` leaves
+        none.  Raises `ConfigurationError` for what is not a sink.
         """
         self._control.set_sink(self._leg, sink)
+
+    def add_sink(self, sink: Sink) -> None:
+        """Hand what is heard to ``sink`` as well; raises as `set_sink`."""
+        self._control.add_sink(self._leg, sink)
+
+    def remove_sink(self, sink: Sink) -> None:
+        """Hand nothing more to ``sink``; the other sinks hear on.
+
+        Raises `ConfigurationError` where this very object is not among the sinks.
+        """
+        self._control.remove_sink(self._leg, sink)
 
     @overload
     def add_event_sink(

@@ -296,6 +296,15 @@ class SessionCoordinator:
         require_sink(sink)
         self.establishing.control.set_sink(leg, sink)
 
+    def add_sink(self, leg: Leg, sink: Any) -> None:
+        """Hand what is heard to ``sink`` too; raises `ConfigurationError` for what is none."""
+        require_sink(sink)
+        self.establishing.control.add_sink(leg, sink)
+
+    def remove_sink(self, leg: Leg, sink: Any) -> None:
+        """Hand nothing more to ``sink``; raises `ConfigurationError` where it got nothing."""
+        self.establishing.control.remove_sink(leg, sink)
+
     # --- the end
 
     def close(self) -> Deferred[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, Protocol
 
 from sessioncore.media.plane import MediaPlane, Stream, StreamStatistics
+from sessioncore.media.sinks import no_such_sink, sinks_of
 from sessioncore.media.statistics import MediaEvent
 from sessioncore.session.media_state import (
     AgreementReached,
@@ -197,6 +198,24 @@ class MediaSessionController:
         session.media.sink = sink
         if session.media.stream is not None:
             session.media.stream.set_sink(sink)
+
+    def add_sink(self, session: _HasMedia, sink: Any) -> None:
+        """Hand what is heard to ``sink`` as well."""
+        media = session.media
+        media.sink = (*sinks_of(() if media.sink is None else media.sink), sink)
+        if media.stream is not None:
+            media.stream.add_sink(sink)
+
+    def remove_sink(self, session: _HasMedia, sink: Any) -> None:
+        """Hand nothing more to ``sink``; raises `ConfigurationError` where it got nothing."""
+        media = session.media
+        given = sinks_of(() if media.sink is None else media.sink)
+        kept = tuple(each for each in given if each is not sink)
+        if media.stream is not None:
+            media.stream.remove_sink(sink)
+        elif len(kept) == len(given):
+            raise no_such_sink(sink)
+        media.sink = kept
 
     def close(self, session: _HasMedia, now: int) -> None:
         """Say RTCP BYE, finish recordings, give the row and its ports back."""

@@ -209,3 +209,76 @@ class Records(BankCase):
     def test_a_shared_recorder(self):
         recorder = Recorder()
         self.assertIs(SinkBank(recorder).recorder, recorder)
+
+
+class Several(BankCase):
+    def test_all_of_them_hear_and_each_can_be_taken_off(self):
+        delivered, listener, path = [], Listener(), self.mktemp()
+        deliver, record = Deliver(delivered.append), Record(path)
+        (recording,) = self.bank.attach(3, [deliver, record])
+        self.bank.attach(4, listener)
+        self.consume([3, 4])
+        self.assertIsNone(self.bank.add(3, listener))
+        self.consume([3, 4])
+        self.assertIs(self.bank.remove(3, record), recording)
+        self.consume([3, 4])
+        self.assertIsNone(self.bank.remove(3, deliver))
+        self.consume([3, 4])
+        self.bank.remove(3, listener)
+        self.assertFalse(self.bank.serves(3))
+        self.consume([3, 4])
+        recording.finished.result(WAIT)
+        self.assertEqual(read_wav(path).mono.tolist(), [3] * 320)
+        self.assertEqual([each[0] for each in delivered], [3] * 3)
+        self.assertEqual(sorted(each[0] for each in listener.heard), [3] * 3 + [4] * 5)
+
+    def test_each_gets_an_array_of_its_own(self):
+        first, second = [], []
+        self.bank.attach(0, (Deliver(first.append), Deliver(second.append)))
+        self.consume([0])
+        first[0][:] = 9
+        self.assertEqual(set(second[0].tolist()), {0})
+
+    def test_none_of_them(self):
+        self.bank.attach(0, [Deliver(print), Listener()])
+        for nothing in ((), [], Discard(), [Discard()]):
+            self.assertEqual(self.bank.attach(0, nothing), [])
+            self.assertFalse(self.bank.serves(0))
+
+    def test_one_that_was_not_given(self):
+        self.bank.attach(0, Deliver(print))
+        for other in (Deliver(print), Record("x.wav"), Listener()):
+            with self.assertRaisesRegex(ConfigurationError, "is not among the sinks of this call"):
+                self.bank.remove(0, other)
+        self.assertTrue(self.bank.serves(0))
+
+    def test_where_one_is_wrong_none_is_given(self):
+        path = self.mktemp()
+        kept = Deliver(print)
+        self.bank.attach(0, kept)
+        with self.assertRaisesRegex(ConfigurationError, "^5 is not a media sink"):
+            self.bank.attach(0, [Record(path), 5])
+        self.bank.remove(0, kept)  # it is as it was
+        with self.assertRaisesRegex(ConfigurationError, "another recording is writing to it"):
+            self.bank.attach(0, [Record(path), Record(path)])
+        self.assertFalse(self.bank.serves(0))
+        self.bank.attach(0, Record(path))
+
+    def test_one_that_fails_leaves_the_others(self):
+        bad, good = Listener(), Listener()
+        bad.does = lambda: 1 / 0
+        self.bank.attach(0, [bad, good])
+        self.consume([0])
+        self.consume([0])
+        self.assertEqual((len(bad.heard), len(good.heard)), (1, 2))
+        self.assertEqual([report.sink for report in self.bank.reports()], [bad])
+
+    def test_the_bank_says_when_a_row_has_other_sinks(self):
+        rows = []
+        bank = SinkBank(self.bank.recorder, changed=rows.append)
+        deliver = Deliver(lambda samples: 1 / 0)
+        bank.attach(3, deliver)
+        bank.remove(3, deliver)
+        bank.attach(4, deliver)
+        bank.consume(np.array([4]), frames(1), frames(1), 0)
+        self.assertEqual(rows, [3, 3, 4, 4])

@@ -93,6 +93,8 @@ class CallTests(SynchronousTestCase):
         self.call.redirect("sip:a@b")
         self.call.set_source("source")
         self.call.set_sink("sink")
+        self.call.add_sink("other")
+        self.call.remove_sink("sink")
         self.call.hang_up()
         self.assertEqual(
             self.control.did,
@@ -104,6 +106,8 @@ class CallTests(SynchronousTestCase):
                 ("refuse", leg, 302, None, "sip:a@b"),
                 ("set_source", leg, "source"),
                 ("set_sink", leg, "sink"),
+                ("add_sink", leg, "other"),
+                ("remove_sink", leg, "sink"),
                 ("hang_up", leg, None, None),
             ],
         )

@@ -13,7 +13,7 @@ The way of a call through the package, INVITE datagram to audio both ways:
  6  session/session                  the session: IncomingCall, the application decides, the answer
  7  session/coordinator              the 200 OK, the agreement, establish_media_flow: one turn
  8  session/coordinator              the ACK; it plays no part in media
- 9  media/tick                       packets both ways: MediaActive
+ 9  media/playout                       packets both ways: MediaActive
 ==  ===============================  ===============================================================
 
 A UAC walks 6, 7 and 9 on the 200 OK.  ``sessioncore trace`` prints it from live traffic.
@@ -37,6 +37,7 @@ from sessioncore.manager import ManagerStatistics, SessionManager
 from sessioncore.media.interfaces import IMediaSink, IMediaSource
 from sessioncore.media.sinks import Deliver, Discard, Record
 from sessioncore.media.sources import Clip, Echo, Frames, Silence, Tone
+from sessioncore.service import SessionService
 from sessioncore.session.call import Call
 from sessioncore.settings import Settings
 from sessioncore.vocabulary import (
@@ -73,6 +74,7 @@ __all__ = [
     "SessionCoreError",
     "SessionManager",
     "SessionRole",
+    "SessionService",
     "Settings",
     "Silence",
     "Tone",

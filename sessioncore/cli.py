@@ -25,8 +25,8 @@ from twisted.python import usage
 from zope.interface import implementer
 
 from sessioncore.daemon.calling import CallPlan
-from sessioncore.daemon.options import AnswerOptions, CallOptions, Quiet
-from sessioncore.daemon.service import Log, SessionService, UacPlan, UacService, UasService
+from sessioncore.daemon.options import AnswerOptions, CallOptions, LogOptions, Quiet
+from sessioncore.daemon.service import DaemonService, Log, UacPlan, UacService, UasService
 from sessioncore.errors import ConfigurationError
 from sessioncore.media.sources import Tone
 from sessioncore.settings import Settings
@@ -40,7 +40,7 @@ __all__ = ["Command", "main"]
 
 
 class Said(Quiet):
-    """What the command and all it offers say of themselves."""
+    """What all commands print about themselves."""
 
     synopsis: ClassVar[str]
 
@@ -58,7 +58,7 @@ class CallCommand(Said, CallOptions):
     """``sessioncore call``."""
 
     synopsis = "sessioncore call URI [URI ...] [options]"
-    longdesc = "Places calls and tells whether they had audio both ways."
+    longdesc = "Places calls and reports whether they had audio both ways."
     hint = "See `sessioncore call --help`."
 
     def parseOptions(self, options: Any = None) -> None:
@@ -82,9 +82,7 @@ class CallCommand(Said, CallOptions):
         """Call; 0 if all calls had audio both ways and every event could be printed."""
         plan = self.uac_plan(self.uris)
         outcomes: list[tuple[Outcome, bool]] = []
-        service = UacService(
-            plan, echo_events=False, say=lambda outcome, cut: outcomes.append((outcome, cut))
-        )
+        service = UacService(plan, say=lambda outcome, cut: outcomes.append((outcome, cut)))
         lines = None if plan.events == "-" else LiveLines(sys.stdout)
         if not run_service(service, lines):
             return 1
@@ -97,16 +95,16 @@ class CallCommand(Said, CallOptions):
         return 0 if (outcome.good or interrupted) and not service.output_lost else 1
 
 
-class AnswerCommand(Said, AnswerOptions):
+class AnswerCommand(Said, AnswerOptions, LogOptions):
     """``sessioncore answer``."""
 
     synopsis = "sessioncore answer [options]"
-    longdesc = "Answers calls until it is told to stop, in the foreground."
+    longdesc = "Answers calls in the foreground until it is stopped."
     hint = "See `sessioncore answer --help`."
 
     def run(self) -> int:
         """Answer; 0 unless it could not start, or not every event could be printed."""
-        service = UasService(self.uas_plan(), echo_events=True)
+        service = UasService(self.uas_plan(), lines=self.lines())
         return 0 if run_service(service, level=LogLevel.info) and not service.output_lost else 1
 
 
@@ -115,8 +113,8 @@ class TraceCommand(Said, AnswerOptions):
 
     synopsis = "sessioncore trace [options]"
     longdesc = (
-        "Prints the way of calls through the package, row by row.  With --listen it answers and"
-        " follows the calls that come there; without, it calls itself and follows both sides."
+        "Prints the steps of calls through the package.  With --listen it answers calls and follows"
+        " them; without, it calls itself and follows both sides."
     )
     hint = "See `sessioncore trace --help`."
 
@@ -126,7 +124,7 @@ class TraceCommand(Said, AnswerOptions):
         if by_itself:
             self.opt_listen("udp:0:interface=127.0.0.1")
         walk = Walk(sys.stdout, "UAS")
-        service = UasService(self.uas_plan(), echo_events=False, tracer=walk)
+        service = UasService(self.uas_plan(), tracer=walk)
         print(heading(), end="\n\n", flush=True)
         if not by_itself:
             return 0 if run_service(service, walk, LogLevel.info) else 1
@@ -134,7 +132,7 @@ class TraceCommand(Said, AnswerOptions):
 
     heard = False
 
-    def _call_itself(self, callee: SessionService) -> None:
+    def _call_itself(self, callee: DaemonService) -> None:
         """Place a short call to the service that has just started."""
         host, port = callee.manager.local_addresses[0]
         plan = UacPlan(
@@ -142,7 +140,7 @@ class TraceCommand(Said, AnswerOptions):
             CallPlan((f"sip:trace@{host_port(host, port)}",), source=Tone(), duration=0.2),
         )
         walk = Walk(sys.stdout, "UAC")
-        caller = UacService(plan, echo_events=False, tracer=walk, say=self._over)
+        caller = UacService(plan, tracer=walk, say=self._over)
         caller.begin()
         caller.add_log(walk)
         caller.reactor.addSystemEventTrigger("before", "shutdown", caller.stopService)
@@ -172,12 +170,12 @@ class Command(Said):
     """``sessioncore``."""
 
     synopsis = "sessioncore COMMAND [options]"
-    longdesc = "SIP calls with audio both ways; each command has a --help of its own."
+    longdesc = "SIP calls with audio both ways; each command has its own --help."
     hint = "See `sessioncore --help`."
     subCommands: ClassVar[list[Any]] = [
         ["call", None, CallCommand, "Place calls."],
         ["answer", None, AnswerCommand, "Answer calls."],
-        ["trace", None, TraceCommand, "Print the way of a call through the package."],
+        ["trace", None, TraceCommand, "Print the steps of a call through the package."],
         ["machines", None, MachinesCommand, "Draw the state machines."],
     ]
 
@@ -215,15 +213,15 @@ def _run(arguments: list[str]) -> int:
 
 
 def run_service(
-    service: SessionService,
+    service: DaemonService,
     lines: Log | None = None,
     level: Any = LogLevel.warn,
-    then: Callable[[SessionService], None] = lambda service: None,
+    then: Callable[[DaemonService], None] = lambda service: None,
 ) -> bool:
     """Run the reactor for one service; False where it could not start.
 
-    SIGTERM and SIGINT end the calls first; the reactor's shutdown waits for that.  What we
-    log from ``level`` up, and what Twisted warns of, goes to standard error.  ``then`` is called
+    SIGTERM and SIGINT end the calls first; the reactor's shutdown waits for that.  The package's
+    messages from ``level`` up, and warnings of Twisted, go to standard error.  ``then`` is called
     with the service once it listens.
     """
     globalLogBeginner.beginLoggingTo([_short_lines(level)], redirectStandardIO=False)

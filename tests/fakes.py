@@ -12,9 +12,9 @@ from sessioncore import events
 from sessioncore.errors import ConfigurationError
 from sessioncore.media.statistics import PacketCounts
 from sessioncore.net.clockwork import ReactorClockwork
+from sessioncore.rtp.codecs.pcmu import PCMU
 from sessioncore.session.call import Call
 from sessioncore.vocabulary import (
-    PCMU,
     Direction,
     EndedBy,
     EndReason,

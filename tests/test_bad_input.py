@@ -32,7 +32,7 @@ class BadInputTests(ProcessTestCase):
         (self.folder / "broken.wav").write_bytes(b"RIFF\x00\x00\x00\x00WAVE")
         for option, says in {
             "--role=proxy": "--role 'proxy' is unknown; write --role=uas or --role=uac",
-            "--role=uac": "--role=uac needs someone to call",
+            "--role=uac": "--role=uac needs a URI to call",
             "--role=uas --bogus": "option --bogus not recognized",
             "--role=uas --answer=play:missing.wav": "missing.wav",
             "--role=uas --answer=play:broken.wav": "broken.wav",

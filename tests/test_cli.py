@@ -95,7 +95,7 @@ class CommandLineTests(SynchronousTestCase):
         for command in ("answer", "trace", "machines"):
             self.assertEqual(
                 run(command, "now"),
-                (2, "", "sessioncore: 'now' is no option; write --option=value\n"),
+                (2, "", "sessioncore: 'now' is not an option; write --option=value\n"),
             )
 
 

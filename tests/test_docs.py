@@ -43,7 +43,7 @@ LANGUAGES = {"python", "sh", "text", "json", "ini", "mermaid"}
 PROGRAM = re.compile(r"# ([a-z_]+)\.py\n")
 OTHER_COMMANDS = {
     "systemctl", "journalctl", "sysctl", "nft", "ss", "jq", "tcpdump", "prlimit", "useradd",
-    "pip", "python3", "cat", "kill", "tail", "./bin/demo", "./bin/test", "bin/bench",
+    "pip", "python3", "curl", "cat", "kill", "tail", "./bin/demo", "./bin/test", "bin/bench",
 }  # fmt: skip
 
 
@@ -150,7 +150,7 @@ class PageTests(SynchronousTestCase):
         options = {each.rstrip("=") for each in Options().longOpt}
         elsewhere = {
             "format", "check", "pidfile", "umask", "logfile", "uid", "nofile", "pid", "unit",
-            "system",
+            "system", "reactor", "syslog", "logger", "data-urlencode", "request", "log-format",
         }  # fmt: skip
         for path in pages():
             if path.parent.name == "newsfragments":
@@ -237,6 +237,8 @@ class CommandTests(FolderTestCase):
             try:
                 if program == "twistd":
                     self.twistd(words[1:])
+                elif program == "twist":
+                    Options().parseOptions(words[words.index("sessioncore") + 1 :])
                 elif program == "sessioncore":
                     command = Command()  # type: ignore[no-untyped-call]
                     command.parseOptions(words[1:])
@@ -253,6 +255,9 @@ class CommandTests(FolderTestCase):
         self.assertGreater(parsed, 15)
 
     def twistd(self, words: list[str]) -> None:
+        if words[-1].endswith(".tac"):
+            self.assertTrue((ROOT / "examples" / words[-1]).exists(), words[-1])
+            return
         at = words.index("sessioncore")
         for word in words[:at]:
             self.assertIn(word.partition("=")[0], ("-n", "--pidfile", "--logfile", "--uid"))
@@ -297,6 +302,18 @@ class ExampleTests(FolderTestCase):
                     ran += self.run_case(kind)
         self.assertGreaterEqual(ran, 3)
 
+    def test_printed_examples_are_the_files(self) -> None:
+        """A block that begins with a file's name is that file without its docstring."""
+        printed = set()
+        for path, code in blocks("python"):
+            match = re.match(r"# (\w+\.(?:py|tac))\n", code)
+            example = ROOT / "examples" / (match[1] if match else "")
+            if match and example.is_file():
+                source = example.read_text(encoding="utf-8").split('"""', 2)[2]
+                self.assertEqual(code[match.end() :].strip(), source.strip(), name(path))
+                printed.add(match[1])
+        self.assertEqual(printed, {"sessioncore.tac", "web.tac", "asyncio_calls.py"})
+
     def run_case(self, kind: type[unittest.TestCase]) -> int:
         result = unittest.TestResult()
         unittest.defaultTestLoader.loadTestsFromTestCase(kind).run(result)
@@ -306,7 +323,7 @@ class ExampleTests(FolderTestCase):
 
     def test_every_program_is_driven(self) -> None:
         found = {match[1] for _, code in blocks("python") if (match := PROGRAM.match(code))}
-        self.assertEqual(found, {"answering", "calling", "parrot"})
+        self.assertEqual(found, {"answering", "calling", "parrot", "asyncio_calls"})
 
     def program(self, wanted: str) -> Any:
         """The program ``wanted`` of the pages, as a module."""
@@ -404,8 +421,9 @@ class ExampleTests(FolderTestCase):
                 call_id=call.call_id,
                 role=SessionRole.UAC,
                 media=SimpleNamespace(state=MediaState.ACTIVE),
+                sinks=None,
             )
-            manager._coordinator.emit(leg, events.DigitReceived, 0, digit, 100)
+            manager._coordinator.announcer.emit(leg, events.DigitReceived, 0, digit, 100)
 
         for session, digit in ((call.session, "5"), ("99", "7"), (call.session, "#")):
             press(session, digit)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from sessioncore import cli, testing
+from sessioncore import aio, cli, testing
 from sessioncore.daemon import options
 from sessioncore.manager import ManagerStatistics
 from sessioncore.media.statistics import PlaneStatistics, StreamStatistics
@@ -38,6 +38,7 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "common options": reference.common_options,
     "answer options": lambda: reference.option_list(reference.own_options(options.AnswerOptions)),
     "call options": lambda: reference.option_list(reference.own_options(options.CallOptions)),
+    "log options": lambda: reference.option_list(reference.own_options(options.LogOptions)),
     "twistd options": lambda: reference.option_list(reference.own_options(options.Options)),
     "machines options": lambda: reference.option_list(reference.own_options(cli.MachinesCommand)),
     "commands": reference.commands,
@@ -52,6 +53,8 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "api manager": lambda: reference.api(
         ("SessionManager", "Call", "UserAgentClient", "UserAgentServer")
     ),
+    "api service": lambda: reference.api(("SessionService",)),
+    "api asyncio": lambda: reference.api(aio.__all__, aio),
     "api sources": lambda: reference.api(("Silence", "Tone", "Clip", "Echo", "Frames")),
     "api sinks": lambda: reference.api(("Discard", "Record", "Deliver")),
     "api interfaces": lambda: reference.api(

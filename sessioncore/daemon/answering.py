@@ -1,7 +1,7 @@
-"""What to send and how to answer, as the command line writes it: ``tone:440``, ``echo:-6``.
+"""What to send and how to answer, in the notation of the command line: ``tone:440``, ``echo:-6``.
 
-Parsing gives plain specs of ``sessioncore.media``; `Answering` is the call handler of the
-daemon that carries an `AnswerPlan` out.
+Parsing returns plain specs of ``sessioncore.media``; `Answering`, the call handler of the
+daemon, carries out an `AnswerPlan`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class AnswerPlan:
 
 
 def parse_answer(text: str) -> AnswerPlan:
-    """The plan that ``--answer`` asks for; `ConfigurationError` says what to write."""
+    """The plan for the value of ``--answer``; `ConfigurationError` says what to write."""
     kind, colon, rest = text.partition(":")
     if text in ("echo", "silence"):
         return AnswerPlan(source=Echo() if text == "echo" else Silence())
@@ -59,12 +59,14 @@ def parse_answer(text: str) -> AnswerPlan:
     if colon and kind == "reject":
         if re.fullmatch("[456][0-9]{2}", rest):
             return AnswerPlan(reject=int(rest))
-        raise ConfigurationError(f"--answer reject: {rest!r} is no SIP status; write 400 to 699")
+        raise ConfigurationError(
+            f"--answer reject: {rest!r} is not a SIP status of a refusal; write 400 to 699"
+        )
     raise ConfigurationError(f"--answer: {text!r} is unknown; {_HOW_TO_ANSWER}")
 
 
 def parse_play(text: str) -> Any:
-    """The source that ``--play`` asks for; `ConfigurationError` says what to write."""
+    """The source for the value of ``--play``; `ConfigurationError` says what to write."""
     kind, colon, rest = text.partition(":")
     if text == "silence":
         return Silence()
@@ -72,7 +74,7 @@ def parse_play(text: str) -> Any:
         return _tone(rest, "--play tone")
     name = text.removeprefix("play:")  # as --answer has it; ./play:x is a file of that name
     if not name:
-        raise ConfigurationError(f"--play: nothing is named; {_HOW_TO_PLAY}")
+        raise ConfigurationError(f"--play: the value is empty; {_HOW_TO_PLAY}")
     return _clip(name)
 
 
@@ -80,7 +82,7 @@ def _tone(text: str, option: str) -> Tone:
     parts = text.split("+")
     if len(parts) > 2:
         raise ConfigurationError(f"{option}: {text!r} has {len(parts)} tones; write one or two")
-    return Tone(frequencies=tuple(_number(part, option, "Hz", 20, 3900) for part in parts))
+    return Tone(frequencies=tuple(_number(part, option, "Hz", 20, 7900) for part in parts))
 
 
 def _number(text: str, option: str, unit: str, least: float, most: float) -> float:
@@ -97,10 +99,10 @@ def _clip(name: str) -> Clip:
 
 @implementer(ICallHandler)
 class Answering:
-    """Rings and answers every call as the plan says.
+    """Rings and answers, or rejects, every call as the plan says.
 
-    ``watch`` is told of each call before anything is done with it; ``recording`` names the
-    file that gets what a call heard.
+    ``watch`` is called with each call before anything is done with it; ``recording`` returns
+    the name of the file for what a call hears.
     """
 
     def __init__(

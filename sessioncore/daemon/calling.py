@@ -1,7 +1,8 @@
-"""Places the calls of one run, paced, each for so long, and tells what became of them."""
+"""Places the calls of one run, paced, each for so long, and reports what became of them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,12 +51,22 @@ class CallPlan:
 
 
 class CallRun:
-    """One run of a plan over a started manager."""
+    """One run of a plan over a started manager.
 
-    def __init__(self, manager: SessionManager, plan: CallPlan, ledger: CallLedger) -> None:
+    ``watch`` is given each call before it is placed; by default the ledger alone follows it.
+    """
+
+    def __init__(
+        self,
+        manager: SessionManager,
+        plan: CallPlan,
+        ledger: CallLedger,
+        watch: Callable[[Call], None] | None = None,
+    ) -> None:
         self._manager = manager
         self._plan = plan
         self._ledger = ledger
+        self._watch = watch or ledger.watch
         self._clockwork = manager.clockwork
         self._placed = 0
         self._open = 0
@@ -107,12 +118,12 @@ class CallRun:
             self._ledger.never_placed()
             return
         self._open += 1
-        self._ledger.watch(call)
+        self._watch(call)
         call.when_ended().addCallback(self._call_ended)
         call.when_answered().addCallback(lambda call: call.when_media_ready()).addCallbacks(
             self._media_ready, lambda _failure: None
         )
-        # Why a call fails is told by its CallFailed event and when_ended.
+        # Its CallFailed event and when_ended say why a call fails.
         call.place().addErrback(lambda _failure: None)
 
     def _media_ready(self, call: Call) -> None:

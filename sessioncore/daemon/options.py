@@ -14,14 +14,22 @@ from twisted.python import usage
 from sessioncore.daemon.answering import AnswerPlan, parse_answer, parse_play
 from sessioncore.daemon.calling import CallPlan
 from sessioncore.daemon.process import end_without_traceback, print_last
-from sessioncore.daemon.service import UacPlan, UacService, UasPlan, UasService
+from sessioncore.daemon.service import Lines, UacPlan, UacService, UasPlan, UasService
 from sessioncore.errors import ConfigurationError
-from sessioncore.media.sources import Clip, Silence
+from sessioncore.media.sources import Clip, Silence, prepare
 from sessioncore.net.addresses import parse_listen
-from sessioncore.session.targets import callable_uri
+from sessioncore.rtp.codecs import CODECS
+from sessioncore.session.invitation import callable_uri
 from sessioncore.settings import Settings
 
-__all__ = ["AnswerOptions", "CallOptions", "CommonOptions", "Options", "makeService"]
+__all__ = [
+    "AnswerOptions",
+    "CallOptions",
+    "CommonOptions",
+    "LogOptions",
+    "Options",
+    "makeService",
+]
 
 _RANGE: Final = re.compile(r"([0-9]{1,5})-([0-9]{1,5})").fullmatch
 _NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?").fullmatch
@@ -34,14 +42,14 @@ def seconds(option: str, text: str) -> float:
     """A number of seconds."""
     if _NUMBER(text):
         return float(text)
-    raise usage.UsageError(f"--{option}: {text!r} is no number of seconds; write e.g. 2.5")
+    raise usage.UsageError(f"--{option}: {text!r} is not a number of seconds; write e.g. 2.5")
 
 
 def whole(option: str, text: str) -> int:
     """A count from 1."""
     if _WHOLE(text) and int(text):
         return int(text)
-    raise usage.UsageError(f"--{option}: {text!r} is no count; write 1 or more")
+    raise usage.UsageError(f"--{option}: {text!r} is not a whole number above 0; write 1 or more")
 
 
 def sip_uri(option: str, text: str) -> str:
@@ -58,13 +66,13 @@ def writable(option: str, name: str) -> str:
     path = Path(name).absolute()
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise usage.UsageError(
-            f"--{option}: {name} cannot be written; name a file in a folder of yours"
+            f"--{option}: {name} cannot be written; name a file in a folder you may write to"
         )
     return str(path)
 
 
 def _settings(**given: Any) -> Settings:
-    """The settings; what is wrong with one is said in the name of its option."""
+    """The settings; an error names the option instead of the setting."""
     try:
         return Settings(**given)
     except ConfigurationError as error:
@@ -73,7 +81,7 @@ def _settings(**given: Any) -> Settings:
 
 
 class Quiet(usage.Options):
-    """Options whose errors are not buried under the whole list of options."""
+    """Options whose errors are not followed by the whole list of options."""
 
     hint: ClassVar[str] = ""
     failed = False
@@ -91,23 +99,38 @@ class Quiet(usage.Options):
         return self.hint if self.failed else str(super().getUsage(width))
 
     def parseArgs(self, *words: str) -> None:
-        """All is said by options."""
+        """Take no words: everything is an option."""
         if words:
-            raise usage.UsageError(f"{words[0]!r} is no option; write --option=value")
+            raise usage.UsageError(f"{words[0]!r} is not an option; write --option=value")
 
 
 class CommonOptions(Quiet):
-    """What both roles can be told."""
+    """The options of both roles."""
 
     optParameters = [
         ["rtp-ports", None, "40000-49999", "First and last port for RTP and RTCP."],
-        ["media-ip", None, None, "IP that our descriptions name, where it is not the local one."],
-        ["advertise", None, None, "IP that Contact and Via name, where it is not the local one."],
-        ["codecs", None, "PCMU,PCMA", "Codecs, preferred first: PCMU, PCMA, L16."],
-        ["nat", None, "auto", "Peers behind NAT: auto (judge each by its SDP), yes or no."],
-        ["max-calls", None, "2000", "How many calls may be up at once."],
-        ["ring-limit", None, "180", "Seconds a call may ring before it ends."],
-        ["events", None, None, "Write events as JSON lines to this file; - is standard output."],
+        ["media-ip", None, None, "IP to write into descriptions instead of the local address."],
+        [
+            "advertise",
+            None,
+            None,
+            "IP to write into Contact and Via instead of the local address.",
+        ],
+        ["codecs", None, "PCMU,PCMA", f"Codecs, in order of preference: {', '.join(CODECS)}."],
+        [
+            "nat",
+            None,
+            "auto",
+            "Peers behind NAT: auto (decide for each by its SDP), yes or no.",
+        ],
+        ["max-calls", None, "2000", "Maximum number of concurrent calls."],
+        ["ring-limit", None, "180", "Seconds a call may ring before it is ended."],
+        [
+            "events",
+            None,
+            None,
+            "Write events as JSON lines to this file; - is standard output.",
+        ],
     ]
 
     def __init__(self) -> None:
@@ -115,7 +138,7 @@ class CommonOptions(Quiet):
         self["listen"] = []
 
     def opt_listen(self, text: str) -> None:
-        """Address to listen on, e.g. udp:5060:interface=127.0.0.1; may be repeated."""
+        """Address to listen on, for example udp:5060:interface=127.0.0.1; may be repeated."""
         try:
             parse_listen(text)
         except ConfigurationError as error:
@@ -123,11 +146,11 @@ class CommonOptions(Quiet):
         self["listen"].append(text)
 
     def settings(self, listen: str) -> Settings:
-        """The settings that these options ask for; ``listen`` is for want of --listen."""
+        """The settings of these options; without --listen, ``listen`` is used."""
         ports = _RANGE(self["rtp-ports"])
         if ports is None:
             raise usage.UsageError(
-                f"--rtp-ports: {self['rtp-ports']!r} is no range; write e.g. 40000-49999"
+                f"--rtp-ports: {self['rtp-ports']!r} is not a range; write e.g. 40000-49999"
             )
         return _settings(
             listen=tuple(self["listen"]) or (listen,),
@@ -153,6 +176,21 @@ class CommonOptions(Quiet):
             raise usage.UsageError("--events -: a daemon has no standard output; name a file")
         return name if name in (None, "-") else writable("events", name)
 
+    def lines(self) -> Lines:
+        """The lines about calls that are written, and where."""
+        which: Any = self.get("log")
+        printed = self["events"] == "-"
+        if which not in (None, "events", "calls", "quiet"):
+            raise usage.UsageError(f"--log: {which!r} is unknown; write events, calls or quiet")
+        if printed and which not in (None, "quiet"):
+            raise usage.UsageError(
+                f"--log {which}: --events - has standard output to itself; name a file for"
+                " --events, or write --log quiet"
+            )
+        if which is None:
+            which = "quiet" if printed else "events" if self.in_foreground else "calls"
+        return Lines(which, to_log=not self.in_foreground)
+
     @property
     def in_foreground(self) -> bool:
         """Whether standard output is there to be written to (not without ``twistd -n``)."""
@@ -161,13 +199,13 @@ class CommonOptions(Quiet):
 
 
 class AnswerOptions(CommonOptions):
-    """What a server can be told."""
+    """The options of a server."""
 
     optParameters = [
         ["answer", None, None, "echo[:GAIN_DB], silence, tone:HZ[+HZ], play:FILE or reject:CODE;"
-         " echo if not given."],
-        ["answer-after", None, None, "Seconds to ring before the answer; 0 if not given."],
-        ["record-dir", None, None, "Folder that gets a WAV of what each call heard."],
+         " the default is echo."],
+        ["answer-after", None, None, "Seconds to ring before answering; the default is 0."],
+        ["record-dir", None, None, "Folder for WAV files of what each call hears."],
     ]  # fmt: skip
 
     def uas_plan(self) -> UasPlan:
@@ -183,28 +221,30 @@ class AnswerOptions(CommonOptions):
                 f"--answer-after: a call ends after {self['ring-limit']} s of ringing, before"
                 f" {self['answer-after']} s; write less, or more for --ring-limit"
             )
+        prepare(plan.source, [codec.sample_rate for codec in settings.codec_list])
         return UasPlan(settings, plan, self.events())
 
     def _record_dir(self) -> str:
         path = Path(self["record-dir"]).absolute()
         if not path.is_dir() or not os.access(path, os.W_OK):
             raise usage.UsageError(
-                f"--record-dir: {self['record-dir']} is no folder to write to; make it first"
+                f"--record-dir: {self['record-dir']} is not a folder that can be written"
+                " to; create it first"
             )
         return str(path)
 
 
 class CallOptions(CommonOptions):
-    """What a client can be told."""
+    """The options of a client."""
 
     optParameters = [
-        ["from", None, None, "URI of the caller; sip:sessioncore@ our address if not given."],
-        ["play", None, None, "tone:HZ[+HZ], silence, play:FILE or FILE (WAV); else silence."],
-        ["record", None, None, "WAV file for what is heard."],
-        ["duration", None, None, "Seconds a call lasts; 0: until the other side hangs up."
-         "  If not given: as long as the file to play, else 10."],
-        ["calls", None, None, "How many calls to place in all; one per URI if not given."],
-        ["rate", None, None, "How many of them a second; 10 if not given."],
+        ["from", None, None, "URI of the caller; the default is sip:sessioncore@LOCAL_ADDRESS."],
+        ["play", None, None, "tone:HZ[+HZ], silence (default), play:FILE or FILE (WAV)."],
+        ["record", None, None, "WAV file for what the call hears."],
+        ["duration", None, None, "Seconds a call lasts, or 0: until the other side hangs up."
+         "  The default is the length of the file to play, else 10."],
+        ["calls", None, None, "Number of calls to place in all; the default is one per URI."],
+        ["rate", None, None, "Calls to place per second; the default is 10."],
     ]  # fmt: skip
 
     def uac_plan(self, uris: tuple[str, ...]) -> UacPlan:
@@ -214,7 +254,9 @@ class CallOptions(CommonOptions):
         source = Silence() if self["play"] is None else parse_play(self["play"])
         rate = 10.0 if self["rate"] is None else seconds("rate", self["rate"])
         if not rate:
-            raise usage.UsageError("--rate: 0 places no call; write calls a second, e.g. 10")
+            raise usage.UsageError(
+                "--rate: 0 would place no calls; write calls per second, e.g. 10"
+            )
         calls = CallPlan(
             uris=uris,
             from_uri=None if self["from"] is None else sip_uri("--from", self["from"]),
@@ -224,19 +266,30 @@ class CallOptions(CommonOptions):
             calls=len(uris) if self["calls"] is None else whole("calls", self["calls"]),
             rate=rate,
         )
-        return UacPlan(self.settings("udp:0"), calls, self.events())
+        settings = self.settings("udp:0")
+        prepare(source, [codec.sample_rate for codec in settings.codec_list])
+        return UacPlan(settings, calls, self.events())
 
     def _duration(self, source: object) -> float | None:
         if self["duration"] is not None:
             return seconds("duration", self["duration"]) or None
-        return len(source.samples) / 8000 if isinstance(source, Clip) else _PLAY_TIME
+        return source.duration if isinstance(source, Clip) else _PLAY_TIME
+
+
+class LogOptions:
+    """The option of those that write lines about calls."""
+
+    optParameters = [
+        ["log", None, None, "Lines about calls: events (one per event), calls (one per call, at"
+         " its end) or quiet.  The default is events, in the background calls."],
+    ]  # fmt: skip
 
 
 _UAS_ONLY: Final = ("answer", "answer-after", "record-dir")
 _UAC_ONLY: Final = ("call", "from", "play", "record", "duration", "calls", "rate")
 
 
-class Options(AnswerOptions, CallOptions):
+class Options(AnswerOptions, CallOptions, LogOptions):
     """Options of ``twistd sessioncore``: one role's, with those of both."""
 
     synopsis = "[options]"
@@ -246,35 +299,35 @@ class Options(AnswerOptions, CallOptions):
     )
     hint = "See `twistd sessioncore --help`."
     optParameters = [
-        ["role", None, None, "uas answers calls, uac places them."],
-        ["call", None, None, "URI to call, e.g. sip:bob@192.0.2.1."],
+        ["role", None, None, "Role: uas answers calls, uac places them."],
+        ["call", None, None, "URI to call, for example sip:bob@192.0.2.1."],
     ]
 
     plan: UasPlan | UacPlan
 
     def postOptions(self) -> None:
-        """Make the plan; everything that can be wrong before a socket is opened is told here."""
+        """Make the plan; raises `UsageError` for whatever can be wrong before it is started."""
         role = self["role"]
         if role not in ("uas", "uac"):
             what = "is missing" if role is None else f"{role!r} is unknown"
             raise usage.UsageError(f"--role {what}; write --role=uas or --role=uac")
         for name in _UAC_ONLY if role == "uas" else _UAS_ONLY:
             if self[name] is not None:
-                raise usage.UsageError(f"--{name} is not for --role={role}; leave it out")
+                raise usage.UsageError(f"--{name} is not an option of --role={role}; leave it out")
         if role == "uas":
             self.plan = self.uas_plan()
         elif self["call"] is None:
             raise usage.UsageError(
-                "--role=uac needs someone to call; write e.g. --call sip:bob@192.0.2.1"
+                "--role=uac needs a URI to call; write e.g. --call sip:bob@192.0.2.1"
             )
         else:
             self.plan = self.uac_plan((self["call"],))
+        self.lines()
 
 
 def makeService(options: Options) -> IService:
     """The service that ``twistd`` runs; opens nothing."""
     end_without_traceback()
-    echo = options.in_foreground
     if isinstance(options.plan, UasPlan):
-        return UasService(options.plan, echo_events=echo)
-    return UacService(options.plan, echo_events=echo, say=print_last)
+        return UasService(options.plan, lines=options.lines())
+    return UacService(options.plan, lines=options.lines(), say=print_last)

@@ -1,4 +1,4 @@
-"""What only the owner of a process may do to it; a library never does."""
+"""What a program may do to its process, and a library never does."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ _log: Final = Logger(namespace="sessioncore")
 
 
 class Ending:
-    """Stops the reactor once; for each time more Twisted would log a traceback."""
+    """Stops the reactor once; Twisted would log a traceback for every further time."""
 
     def __init__(self) -> None:
         self._begun = False
 
     def stop(self, reactor: Any) -> None:
-        """Stop it, unless a signal or an earlier call has."""
+        """Stop the reactor, unless a signal or an earlier call already has."""
         if not self._begun:
             self._begun = True
             reactor.stop()
 
     def heed_one_signal(self) -> None:
-        """Let one SIGINT or SIGTERM through to the reactor, which runs already.
+        """Let one SIGINT or SIGTERM through to the reactor, which must be running.
 
-        SIGHUP, which comes when a terminal is closed, is as SIGTERM, unless it is ignored.
+        SIGHUP, sent when a terminal is closed, counts as SIGTERM unless it is ignored.
         """
         usual = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
         hangup = getattr(signal, "SIGHUP", None)  # Windows has none
@@ -54,7 +54,7 @@ class Ending:
             usual[hangup] = usual[signal.SIGTERM]
         for number, handler in usual.items():
             if callable(handler):
-                with suppress(ValueError):  # not the main thread, which alone hears signals
+                with suppress(ValueError):  # only the main thread receives signals
                     signal.signal(number, partial(self._heed, handler))
 
     def _heed(self, usual: Callable[[int, Any], Any], number: int, frame: Any) -> None:
@@ -132,9 +132,9 @@ def memory_in_use() -> int:
 
 
 def print_last(outcome: Outcome, interrupted: bool) -> None:
-    """Print the outcome after everything ``twistd`` itself has to say.
+    """Print the outcome after everything that ``twistd`` itself prints.
 
-    A process that was sent a signal is ended by it without coming to `atexit`.
+    A process that was sent a signal is ended by it before `atexit` runs.
     """
     if interrupted:
         _to_stdout(f"{outcome}\n")
@@ -153,10 +153,10 @@ def _to_stdout(text: str) -> None:
 
 
 def end_without_traceback() -> None:
-    """Let a `ConfigurationError` that ends this process be one line on standard error.
+    """Print a `ConfigurationError` that ends this process as one line on standard error.
 
-    ``twistd`` lets what `startService` raises end the process; that is how its status
-    becomes 1, its PID file goes and the parent of a daemon is told.
+    ``twistd`` lets an exception of `startService` end the process: its exit status becomes 1,
+    its PID file is removed, and the parent of a daemon gets the reason.
     """
     usual = sys.excepthook
 

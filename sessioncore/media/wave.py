@@ -162,7 +162,8 @@ class WavWriter:
         except FileExistsError:
             self._fd = os.open(path, flags, 0o666)
             self._made = None
-        self._rate = rate
+        self.rate = rate
+        """May be changed as long as nothing was written."""
         self._channels = channels
         self._size = 0
         self.begun = False
@@ -219,7 +220,7 @@ class WavWriter:
     def _write_header(self) -> None:
         align = 2 * self._channels
         sound = struct.pack(
-            "<HHIIHH", _PCM, self._channels, self._rate, self._rate * align, align, 16
+            "<HHIIHH", _PCM, self._channels, self.rate, self.rate * align, align, 16
         )
         riff = struct.pack("<4sI4s4sI", b"RIFF", 36 + self._size, b"WAVE", b"fmt ", len(sound))
         self._write_at(riff + sound + struct.pack("<4sI", b"data", self._size), 0)

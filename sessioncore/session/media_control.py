@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
+from sessioncore.media.plane import MediaPlane, Stream, StreamStatistics
 from sessioncore.media.statistics import MediaEvent
-from sessioncore.media.streams import MediaPlane, Stream, StreamStatistics
 from sessioncore.session.media_state import (
     AgreementReached,
     AllDirectionsSeen,
@@ -49,8 +49,8 @@ class SessionMedia(MediaStateMachine):
     held = False
     sent = False
     heard = False
-    source: object = None
-    sink: object = None
+    source: Any = None
+    sink: Any = None
 
     @property
     def counting(self) -> Stream | None:
@@ -186,13 +186,13 @@ class MediaSessionController:
         if session.media.stream is not None:
             session.media.stream.prove_path()
 
-    def set_source(self, session: _HasMedia, source: object) -> None:
+    def set_source(self, session: _HasMedia, source: Any) -> None:
         """Play ``source``, now or as soon as the row is open."""
         session.media.source = source
         if session.media.stream is not None:
             session.media.stream.set_source(source)
 
-    def set_sink(self, session: _HasMedia, sink: object) -> None:
+    def set_sink(self, session: _HasMedia, sink: Any) -> None:
         """Hand what is heard to ``sink``, now or as soon as the row is open."""
         session.media.sink = sink
         if session.media.stream is not None:

@@ -19,10 +19,11 @@ from sessioncore.sip.client import (
     ClientTransaction,
     InviteClientTransaction,
     OtherClientTransaction,
-    cancellation,
 )
+from sessioncore.sip.flows import Flow
 from sessioncore.sip.message import Request
-from sessioncore.sip.roles import ClientUser, Counters, Flow, TransactionUser
+from sessioncore.sip.requesting import cancellation
+from sessioncore.sip.roles import Counters
 from sessioncore.sip.server import ACCEPTED_MARK, CONFIRMED_MARK, ServerTransaction
 from sessioncore.sip.shards import LAST, Shards
 from sessioncore.sip.steps import (
@@ -40,6 +41,7 @@ from sessioncore.sip.steps import (
     StillSilent,
     TransportFailed,
 )
+from sessioncore.sip.transaction import ClientUser, TransactionUser
 from sessioncore.table import Machine
 from sessioncore.vocabulary import MILLISECOND, SECOND, Address
 
@@ -62,7 +64,7 @@ class _Held(Protocol):
 
 
 class Keeping:
-    """Keeps transactions for the layer; the `Keeper` of `sessioncore.sip.roles`."""
+    """Keeps transactions for the layer; the keeper of `sessioncore.sip.roles`, for both sides."""
 
     def __init__(
         self,
@@ -246,7 +248,7 @@ class Keeping:
         if self.stopped:
             return
         self._timer_cancel.add(tx.key, now)
-        data = cancellation(tx.request)
+        data = cancellation(tx.request, tx.cancel_headers)
         # The INVITE's own final response is what counts, and it ends 64*T1 after the CANCEL.
         self.request(NOBODY, data, b"CANCEL", tx.destination, tx.flow, tx.branch, now)
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from sessioncore.errors import SipParseError
 from sessioncore.sip.client import ClientTransaction
+from sessioncore.sip.flows import Flow
 from sessioncore.sip.keeping import TAG_PREFIX, Keeping
 from sessioncore.sip.keys import ack_keys, merge_key, response_address, transaction_key
 from sessioncore.sip.message import (
@@ -20,7 +21,7 @@ from sessioncore.sip.message import (
     parse_message,
     required_faults,
 )
-from sessioncore.sip.roles import ClientUser, Counters, Flow, TransactionUser
+from sessioncore.sip.roles import Counters, Headers
 from sessioncore.sip.server import (
     CONFIRMED_MARK,
     SERVER_INVITE,
@@ -37,8 +38,10 @@ from sessioncore.sip.steps import (
     Provisional,
     Retransmission,
     Success,
+    TransportFailed,
     Unreachable,
 )
+from sessioncore.sip.transaction import ClientUser, TransactionUser
 from sessioncore.vocabulary import Address
 
 __all__ = [
@@ -235,12 +238,15 @@ class TransactionLayer(Keeping):
         else:
             tx.feed(Failure(now, response))
 
-    def cancel(self, tx: ClientTransaction, now: int) -> None:
+    def cancel(self, tx: ClientTransaction, now: int, headers: Headers = ()) -> None:
         """Give an INVITE up: CANCEL at once after a 1xx, else as soon as one comes.
+
+        ``headers`` (a Reason, RFC 3326) go into the CANCEL.
 
         When no final response comes within 64*T1 after the CANCEL, the user is told
         ``timed_out``.  Does nothing once a final response is there.
         """
+        tx.cancel_headers = headers
         tx.feed(Cancel(now))
 
     def acknowledge(
@@ -275,6 +281,11 @@ class TransactionLayer(Keeping):
         for tx in [tx for tx in self._clients.values() if tx.destination in refused]:
             if any(map(tx.data.startswith, refused[tx.destination])):
                 tx.feed(Unreachable(now))
+
+    def flow_lost(self, flow: Flow, now: int) -> None:
+        """A connection ended: what still waits for a response over it has failed."""
+        for tx in [tx for tx in self._clients.values() if tx.flow is flow]:
+            tx.feed(TransportFailed(now))
 
     def _refuse(
         self,

@@ -1,10 +1,10 @@
 """Events as text lines and as JSON lines, written together once per tick.
 
-A line per event through ``twisted.logger`` costs 330-420 µs a call (measured); here events are
-put on a list, which is formatted and written in one go some milliseconds later: at once would
-cost each of them a cold start.
-What a peer can choose (Call-ID, URIs, reasons) is escaped, so that no peer can forge a line
-or reach a terminal.
+A line per event through ``twisted.logger`` costs 330-420 µs a call (measured).  Here events are
+put on a list, which is formatted and written in one go some milliseconds later; formatting each
+event at once would run with cold caches every time.
+Text that a peer can choose (Call-ID, URIs, reasons) is escaped, so that a peer can neither forge
+a line nor send control characters to a terminal.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import cache, lru_cache
 from json.encoder import encode_basestring_ascii
-from typing import IO, Any, Final, TypeAlias
+from typing import IO, Any, Final, Protocol, TypeAlias
 
 import attrs
 from twisted.logger import Logger
@@ -32,16 +32,21 @@ from sessioncore.vocabulary import MILLISECOND, SECOND, Address, MediaState, Ses
 
 __all__ = [
     "EventLog",
+    "LineFile",
+    "LogMessages",
     "json_line",
     "json_lines",
     "open_log",
     "printable",
+    "quoted",
     "text_line",
     "text_lines",
 ]
 
 FLUSH_AFTER: Final = 20 * MILLISECOND
 """How long a line may wait for others, in ns: one media period."""
+LOG_AFTER: Final = 200 * MILLISECOND
+"""The same for lines that go through ``twisted.logger``, which costs more each time."""
 MOST_WAITING: Final = 2000
 """Lines that are written at once even if the time has not come."""
 
@@ -55,12 +60,13 @@ _log: Final = Logger(namespace="sessioncore.watching.event_log")
 def printable(text: str) -> str:
     """``text`` as it is where that is safe in a line, else quoted and escaped.
 
-    Safe is printable ASCII without blank, comma and quote, which part the fields of a line.
+    Printable ASCII is safe, except for blanks, commas and quotes, which separate the fields.
     """
-    return text if _PLAIN(text) else _quoted(text)
+    return text if _PLAIN(text) else quoted(text)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """``text`` in quotes, with everything escaped that is not printable ASCII."""
     # DEL is the one control character that ASCII JSON leaves as it is.
     return encode_basestring_ascii(text).replace("\x7f", "\\u007f")
 
@@ -129,8 +135,8 @@ _SHOWN: Final = {
     "Address | None": "'none' if {0} is None else " + _ADDRESS,
     "tuple[str, ...]": "printable('; '.join({0}))",
     # Never without a blank.
-    "EndReason": "_quoted(str({0}))",
-    "NegotiatedMedia": "_quoted(str({0}))",
+    "EndReason": "quoted(str({0}))",
+    "NegotiatedMedia": "quoted(str({0}))",
 }
 """How to write what an attribute of such a type holds; `_text` writes all others."""
 
@@ -189,7 +195,7 @@ def _fields(kind: type[Any]) -> tuple[str, ...] | None:
 def open_log(name: str) -> IO[bytes]:
     """A file to append to, or the real standard output for ``-``; `ConfigurationError`.
 
-    Without a buffer, so that what was written is known; closing it leaves standard output open.
+    Unbuffered, so that it is known what was written; closing it leaves standard output open.
     """
     if name == "-":
         # Not sys.stdout: twistd makes that a way into its log.
@@ -203,25 +209,57 @@ def open_log(name: str) -> IO[bytes]:
         ) from None
 
 
+class LogMessages:
+    """A file whose every ``write`` becomes one message of ``twisted.logger``.
+
+    So lines reach whatever the process logs to, in order with all else that is logged there,
+    and a log that is rotated or sent to syslog needs nothing from us.
+    """
+
+    def __init__(self, logger: Logger) -> None:
+        self._logger = logger
+
+    def write(self, lines: bytes) -> int:
+        """Log ``lines`` as one message."""
+        self._logger.info("{lines}", lines=lines.decode("ascii").rstrip("\n"))
+        return len(lines)
+
+    def close(self) -> None:
+        """The log is the process's to close."""
+
+
+class LineFile(Protocol):
+    """Where lines go: a file without a buffer, or what stands for one."""
+
+    def write(self, lines: bytes, /) -> int | None:
+        """Write some or all of ``lines``; returns how many bytes, None where none had room."""
+
+    def close(self) -> None:
+        """Write nothing any more."""
+
+
 @implementer(IEventSink)
 class EventLog:
-    """Formats and writes what has gathered, once per tick.
+    """Collects events, and formats and writes them once per tick.
 
     A line that cannot be written (disk full, reader gone) is counted in ``lost`` and the
-    calls go on; the first failure of each outage is logged.  One that was cut off is taken
-    back out of a file, and ended before the next one where that cannot be done (a pipe).
+    calls go on; the first failure of each outage is logged.  A line that was cut off is removed
+    from a file; where that is impossible (a pipe), it is ended before the next one.
 
-    ``file`` has no buffer: its ``write`` tells what was written.
+    ``file`` has no buffer: its ``write`` returns how much was written.  Lines wait for
+    others for ``flush_after`` ns; without ``deadlines`` each is written at once.
     """
 
     def __init__(
         self,
-        file: IO[bytes],
+        file: LineFile,
         lines: Callable[[Iterable[Event]], str],
         deadlines: Deadlines | None = None,
+        flush_after: int = FLUSH_AFTER,
     ) -> None:
         self.lost = 0
-        self._file = file
+        self._file: Any = file
+        self._flush_after = flush_after
         self._lines = lines
         self._deadlines = deadlines
         self._most = 1 if deadlines is None else MOST_WAITING
@@ -233,7 +271,7 @@ class EventLog:
         """Take one event."""
         waiting = self._waiting
         if not waiting and self._deadlines is not None:
-            self._deadlines.at(event.at + FLUSH_AFTER, self._due)
+            self._deadlines.at(event.at + self._flush_after, self._due)
         waiting.append(event)
         if len(waiting) >= self._most:
             self.flush()

@@ -1,4 +1,4 @@
-"""One line per call that follows it: redrawn on a terminal, else one line per change."""
+"""A line for each call: redrawn on a terminal, else printed again at each change."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class LiveLines:
         return len(self._lines) <= min(MOST_LINES, shutil.get_terminal_size().lines - 2)
 
     def _redraw(self, over: _Line | None) -> None:
-        """Write the finished line for good, the others, if few, below it to be written over."""
+        """Write the finished line for good; the others, if few, below it, to be overwritten."""
         width = shutil.get_terminal_size().columns - 1
         drawn = list(map(str, self._lines.values())) if self._few else []
         lines = [str(over), *drawn] if over else drawn
@@ -112,7 +112,7 @@ class LiveLines:
         try:
             print(text, file=self._out, flush=True)
         except (OSError, ValueError):
-            pass  # nobody reads any more; the calls go on
+            pass  # the reader is gone; the calls go on
 
     def close(self) -> None:
-        """Nothing is held back, so nothing is left to do."""
+        """Do nothing: every line has been written already."""

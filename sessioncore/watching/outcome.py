@@ -37,12 +37,12 @@ _OVER: Final = (CallEnded, CallFailed)
 
 @frozen(slots=False)
 class CallSummary(Event):
-    """What a call came to; follows `CallEnded` and `CallFailed` in the logs of our commands.
+    """The result of a call; follows `CallEnded` or `CallFailed` in the logs of the commands.
 
     Calls that were refused without asking the application have none.
     ``duration`` is in seconds of agreed media.  The expected packets are what the agreements
-    allowed in that time, by their direction and ptime.  ``problem`` says what is known of why
-    too little was heard, or is None.
+    allowed in that time, by their direction and ptime.  ``problem`` says what is known about
+    why too little was heard, or is None.
     """
 
     remote_uri: str
@@ -129,10 +129,10 @@ class _Account:
 
 @implementer(IEventSink)
 class CallLedger:
-    """Keeps an account of each watched call and gives its summary when it is over."""
+    """Keeps an account of each watched call, and makes its summary when the call is over."""
 
     kinds: Final = (MediaNegotiated, MediaFlowEstablished, MediaActive, *_OVER)
-    """The events it has to be told of."""
+    """The events it needs."""
 
     def __init__(self, done: Callable[[CallSummary], None]) -> None:
         self.outcome = Outcome()
@@ -144,7 +144,7 @@ class CallLedger:
         self._accounts[call.session] = _Account(call)
 
     def hanging_up(self, session: str, now: int) -> None:
-        """No media is expected any more: we are about to end the call."""
+        """Expect no more media: this side is about to end the call."""
         account = self._accounts.get(session)
         if account is not None:
             account.settle(now)

@@ -50,7 +50,7 @@ WALK: Final = (
     ("session/session", "the session: IncomingCall, the application decides, the answer"),
     ("session/coordinator", "the 200 OK, the agreement, establish_media_flow: one turn"),
     ("session/coordinator", "the ACK; it plays no part in media"),
-    ("media/tick", "packets both ways: MediaActive"),
+    ("media/playout", "packets both ways: MediaActive"),
 )
 """The rows of the walk: where, and what happens there.  A UAC walks 6, 7 and 9 on the 200."""
 

@@ -56,8 +56,8 @@ class ParseTests(SynchronousTestCase):
             "echo:90": "'90' is not usable",
             "echo:nan": "'nan' is not usable",
             "silence:1": "'silence:1' is unknown",
-            "tone:": "write a number from 20 to 3900 (Hz)",
-            "tone:5000": "'5000' is not usable",
+            "tone:": "write a number from 20 to 7900 (Hz)",
+            "tone:8000": "'8000' is not usable",
             "tone:1_0": "'1_0' is not usable",
             "tone:٤٤٠": "is not usable",
             "tone:1+2+3": "has 3 tones; write one or two",
@@ -76,7 +76,7 @@ class ParseTests(SynchronousTestCase):
         self.assertRaises(MediaFileError, parse_play, broken)
         for nothing in ("", "play:"):
             error = self.assertRaises(ConfigurationError, parse_play, nothing)
-            self.assertIn("--play: nothing is named; write tone:HZ", str(error))
+            self.assertIn("--play: the value is empty; write tone:HZ", str(error))
 
 
 class AnsweringTests(SynchronousTestCase):

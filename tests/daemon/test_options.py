@@ -9,7 +9,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.daemon.options import Options, makeService
-from sessioncore.daemon.service import UacPlan, UacService, UasPlan, UasService
+from sessioncore.daemon.service import Lines, UacPlan, UacService, UasPlan, UasService
 from sessioncore.media.sources import Echo, Silence, Tone
 from tests.daemon.test_answering import wav_file
 
@@ -129,31 +129,33 @@ class WrongOptionsTests(SynchronousTestCase):
         for arguments, says in {
             "": "--role is missing; write --role=uas or --role=uac",
             "--role=proxy": "--role 'proxy' is unknown; write --role=uas or --role=uac",
-            "--role=uac": "--role=uac needs someone to call; write e.g. --call sip:",
-            "--role=uas --call=sip:bob@192.0.2.1": "--call is not for --role=uas; leave it out",
-            "--role=uac --call=sip:b@h --answer=echo": "--answer is not for --role=uac",
+            "--role=uac": "--role=uac needs a URI to call; write e.g. --call sip:",
+            "--role=uas --call=sip:bob@192.0.2.1": (
+                "--call is not an option of --role=uas; leave it out"
+            ),
+            "--role=uac --call=sip:b@h --answer=echo": "--answer is not an option of --role=uac",
             "--role=uas --bogus=1": "option --bogus not recognized",
             "--role=uas --listen=tcp:5060": "--listen: cannot listen on 'tcp:5060'",
             "--role=uas --listen=udp:99999": "--listen: cannot listen on 'udp:99999'",
             "--role=uas --listen=udp:5060:interface=here": "interface=here is no IP address; write",
             "--role=uas --ring-limit=0": "--ring-limit: 0 s cannot be kept; give more than 0",
             "--role=uas --ring-limit=99999": "and at most 86400",
-            "--role=uas --ring-limit=ever": "--ring-limit: 'ever' is no number of seconds",
+            "--role=uas --ring-limit=ever": "--ring-limit: 'ever' is not a number of seconds",
             "--role=uas --answer-after=9 --ring-limit=8": "a call ends after 8 s of ringing",
             "--role=uas --answer=sing": "'sing' is unknown; write echo",
             "--role=uas --answer=play:/no/such.wav": "/no/such.wav",
-            "--role=uas --answer-after=soon": "'soon' is no number of seconds; write e.g. 2.5",
-            "--role=uas --record-dir=/no/such": "/no/such is no folder to write to",
-            "--role=uas --rtp-ports=4000": "'4000' is no range; write e.g. 40000-49999",
+            "--role=uas --answer-after=soon": "'soon' is not a number of seconds; write e.g. 2.5",
+            "--role=uas --record-dir=/no/such": "/no/such is not a folder that can be written to",
+            "--role=uas --rtp-ports=4000": "'4000' is not a range; write e.g. 40000-49999",
             "--role=uas --rtp-ports=9000-8000": "--rtp-ports: 9000-8000 is not usable; give",
             "--role=uas --media-ip=here": "--media-ip: 'here' is no IP address; give one, e.g. 192",
             "--role=uas --advertise=0.0.0.0": "--advertise: 0.0.0.0 cannot be reached; give",
             "--role=uas --codecs=G729": (
-                "--codecs: G729 cannot be used; choose from PCMU, PCMA, L16"
+                "--codecs: G729 cannot be used; choose from PCMU, PCMA, G722, L16"
             ),
             "--role=uas --nat=maybe": "'maybe' is unknown; write auto, yes or no",
-            "--role=uas --max-calls=0": "'0' is no count; write 1 or more",
-            "--role=uas --max-calls=many": "'many' is no count; write 1 or more",
+            "--role=uas --max-calls=0": "'0' is not a whole number above 0; write 1 or more",
+            "--role=uas --max-calls=many": "'many' is not a whole number above 0; write 1 or more",
             "--role=uas --events=/no/such/file": "/no/such/file cannot be written",
             "--role=uac --call=bob": "'bob' is no SIP URI",
             "--role=uac --call=tel:123": "write",
@@ -162,15 +164,15 @@ class WrongOptionsTests(SynchronousTestCase):
             "--role=uac --call=sip:é@h": "is no SIP URI",
             "--role=uac --call=sip:b@h --from=alice": "--from: 'alice' is no SIP URI",
             "--role=uac --call=sip:b@h --play=/no/such.wav": "/no/such.wav",
-            "--role=uac --call=sip:b@h --duration=long": "'long' is no number of seconds",
-            "--role=uac --call=sip:b@h --rate=0": "--rate: 0 places no call",
-            "--role=uac --call=sip:b@h --calls=-1": "'-1' is no count",
+            "--role=uac --call=sip:b@h --duration=long": "'long' is not a number of seconds",
+            "--role=uac --call=sip:b@h --rate=0": "--rate: 0 would place no calls",
+            "--role=uac --call=sip:b@h --calls=-1": "'-1' is not a whole number above 0",
             "--role=uac --call=sip:b@h --record=/no/such/x.wav": "cannot be written",
         }.items():
             self.assertIn(says, self.says(*arguments.split()), arguments)
 
     def test_arguments_without_an_option(self) -> None:
-        self.assertIn("'echo' is no option", self.says("--role=uas", "echo"))
+        self.assertIn("'echo' is not an option", self.says("--role=uas", "echo"))
 
     def test_one_line(self) -> None:
         """After an error the usage is a pointer; asked for, it is whole."""
@@ -183,6 +185,32 @@ class WrongOptionsTests(SynchronousTestCase):
         error = self.assertRaises(UsageError, parsed, "--role=uas", "--events=-", nodaemon=False)
         self.assertIn("name a file", str(error))
         self.assertEqual(parsed("--role=uas", "--events=-", nodaemon=True).plan.events, "-")
+
+
+class LogOptionTests(SynchronousTestCase):
+    def lines(self, *arguments: str, foreground: bool = True) -> Lines:
+        return parsed("--role=uas", *arguments, nodaemon=foreground).lines()
+
+    def test_what_is_written_if_nothing_is_said(self) -> None:
+        self.assertEqual(self.lines(), Lines("events", to_log=False))
+        self.assertEqual(self.lines(foreground=False), Lines("calls", to_log=True))
+        self.assertEqual(self.lines("--events=-"), Lines("quiet"))
+        self.assertEqual(parsed("--role=uas").lines(), Lines("events"))
+
+    def test_what_is_asked_for(self) -> None:
+        for which in ("events", "calls", "quiet"):
+            for foreground in (True, False):
+                lines = self.lines(f"--log={which}", foreground=foreground)
+                self.assertEqual(lines, Lines(which, to_log=not foreground))  # type: ignore[arg-type]
+        self.assertEqual(self.lines("--log=quiet", "--events=-"), Lines("quiet"))
+
+    def test_what_is_wrong(self) -> None:
+        for arguments, says in (
+            (("--log=all",), "--log: 'all' is unknown; write events, calls or quiet"),
+            (("--log=calls", "--events=-"), "name a file for --events, or write --log quiet"),
+        ):
+            error = self.assertRaises(UsageError, parsed, "--role=uas", *arguments)
+            self.assertIn(says, str(error))
 
 
 class MakeServiceTests(SynchronousTestCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import os
 import resource
@@ -16,13 +17,16 @@ from sessioncore.daemon import service as module
 from sessioncore.daemon.answering import AnswerPlan
 from sessioncore.daemon.calling import CallPlan
 from sessioncore.daemon.service import (
-    SessionService,
+    DaemonService,
+    Lines,
     UacPlan,
     UacService,
     UasPlan,
     UasService,
 )
 from sessioncore.errors import ConfigurationError
+from sessioncore.events import CallEnded, CallFailed
+from sessioncore.manager import SessionManager
 from sessioncore.media.sources import Echo, Tone
 from sessioncore.net.limits import DescriptorLimit
 from sessioncore.settings import Settings
@@ -67,7 +71,7 @@ class ServiceTestCase(SynchronousTestCase):
 
     def uas(self, answer: AnswerPlan | None = None, events: str | None = None) -> UasService:
         plan = UasPlan(Settings(max_calls=10), answer or AnswerPlan(), events)
-        return self.started(UasService(plan, echo_events=False, reactor=self.reactor("192.0.2.2")))
+        return self.started(UasService(plan, reactor=self.reactor("192.0.2.2")))
 
     def uac(self, events: str | None = None, at: str = "192.0.2.1", **calls: Any) -> UacService:
         plan = UacPlan(
@@ -78,7 +82,6 @@ class ServiceTestCase(SynchronousTestCase):
         return self.started(
             UacService(
                 plan,
-                echo_events=False,
                 say=lambda outcome, interrupted: self.said.append((outcome, interrupted)),
                 reactor=self.reactor(at),
             )
@@ -88,7 +91,7 @@ class ServiceTestCase(SynchronousTestCase):
         service.startService()
         return service
 
-    def stop(self, *services: SessionService) -> None:
+    def stop(self, *services: DaemonService) -> None:
         for service in services:
             stopped = service.stopService()
             self.network.advance(6)
@@ -184,8 +187,89 @@ class RunTests(ServiceTestCase):
             self.stop(uac, uas)
         os.remove("read.jsonl")
 
+    def log_lines(self, lines: Lines, *users: str) -> tuple[list[str], list[str], UasService]:
+        """What a server writes to standard output and to the log about calls to ``users``."""
+        printed, logged = self.mktemp(), []
+        self.patch(module, "open_log", lambda name: io.FileIO(printed, "w"))
+        self.patch(module._log, "info", lambda text, **given: logged.append(text.format(**given)))
+        reactor = self.reactor("192.0.2.2")
+        plan = UasPlan(Settings(max_calls=10), AnswerPlan())
+        uas = self.started(UasService(plan, lines=lines, reactor=reactor))
+        for number, user in enumerate(users, 3):
+            uac = self.uac(uris=(f"sip:{user}@192.0.2.2",), at=f"192.0.2.{number}")
+            self.network.advance(2)
+            self.stop(uac)
+        self.stop(uas)
+        written = ""
+        if os.path.exists(printed):
+            with open(printed) as file:
+                written = file.read()
+        return written.splitlines(), [line for line in logged if "Call" in line], uas
+
+    def test_a_line_per_call(self) -> None:
+        printed, logged, uas = self.log_lines(Lines("calls"), "bob", "carol")
+        self.assertEqual(len(printed), 2)
+        self.assertRegex(printed[0], '^.UAS. Call: answered, .* To: sip:bob@.*"both ways"')
+        self.assertIn("To: sip:carol@", printed[1])
+        self.assertEqual(logged, [])
+        self.assertFalse(uas.output_lost)
+
+    def test_only_the_last_event_of_a_call_is_asked_for(self) -> None:
+        wanted: list[tuple[Any, ...]] = []
+        usual = SessionManager.add_event_sink
+        self.patch(
+            SessionManager,
+            "add_event_sink",
+            lambda manager, sink, *kinds: (wanted.append(kinds), usual(manager, sink, *kinds))[1],
+        )
+        uas = UasService(
+            UasPlan(Settings()), lines=Lines("calls", True), reactor=self.reactor("192.0.2.2")
+        )
+        uas.startService()
+        self.assertEqual(wanted, [(CallEnded, CallFailed)])
+        self.assertEqual(uas.ledger._accounts, {})
+        self.stop(uas)
+
+    def test_a_line_per_event(self) -> None:
+        printed, _, _ = self.log_lines(Lines("events"), "bob")
+        self.assertIn("[UAS] Event: CallAnswered, Media State: Ready", printed[3])
+        self.assertIn("Event: CallSummary", printed[-1])
+
+    def test_quiet(self) -> None:
+        self.assertEqual(self.log_lines(Lines("quiet"), "bob")[:2], ([], []))
+        self.assertEqual(self.log_lines(Lines("quiet", to_log=True), "bob")[:2], ([], []))
+
+    def test_in_the_background_lines_are_messages_of_the_log(self) -> None:
+        """Those of one moment are one message: a message costs more than a line."""
+        printed, logged, _ = self.log_lines(Lines("calls", to_log=True), "bob", "carol")
+        self.assertEqual((printed, len(logged)), ([], 2))
+        self.assertRegex(logged[0], '^.UAS. Call: answered, .* To: sip:bob@.*"both ways"')
+        self.assertIn("To: sip:carol@", logged[1])
+        _, events, _ = self.log_lines(Lines("events", to_log=True), "bob")
+        self.assertTrue(events[0].startswith("[UAS] Event: IncomingCall"))
+        self.assertIn("\n[UAS] Event: CallAnswered", events[0])
+
+    def test_a_call_that_the_server_refuses_has_a_line(self) -> None:
+        printed = self.mktemp()
+        self.patch(module, "open_log", lambda name: io.FileIO(printed, "w"))
+        uas = UasService(
+            UasPlan(Settings(codecs=("PCMU",))),
+            lines=Lines("calls"),
+            reactor=self.reactor("192.0.2.2"),
+        )
+        uas.startService()
+        caller = SessionManager(self.network.host("192.0.2.9"), Settings(codecs=("PCMA",)))
+        self.successResultOf(caller.start())
+        caller.call("sip:bob@192.0.2.2")
+        self.network.advance(1)
+        self.stop(uas)
+        with open(printed) as file:
+            (line,) = file.read().splitlines()
+        self.assertIn("[UAS] Call: failed, ", line)
+        self.assertIn(" 488: ", line)
+
     def test_stop_before_start(self) -> None:
-        service = UasService(UasPlan(Settings()), echo_events=False)
+        service = UasService(UasPlan(Settings()))
         self.successResultOf(service.stopService())
 
     def test_records_under_names_of_ours(self) -> None:
@@ -204,15 +288,15 @@ class StartTests(ServiceTestCase):
     def test_opens_nothing_before_it_starts(self) -> None:
         """``twistd`` makes the service, forks, and then starts it."""
         reactor = self.reactor("192.0.2.2")
-        service = UasService(UasPlan(Settings()), echo_events=False, reactor=reactor)
-        self.assertFalse(hasattr(service, "manager"))
+        service = UasService(UasPlan(Settings()), reactor=reactor)
+        self.assertRaises(ConfigurationError, lambda: service.manager)
         service.startService()
         self.assertEqual(len(service.manager.local_addresses), 1)
         self.stop(service)
 
     def test_binds_once_where_privileges_are_shed(self) -> None:
         reactor = self.reactor("192.0.2.2")
-        service = UasService(UasPlan(Settings()), echo_events=False, reactor=reactor)
+        service = UasService(UasPlan(Settings()), reactor=reactor)
         service.privilegedStartService()
         manager = service.manager
         service.startService()
@@ -221,9 +305,7 @@ class StartTests(ServiceTestCase):
 
     def test_a_port_in_use(self) -> None:
         uas = self.uas()
-        second = UasService(
-            UasPlan(Settings()), echo_events=False, reactor=self.reactor("192.0.2.2")
-        )
+        second = UasService(UasPlan(Settings()), reactor=self.reactor("192.0.2.2"))
         error = self.assertRaises(ConfigurationError, second.startService)
         self.assertIn("5060", str(error))
         self.successResultOf(second.stopService())
@@ -231,7 +313,7 @@ class StartTests(ServiceTestCase):
 
     def test_an_event_file_that_cannot_be_written(self) -> None:
         plan = UasPlan(Settings(), events="/no/such/folder/events")
-        service = UasService(plan, echo_events=False, reactor=self.reactor("192.0.2.2"))
+        service = UasService(plan, reactor=self.reactor("192.0.2.2"))
         error = self.assertRaises(ConfigurationError, service.startService)
         self.assertIn("/no/such/folder/events", str(error))
 

@@ -21,6 +21,9 @@ from sessioncore.errors import (
     SdpParseError,
     UnexpectedInput,
 )
+from sessioncore.rtp.codecs.l16 import L16
+from sessioncore.rtp.codecs.pcma import PCMA
+from sessioncore.rtp.codecs.pcmu import PCMU
 from sessioncore.sdp.description import parse_description
 from sessioncore.sdp.negotiation import (
     OFFER_ANSWER,
@@ -30,9 +33,6 @@ from sessioncore.sdp.negotiation import (
     agreed_direction,
 )
 from sessioncore.vocabulary import (
-    L16,
-    PCMA,
-    PCMU,
     Address,
     Codec,
     Direction,
@@ -43,7 +43,7 @@ from tests.sdp.offers import BARESIP, SIPP_PCAP, SIPP_UAC, description
 
 LOCAL = ("192.0.2.1", 4000)
 PEER = "192.0.2.9"
-POLICY = MediaPolicy()
+POLICY = MediaPolicy((PCMU, PCMA, L16))
 _S = OfferState
 PLAIN = "audio 6000 RTP/AVP 0"
 
@@ -175,7 +175,8 @@ class Answering(SynchronousTestCase):
 
     def test_packet_length(self) -> None:
         audio, answer = answer_to(
-            description(f"{PLAIN}\na=ptime:40"), ours(MediaPolicy(sendable_ptimes=(20, 40)))
+            description(f"{PLAIN}\na=ptime:40"),
+            ours(MediaPolicy((PCMU,), sendable_ptimes=(20, 40))),
         )
         self.assertEqual(audio.ptime, 40)
         self.assertIn(b"a=ptime:20\r\n", answer)

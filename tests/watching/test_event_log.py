@@ -15,7 +15,7 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
-from twisted.logger import Logger
+from twisted.logger import Logger, eventAsText, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore import events
@@ -33,6 +33,7 @@ from sessioncore.vocabulary import (
 from sessioncore.watching import event_log
 from sessioncore.watching.event_log import (
     EventLog,
+    LogMessages,
     json_line,
     json_lines,
     open_log,
@@ -153,6 +154,45 @@ class PreparedLineTests(SynchronousTestCase):
         line = text_line(event(events.CallRinging, "180\n[UAS] Event: \x9b"))
         self.assertEqual(line.count("\n"), 1)
         self.assertTrue(line.isascii())
+
+
+class LogMessagesTests(SynchronousTestCase):
+    """Lines that go through ``twisted.logger``: one message for those of one moment."""
+
+    def setUp(self) -> None:
+        self.logged: list[Any] = []
+        logger: Any = Logger(namespace="made.up", observer=self.logged.append)
+        self.clock = Clock()
+        self.clockwork = ReactorClockwork(self.clock)
+        self.clockwork.start()
+        self.log = EventLog(
+            LogMessages(logger), text_lines, self.clockwork.deadlines, event_log.LOG_AFTER
+        )
+
+    def text(self) -> str:
+        return str(eventAsText(self.logged[-1], includeTimestamp=False))
+
+    def test_lines_of_one_moment_are_one_message(self) -> None:
+        first, second = event(at=self.clockwork.now()), event(session="4", at=self.clockwork.now())
+        self.log.event(first)
+        self.log.event(second)
+        self.clock.advance(0.15)
+        self.assertEqual(self.logged, [])
+        self.clock.advance(0.1)
+        self.assertEqual(len(self.logged), 1)
+        self.assertEqual(formatEvent(self.logged[0]) + "\n", text_line(first) + text_line(second))
+        self.assertIn("[made.up#info] [UAS] Event: CallAnswered", self.text())
+
+    def test_what_waits_is_written_at_the_end(self) -> None:
+        self.log.event(event())
+        self.log.close()
+        self.assertEqual(len(self.logged), 1)
+        self.assertEqual(self.log.lost, 0)
+
+    def test_a_peer_cannot_reach_into_the_format(self) -> None:
+        self.log.event(event(call_id="{lines}{0}{log_time"))
+        self.log.close()
+        self.assertIn("Call-ID: {lines}{0}{log_time", self.text())
 
 
 class JsonLineTests(SynchronousTestCase):

@@ -1,0 +1,186 @@
+"""Native asyncio code and `SessionManager` in one program, under Twisted's asyncio reactor.
+
+With ``AsyncioSelectorReactor`` both share one event loop.  Two gaps remain, and this module
+closes them: code that Twisted runs cannot await what asyncio makes, and a task of asyncio
+cannot await a Deferred.  `handler` and `deferred` run a coroutine as a task in which both can
+be awaited; `future` makes a Deferred usable with ``asyncio.gather`` or ``asyncio.wait_for``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Callable, Coroutine, Generator, Iterable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from twisted.internet import task
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ReactorAlreadyInstalledError
+from twisted.python.failure import Failure
+
+from sessioncore.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sessioncore.session.call import Call
+
+__all__ = ["deferred", "future", "handler", "react"]
+
+T = TypeVar("T")
+
+
+def handler(decide: Callable[[Call], Coroutine[Any, Any, T]]) -> Callable[[Call], Deferred[T]]:
+    """Make ``decide``, an ``async def`` function, usable as ``on_incoming``; a decorator too.
+
+    In it both what asyncio makes and the Deferreds of a call can be awaited, in any order.
+    An exception it raises has the same effect as one of any other handler.
+    """
+
+    @wraps(decide)
+    def incoming(call: Call) -> Deferred[T]:
+        return deferred(decide(call))
+
+    return incoming
+
+
+def deferred(coroutine: Coroutine[Any, Any, T]) -> Deferred[T]:
+    """Run ``coroutine`` as an asyncio task that can await Deferreds as well.
+
+    Fires with what it returns, fails with what it raises; cancelling it cancels the task.
+    The task runs from the next turn of the event loop on.  Raises `ConfigurationError` where
+    no asyncio event loop runs.
+    """
+    return Deferred.fromFuture(_task(coroutine))
+
+
+def future(awaited: Deferred[T]) -> asyncio.Future[T]:
+    """A future of the running event loop with the outcome of ``awaited``, which it consumes.
+
+    Cancelling it cancels the Deferred.  Raises `ConfigurationError` where no asyncio event
+    loop runs.
+    """
+    return awaited.asFuture(_running_loop())
+
+
+def react(main: Callable[..., Coroutine[Any, Any, None]], argv: Iterable[object] = ()) -> NoReturn:
+    """``twisted.internet.task.react`` for a ``main`` that can await asyncio's futures as well.
+
+    Installs the asyncio reactor, runs ``main(reactor, *argv)``, and exits.  A signal cancels
+    ``main``, as ``asyncio.run`` does, and what it awaits in a ``finally`` is waited for; so that
+    is the place for ``await manager.stop()``.  Tasks that are left then are cancelled.  Raises
+    `ConfigurationError` where another reactor is installed already.
+    """
+    from twisted.internet import asyncioreactor
+
+    try:
+        asyncioreactor.install()  # type: ignore[no-untyped-call]
+    except ReactorAlreadyInstalledError:
+        pass  # which one it is shows below
+
+    def begin(reactor: Any, *words: object) -> Deferred[None]:
+        if not isinstance(reactor, asyncioreactor.AsyncioSelectorReactor):
+            raise ConfigurationError(
+                f"{type(reactor).__name__} is installed already; call react before anything"
+                " imports twisted.internet.reactor"
+            )
+        # The reactor starts up before its loop runs.
+        started: Deferred[None] = task.deferLater(reactor, 0)
+        return started.addCallback(lambda _: _main(reactor, main(reactor, *words)))
+
+    task.react(begin, argv)
+
+
+def _main(reactor: Any, coroutine: Coroutine[Any, Any, None]) -> Deferred[None]:
+    """Run the main function; a reactor that is told to stop first ends it."""
+    running = _task(coroutine)
+    reactor.addSystemEventTrigger("before", "shutdown", lambda: deferred(_end(running)))
+    return Deferred.fromFuture(running).addErrback(_only_cancelled)
+
+
+async def _end(running: asyncio.Task[None]) -> None:
+    """Cancel the main function, then what others have left, and wait for all of it."""
+    running.cancel()
+    await asyncio.wait([running])
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for each in left:
+        each.cancel()
+    if left:
+        await asyncio.wait(left)
+
+
+def _only_cancelled(failure: Failure) -> None:
+    failure.trap(asyncio.CancelledError)  # type: ignore[no-untyped-call]
+
+
+def _task(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task for ``coroutine`` that knows Deferreds."""
+    try:
+        loop = _running_loop()
+    except ConfigurationError:
+        coroutine.close()  # else Python warns that it was never awaited
+        raise
+    return loop.create_task(_with_deferreds(coroutine, loop))
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigurationError(
+            "no asyncio event loop runs; install its reactor before any other, e.g. by"
+            " `twistd --reactor=asyncio`, or `asyncioreactor.install()` of twisted.internet"
+        ) from None
+
+
+@types.coroutine
+def _with_deferreds(
+    coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop
+) -> Generator[Any, Any, T]:
+    """Run ``coroutine``; futures it awaits go to the task, Deferreds become futures first."""
+    resume: Callable[[], Any] = lambda: coroutine.send(None)  # noqa: E731
+    while True:
+        try:
+            awaited = resume()
+        except StopIteration as done:
+            returned: T = done.value
+            return returned
+        try:
+            if isinstance(awaited, Deferred):
+                yield from _fired(awaited, loop)
+                value = None  # a Deferred that is awaited gives its result by itself
+            else:
+                value = yield awaited
+        except GeneratorExit:
+            coroutine.close()
+            raise
+        except BaseException as error:
+            resume = _raising(coroutine, error)
+        else:
+            resume = _sending(coroutine, value)
+
+
+def _fired(awaited: Deferred[Any], loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+    """Done once ``awaited`` has fired, which keeps its result; cancelling it cancels that."""
+    woken: asyncio.Future[None] = loop.create_future()
+
+    def wake(result: object) -> object:
+        if woken.cancelled():
+            return None  # nobody waits for the failure that cancelling made
+        woken.set_result(None)
+        return result
+
+    def cancel(done: asyncio.Future[None]) -> None:
+        if done.cancelled():
+            awaited.cancel()
+
+    awaited.addBoth(wake)
+    woken.add_done_callback(cancel)
+    return woken
+
+
+def _sending(coroutine: Coroutine[Any, Any, Any], value: object) -> Callable[[], Any]:
+    return lambda: coroutine.send(value)
+
+
+def _raising(coroutine: Coroutine[Any, Any, Any], error: BaseException) -> Callable[[], Any]:
+    return lambda: coroutine.throw(error)

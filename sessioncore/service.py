@@ -1,0 +1,187 @@
+"""`SessionService`: a `SessionManager` as a Twisted service, for ``.tac`` files and plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from sessioncore.errors import ConfigurationError
+from sessioncore.events import Event
+from sessioncore.interfaces import ICallHandler, IEventSink
+from sessioncore.manager import SessionManager
+from sessioncore.settings import Settings
+
+if TYPE_CHECKING:
+    from sessioncore.session.call import Call
+
+__all__ = ["SessionService"]
+
+E = TypeVar("E", bound=Event)
+F = TypeVar("F", bound=Event)
+_LONGEST_GRACE: Final = 86_400
+_log: Final = Logger(namespace="sessioncore.service")
+
+
+class SessionService(Service):
+    """Starts and stops a `SessionManager` with the Twisted application it belongs to.
+
+    The arguments are those of `SessionManager`.  ``reactor`` may be left out: the service
+    then takes the process's reactor when it needs it, and none is installed before.  Stopping
+    the service ends all calls; those that are not over after ``grace`` seconds are given up.
+
+    Sockets are bound once per start: in `privilegedStartService` where that is called, so
+    that ``twistd --uid`` can bind a reserved port, else in `startService`.  Both raise
+    `ConfigurationError` where a socket cannot be bound, and then nothing stays open.
+
+    A stopped manager cannot be restarted, so each start makes a fresh one.  What belongs to
+    every manager is given to the service (``on_incoming``, `add_event_sink`).
+    """
+
+    name = "sessioncore"
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        on_incoming: Callable[[Call], Any] | ICallHandler | None = None,
+        reactor: Any = None,
+        grace: float = 4.0,
+        **replaced: Any,
+    ) -> None:
+        if not isinstance(grace, int | float) or not 0 <= grace <= _LONGEST_GRACE:
+            raise ConfigurationError(
+                f"a grace of {grace!r} cannot be waited for; give 0 to {_LONGEST_GRACE} seconds"
+            )
+        self.settings = settings or Settings()
+        self._grace = grace
+        self._reactor = reactor
+        self._on_incoming = on_incoming
+        self._replaced = replaced
+        self._sinks: list[tuple[Any, tuple[type[Event], ...]]] = []
+        self._manager: SessionManager | None = None
+        self._open = False
+        self._stopping = False
+
+    @property
+    def reactor(self) -> Any:
+        """The reactor that was given, or the process's reactor."""
+        if self._reactor is None:
+            from twisted.internet import reactor
+
+            self._reactor = reactor
+        return self._reactor
+
+    @property
+    def manager(self) -> SessionManager:
+        """The manager of this start, or of the last one once the service has stopped.
+
+        Raises `ConfigurationError` before the first start.
+        """
+        if self._manager is None:
+            raise ConfigurationError(
+                "the service has no manager before it starts; start it first, or give the"
+                " service what is meant for the manager"
+            )
+        return self._manager
+
+    def make_manager(self) -> SessionManager:
+        """The manager for one start, not started; override it to set up more."""
+        return SessionManager(
+            self.reactor, self.settings, on_incoming=self._on_incoming, **self._replaced
+        )
+
+    @overload
+    def add_event_sink(self, sink: IEventSink, *kinds: type[Event]) -> None: ...
+    @overload
+    def add_event_sink(self, sink: Callable[[E], object], kind: type[E], /) -> None: ...
+    @overload
+    def add_event_sink(
+        self, sink: Callable[[E | F], object], kind: type[E], other: type[F], /
+    ) -> None: ...
+    @overload
+    def add_event_sink(self, sink: Callable[[Event], object], *kinds: type[Event]) -> None: ...
+    def add_event_sink(self, sink: IEventSink | Callable[..., Any], *kinds: type[Event]) -> None:
+        """Report the events of this manager and of all later ones to ``sink``.
+
+        As `SessionManager.add_event_sink`; while the service does not run, a wrong sink is
+        reported by the next start.
+        """
+        if self._open:
+            self.manager.add_event_sink(sink, *kinds)
+        self._sinks.append((sink, kinds))
+
+    # --- starting
+
+    def privilegedStartService(self) -> None:
+        """Bind the sockets while the process still has its privileges."""
+        self._bind_or_log()
+
+    def startService(self) -> None:
+        """Bind the sockets, unless `privilegedStartService` has."""
+        self._bind_or_log()
+        super().startService()  # type: ignore[no-untyped-call]
+
+    def _bind_or_log(self) -> None:
+        try:
+            self._bind()
+        except ConfigurationError as error:
+            # A daemon's standard error is gone; its log is where the reason is looked for.
+            _log.critical("cannot start: {error}", error=error)
+            raise
+
+    def _bind(self) -> None:
+        """Make and start a manager, once per start; raises `ConfigurationError`."""
+        if self._open:
+            return
+        if self._stopping:
+            raise ConfigurationError(
+                "the service is still stopping; wait for the Deferred of stopService"
+            )
+        manager = self.make_manager()
+        for sink, kinds in self._sinks:
+            manager.add_event_sink(sink, *kinds)
+        starting = manager.start()
+        if starting.called:  # else Twisted logs what may still go wrong
+            _raise_failure(starting)
+        self._manager = manager
+        self._open = True
+
+    # --- stopping
+
+    def stopService(self) -> Deferred[None]:
+        """End all calls as their state demands and close the sockets.
+
+        Fires when that is done, within the grace and little more.  Does nothing where the
+        service has not started; while it is stopping, it fires when that is done.
+        """
+        super().stopService()  # type: ignore[no-untyped-call]
+        manager = self._manager
+        if manager is None:
+            return succeed(None)
+        if self._open:
+            self._open, self._stopping = False, True
+            stopped = maybeDeferred(manager.stop, self._grace)
+            stopped.addErrback(lambda failure: _log.failure("stopping failed", failure))
+            stopped.addCallback(self._gone)
+        # A wait of its own: whoever cancels it does not keep the service from closing.
+        return manager.stop(self._grace).addBoth(lambda _: None)
+
+    def _gone(self, _: object) -> None:
+        self._stopping = False
+        self._close()
+
+    def _close(self) -> None:
+        """Override it to close what `make_manager` opened."""
+
+
+def _raise_failure(fired: Deferred[None]) -> None:
+    """Raise what a Deferred that has fired failed with."""
+    failures: list[Failure] = []
+    fired.addErrback(failures.append)
+    if failures:
+        failures[0].raiseException()

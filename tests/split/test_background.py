@@ -1,0 +1,72 @@
+"""``twistd`` in the background: what its log says of calls, and that it survives rotation."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from tests.split.processes import PATIENCE, TWISTD, ProcessTestCase, free_port
+
+
+class BackgroundTests(ProcessTestCase):
+    def daemon(self, *options: str) -> int:
+        """The port of a daemon in the background; it is ended when the test is over."""
+        port = free_port()
+        starting = self.start(
+            *TWISTD,
+            *("--pidfile=d.pid", "--logfile=d.log", "sessioncore", "--role=uas"),
+            *(f"--listen=udp:{port}:interface=127.0.0.1", *options),
+        )
+        self.addCleanup(self.end)
+        self.assertEqual(starting.wait(), 0, starting.output)
+        return port
+
+    def end(self) -> None:
+        """Tell the daemon to stop and wait for its end; nothing if it is over."""
+        file = self.folder / "d.pid"
+        if file.exists():
+            process = int(file.read_text())
+            os.kill(process, signal.SIGTERM)
+            self.wait_until(lambda: not Path(f"/proc/{process}").exists())
+            file.unlink(missing_ok=True)
+
+    def wait_until(self, reached: object) -> None:
+        assert callable(reached)
+        until = time.monotonic() + PATIENCE
+        while not reached():
+            self.assertLess(time.monotonic(), until, self.log())
+            time.sleep(0.05)
+
+    def log(self, name: str = "d.log") -> str:
+        return (self.folder / name).read_text()
+
+    def call(self, port: int, user: str) -> None:
+        caller = self.command("call", f"sip:{user}@127.0.0.1:{port}", "--duration=0.3")
+        self.assertEqual(caller.wait(), 0, caller.output)
+
+    def test_a_line_per_call_goes_into_the_log_and_its_successor(self) -> None:
+        port = self.daemon()
+        self.call(port, "bob")
+        self.wait_until(lambda: "To: sip:bob@" in self.log())
+        process = int((self.folder / "d.pid").read_text())
+        os.kill(process, signal.SIGUSR1)
+        self.wait_until(lambda: (self.folder / "d.log.1").exists())
+        self.call(port, "carol")
+        self.end()
+        before, after = self.log("d.log.1"), self.log()
+        self.assertRegex(
+            before, r'#info\] \[UAS\] Call: answered, .*To: sip:bob@.*Media: "both ways"'
+        )
+        self.assertNotIn("carol", before)
+        self.assertIn("To: sip:carol@", after)
+        self.assertLess(after.index("carol"), after.index("Server Shut Down"))
+        self.assertNotIn("Event:", before + after)
+
+    def test_quiet(self) -> None:
+        port = self.daemon("--log=quiet")
+        self.call(port, "bob")
+        self.end()
+        self.assertNotIn("bob", self.log())
+        self.assertIn("UAS on 127.0.0.1", self.log())

@@ -1,0 +1,192 @@
+"""An application as an embedder would write it; it uses every public name, and mypy reads it.
+
+``tests.test_typing`` checks it with ``mypy --strict``, looks that no name of
+``sessioncore.__all__`` is missing, and places calls through it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from twisted.internet import task
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from sessioncore import (
+    Call,
+    CallFailed,
+    CallOver,
+    Clip,
+    ConfigurationError,
+    Deliver,
+    Direction,
+    Discard,
+    Echo,
+    EndedBy,
+    EndReason,
+    Frames,
+    ICallHandler,
+    IEventSink,
+    IMediaSink,
+    IMediaSource,
+    ManagerStatistics,
+    MediaState,
+    NegotiatedMedia,
+    OneWayByAgreement,
+    Record,
+    SessionCoreError,
+    SessionManager,
+    SessionRole,
+    SessionService,
+    Settings,
+    Silence,
+    Tone,
+    UserAgentClient,
+    UserAgentServer,
+    aio,
+)
+from sessioncore.events import DigitReceived, Event, MediaNegotiated
+
+Samples = npt.NDArray[np.int16]
+
+
+@implementer(IMediaSource)
+class Noise:
+    """A source of the application's own."""
+
+    def read(self, count: int) -> Samples:
+        return np.full(count, 100, np.int16)
+
+
+@implementer(IMediaSink)
+class Loudness:
+    """A sink of the application's own."""
+
+    loudest = 0
+
+    def write(self, samples: Samples) -> None:
+        self.loudest = max(self.loudest, int(np.abs(samples.astype(np.int32)).max()))
+
+
+@implementer(IEventSink)
+class Notes:
+    """What was negotiated and pressed."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.digits = ""
+
+    def event(self, event: Event) -> None:
+        self.lines.append(f"{event.role} {event.name} {event.media_state} {event.at}")
+        if isinstance(event, MediaNegotiated):
+            self.note(event.media)
+
+    def note(self, media: NegotiatedMedia) -> None:
+        direction: Direction = media.audio.direction
+        self.lines.append(f"{media.audio.codec.name} {direction}")
+
+    def digit(self, event: DigitReceived) -> None:
+        self.digits += event.digit
+
+
+@implementer(ICallHandler)
+class Reception:
+    """Answers by who is called."""
+
+    def __init__(self) -> None:
+        self.loudness = Loudness()
+        self.heard: list[int] = []
+        self.ended: list[EndReason] = []
+
+    def incoming_call(self, call: Call) -> Deferred[Any] | None:
+        assert call.role is SessionRole.UAS
+        user = call.local_uri.partition(":")[2].partition("@")[0]
+        if user == "busy":
+            call.reject(486)
+            return None
+        if user == "moved":
+            call.redirect("sip:elsewhere@192.0.2.9")
+            return None
+        call.ring()
+        return Deferred.fromCoroutine(self.answer(call, user))
+
+    async def answer(self, call: Call, user: str) -> None:
+        if user == "echo":
+            await call.answer(source=Echo(gain_db=-6.0), sink=self.loudness)
+        elif user == "frames":
+            frames = Frames()
+            frames.write(np.zeros(160, np.int16))
+            await call.answer(source=frames, sink=Deliver(self.hear))
+        elif user == "noise":
+            await call.answer(source=Noise(), sink=Discard())
+        else:
+            await call.answer(source=Clip(np.zeros(8000, np.int16)), sink=Record("heard.wav"))
+        self.ended.append(await call.when_ended())
+
+    def hear(self, samples: Samples) -> None:
+        self.heard.append(len(samples))
+
+
+async def place(manager: SessionManager, uri: str, clock: Any) -> str:
+    """One call, and in words what became of it."""
+    try:
+        call = manager.prepare_call(uri, source=Tone(frequencies=(440.0,)))
+        await call.place()
+        await call.when_two_way()
+    except ConfigurationError as error:
+        return f"not placed: {error}"
+    except CallFailed as error:
+        reason: EndReason = error.reason
+        return f"{reason.by}: {reason.status}"
+    except OneWayByAgreement:
+        return "one way"
+    await task.deferLater(clock, 0.5)
+    call.set_source(Silence())
+    active = call.media_state is MediaState.ACTIVE
+    counts = call.packet_counts
+    ended: EndReason = await call.hang_up()
+    if ended.by is not EndedBy.LOCAL or not active or counts is None:
+        return "lost"
+    try:
+        call.ring()
+    except CallOver:
+        return f"both ways, {counts.lost} lost"
+    return "still there"
+
+
+def count(manager: SessionManager) -> int:
+    """All calls so far."""
+    statistics: ManagerStatistics = manager.statistics()
+    return statistics.calls["incoming"]
+
+
+def agents(reactor: Any) -> tuple[UserAgentServer, UserAgentClient]:
+    """The thin shells."""
+    return (
+        UserAgentServer(reactor, Settings(listen=("udp:5060",)), Reception()),
+        UserAgentClient(reactor),
+    )
+
+
+def service(reactor: Any, notes: Notes) -> SessionService:
+    """The same as a Twisted service."""
+    made = SessionService(
+        Settings(codecs=("PCMU",)), on_incoming=Reception(), reactor=reactor, grace=1.0
+    )
+    made.add_event_sink(notes)
+    made.add_event_sink(notes.digit, DigitReceived)
+    return made
+
+
+@aio.handler
+async def native(call: Call) -> None:
+    """A handler that awaits both kinds."""
+    await asyncio.sleep(0)
+    try:
+        await call.answer(source=Echo())
+        await asyncio.wait_for(aio.future(call.when_ended()), 10)
+    except SessionCoreError as error:
+        print(error.status)

@@ -2,19 +2,19 @@
 
 The way of a call through the package, INVITE datagram to audio both ways:
 
-==  ===============================  ===============================================================
- #  where                            what
-==  ===============================  ===============================================================
- 1  net                              a datagram arrives, gets its time stamp and is handed on
- 2  sip/message                      bytes become a Request or a Response, or are refused
- 3  sip/matching, sip/transaction    it finds its transaction; repetitions end here
- 4  sip/dialog                       a dialog: tags, route set, remote target
- 5  sip/inspection, sdp/negotiation  what must be refused is refused; the offer is read
- 6  session/session                  the session: IncomingCall, the application decides, the answer
- 7  session/coordinator              the 200 OK, the agreement, establish_media_flow: one turn
- 8  session/coordinator              the ACK; it plays no part in media
- 9  media/playout                       packets both ways: MediaActive
-==  ===============================  ===============================================================
+==  ====================================  ==========================================================
+ #  where                                 what
+==  ====================================  ==========================================================
+ 1  net/sip_udp                           a datagram arrives, gets its time stamp and is handed on
+ 2  sip/message                           bytes become a Request or a Response, or are refused
+ 3  sip/{matching,server,client}          it finds its transaction; repetitions end here
+ 4  sip/dialog, session/registry          a dialog: tags, route set, remote target
+ 5  sip/inspection, sdp/negotiation       what must be refused is refused; descriptions are judged
+ 6  session/{callee,caller}               IncomingCall: the application decides; or it places a call
+ 7  session/{callee,caller,establishing}  the 200 OK, the agreement, establish_media_flow: one turn
+ 8  session/{acks,caller}                 the ACK; it plays no part in media
+ 9  media/plane, session/establishing     packets both ways: MediaActive
+==  ====================================  ==========================================================
 
 A UAC walks 6, 7 and 9 on the 200 OK.  ``sessioncore trace`` prints it from live traffic.
 
@@ -29,24 +29,33 @@ from sessioncore.errors import (
     CallFailed,
     CallOver,
     ConfigurationError,
+    MediaFileError,
+    ModificationRefused,
     OneWayByAgreement,
     SessionCoreError,
+    TooManyCalls,
+    UnreachableTarget,
 )
-from sessioncore.interfaces import ICallHandler, IEventSink
+from sessioncore.events import Event
+from sessioncore.interfaces import ICallHandler, IEventSink, ISipFlow, ISipTransport
 from sessioncore.manager import ManagerStatistics, SessionManager
 from sessioncore.media.interfaces import IMediaSink, IMediaSource
-from sessioncore.media.sinks import Deliver, Discard, Record
-from sessioncore.media.sources import Clip, Echo, Frames, Silence, Tone
+from sessioncore.media.sinks import Deliver, Discard, MediaSink, Record
+from sessioncore.media.sources import Clip, Echo, Frames, MediaSource, Silence, Tone
+from sessioncore.media.statistics import PacketCounts, StreamStatistics
 from sessioncore.service import SessionService
 from sessioncore.session.call import Call
+from sessioncore.session.session import SessionState
 from sessioncore.settings import Settings
 from sessioncore.vocabulary import (
+    Codec,
     Direction,
     EndedBy,
     EndReason,
     MediaState,
     NegotiatedMedia,
     SessionRole,
+    StreamAgreement,
 )
 
 __all__ = [
@@ -54,6 +63,7 @@ __all__ = [
     "CallFailed",
     "CallOver",
     "Clip",
+    "Codec",
     "ConfigurationError",
     "Deliver",
     "Direction",
@@ -61,23 +71,36 @@ __all__ = [
     "Echo",
     "EndReason",
     "EndedBy",
+    "Event",
     "Frames",
     "ICallHandler",
     "IEventSink",
     "IMediaSink",
     "IMediaSource",
+    "ISipFlow",
+    "ISipTransport",
     "ManagerStatistics",
+    "MediaFileError",
+    "MediaSink",
+    "MediaSource",
     "MediaState",
+    "ModificationRefused",
     "NegotiatedMedia",
     "OneWayByAgreement",
+    "PacketCounts",
     "Record",
     "SessionCoreError",
     "SessionManager",
     "SessionRole",
     "SessionService",
+    "SessionState",
     "Settings",
     "Silence",
+    "StreamAgreement",
+    "StreamStatistics",
     "Tone",
+    "TooManyCalls",
+    "UnreachableTarget",
     "UserAgentClient",
     "UserAgentServer",
 ]

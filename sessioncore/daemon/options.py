@@ -110,27 +110,12 @@ class CommonOptions(Quiet):
     optParameters = [
         ["rtp-ports", None, "40000-49999", "First and last port for RTP and RTCP."],
         ["media-ip", None, None, "IP to write into descriptions instead of the local address."],
-        [
-            "advertise",
-            None,
-            None,
-            "IP to write into Contact and Via instead of the local address.",
-        ],
+        ["advertise", None, None, "IP to write into Contact and Via instead of the local address."],
         ["codecs", None, "PCMU,PCMA", f"Codecs, in order of preference: {', '.join(CODECS)}."],
-        [
-            "nat",
-            None,
-            "auto",
-            "Peers behind NAT: auto (decide for each by its SDP), yes or no.",
-        ],
+        ["nat", None, "auto", "Peers behind NAT: auto (decide for each by its SDP), yes or no."],
         ["max-calls", None, "2000", "Maximum number of concurrent calls."],
         ["ring-limit", None, "180", "Seconds a call may ring before it is ended."],
-        [
-            "events",
-            None,
-            None,
-            "Write events as JSON lines to this file; - is standard output.",
-        ],
+        ["events", None, None, "Write events as JSON lines to this file; - is standard output."],
     ]
 
     def __init__(self) -> None:

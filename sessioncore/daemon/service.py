@@ -7,7 +7,6 @@ stop the reactor when all is over.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -332,6 +331,6 @@ class UacService(DaemonService):
 
 
 def recording_name(directory: str, call: Call) -> str:
-    """The name of a new file: UTC time, process and session; nothing that the peer chose."""
+    """The name of a new file: UTC time and session id; nothing that the peer chose."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    return str(Path(directory) / f"{stamp}-{os.getpid()}-{call.session}.wav")
+    return str(Path(directory) / f"{stamp}-{call.session}.wav")

@@ -17,15 +17,15 @@ from sessioncore.errors import ConfigurationError
 from sessioncore.events import Event
 from sessioncore.vocabulary import MediaState, SessionRole
 
-__all__ = ["Announcer", "EventSink", "Sinks"]
+__all__ = ["Announcer", "EventSink", "EventSinks"]
 
 EventSink: TypeAlias = Callable[[Any], object]
 """Called with each event; what it returns is ignored."""
 _log = Logger(namespace="sessioncore.session.announcing")
 
 
-class Sinks:
-    """Sinks, each with the kinds of events it wants (none named: all)."""
+class EventSinks:
+    """Event sinks, each with the kinds of events it wants (none named: all)."""
 
     __slots__ = ("_chosen", "_wants")
 
@@ -69,7 +69,7 @@ class Subject(Protocol):
     name: str
     call_id: str
     role: SessionRole
-    sinks: Sinks | None
+    sinks: EventSinks | None
 
     @property
     def media(self) -> _HasState:
@@ -84,7 +84,7 @@ class Announcer:
     """
 
     def __init__(self) -> None:
-        self.sinks = Sinks()
+        self.sinks = EventSinks()
         self._queue: deque[Event | tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._entered = 0
         self._delivering = False

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from sessioncore.errors import ConfigurationError
 from sessioncore.events import Event
 from sessioncore.interfaces import IEventSink
-from sessioncore.session.announcing import EventSink, Sinks
+from sessioncore.session.announcing import EventSink, EventSinks
 from sessioncore.session.milestones import Milestones
 from sessioncore.session.session import SessionState
 from sessioncore.sip.message import Request
@@ -54,7 +54,7 @@ class _Leg(Protocol):
     local_uri: str
     remote_uri: str
     milestones: Milestones
-    sinks: Sinks | None
+    sinks: EventSinks | None
 
     @property
     def invite(self) -> Request | None: ...
@@ -378,12 +378,12 @@ class Call:
         """
         checked = event_sink(sink, kinds)
         if self._leg.sinks is None:
-            self._leg.sinks = Sinks()
+            self._leg.sinks = EventSinks()
         self._leg.sinks.add(checked, *kinds)
 
     def remove_event_sink(self, sink: Callable[[Any], object] | TakesEvents) -> None:
         """Call ``sink`` no more; raises `ConfigurationError` where it was not added."""
-        sinks = self._leg.sinks or Sinks()
+        sinks = self._leg.sinks or EventSinks()
         sinks.remove(event_sink(sink, ()))
 
     # --- what to wait for

@@ -83,12 +83,18 @@ def _display_name(text: str | None) -> str | None:
 
 
 def _on_one_line(text: str) -> bool:
-    """Whether it has no line end of any kind, nor another control character but the tab."""
+    """Whether it is text without any line end, or another control character but the tab."""
     return all(character == "\t" or not _is_control(character) for character in text)
 
 
 def _is_control(character: str) -> bool:
-    return ord(character) < 32 or 127 <= ord(character) < 160 or character in "\u2028\u2029"
+    code = ord(character)
+    return (
+        code < 32
+        or 127 <= code < 160
+        or 0xD800 <= code < 0xE000  # half of a pair, which UTF-8 cannot write
+        or character in "\u2028\u2029"
+    )
 
 
 def _headers(given: HeaderFields | None) -> tuple[Header, ...]:
@@ -113,10 +119,7 @@ def _header(name: object, value: object) -> Header:
         raise ConfigurationError(f"headers: {name!r} is not the name of a header field")
     if header_key(key) in _OURS:
         raise ConfigurationError(f"headers: {name} is written by sessioncore; leave it out")
-    try:
-        written = value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ConfigurationError(f"headers: {name}: {value!r} is not text") from None
+    written = value.encode("utf-8", "replace")
     if not _on_one_line(value) or len(written) > _LONGEST_VALUE:
         raise ConfigurationError(
             f"headers: {name}: {value[:80]!r} is not usable; give one line of at most"

@@ -9,7 +9,7 @@ from attrs import define, field
 
 from sessioncore.deadlines import Deadline
 from sessioncore.sdp.negotiation import OfferAnswer
-from sessioncore.session.announcing import Sinks
+from sessioncore.session.announcing import EventSinks
 from sessioncore.session.call import Call, Control
 from sessioncore.session.dialog_usage import DialogUsage
 from sessioncore.session.invitation import Invitation
@@ -72,7 +72,7 @@ class Leg(Session):
     outgoing: Outgoing | None = None
     invite: Request | None = None
     """The INVITE of an incoming call, for who reads its header fields."""
-    sinks: Sinks | None = None
+    sinks: EventSinks | None = None
     """Event sinks of this call alone."""
     reason_headers: tuple[Header, ...] = ()
     """What our CANCEL or BYE says of why (RFC 3326)."""

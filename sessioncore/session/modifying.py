@@ -271,8 +271,8 @@ class Modifying:
             usage.dialog.refresh_target(response)
         self._requests.start(self._acknowledge(usage, tx, response))
         machine = self._machine(leg, usage)
-        if machine.state is not ModificationState.OFFERING:
-            return  # the dialog is gone
+        if machine.state is not ModificationState.OFFERING or leg.leaving:
+            return  # the dialog is gone, or as good as gone
         wish: _Wish = machine.wish
         try:
             usage.negotiation.receive_answer(

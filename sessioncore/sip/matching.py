@@ -7,6 +7,7 @@ reaches the transaction user.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Final
 
 from sessioncore.errors import SipParseError
 from sessioncore.sip.client import ClientTransaction
@@ -52,6 +53,9 @@ __all__ = [
     "TransactionLayer",
     "TransactionUser",
 ]
+
+
+_NOTHING: Final[dict[bytes | None, bytes]] = {}
 
 
 class TransactionLayer(Keeping):
@@ -115,8 +119,10 @@ class TransactionLayer(Keeping):
         if key in self._finished.parts[hash(key) & LAST] or key in self._servers:
             self._receive_again(request, key, source, flow, now)
             return
-        merged = merge_key(request) if request.to_tag is None else None
-        known = self._merged.parts[hash(merged) & LAST]
+        merged, known = None, _NOTHING
+        if request.to_tag is None:
+            merged = merge_key(request)
+            known = self._merged.parts[hash(merged) & LAST]
         crowded = len(self._servers) >= self.max_pending or self.remembered >= self.max_finished
         if merged in known or (crowded and self.full(in_dialog=merged is None)):
             self._refuse_new(request, merged, source, flow)

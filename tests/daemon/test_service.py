@@ -281,7 +281,7 @@ class RunTests(ServiceTestCase):
         names = sorted(os.listdir(folder))
         self.assertEqual(len(names), 2)
         for name, number in zip(names, "12", strict=True):
-            self.assertRegex(name, rf"^\d{{8}}T\d{{6}}Z-{os.getpid()}-{number}\.wav$")
+            self.assertRegex(name, rf"^\d{{8}}T\d{{6}}Z-[0-9a-f]{{10}}-{number}\.wav$")
 
 
 class StartTests(ServiceTestCase):

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore import events
 from sessioncore.events import Event
-from sessioncore.session.announcing import Announcer, Sinks
+from sessioncore.session.announcing import Announcer, EventSinks
 from sessioncore.session.leg import Leg
 from sessioncore.vocabulary import MediaState, SessionRole
 
@@ -181,7 +181,7 @@ class EntryTests(Announcing):
         self.assertEqual(len(made), 1)
 
     def test_a_sink_of_one_call(self) -> None:
-        self.leg.sinks = Sinks()
+        self.leg.sinks = EventSinks()
         self.leg.sinks.add(self.sink("own"), events.CallAnswered)
         self.announcer.sinks.add(self.sink("all"))
         self.emit(events.CallAccepted)

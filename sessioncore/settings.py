@@ -93,8 +93,15 @@ def _usable_codecs(_settings: object, _attribute: object, value: object) -> None
             f"codecs: {', '.join(unknown) or 'none'} cannot be used; choose from"
             f" {', '.join(CODECS)}"
         )
-    for each in value:
-        _codec(each).require()
+    numbers: dict[int, AudioCodec] = {}
+    for codec in map(_codec, value):
+        codec.require()
+        other = numbers.setdefault(codec.payload_type, codec)
+        if other is not codec:
+            raise ConfigurationError(
+                f"codecs: {other} and {codec} both propose payload type {codec.payload_type};"
+                " give one of them another, from 96 to 127"
+            )
 
 
 def _codec(given: str | AudioCodec) -> AudioCodec:

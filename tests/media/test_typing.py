@@ -19,6 +19,7 @@ from sessioncore import Clip, Deliver, Discard, Echo, Frames, Record, Silence, T
 from sessioncore import IMediaSink, IMediaSource
 from sessioncore.media.sinks import Sink, Sinks
 from sessioncore.media.sources import Source
+from sessioncore.manager import SessionManager
 
 Samples = npt.NDArray[np.int16]
 
@@ -41,6 +42,12 @@ class Words:
 
     def write(self, samples: str) -> None:
         pass
+
+
+def dial(manager: SessionManager) -> None:
+    manager.call("sip:bob@192.0.2.1", source=Tone(440.0), sink=[Ear(), Record("a.wav")])
+    manager.call("sip:bob@192.0.2.1", source=5)  # wrong
+    manager.call("sip:bob@192.0.2.1", sink=[Tone(440.0)])  # wrong
 
 
 def play(source: Source) -> None: ...

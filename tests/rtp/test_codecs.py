@@ -85,6 +85,12 @@ class SettingsTests(SynchronousTestCase):
         with self.assertRaisesRegex(ConfigurationError, "choose from PCMU, PCMA, G722, L16"):
             Settings(codecs=("OPUS",))
 
+    def test_two_with_one_number(self):
+        own = AudioCodec("L16", CODECS["L16"].payload_type, 16_000)
+        says = "^codecs: L16/8000 and L16/16000 both propose payload type 96; give"
+        with self.assertRaisesRegex(ConfigurationError, says):
+            Settings(codecs=("L16", own))
+
     def test_a_package_that_is_missing_is_named_in_one_line(self):
         self.patch(g722, "_coder", None)
         Settings(codecs=("PCMU",))

@@ -74,7 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def make_patterns() -> bytes:
     """64 payloads of noise, and what each has to come back as."""
-    from sessioncore.media.sources import Echo, SourceBank
+    from sessioncore.media.source_bank import SourceBank
+    from sessioncore.media.sources import Echo
     from sessioncore.rtp.g711 import decode_ulaw, encode_ulaw
 
     sent = np.random.default_rng(1).integers(0, 256, (64, 160), np.uint8)

@@ -31,8 +31,8 @@ from sessioncore.media.lane import FRAMES_PER_RING
 from sessioncore.media.packet_io import Handle, PacketIO
 from sessioncore.media.players import amplify
 from sessioncore.media.schedule import Group, Schedule, Section
-from sessioncore.media.sinks import SinkBank
-from sessioncore.media.sources import SourceBank
+from sessioncore.media.sink_bank import SinkBank
+from sessioncore.media.source_bank import SourceBank
 from sessioncore.media.statistics import PlaneStatistics
 from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND
 from sessioncore.rtp.comfort_noise import render_noise

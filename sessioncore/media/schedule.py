@@ -19,7 +19,7 @@ from sessioncore.media.bank import LOOSE, PHASES, SILENT, Bank, Bools, Bytes, In
 from sessioncore.media.formats import Format
 from sessioncore.media.lane import DEFAULT_RATE, Lane
 from sessioncore.media.packet_io import Handle
-from sessioncore.media.sources import SourceBank
+from sessioncore.media.source_bank import SourceBank
 from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND
 from sessioncore.vocabulary import Address
 

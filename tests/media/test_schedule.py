@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.media.bank import PHASES, Bank, Way, key_of
 from sessioncore.media.schedule import Schedule
-from sessioncore.media.sources import SourceBank
+from sessioncore.media.source_bank import SourceBank
 from sessioncore.rtp.codecs import CODECS
 
 ROW = st.fixed_dictionaries(

@@ -7,7 +7,8 @@ from zope.interface import implementer
 from sessioncore.errors import ConfigurationError, MediaFileError
 from sessioncore.media.interfaces import IMediaSink
 from sessioncore.media.recorder import Recorder
-from sessioncore.media.sinks import Deliver, Discard, Record, SinkBank
+from sessioncore.media.sink_bank import SinkBank
+from sessioncore.media.sinks import Deliver, Discard, Record
 from sessioncore.media.wave import read_wav
 
 WAIT = 20

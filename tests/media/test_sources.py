@@ -12,7 +12,8 @@ from zope.interface import implementer
 from sessioncore.errors import ConfigurationError, MediaFileError
 from sessioncore.media.interfaces import IMediaSource
 from sessioncore.media.sample_pool import SamplePool
-from sessioncore.media.sources import Clip, Echo, Frames, Silence, SourceBank, Tone
+from sessioncore.media.source_bank import SourceBank
+from sessioncore.media.sources import Clip, Echo, Frames, Silence, Tone
 from sessioncore.media.wave import write_wav
 from sessioncore.testing.tones import sine, tone_report
 

@@ -26,7 +26,6 @@ from sessioncore.media.bank import (
     key_of,
     some,
 )
-from sessioncore.media.formats import Format
 from sessioncore.media.lane import FRAMES_PER_RING
 from sessioncore.media.packet_io import Handle, PacketIO
 from sessioncore.media.players import amplify
@@ -34,7 +33,7 @@ from sessioncore.media.schedule import Group, Schedule, Section
 from sessioncore.media.sink_bank import SinkBank
 from sessioncore.media.source_bank import SourceBank
 from sessioncore.media.statistics import PlaneStatistics
-from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND
+from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND, AudioCodec, TableCodec
 from sessioncore.rtp.comfort_noise import render_noise
 from sessioncore.rtp.header import HEADER_SIZE, write_headers
 from sessioncore.vocabulary import MILLISECOND, SECOND
@@ -133,14 +132,13 @@ class _Audio(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def _echo_table(sent: Format, gain: float) -> Bytes | None:
+def _echo_table(codec: AudioCodec, gain: float) -> Bytes:
     """The codes of all samples when they are ``gain`` times as loud."""
-    if sent.encode_table is None:
-        return None
+    assert isinstance(codec, TableCodec), "rows of other codecs do not echo sample by sample"
     samples = np.arange(1 << 16, dtype=np.uint16).view(np.int16)
     louder = np.empty_like(samples)
     amplify(samples, np.array([gain], np.float32), louder)
-    return sent.encode_table.take(louder.view(np.uint16))
+    return codec.encode_table.take(louder.view(np.uint16))
 
 
 class Playout:
@@ -205,7 +203,7 @@ class Playout:
         picks, _ = jitter.next_slots(self._bank, group.lane, group.rows)
         for section in group.sections:
             if section.table is None:
-                section.table = _echo_table(section.format, gain)
+                section.table = _echo_table(section.format.codec, gain)
             stop = section.start + len(section.rows)
             audio = _Audio(group.lane.ring, picks[section.start : stop], section.table)
             self._send(section, 1, audio, now)

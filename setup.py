@@ -45,6 +45,7 @@ setup(
     ],
     extras_require={
         "dev": [
+            "G722",
             "setuptools>=70.1",
             "hypothesis",
             "ruff",
@@ -53,6 +54,7 @@ setup(
             "build",
             "matplotlib",
         ],
+        "g722": ["G722"],
         "plot": ["matplotlib"],
     },
     entry_points={"console_scripts": ["sessioncore=sessioncore.cli:main"]},

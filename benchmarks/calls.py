@@ -1,15 +1,17 @@
-"""``bin/bench calls``: what a call costs the server, beside SIPp's own UAS in the same run.
+"""``bin/bench calls``: what a call costs, answered and placed, beside SIPp in the same run.
 
-SIPp calls both servers in turn: PCMU, 180 and 200 required, 100 ms hold, BYE; first at exactly
-``--rate`` calls a second, then in a closed loop of 60 calls without hold.  CPU is read from
-``/proc/PID/stat`` around each round, so start and warm-up do not count.  RTP goes to a sink
-that counts the streams it hears, so that calls of ours that sent none are told of; without hold
-there are some.
+Answering: SIPp calls our server and its own in turn.  Placing: our caller and SIPp's call SIPp's
+server in turn.  Each call is PCMU, 180 and 200, 100 ms hold, BYE; first at exactly ``--rate``
+calls a second, then in a closed loop of 60 calls without hold.  CPU is that of the measured process
+during each round: start and warm-up do not count, except for SIPp's caller, which is a new process
+each time.  RTP goes to a sink that counts the streams it hears, so that calls of ours that sent
+none are reported; without hold there are some, and when we hang up at once all.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import socket
@@ -18,11 +20,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from benchmarks import what_runs
 
@@ -89,6 +92,63 @@ Content-Length: 0
 ]]>
   </send>
   <recv response="200" crlf="true"></recv>
+</scenario>
+"""
+
+
+ANSWERS: Final = """<?xml version="1.0" encoding="ISO-8859-1" ?>
+<scenario name="bench">
+  <recv request="INVITE" crlf="true"></recv>
+  <send>
+    <![CDATA[
+SIP/2.0 180 Ringing
+[last_Via:]
+[last_From:]
+[last_To:];tag=[pid]SIPpTag01[call_number]
+[last_Call-ID:]
+[last_CSeq:]
+Contact: <sip:[local_ip]:[local_port];transport=[transport]>
+Content-Length: 0
+
+]]>
+  </send>
+  <send retrans="500">
+    <![CDATA[
+SIP/2.0 200 OK
+[last_Via:]
+[last_From:]
+[last_To:];tag=[pid]SIPpTag01[call_number]
+[last_Call-ID:]
+[last_CSeq:]
+Contact: <sip:[local_ip]:[local_port];transport=[transport]>
+Content-Type: application/sdp
+Content-Length: [len]
+
+v=0
+o=user1 53655765 2353687637 IN IP[local_ip_type] [local_ip]
+s=-
+c=IN IP[media_ip_type] [media_ip]
+t=0 0
+m=audio {sink_port} RTP/AVP 0
+a=rtpmap:0 PCMU/8000
+]]>
+  </send>
+  <recv request="ACK" rtd="true" crlf="true"></recv>
+  <recv request="BYE"></recv>
+  <send>
+    <![CDATA[
+SIP/2.0 200 OK
+[last_Via:]
+[last_From:]
+[last_To:]
+[last_Call-ID:]
+[last_CSeq:]
+Contact: <sip:[local_ip]:[local_port];transport=[transport]>
+Content-Length: 0
+
+]]>
+  </send>
+  <timewait milliseconds="4000"/>
 </scenario>
 """
 
@@ -168,14 +228,28 @@ def _wait_until_bound(process: subprocess.Popen[bytes], port: int) -> None:
     raise SystemExit("the server did not open its port within 10 s")
 
 
+class Spent(NamedTuple):
+    """What one round came to: calls that succeeded, and seconds."""
+
+    done: int
+    took: float
+    user: float
+    system: float
+
+
+Round: TypeAlias = "Callable[[dict[str, Any]], Spent]"
+"""Has some calls made and says what they cost who is measured."""
+
+
 def place(
-    folder: Path, scenario: Path, port: int, *, rate: int, count: int, limit: int, core: int | None
-) -> tuple[int, float]:
-    """Have SIPp place calls; returns how many succeeded and how long it took in s."""
+    folder: Path, scenarios: dict[bool, Path], port: int, core: int | None, given: dict[str, Any]
+) -> Spent:
+    """Have SIPp place calls; what they cost it."""
     command = [
-        "sipp", f"{HOST}:{port}", "-sf", str(scenario), "-i", HOST, "-p", str(free_port()),
-        "-r", str(rate), "-m", str(count), "-l", str(limit), "-nostdin", "-trace_stat",
-        "-stf", str(folder / "stat.csv"), "-fd", "1", "-buff_size", "4194304", "-timeout", "120",
+        "sipp", f"{HOST}:{port}", "-sf", str(scenarios[given["hold"] > 0]),
+        "-i", HOST, "-p", str(free_port()), "-r", str(given["rate"]), "-m", str(given["count"]),
+        "-l", str(given["limit"]), "-nostdin", "-trace_stat", "-stf", str(folder / "stat.csv"),
+        "-fd", "1", "-buff_size", "4194304", "-timeout", "120",
     ]  # fmt: skip
     started = time.monotonic()
     process = subprocess.Popen(
@@ -183,34 +257,76 @@ def place(
     )
     if core is not None:
         os.sched_setaffinity(process.pid, {core})
-    process.wait()
+    _, process.returncode, usage = os.wait4(process.pid, 0)
     took = time.monotonic() - started
     last = (folder / "stat.csv").read_text(encoding="ascii").strip().splitlines()
     head, row = last[0].split(";"), last[-1].split(";")
-    return int(row[head.index("SuccessfulCall(C)")]), took
+    done = int(row[head.index("SuccessfulCall(C)")])
+    return Spent(done, took, usage.ru_utime, usage.ru_stime)
 
 
-def measure(
-    name: str, pid: int, folder: Path, scenario: Path, port: int, sink: Sink, args: dict[str, int]
-) -> dict[str, float]:
+def answered_by(
+    pid: int, folder: Path, scenarios: dict[bool, Path], port: int, given: dict[str, Any]
+) -> Spent:
+    """Have SIPp call a server; what its calls cost the server."""
+    before = cpu_seconds(pid)
+    done, took, _, _ = place(folder, scenarios, port, CORES[1], given)
+    after = cpu_seconds(pid)
+    return Spent(done, took, after[0] - before[0], after[1] - before[1])
+
+
+@contextmanager
+def our_caller(port: int, folder: Path) -> Iterator[Round]:
+    """Run `benchmarks.caller` and yield what has it place calls to ``port``."""
+    command = [
+        sys.executable, "-m", "benchmarks.caller", f"sip:service@{HOST}:{port}",
+        str(free_port()), str(folder / "caller.log"),
+    ]  # fmt: skip
+    with (
+        (folder / "caller.err").open("wb") as errors,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            cwd=folder,
+            env=ENVIRONMENT,
+            text=True,
+        ) as process,
+    ):
+        if CORES[0] is not None:
+            os.sched_setaffinity(process.pid, {CORES[0]})
+        assert process.stdin is not None and process.stdout is not None
+        told, answers = process.stdin, process.stdout
+
+        def placed(given: dict[str, Any]) -> Spent:
+            print(json.dumps(given), file=told, flush=True)
+            answer = answers.readline()
+            if not answer:
+                raise SystemExit((folder / "caller.err").read_text(encoding="utf-8"))
+            return Spent(**json.loads(answer))
+
+        yield placed
+
+
+def measure(name: str, made: Round, sink: Sink, given: dict[str, Any]) -> dict[str, float]:
     """One round: microseconds of user and system CPU per call, and what went wrong."""
     packets, streams = sink.packets, len(sink.streams)
-    before = cpu_seconds(pid)
-    done, took = place(folder, scenario, port, core=CORES[1], **args)
-    after = cpu_seconds(pid)
-    user, system = (1e6 * (b - a) / max(done, 1) for a, b in zip(before, after, strict=True))
+    spent = made(given)
+    time.sleep(0.1)  # the sink looks every 20 ms
+    user, system = (1e6 * each / max(spent.done, 1) for each in (spent.user, spent.system))
     result = {
         "user": user,
         "system": system,
-        "calls": done,
-        "failed": args["count"] - done,
-        "took": took,
+        "calls": spent.done,
+        "failed": given["count"] - spent.done,
+        "took": spent.took,
         "heard": len(sink.streams) - streams,
         "packets": sink.packets - packets,
     }
     print(
-        f"  {name:<12} {user:7.0f} us user {system:7.0f} us system {user + system:7.0f} us a call"
-        f"   {done} calls, {args['count'] - done} failed, {took:5.1f} s,"
+        f"  {name:<13} {user:7.0f} us user {system:7.0f} us system {user + system:7.0f} us a call"
+        f"   {spent.done} calls, {result['failed']:.0f} failed, {spent.took:5.1f} s,"
         f" RTP of {result['heard']:.0f} calls",
         flush=True,
     )
@@ -224,9 +340,11 @@ CORES: list[int | None] = [None, None]
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench calls", description=__doc__)
+    parser.add_argument("side", nargs="?", choices=("both", "answer", "place"), default="both",
+                        help="which calls to measure (both)")  # fmt: skip
     parser.add_argument("--rate", type=int, default=1000, help="calls a second (1000)")
     parser.add_argument("--seconds", type=int, default=10, help="length of each round (10)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of each server (3)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each side (3)")
     parser.add_argument("--loop", type=int, default=20_000, help="calls of a closed loop")
     options = parser.parse_args(arguments)
     if shutil.which("sipp") is None:
@@ -242,10 +360,35 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace, folder: Path, sink: Sink) -> int:
-    holding, looping = folder / "hold.xml", folder / "loop.xml"
+    scenarios = {True: folder / "hold.xml", False: folder / "loop.xml"}
     text = SCENARIO.replace("{sink_port}", str(sink.port))
-    holding.write_text(text.replace("{hold}", '<pause milliseconds="100"/>'), encoding="ascii")
-    looping.write_text(text.replace("{hold}", ""), encoding="ascii")
+    pause = '<pause milliseconds="100"/>'
+    scenarios[True].write_text(text.replace("{hold}", pause), encoding="ascii")
+    scenarios[False].write_text(text.replace("{hold}", ""), encoding="ascii")
+    answers = folder / "answers.xml"
+    answers.write_text(ANSWERS.replace("{sink_port}", str(sink.port)), encoding="ascii")
+    rated = {
+        "rate": options.rate, "count": options.rate * options.seconds, "limit": 10_000, "hold": 0.1
+    }  # fmt: skip
+    loop = {"rate": 100_000, "count": options.loop, "limit": 60, "hold": 0.0}
+    failed = 0
+    for title, given in (
+        (f"{options.rate} calls/s, 100 ms hold", rated),
+        ("closed loop of 60 calls", loop),
+    ):
+        # New processes for each part: what one part left behind must not cost the next.
+        if options.side != "place":
+            with answering(folder, scenarios) as sides:
+                failed += compare(f"answering, {title}", sides, options.rounds, sink, given)
+        if options.side != "answer":
+            with placing(folder, scenarios, answers) as sides:
+                failed += compare(f"placing, {title}", sides, options.rounds, sink, given)
+    return 1 if failed else 0
+
+
+@contextmanager
+def answering(folder: Path, scenarios: dict[bool, Path]) -> Iterator[dict[str, Round]]:
+    """Our server and SIPp's, each called by SIPp."""
     ours, theirs = free_port(), free_port()
     # Ports rest for 2 s, for half a second where there are too few for the rate.
     our_command = [
@@ -254,43 +397,55 @@ def run(options: argparse.Namespace, folder: Path, sink: Sink) -> int:
         "--listen", f"udp:{ours}:interface={HOST}", "--rtp-ports", "10000-39999",
     ]  # fmt: skip
     their_command = ["sipp", "-sn", "uas", "-i", HOST, "-p", str(theirs), "-nostdin"]
-    rated = {"rate": options.rate, "count": options.rate * options.seconds, "limit": 10_000}
-    loop = {"rate": 100_000, "count": options.loop, "limit": 60}
-    results: dict[str, list[dict[str, float]]] = {}
-    for title, scenario, args in (
-        (f"{options.rate} calls/s, 100 ms hold", holding, rated),
-        ("closed loop of 60 calls", looping, loop),
+    with (
+        server(our_command, ours, folder, CORES[0]) as our_pid,
+        server(their_command, theirs, folder, CORES[0]) as their_pid,
     ):
-        print(title, flush=True)
-        # New servers for each part: what one part left behind must not cost the next.
-        with (
-            server(our_command, ours, folder, CORES[0]) as our_pid,
-            server(their_command, theirs, folder, CORES[0]) as their_pid,
-        ):
-            sides = (("sessioncore", our_pid, ours), ("sipp uas", their_pid, theirs))
-            for who, pid, port in sides:
-                measure(f"({who})", pid, folder, scenario, port, sink, {**args, **WARM_UP})
-            for _ in range(options.rounds):
-                for who, pid, port in sides:
-                    row = measure(who, pid, folder, scenario, port, sink, args)
-                    results.setdefault(f"{title} {who}", []).append(row)
-        report(title, results)
-    return 1 if any(row["failed"] for rows in results.values() for row in rows) else 0
+        yield {
+            "sessioncore": partial(answered_by, our_pid, folder, scenarios, ours),
+            "sipp uas": partial(answered_by, their_pid, folder, scenarios, theirs),
+        }
 
 
-def report(title: str, results: dict[str, list[dict[str, float]]]) -> None:
-    def cost(who: str) -> float:
-        return median(row["user"] + row["system"] for row in results[f"{title} {who}"])
+@contextmanager
+def placing(folder: Path, scenarios: dict[bool, Path], answers: Path) -> Iterator[dict[str, Round]]:
+    """Our caller and SIPp's, both calling SIPp's server."""
+    port = free_port()
+    command = ["sipp", "-sf", str(answers), "-i", HOST, "-p", str(port), "-nostdin",
+               "-buff_size", "4194304"]  # fmt: skip
+    with (
+        server(command, port, folder, CORES[1]),
+        our_caller(port, folder) as ours,
+    ):
+        yield {
+            "sessioncore": ours,
+            "sipp uac": partial(place, folder, scenarios, port, CORES[0]),
+        }
 
-    ours, theirs = cost("sessioncore"), cost("sipp uas")
-    rows = results[f"{title} sessioncore"]
-    silent = sum(max(0.0, row["calls"] - row["heard"]) for row in rows)
+
+def compare(
+    title: str, sides: dict[str, Round], rounds: int, sink: Sink, given: dict[str, Any]
+) -> int:
+    """Rounds of both sides in turn, and their medians; how many calls failed."""
+    print(title, flush=True)
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
+    for name, made in sides.items():
+        measure(f"({name})", made, sink, {**given, **WARM_UP})
+    for _ in range(rounds):
+        for name, made in sides.items():
+            results[name].append(measure(name, made, sink, given))
+    (_, ours), (reference, theirs) = results.items()
+    our_cost, their_cost = (
+        median(row["user"] + row["system"] for row in rows) for rows in (ours, theirs)
+    )
+    silent = sum(max(0.0, row["calls"] - row["heard"]) for row in ours)
     print(
-        f"  median: sessioncore {ours:.0f} us, sipp uas {theirs:.0f} us a call:"
-        f" {ours / theirs:.2f} x; {1e6 / ours:.0f} calls/s per core;"
+        f"  median: sessioncore {our_cost:.0f} us, {reference} {their_cost:.0f} us a call:"
+        f" {our_cost / their_cost:.2f} x; {1e6 / our_cost:.0f} calls/s per core;"
         f" calls without RTP: {silent:.0f}\n",
         flush=True,
     )
+    return round(sum(row["failed"] for rows in results.values() for row in rows))
 
 
 if __name__ == "__main__":

@@ -130,12 +130,13 @@ def serve(calls: int, profile: str | None) -> None:
     """The measured process: clockwork, media plane, ``calls`` streams that echo."""
     from twisted.internet import reactor as global_reactor
 
+    from sessioncore.media.plane import MediaPlane
     from sessioncore.media.sources import Echo
-    from sessioncore.media.streams import MediaPlane
     from sessioncore.net.clockwork import clockwork_for
     from sessioncore.net.rtp import packet_io_for
+    from sessioncore.rtp.codecs.pcmu import PCMU
     from sessioncore.rtp.rtcp import ntp_time
-    from sessioncore.vocabulary import PCMU, Direction, StreamAgreement
+    from sessioncore.vocabulary import Direction, StreamAgreement
 
     reactor: Any = global_reactor
     clockwork = clockwork_for(reactor)

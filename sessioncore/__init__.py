@@ -2,19 +2,19 @@
 
 The way of a call through the package, INVITE datagram to audio both ways:
 
-==  ===============================  ===============================================================
- #  where                            what
-==  ===============================  ===============================================================
- 1  net                              a datagram arrives, gets its time stamp and is handed on
- 2  sip/message                      bytes become a Request or a Response, or are refused
- 3  sip/matching, sip/transaction    it finds its transaction; repetitions end here
- 4  sip/dialog                       a dialog: tags, route set, remote target
- 5  sip/inspection, sdp/negotiation  what must be refused is refused; the offer is read
- 6  session/session                  the session: IncomingCall, the application decides, the answer
- 7  session/coordinator              the 200 OK, the agreement, establish_media_flow: one turn
- 8  session/coordinator              the ACK; it plays no part in media
- 9  media/tick                       packets both ways: MediaActive
-==  ===============================  ===============================================================
+==  ====================================  ==========================================================
+ #  where                                 what
+==  ====================================  ==========================================================
+ 1  net/sip_udp                           a datagram arrives, gets its time stamp and is handed on
+ 2  sip/message                           bytes become a Request or a Response, or are refused
+ 3  sip/{matching,server,client}          it finds its transaction; repetitions end here
+ 4  sip/dialog, session/registry          a dialog: tags, route set, remote target
+ 5  sip/inspection, sdp/negotiation       what must be refused is refused; descriptions are judged
+ 6  session/{callee,caller}               IncomingCall: the application decides; or it places a call
+ 7  session/{callee,caller,establishing}  the 200 OK, the agreement, establish_media_flow: one turn
+ 8  session/{acks,caller}                 the ACK; it plays no part in media
+ 9  media/plane, session/establishing     packets both ways: MediaActive
+==  ====================================  ==========================================================
 
 A UAC walks 6, 7 and 9 on the 200 OK.  ``sessioncore trace`` prints it from live traffic.
 

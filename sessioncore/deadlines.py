@@ -106,6 +106,7 @@ class Deadlines:
         self._sweep_at = _SWEEP
         self._wake_at = wake_at
         self._armed = _NEVER
+        self._around: tuple[tuple[Callable[[], None], Callable[[], None]], ...] = ()
         self._failed: Callable[[Exception], None] = list[Exception]().append
 
     def on_earlier(self, wake_at: Callable[[int], None]) -> None:
@@ -115,6 +116,14 @@ class Deadlines:
         when = self.next()
         if when is not None:
             self._arm(when)
+
+    def around(self, before: Callable[[], None], after: Callable[[], None]) -> None:
+        """Call ``before`` and ``after`` around each run from now on."""
+        self._around = (*self._around, (before, after))
+
+    def not_around(self, before: Callable[[], None]) -> None:
+        """Take back what `around` was told with this ``before``."""
+        self._around = tuple(pair for pair in self._around if pair[0] != before)
 
     def fifo(self, duration: int, callback: Callable[[Any, int], None], grid: int = 1) -> Fifo[Any]:
         """A queue for timers that all last ``duration`` ns; called back as ``(key, now)``.
@@ -161,9 +170,14 @@ class Deadlines:
         """
         errors: list[Exception] = []
         self._failed = failed or errors.append
+        around = self._around
+        for before, _ in around:
+            before()
         try:
             self._run_heap(now)
         finally:
+            for _, after in around:
+                after()
             self._armed = _NEVER
             when = self.next()
             if when is not None:

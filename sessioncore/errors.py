@@ -17,6 +17,7 @@ __all__ = [
     "CallOver",
     "ConfigurationError",
     "MediaFileError",
+    "ModificationRefused",
     "NegotiationError",
     "NoPortsError",
     "OneWayByAgreement",
@@ -26,6 +27,7 @@ __all__ = [
     "SipParseError",
     "TooManyCalls",
     "UnexpectedInput",
+    "UnreachableTarget",
 ]
 
 
@@ -103,6 +105,12 @@ class NoPortsError(SessionCoreError):
     status: int | None = 503
 
 
+class UnreachableTarget(SessionCoreError):
+    """No socket and no connection of ours reaches where a request should go."""
+
+    status: int | None = 503
+
+
 class TooManyCalls(SessionCoreError):
     """The limit on concurrent calls is reached."""
 
@@ -132,6 +140,15 @@ class CallFailed(SessionCoreError):
 
 class CallOver(SessionCoreError):
     """Something was asked of a call that is already over, or too late in it."""
+
+
+class ModificationRefused(SessionCoreError):
+    """A change of a call was refused; the call goes on as it was.  ``reason`` says why."""
+
+    def __init__(self, reason: EndReason) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+        self.status = reason.status
 
 
 class OneWayByAgreement(SessionCoreError):

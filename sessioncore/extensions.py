@@ -13,7 +13,7 @@ from typing import Any, Final
 __all__ = ["INTERFACES", "compiled"]
 
 INTERFACES: Final = {
-    "media._plain": 1,
+    "media._plain": 2,
     "net._pump": 1,
     "sdp._description": 1,
     "sip._builder": 1,

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from sessioncore.events import Event
-    from sessioncore.session.call import Call
     from sessioncore.vocabulary import Address
 
 Receive: TypeAlias = "Callable[[bytes, Address, Any, int], None]"
@@ -22,12 +21,15 @@ Refused: TypeAlias = "Mapping[Address, Collection[bytes]]"
 """Where nobody is, with what the network quoted of the datagrams sent there, their beginning."""
 Unreachable: TypeAlias = "Callable[[Refused, int], None]"
 """Called with what the network refused, and monotonic ns."""
+Lost: TypeAlias = "Callable[[Any, int], None]"
+"""Called with a flow that has ended, and monotonic ns."""
 
 __all__ = [
     "ICallHandler",
     "IEventSink",
     "ISipFlow",
     "ISipTransport",
+    "Lost",
     "Receive",
     "Refused",
     "Unreachable",
@@ -37,8 +39,8 @@ __all__ = [
 class ICallHandler(Interface):
     """Decides what becomes of an incoming call."""
 
-    def incoming_call(call: Call) -> Any:
-        """Decide now or later through ``call.ring``, ``answer``, ``reject`` or ``redirect``.
+    def incoming_call(call: Any) -> Any:
+        """Decide about a `Call`, now or later: ring, answer, reject or redirect it.
 
         May return None, a Deferred or a coroutine.  A failure of it before the call was
         answered is logged and answers 500; after that it is logged and ends the call.
@@ -58,6 +60,7 @@ class ISipFlow(Interface):
     reliable = Attribute("False where messages can be lost (UDP)")
     transport = Attribute('The Via transport token, e.g. ``b"UDP"``')
     local = Attribute("The bound (address, port); its IP version is the flow's")
+    alive = Attribute("False once a connection has ended")
     backlog = Attribute("Bytes that have come and were not read yet; 0 where that is not known")
 
     def send(data: bytes, address: Address) -> None:
@@ -73,16 +76,25 @@ class ISipFlow(Interface):
 class ISipTransport(Interface):
     """Brings SIP messages and takes them away; `SessionManager` can be given others than UDP."""
 
-    flow = Attribute("The `ISipFlow` for requests of ours; there once the transport is open")
+    transport = Attribute('The Via transport token of its flows, e.g. ``b"TCP"``')
+    local = Attribute("The bound (address, port), once the transport is open")
 
-    def open(receive: Receive, unreachable: Unreachable) -> None:
+    def open(receive: Receive, unreachable: Unreachable, lost: Lost) -> None:
         """Call ``receive(data, source, flow, now)`` for each message from now on.
 
         ``source`` is the peer's address, ``flow`` the `ISipFlow` that answers leave by,
         ``now`` the clockwork's time in ns.  A transport that learns that nobody is where
         messages were sent calls ``unreachable(refused, now)`` with ``refused`` a dict from
         address to the beginnings of those messages, as far as it knows them (else ``b""``).
+        One whose flows are connections calls ``lost(flow, now)`` when one of them ends.
         Raises `ConfigurationError` where it cannot.
+        """
+
+    def flow_to(target: Any) -> Any:
+        """The `ISipFlow` to a `sessioncore.sip.flows.Target` of this transport.
+
+        A Deferred of it where a connection has to be made first; it fails with
+        `UnreachableTarget` where that is not possible.
         """
 
     def close() -> Any:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, repeat
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, TypeVar, overload
 
 from attrs import asdict, frozen
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred, succeed
@@ -17,25 +17,31 @@ from twisted.python.failure import Failure
 
 from sessioncore.errors import CallFailed, CallOver, ConfigurationError
 from sessioncore.events import Event
-from sessioncore.interfaces import ICallHandler, IEventSink, ISipTransport
+from sessioncore.interfaces import ICallHandler, ISipTransport
+from sessioncore.media.plane import MediaPlane
+from sessioncore.media.sinks import Sink
+from sessioncore.media.sources import Source
 from sessioncore.media.statistics import PlaneStatistics
-from sessioncore.media.streams import MediaPlane
 from sessioncore.net.addresses import LocalAddresses, is_wildcard, parse_listen
 from sessioncore.net.addresses import local_address_for as kernel_local_address
 from sessioncore.net.clockwork import clockwork_for
 from sessioncore.net.faults import FaultLog
+from sessioncore.net.flows import OpenTransports, targets_by
 from sessioncore.net.resolver import resolver_for
 from sessioncore.net.rtp import packet_io_for
 from sessioncore.net.sip_udp import SipUdpTransport
 from sessioncore.rtp.rtcp import ntp_time
-from sessioncore.session.announcing import EventSink
-from sessioncore.session.call import Call, Milestone
+from sessioncore.session.call import Call, TakesEvents, event_sink
 from sessioncore.session.coordinator import SessionCoordinator
 from sessioncore.session.counters import CallCounters
+from sessioncore.session.environment import Environment
+from sessioncore.session.invitation import HeaderFields, Invitation, callable_uri
+from sessioncore.session.methods import METHODS, Method
+from sessioncore.session.milestones import Milestone
 from sessioncore.session.tracing import Tracer
 from sessioncore.settings import Settings
+from sessioncore.sip.flows import Flow
 from sessioncore.sip.matching import Counters
-from sessioncore.sip.transaction import Flow
 from sessioncore.vocabulary import SECOND, Address
 
 __all__ = ["ManagerStatistics", "SessionManager"]
@@ -49,6 +55,8 @@ _PAGE: Final = Struct(">512Q")
 _log = Logger(namespace="sessioncore.manager")
 
 IncomingHandler = Callable[[Call], Any]
+E = TypeVar("E", bound=Event)
+F = TypeVar("F", bound=Event)
 
 
 @frozen
@@ -71,6 +79,7 @@ class SessionManager:
     ``resolver`` and ``random_bytes`` replace what the manager would make itself.  ``tracer``
     is told of what happens below the events (`sessioncore.session.tracing`).  ``transports``
     (`ISipTransport`) carry SIP in place of the UDP sockets that ``settings.listen`` names.
+    ``methods`` says who answers which request (`sessioncore.session.methods`).
     """
 
     def __init__(
@@ -84,13 +93,14 @@ class SessionManager:
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
         tracer: Tracer | None = None,
         transports: Sequence[ISipTransport] | None = None,
+        methods: Sequence[Method] = METHODS,
     ) -> None:
         if reactor is None:
             raise ConfigurationError(
                 "there is no reactor; give one, e.g. `from twisted.internet import reactor`"
             )
         if not isinstance(settings, Settings | None):
-            raise ConfigurationError(f"{settings!r} is no Settings; make them by Settings(...)")
+            raise ConfigurationError(f"{settings!r} is not a Settings; make one by Settings(...)")
         self.settings = settings = settings or Settings()
         self._reactor = reactor
         listening = [parse_listen(text) for text in settings.listen]
@@ -107,7 +117,7 @@ class SessionManager:
             SipUdpTransport(reactor, each, self.clockwork, advertise=settings.advertise)
             for each in listening
         ]
-        self._opened: list[Any] = []
+        self._open = OpenTransports()
         self._faults = FaultLog(_log)
         self._addresses = LocalAddresses(
             self.clockwork.now, lambda peer: kernel_local_address(peer, reactor)
@@ -122,19 +132,27 @@ class SessionManager:
             ntp=self._ntp,
             on_event=self._media_event,
         )
-        self._coordinator = SessionCoordinator(
+        env = Environment(
             settings,
             now=self.clockwork.now,
             deadlines=self.clockwork.deadlines,
-            plane=self.plane,
-            resolve=self._resolver.resolve_sip_uri,
+            resolve=targets_by(self._resolver.resolve_sip_uri),
+            flows=self._open,
             local_ip=self._local_ip,
             random_token=self._token,
             random_bits=self._random_bits,
-            on_incoming=_handler(on_incoming),
-            wake=self._wake,
+            counters=CallCounters(),
             tracer=tracer,
         )
+        self._counters = env.counters
+        self._coordinator = SessionCoordinator(
+            env,
+            self.plane,
+            wake=self._wake,
+            on_incoming=_handler(on_incoming),
+            methods=tuple(methods),
+        )
+        self._announcer = self._coordinator.announcer
         self.running = False
         self._stopping: Milestone | None = None
 
@@ -152,18 +170,18 @@ class SessionManager:
         if self.running:
             return
         if self._stopping is not None:
-            raise ConfigurationError("a manager that was stopped stays so; make another one")
+            raise ConfigurationError("a stopped manager cannot be restarted; make another one")
         self.clockwork.start()
         try:
             for transport in self._transports:
-                transport.open(self._coordinator.receive, self._coordinator.unreachable)
-                self._opened.append(transport)
+                coordinator = self._coordinator
+                transport.open(coordinator.receive, coordinator.unreachable, coordinator.lost)
+                self._open.all.append(transport)
         except ConfigurationError:
             self._close_sockets()
             if self._own_clockwork:
                 self.clockwork.stop()
             raise
-        self._coordinator.flows = [transport.flow for transport in self._opened]
         self.running = True
 
     def stop(self, grace: float = 4.0) -> Deferred[int]:
@@ -175,7 +193,7 @@ class SessionManager:
         """
         if not isinstance(grace, int | float) or not 0 <= grace <= _LONGEST_GRACE:
             raise ConfigurationError(
-                f"a grace of {grace!r} is no time to wait; give seconds up to {_LONGEST_GRACE}"
+                f"a grace of {grace!r} is not usable; give seconds up to {_LONGEST_GRACE}"
             )
         if self._stopping is None:
             if not self.running:
@@ -240,7 +258,7 @@ class SessionManager:
         _log.error("recordings are incomplete: the disk did not follow in {s} s", s=WRITING)
 
     def _close_sockets(self) -> list[Deferred[Any]]:
-        opened, self._opened = self._opened, []
+        opened, self._open.all = self._open.all, []
         return [maybeDeferred(transport.close) for transport in opened]
 
     # --- calls
@@ -250,55 +268,77 @@ class SessionManager:
         uri: str,
         *,
         from_uri: str | None = None,
-        source: object = None,
-        sink: object = None,
+        display_name: str | None = None,
+        headers: HeaderFields = (),
+        source: Source | None = None,
+        sink: Sink | Sequence[Sink] | None = None,
         late_offer: bool = False,
+        ring_limit: float | None = None,
     ) -> Call:
         """A call to ``uri`` that has sent nothing yet; ``place`` it when ready.
 
-        ``source`` is played and ``sink`` hears from the first packet on.  ``late_offer``
-        sends the INVITE without a description, so that the callee offers.  Raises
-        `ConfigurationError` for a URI that cannot be called and for what is no source or sink,
-        `TooManyCalls` at the limit.
+        ``from_uri`` and ``display_name`` say who calls, ``headers`` are further header fields
+        of the INVITE (a dict, or pairs of name and value).  ``source`` is played and ``sink``
+        hears from the first packet on.  ``late_offer`` sends the INVITE without a description,
+        so that the callee offers.  ``ring_limit`` is in seconds, in place of that of the
+        settings.  Raises `ConfigurationError` for a value that cannot be used and before
+        `start`, `TooManyCalls` at the limit.
         """
-        return self._coordinator.prepare(
-            uri, from_uri=from_uri, source=source, sink=sink, late_offer=late_offer
-        )
+        callable_uri(uri, {transport.transport for transport in self._transports})
+        invitation = Invitation(uri, from_uri, display_name, headers, late_offer, ring_limit)
+        if not self.running and self._stopping is None:
+            raise ConfigurationError("the manager is not started: wait for start() to fire first")
+        return self._coordinator.prepare(invitation, source, sink)
 
     def call(
         self,
         uri: str,
         *,
         from_uri: str | None = None,
-        source: object = None,
-        sink: object = None,
+        display_name: str | None = None,
+        headers: HeaderFields = (),
+        source: Source | None = None,
+        sink: Sink | Sequence[Sink] | None = None,
         late_offer: bool = False,
+        ring_limit: float | None = None,
     ) -> Call:
-        """`prepare_call` and ``place`` in one; how it goes is told by the call's milestones."""
+        """`prepare_call` and ``place`` in one; the call's milestones say how it goes."""
         call = self.prepare_call(
-            uri, from_uri=from_uri, source=source, sink=sink, late_offer=late_offer
+            uri,
+            from_uri=from_uri,
+            display_name=display_name,
+            headers=headers,
+            source=source,
+            sink=sink,
+            late_offer=late_offer,
+            ring_limit=ring_limit,
         )
-        # A call that cannot be placed ends; whoever waits for it is told there.
+        # A call that cannot be placed ends; whoever waits for it learns it there.
         call.place().addErrback(_told_elsewhere)
         return call
 
     @property
     def calls(self) -> list[Call]:
         """The calls that are not over."""
-        return [leg.call for leg in self._coordinator.legs.values()]
+        return [leg.call for leg in self._coordinator.registry.by_name.values()]
+
+    def find_call(self, session: str) -> Call | None:
+        """The call that is up with that id (`Call.session`, `Event.session`), or None."""
+        leg = self._coordinator.registry.by_name.get(session)
+        return None if leg is None else leg.call
 
     @property
     def local_addresses(self) -> list[Address]:
         """The SIP sockets as they are bound, port 0 resolved."""
-        return [transport.flow.local for transport in self._opened]
+        return [transport.local for transport in self._open.all]
 
     def statistics(self) -> ManagerStatistics:
         """All counters, as plain numbers by name."""
-        calls: CallCounters = self._coordinator.counters
+        calls: CallCounters = self._counters
         sip: Counters = self._coordinator.layer.counters
         media: PlaneStatistics = self.plane.statistics
         return ManagerStatistics(
-            len(self._coordinator.legs),
+            len(self._coordinator.registry),
             self.plane.ports_free(self.clockwork.now()),
             asdict(calls),
             asdict(sip),
@@ -307,19 +347,26 @@ class SessionManager:
 
     # --- events
 
-    def add_event_sink(self, sink: IEventSink | EventSink, *kinds: type[Event]) -> None:
-        """Tell ``sink`` of every event of every call from now on, or only of these ``kinds``.
+    @overload
+    def add_event_sink(
+        self, sink: Callable[[Event], object] | TakesEvents, *kinds: type[Event]
+    ) -> None: ...
+    @overload
+    def add_event_sink(self, sink: Callable[[E], object], kind: type[E], /) -> None: ...
+    @overload
+    def add_event_sink(
+        self, sink: Callable[[E | F], object], kind: type[E], other: type[F], /
+    ) -> None: ...
+    def add_event_sink(self, sink: Any, *kinds: type[Event]) -> None:
+        """Call ``sink`` with every event of every call from now on, or those of ``kinds``.
 
-        Raises `ConfigurationError` for what is no sink and no kind of event.
+        Raises `ConfigurationError` for what is not a sink or not a kind of event.
         """
-        for kind in kinds:
-            if not (isinstance(kind, type) and issubclass(kind, Event)):
-                raise ConfigurationError(f"{kind!r} is no kind of event: see sessioncore.events")
-        self._coordinator.add_sink(_event_sink(sink), *kinds)
+        self._announcer.sinks.add(event_sink(sink, kinds), *kinds)
 
-    def remove_event_sink(self, sink: IEventSink | EventSink) -> None:
-        """Tell ``sink`` no more; raises `ConfigurationError` where it was not told."""
-        self._coordinator.remove_sink(_event_sink(sink))
+    def remove_event_sink(self, sink: Callable[[Any], object] | TakesEvents) -> None:
+        """Call ``sink`` no more; raises `ConfigurationError` where it was not added."""
+        self._announcer.sinks.remove(event_sink(sink, ()))
 
     # --- what the coordinator and the plane are given
 
@@ -329,14 +376,19 @@ class SessionManager:
             self.clockwork.set_tick(self._tick, TICK)
 
     def _tick(self, now: int) -> None:
-        self.plane.tick(now)
+        announcer = self._announcer
+        announcer.enter()
+        try:
+            self.plane.tick(now)
+        finally:
+            announcer.leave()
         if not self.plane.active:
             self._ticking = False
             self.clockwork.set_tick(None)
 
     def _media_event(self, stream: Any, kind: Any, detail: Any, now: int) -> None:
         try:
-            self._coordinator.media_event(stream, kind, detail, now)
+            self._coordinator.establishing.media_event(stream, kind, detail, now)
         except Exception as error:
             self._faults.caught("telling of media failed", error)
             raise  # the plane counts it and goes on
@@ -373,15 +425,9 @@ def _handler(given: Any) -> IncomingHandler | None:
     if given is None:
         return None
     handler = given.incoming_call if ICallHandler.providedBy(given) else given
-    return _callable(handler, "handler of incoming calls: give an ICallHandler")
-
-
-def _event_sink(given: Any) -> EventSink:
-    sink = given.event if IEventSink.providedBy(given) else given
-    return _callable(sink, "event sink: give an IEventSink")
-
-
-def _callable(given: Any, what: str) -> Callable[..., Any]:
-    if not callable(given):
-        raise ConfigurationError(f"{given!r} is no {what} or what can be called with one argument")
-    return given  # type: ignore[no-any-return]
+    if not callable(handler):
+        raise ConfigurationError(
+            f"{given!r} is not a handler of incoming calls; give an ICallHandler or a function"
+            " of one argument"
+        )
+    return handler

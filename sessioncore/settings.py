@@ -10,7 +10,8 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from sessioncore.errors import ConfigurationError
-from sessioncore.vocabulary import CODECS, Codec
+from sessioncore.rtp.audio_codec import AudioCodec
+from sessioncore.rtp.codecs import CODECS
 
 __all__ = ["Settings"]
 
@@ -79,13 +80,25 @@ def _port_range(_settings: object, _attribute: object, value: tuple[int, int]) -
         )
 
 
-def _known_codecs(_settings: object, _attribute: object, value: tuple[str, ...]) -> None:
-    unknown = [name for name in value if name not in CODECS]
+def _usable_codecs(_settings: object, _attribute: object, value: object) -> None:
+    if not isinstance(value, tuple | list) or not all(
+        isinstance(each, str | AudioCodec) for each in value
+    ):
+        raise ConfigurationError(
+            f'codecs: {value!r} is not usable; give a tuple of names, e.g. ("PCMU",)'
+        )
+    unknown = [each for each in value if isinstance(each, str) and each not in CODECS]
     if unknown or not value:
         raise ConfigurationError(
             f"codecs: {', '.join(unknown) or 'none'} cannot be used; choose from"
             f" {', '.join(CODECS)}"
         )
+    for each in value:
+        _codec(each).require()
+
+
+def _codec(given: str | AudioCodec) -> AudioCodec:
+    return CODECS[given] if isinstance(given, str) else given
 
 
 def _positive(_settings: object, attribute: object, value: int) -> None:
@@ -118,8 +131,9 @@ class Settings:
     ``listen``: SIP sockets such as ``udp:5060:interface=127.0.0.1``.  ``advertise``: the IP
     that Contact and Via name instead of the local one.  ``media_ip``: the IP that ``c=`` names
     instead of the local one.  ``rtp_ports``: first and last port, inclusive.  ``codecs``:
-    RFC 3551 names, preferred first.  ``nat``: True treats every peer as behind a NAT, False
-    none, None (the default) goes by whether its SDP address differs from its SIP source.
+    RFC 3551 names or `AudioCodec` objects, preferred first.  ``nat``: True treats every peer as
+    behind a NAT, False none, None (the default) goes by whether its SDP address differs from
+    its SIP source.
     ``ring_limit``: seconds that a call may ring, in either role.
     Raises `ConfigurationError` on a value that cannot work.
     """
@@ -136,10 +150,7 @@ class Settings:
     rtp_ports: tuple[int, int] = field(
         default=(40000, 49999), validator=[_given((tuple, list), _A_PAIR), _port_range]
     )
-    codecs: tuple[str, ...] = field(
-        default=("PCMU", "PCMA"),
-        validator=[_each_given('a tuple of names, e.g. ("PCMU",)'), _known_codecs],
-    )
+    codecs: tuple[str | AudioCodec, ...] = field(default=("PCMU", "PCMA"), validator=_usable_codecs)
     max_calls: int = field(default=2000, validator=[_given((int,), "a number"), _positive])
     ring_limit: float = field(
         default=180.0, validator=[_given((int, float), "a number of seconds"), _some_seconds]
@@ -150,6 +161,6 @@ class Settings:
     user_agent: str = field(factory=_product, validator=[_given((str,), "text"), _printable])
 
     @property
-    def codec_list(self) -> tuple[Codec, ...]:
+    def codec_list(self) -> tuple[AudioCodec, ...]:
         """The codecs as values."""
-        return tuple(CODECS[name] for name in self.codecs)
+        return tuple(_codec(each) for each in self.codecs)

@@ -13,12 +13,8 @@ from typing import Final, TypeAlias
 from attrs import frozen
 
 __all__ = [
-    "CODECS",
     "COMFORT_NOISE",
-    "L16",
     "MILLISECOND",
-    "PCMA",
-    "PCMU",
     "SECOND",
     "TELEPHONE_EVENT",
     "Address",
@@ -112,27 +108,25 @@ _MIRRORED: Final = tuple(Direction((each & 1) << 1 | (each & 2) >> 1) for each i
 
 @frozen
 class Codec:
-    """An RTP payload format: RFC 3551 encoding name, clock rate in Hz, channels.
+    """An RTP payload format as SDP names it: encoding name, RTP clock rate in Hz, channels.
 
-    ``payload_type`` is the static type of RFC 3551 table 4, or the dynamic one we propose.
+    ``payload_type`` is the static type of RFC 3551 table 4, or the dynamic one to propose.
+    ``fmtp`` is what our descriptions say of it in ``a=fmtp``.  How the audio of a codec is
+    coded is known to its subclass `sessioncore.rtp.audio_codec.AudioCodec`.
     """
 
     name: str
     payload_type: int
     clock_rate: int = 8000
     channels: int = 1
+    fmtp: str = ""
 
     def __str__(self) -> str:
         return f"{self.name}/{self.clock_rate}"
 
 
-PCMU: Final = Codec("PCMU", 0)
-PCMA: Final = Codec("PCMA", 8)
-L16: Final = Codec("L16", 96)
 COMFORT_NOISE: Final = Codec("CN", 13)
-TELEPHONE_EVENT: Final = Codec("telephone-event", 101)
-CODECS: Final = {codec.name: codec for codec in (PCMU, PCMA, L16)}
-"""The audio codecs by RFC 3551 encoding name."""
+TELEPHONE_EVENT: Final = Codec("telephone-event", 101, fmtp="0-15")
 
 
 @frozen(slots=False)

@@ -12,9 +12,10 @@ from sessioncore import events
 from sessioncore.errors import ConfigurationError
 from sessioncore.media.statistics import PacketCounts
 from sessioncore.net.clockwork import ReactorClockwork
+from sessioncore.rtp.codecs.pcmu import PCMU
 from sessioncore.session.call import Call
+from sessioncore.session.milestones import Milestones
 from sessioncore.vocabulary import (
-    PCMU,
     Direction,
     EndedBy,
     EndReason,
@@ -94,6 +95,9 @@ class FakeManager:
                 jitter_ms=None,
             ),
             reason=None,
+            milestones=Milestones(),
+            sinks=None,
+            invite=None,
         )
         call = Call(leg, self)  # type: ignore[arg-type]
         self.calls.append(call)
@@ -115,7 +119,7 @@ class FakeManager:
     def refuse(self, leg: Any, status: int, phrase: Any, contact: Any = None) -> None:
         self.did.append(("refuse", status))
 
-    def hang_up(self, leg: Any, text: str) -> None:
+    def hang_up(self, leg: Any, text: str | None, cause: int | None) -> None:
         self.did.append(("hang up", leg.name))
 
     # What happens to a call.
@@ -138,12 +142,12 @@ class FakeManager:
         self.tell(call, events.MediaNegotiated, media, state=MediaState.READY)
         local, remote = media.audio.local, media.audio.remote
         self.tell(call, events.MediaFlowEstablished, local, remote, state=MediaState.ESTABLISHED)
-        call.reached_answer()
-        call.reached_media(both_ways=True)
+        call._leg.milestones.reach_answer(_now)
+        call._leg.milestones.reach_media(_now)
 
     def active(self, call: Call) -> None:
         self.tell(call, events.MediaActive, state=MediaState.ACTIVE)
-        call.reached_two_way()
+        call._leg.milestones.reach_two_way(_now)
 
     def count(self, call: Call, sent: int, received: int) -> None:
         statistics: Any = call.statistics
@@ -152,4 +156,8 @@ class FakeManager:
     def ended(self, call: Call, kind: Any = events.CallEnded, by: EndedBy = EndedBy.LOCAL) -> None:
         reason = EndReason(by, "hung up")
         self.tell(call, kind, reason)
-        call.reached_end(reason)
+        call._leg.milestones.reach_end(reason, _now)
+
+
+def _now(function: Any, *arguments: Any) -> None:
+    function(*arguments)

@@ -93,7 +93,7 @@ class BadInputTests(ProcessTestCase):
             "": "a command is missing; write one of call, answer,",
             "dial": "dial",
             "call": "a URI to call is missing",
-            "call bob": "'bob' is no SIP URI",
+            "call bob": "'bob' is not a SIP URI",
             "call sip:b@h --bogus": "option --bogus not recognized",
             "call sip:b@h --play missing.wav": "missing.wav",
             "call --play broken.wav sip:b@h": "broken.wav",

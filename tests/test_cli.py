@@ -69,7 +69,7 @@ class CommandLineTests(SynchronousTestCase):
             )
 
     def test_an_empty_value_is_not_taken_from_the_next_option(self) -> None:
-        with self.assertRaisesRegex(UsageError, "--from: '' is no SIP URI"):
+        with self.assertRaisesRegex(UsageError, "--from: '' is not a SIP URI"):
             self.call("sip:b@h", "--from=", "--duration", "3")
 
     def test_several_uris_are_called_once_each(self) -> None:

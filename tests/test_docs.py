@@ -32,7 +32,7 @@ from sessioncore.settings import Settings
 from sessioncore.testing.network import FakeNetwork
 from sessioncore.testing.tones import listen, sine
 from sessioncore.vocabulary import MediaState, SessionRole
-from sessioncore.watching.walk import WALK
+from sessioncore.watching.walk import WALK, place
 from tools import docs
 from tools.documentation import reference
 
@@ -186,8 +186,8 @@ class WalkthroughTests(SynchronousTestCase):
         said = (sessioncore.__doc__ or "").splitlines()
         rows = [line.split(None, 1) for line in said if re.match(r" [1-9]  ", line)]
         self.assertEqual([int(number) for number, _ in rows], list(range(1, len(WALK) + 1)))
-        for (_, row), (where, what) in zip(rows, WALK, strict=True):
-            self.assertEqual([part.strip() for part in row.split("  ", 1)], [where, what])
+        for (_, row), (modules, what) in zip(rows, WALK, strict=True):
+            self.assertEqual([part.strip() for part in row.split("  ", 1)], [place(modules), what])
 
     def test_modules_that_are_named_exist(self) -> None:
         for path in pages():
@@ -421,8 +421,9 @@ class ExampleTests(FolderTestCase):
                 call_id=call.call_id,
                 role=SessionRole.UAC,
                 media=SimpleNamespace(state=MediaState.ACTIVE),
+                sinks=None,
             )
-            manager._coordinator.emit(leg, events.DigitReceived, 0, digit, 100)
+            manager._coordinator.announcer.emit(leg, events.DigitReceived, 0, digit, 100)
 
         for session, digit in ((call.session, "5"), ("99", "7"), (call.session, "#")):
             press(session, digit)

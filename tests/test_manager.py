@@ -94,9 +94,9 @@ class ManagerTests(Scene):
 
     def test_calls_before_the_start_fail(self) -> None:
         manager = self.manager(A)
-        call = manager.call(f"sip:bob@{B}")
-        assert call.end_reason is not None
-        self.assertIn("no socket of ours", call.end_reason.text)
+        error = self.assertRaises(ConfigurationError, manager.call, f"sip:bob@{B}")
+        self.assertIn("not started", str(error))
+        self.assertEqual(manager.calls, [])
 
     def test_addresses(self) -> None:
         manager = self.manager(A, "udp:0", f"udp:5062:interface={A}")
@@ -166,43 +166,43 @@ class WrongValuesTests(Scene):
     def test_manager(self) -> None:
         host = self.network.host(A)
         self.refused("there is no reactor; give one", SessionManager, None)
-        self.refused("{} is no Settings; make them", SessionManager, host, {})
-        self.refused("5 is no handler", SessionManager, host, on_incoming=5)
+        self.refused("{} is not a Settings; make one", SessionManager, host, {})
+        self.refused("5 is not a handler", SessionManager, host, on_incoming=5)
         manager = SessionManager(host)
         for wrong in (None, 5, b"sip:bob@192.0.2.2", ["sip:bob@192.0.2.2"]):
-            says = f"{wrong!r} is no SIP URI but {type(wrong).__name__}; write text, e.g. sip:"
+            says = f"{wrong!r} is not a SIP URI but {type(wrong).__name__}; write text"
             self.refused(says, manager.call, wrong)
             if wrong is not None:
                 self.refused(says, manager.call, f"sip:bob@{B}", from_uri=wrong)
         for wrong in (None, 5):
             for function in (manager.add_event_sink, manager.remove_event_sink):
-                self.refused(f"{wrong} is no event sink: give an IEventSink", function, wrong)
+                self.refused(f"{wrong} is not an event sink; give an IEventSink", function, wrong)
         for wrong in ("CallEnded", int, print):
-            self.refused("is no kind of event: see", manager.add_event_sink, print, wrong)
+            self.refused("is not a kind of event: see", manager.add_event_sink, print, wrong)
         self.refused("remove what was added", manager.remove_event_sink, print)
         for wrong in ("4", -1, float("nan"), float("inf")):
-            self.refused("is no time to wait; give seconds up to", manager.stop, wrong)
+            self.refused("is not usable; give seconds up to", manager.stop, wrong)
 
     def test_call(self) -> None:
         caller, callee = self.pair(lambda call: None)
         caller.call()
         self.run_for(0.1)
         call = callee.call_in
-        self.refused("'busy' refuses nothing: give a status", call.reject, "busy")
-        self.refused("5 is no reason to give; write text", call.reject, 486, 5)
+        self.refused("'busy' cannot refuse a call; give a status", call.reject, "busy")
+        self.refused("5 is not a reason phrase; write text", call.reject, 486, 5)
         for wrong in (None, "", 5):
-            self.refused(f"{wrong!r} is no URI to redirect to; write", call.redirect, wrong)
+            self.refused(f"{wrong!r} is not a URI to redirect to; write", call.redirect, wrong)
         call.reject()
 
     def test_source_and_sink(self) -> None:
         caller, callee = self.pair(lambda call: None)
         uri = f"sip:bob@{B}"
         for wrong in (5, "tone:440", b"", Tone, Discard(), object()):
-            says = f"{wrong!r} is no source; give e.g. Tone()"
+            says = f"{wrong!r} is not a media source; use for example Tone()"
             self.refused(says, caller.manager.prepare_call, uri, source=wrong)
             self.refused(says, caller.manager.call, uri, source=wrong)
         for wrong in (5, "heard.wav", Tone(), Record, print):
-            says = f"{wrong!r} is no sink; give e.g. Record('heard.wav')"
+            says = f"{wrong!r} is not a media sink; use for example Record('heard.wav')"
             self.refused(says, caller.manager.prepare_call, uri, sink=wrong)
             self.refused(says, caller.manager.call, uri, sink=wrong)
         self.assertEqual((caller.manager.calls, caller.events), ([], []))
@@ -210,10 +210,38 @@ class WrongValuesTests(Scene):
         caller.call()
         self.run_for(0.1)
         for call in (prepared, callee.call_in):
-            self.refused("5 is no source", call.set_source, 5)
-            self.refused("None is no source", call.set_source, None)
-            self.refused("5 is no sink", call.set_sink, 5)
-            self.refused("None is no sink", call.set_sink, None)
+            self.refused("5 is not a media source", call.set_source, 5)
+            self.refused("None is not a media source", call.set_source, None)
+            self.refused("5 is not a media sink", call.set_sink, 5)
+            self.refused("None is not a media sink", call.set_sink, None)
+
+    def test_sinks_come_and_go_before_there_is_media_and_after(self) -> None:
+        caller, _ = self.pair(lambda call: call.answer(source=Tone((440.0,))))
+        first, second, third = [], [], []
+        sinks = [Deliver(each.append) for each in (first, second, third)]
+        call = caller.manager.prepare_call(f"sip:bob@{B}", sink=sinks[0])
+        call.add_sink(sinks[1])
+        call.add_sink(sinks[2])
+        call.remove_sink(sinks[0])
+        self.refused("is not among the sinks of this call", call.remove_sink, sinks[0])
+        self.refused("5 is not a media sink", call.add_sink, 5)
+        call.place()
+        self.run_for(0.5)
+        self.assertEqual(first, [])
+        self.assertGreater(len(second), 10)
+        self.assertEqual(len(second), len(third))
+        call.remove_sink(sinks[1])
+        call.add_sink(sinks[0])
+        self.refused("is not among the sinks of this call", call.remove_sink, sinks[1])
+        self.refused("5 is not a media sink", call.add_sink, 5)
+        count = len(second)
+        self.run_for(0.5)
+        self.assertEqual(len(second), count)
+        self.assertGreater(len(first), 20)
+        self.assertEqual(len(third), count + len(first))
+        call.set_sink(())
+        self.run_for(0.5)
+        self.assertEqual(len(third), count + len(first))
 
     def test_answered_with_what_is_no_source_the_call_still_waits(self) -> None:
         caller, callee = self.pair(lambda call: None)
@@ -268,6 +296,7 @@ class Wire:
 
     reliable = False
     transport = b"UDP"
+    alive = True
     backlog = 0
 
     def __init__(self, host: Any, address: str) -> None:
@@ -277,11 +306,10 @@ class Wire:
         self.sent: list[bytes] = []
         self.receive: Any = None
 
-    @property
-    def flow(self) -> Wire:
+    def flow_to(self, target: Any) -> Wire:
         return self
 
-    def open(self, receive: Any, unreachable: Any) -> None:
+    def open(self, receive: Any, unreachable: Any, lost: Any) -> None:
         self.receive = receive
 
     def close(self) -> None:
@@ -348,7 +376,7 @@ class TransportTests(Scene):
 
     @staticmethod
     def opened(udp: SipUdpTransport) -> SipUdpTransport:
-        udp.open(lambda data, source, flow, now: None, lambda refused, now: None)
+        udp.open(lambda *_: None, lambda *_: None, lambda *_: None)
         return udp
 
     def test_not_open_yet(self) -> None:

@@ -82,7 +82,7 @@ def _tone(text: str, option: str) -> Tone:
     parts = text.split("+")
     if len(parts) > 2:
         raise ConfigurationError(f"{option}: {text!r} has {len(parts)} tones; write one or two")
-    return Tone(frequencies=tuple(_number(part, option, "Hz", 20, 3900) for part in parts))
+    return Tone(frequencies=tuple(_number(part, option, "Hz", 20, 7900) for part in parts))
 
 
 def _number(text: str, option: str, unit: str, least: float, most: float) -> float:

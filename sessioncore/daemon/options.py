@@ -16,9 +16,10 @@ from sessioncore.daemon.calling import CallPlan
 from sessioncore.daemon.process import end_without_traceback, print_last
 from sessioncore.daemon.service import Lines, UacPlan, UacService, UasPlan, UasService
 from sessioncore.errors import ConfigurationError
-from sessioncore.media.sources import Clip, Silence
+from sessioncore.media.sources import Clip, Silence, prepare
 from sessioncore.net.addresses import parse_listen
-from sessioncore.session.targets import callable_uri
+from sessioncore.rtp.codecs import CODECS
+from sessioncore.session.invitation import callable_uri
 from sessioncore.settings import Settings
 
 __all__ = [
@@ -110,7 +111,7 @@ class CommonOptions(Quiet):
         ["rtp-ports", None, "40000-49999", "First and last port for RTP and RTCP."],
         ["media-ip", None, None, "IP to write into descriptions instead of the local address."],
         ["advertise", None, None, "IP to write into Contact and Via instead of the local address."],
-        ["codecs", None, "PCMU,PCMA", "Codecs, in order of preference: PCMU, PCMA, L16."],
+        ["codecs", None, "PCMU,PCMA", f"Codecs, in order of preference: {', '.join(CODECS)}."],
         ["nat", None, "auto", "Peers behind NAT: auto (decide for each by its SDP), yes or no."],
         ["max-calls", None, "2000", "Maximum number of concurrent calls."],
         ["ring-limit", None, "180", "Seconds a call may ring before it is ended."],
@@ -205,6 +206,7 @@ class AnswerOptions(CommonOptions):
                 f"--answer-after: a call ends after {self['ring-limit']} s of ringing, before"
                 f" {self['answer-after']} s; write less, or more for --ring-limit"
             )
+        prepare(plan.source, [codec.sample_rate for codec in settings.codec_list])
         return UasPlan(settings, plan, self.events())
 
     def _record_dir(self) -> str:
@@ -249,12 +251,14 @@ class CallOptions(CommonOptions):
             calls=len(uris) if self["calls"] is None else whole("calls", self["calls"]),
             rate=rate,
         )
-        return UacPlan(self.settings("udp:0"), calls, self.events())
+        settings = self.settings("udp:0")
+        prepare(source, [codec.sample_rate for codec in settings.codec_list])
+        return UacPlan(settings, calls, self.events())
 
     def _duration(self, source: object) -> float | None:
         if self["duration"] is not None:
             return seconds("duration", self["duration"]) or None
-        return len(source.samples) / 8000 if isinstance(source, Clip) else _PLAY_TIME
+        return source.duration if isinstance(source, Clip) else _PLAY_TIME
 
 
 class LogOptions:

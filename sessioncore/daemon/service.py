@@ -7,8 +7,6 @@ stop the reactor when all is over.
 
 from __future__ import annotations
 
-import gc
-import os
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -22,7 +20,7 @@ from twisted.logger import Logger
 
 from sessioncore.daemon.answering import Answering, AnswerPlan
 from sessioncore.daemon.calling import CallPlan, CallRun
-from sessioncore.daemon.process import Ending, tune_collector
+from sessioncore.daemon.process import Ending, IdleCollector
 from sessioncore.manager import SessionManager
 from sessioncore.net.limits import raise_descriptor_limit
 from sessioncore.service import SessionService
@@ -49,8 +47,8 @@ __all__ = ["DaemonService", "Lines", "UacPlan", "UacService", "UasPlan", "UasSer
 
 GRACE: Final = 4.0
 """Seconds that calls have to end when the process is told to stop."""
-COLLECT_EVERY: Final = 60 * SECOND
-"""How often, in ns, the daemon looks whether it is idle enough for a full collection."""
+LOOK_EVERY: Final = 5 * SECOND
+"""How often, in ns, the daemon looks whether it is idle, to collect garbage."""
 REFUSED_EVERY: Final = 10 * SECOND
 """How often, in ns, the daemon reports calls that it had no room for."""
 _WHY_REFUSED: Final = {
@@ -156,10 +154,11 @@ class DaemonService(SessionService):
             role=self.role.value,
             addresses=", ".join(host_port(*address) for address in self.manager.local_addresses),
         )
-        tune_collector()
         now = self.manager.clockwork.now()
         self._refused = {}
-        self._collect_when_idle(None, now)
+        self._collector = IdleCollector(lambda: not self.manager.calls)
+        self._collector.start(now)
+        self._look_for_garbage(None, now)
         self._refused_again(None, now)
 
     def make_manager(self) -> SessionManager:
@@ -216,18 +215,16 @@ class DaemonService(SessionService):
         """Whether standard output did not take every line meant for it."""
         return self._printed is not None and self._printed.lost > 0
 
+    def _look_for_garbage(self, _none: None, now: int) -> None:
+        self._collector.look(now)
+        self.manager.clockwork.deadlines.at(now + LOOK_EVERY, self._look_for_garbage)
+
     def _watch(self, call: Call) -> None:
         """Follow ``call`` for those who read what became of it."""
         if self._wants_account:
             self.ledger.watch(call)
         if self._call_log is not None:
             self._call_lines.watch(call)
-
-    def _collect_when_idle(self, _none: None, now: int) -> None:
-        """A full collection takes long; it is made while no call can notice."""
-        if not self.manager.calls:
-            gc.collect()
-        self.manager.clockwork.deadlines.at(now + COLLECT_EVERY, self._collect_when_idle)
 
     def _refused_again(self, _none: None, now: int) -> None:
         self._report_refused()
@@ -329,6 +326,6 @@ class UacService(DaemonService):
 
 
 def recording_name(directory: str, call: Call) -> str:
-    """The name of a new file: UTC time, process and session; nothing that the peer chose."""
+    """The name of a new file: UTC time and session id; nothing that the peer chose."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    return str(Path(directory) / f"{stamp}-{os.getpid()}-{call.session}.wav")
+    return str(Path(directory) / f"{stamp}-{call.session}.wav")

@@ -10,20 +10,20 @@
 
 #include <stdint.h>
 
-/* As in sessioncore/media/bank.py. */
+/* As in sessioncore/media/lane.py, of the lane at 8000 Hz: plain packets are none of another. */
 #define FRAME 160
-#define FRAMES 12
+#define FRAMES 16
 #define RING (FRAME * FRAMES)
-#define PCMU 1
-#define PCMA 2
+#define REACH (FRAME * 12)
+#define FORMATS 256
 #define HEADER 12
 
 /* What `take` is given, in this order: columns of the bank (see plain.py), then the rest. */
 enum {
     REMOTE_SSRC, HIGHEST, SEEN, PACKETS, OCTETS, TRANSIT, JITTER, HEARD_AT, NOISE_LEVEL,
     PLAY, END, NEWEST, NEWEST_TIMESTAMP, /* 8 octets each */
-    RECEIVING, ATTENTION, KINDS, FILLED, /* 1 */
-    RINGS, LEFT, TABLES, ROWS, LENGTHS, BUFFERS
+    RECEIVING, ATTENTION, MEANINGS, FILLED, /* 1 */
+    RINGS, LEFT, PLAIN, TABLES, ROWS, LENGTHS, BUFFERS
 };
 
 static void release(Py_buffer *views, Py_ssize_t count)
@@ -67,7 +67,7 @@ static int64_t capacity_of(const Py_buffer *views)
     int64_t capacity = INT64_MAX;
 
     for (int i = 0; i <= RINGS; i++) {
-        Py_ssize_t size = i < RECEIVING ? 8 : i < KINDS ? 1 : i == KINDS ? 128 : FRAMES;
+        Py_ssize_t size = i < RECEIVING ? 8 : i < MEANINGS ? 1 : i == MEANINGS ? 128 : FRAMES;
         if (i == RINGS)
             size = RING * (Py_ssize_t)sizeof(int16_t);
         if (views[i].len / size < capacity)
@@ -128,18 +128,19 @@ static void fetch_frame(const Py_buffer *views, int64_t row)
 static int take_packet(const Py_buffer *views, int64_t row, const uint8_t *packet, int64_t count,
                        int64_t arrival, int64_t now)
 {
-    int kind = packet[0] == 0x80 ? ((uint8_t *)views[KINDS].buf)[row * 128 + (packet[1] & 0x7f)] : 0;
+    int meaning = ((uint8_t *)views[MEANINGS].buf)[row * 128 + (packet[1] & 0x7f)];
+    int table = packet[0] == 0x80 ? ((uint8_t *)views[PLAIN].buf)[meaning] : 0;
     int64_t timestamp, position, ahead, change, highest = WORD(HIGHEST);
     double *jitter = (double *)views[JITTER].buf + row;
 
-    if ((kind != PCMU && kind != PCMA) || !FLAG(RECEIVING) || FLAG(ATTENTION))
+    if (table == 0 || !FLAG(RECEIVING) || FLAG(ATTENTION))
         return 0;
     if (word(packet + 8) != WORD(REMOTE_SSRC) || (word(packet) & 0xffff) != ((highest + 1) & 0xffff))
         return 0;
     timestamp = word(packet + 4);
     position = WORD(NEWEST) + difference(timestamp, WORD(NEWEST_TIMESTAMP));
     ahead = position - WORD(PLAY);
-    if (ahead < 0 || ahead + count > RING || position < 0 || position % FRAME || count % FRAME)
+    if (ahead < 0 || ahead + count > REACH || position < 0 || position % FRAME || count % FRAME)
         return 0;
     WORD(HIGHEST) = highest + 1;
     WORD(SEEN) = (int64_t)((uint64_t)WORD(SEEN) << 1 | 1);
@@ -155,14 +156,27 @@ static int take_packet(const Py_buffer *views, int64_t row, const uint8_t *packe
     if (WORD(END) < position + count)
         WORD(END) = position + count;
     put(views, row, position, packet + HEADER, count,
-        (int16_t *)views[TABLES].buf + (kind == PCMA ? 256 : 0));
+        (int16_t *)views[TABLES].buf + (table - 1) * 256);
+    return 1;
+}
+
+/* Whether each format has a table where it says that it has one. */
+static int has_tables(const Py_buffer *plain, const Py_buffer *tables)
+{
+    Py_ssize_t count = tables->len / (256 * (Py_ssize_t)sizeof(int16_t));
+
+    if (plain->len < FORMATS)
+        return 0;
+    for (int format = 0; format < FORMATS; format++)
+        if (((uint8_t *)plain->buf)[format] > count)
+            return 0;
     return 1;
 }
 
 /* take(buffers, packets, arrival, now) -> how many packets are left
  *
- * Their positions go to LEFT.  Rows are unique; TABLES is what the codes of mu-law and of A-law
- * mean.  `arrival` is `now` in samples. */
+ * Their positions go to LEFT.  Rows are unique.  PLAIN says by format which of the TABLES tells
+ * what its octets mean, from 1 on, or 0: none does.  `arrival` is `now` in samples. */
 static PyObject *take(PyObject *self, PyObject *arguments)
 {
     PyObject *buffers, *given;
@@ -181,7 +195,7 @@ static PyObject *take(PyObject *self, PyObject *arguments)
     count = packets.shape[0];
     capacity = capacity_of(views);
     if (views[ROWS].len / 8 < count || views[LENGTHS].len / 8 < count ||
-        views[LEFT].len / 8 < count || views[TABLES].len < 2 * 256 * (Py_ssize_t)sizeof(int16_t)) {
+        views[LEFT].len / 8 < count || !has_tables(&views[PLAIN], &views[TABLES])) {
         PyErr_SetString(PyExc_ValueError, "each packet has a row, a length and a place");
         left = -1;
     }
@@ -262,7 +276,7 @@ PyMODINIT_FUNC PyInit__plain(void)
     PyObject *names = Py_BuildValue("[ss]", "take", "encode");
 
     if (made == NULL || names == NULL || PyModule_AddObjectRef(made, "__all__", names) < 0 ||
-        PyModule_AddIntConstant(made, "INTERFACE", 1) < 0)
+        PyModule_AddIntConstant(made, "INTERFACE", 2) < 0)
         Py_CLEAR(made);
     Py_XDECREF(names);
     return made;

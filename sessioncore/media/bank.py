@@ -7,25 +7,24 @@ doubles.  Integers are int64 throughout: uint16 wraps in silence, uint64 + int64
 
 from __future__ import annotations
 
+from enum import IntEnum
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from sessioncore.media.formats import Formats
+from sessioncore.media.lane import DEFAULT_RATE, Lane, require_rate
+from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND
+
 __all__ = [
-    "CN",
-    "DTMF",
-    "FRAME",
-    "FRAMES_PER_RING",
-    "L16",
     "LOOSE",
     "NEVER",
     "NONE",
-    "PCMA",
-    "PCMU",
     "PHASES",
     "SILENT",
+    "TARGET",
     "TOGETHER",
     "Bank",
     "Bools",
@@ -34,8 +33,9 @@ __all__ = [
     "Floats",
     "Ints",
     "Samples",
+    "Way",
     "every",
-    "kind_of",
+    "key_of",
     "some",
 ]
 
@@ -45,10 +45,6 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 Floats: TypeAlias = npt.NDArray[np.float64]
 Samples: TypeAlias = npt.NDArray[np.int16]
 
-FRAME: Final = 160
-"""Samples of one 20 ms frame at 8,000 Hz, the grain everything is played in."""
-FRAMES_PER_RING: Final = 12
-"""240 ms of jitter ring: 3,840 octets a row."""
 PHASES: Final = 4
 """Row r is played in phase r % 4 of each 20 ms."""
 TOGETHER: Final = 128
@@ -56,24 +52,38 @@ TOGETHER: Final = 128
 
 After the first 512 they are lent one by one, which spreads them over all phases.
 """
+TARGET: Final = 2
+"""Frames that wait before the first is played: 40 ms of delay."""
 NEVER: Final = -(1 << 62)
 """A time (ns) before every other; "has not happened"."""
 NONE: Final = -1
 """No SSRC, no sequence number."""
 
-# What a payload type of a row means; 0 is "was not negotiated".
-PCMU, PCMA, L16, DTMF, CN = range(1, 6)
 
-SILENT, LOOSE = 128, 1
+class Way(IntEnum):
+    """How a row is played; rows that differ in it do not slow one another."""
+
+    PASS = 0
+    """It sends silence or nothing, and nobody hears what it hears."""
+    ECHO = 1
+    """It sends what it hears, sample by sample, and nobody else hears that."""
+    PLAY = 2
+    """Its source makes the frames it sends; nobody hears what it hears."""
+    HEAR = 3
+    """What it hears is wanted as frames."""
 
 
-def kind_of(row: int, codec: int, frames: int) -> int:
-    """By what rows are sorted: length, turn, whether it sends, codec, whether it is latched.
+SILENT, LOOSE = 1 << 9, 1
 
-    The row plays ``frames`` at once.  This is the kind of one that neither sends (`SILENT`)
-    nor is latched (`LOOSE`).
+
+def key_of(row: int, lane: int, frames: int, way: int, number: int) -> int:
+    """By what rows are sorted: lane, length, turn, way, whether it sends, format, latched or not.
+
+    The row plays ``frames`` at once; ``number`` is the format that it sends.  This is the key
+    of one that neither sends (`SILENT`) nor is latched (`LOOSE`).
     """
-    return frames << 12 | row // PHASES % frames << 8 | SILENT | codec << 1 | LOOSE
+    turn = row // PHASES % frames
+    return lane << 20 | frames << 16 | turn << 12 | way << 10 | SILENT | number << 1 | LOOSE
 
 
 _COUNTED: Final[dict[str, Any]] = {
@@ -106,7 +116,12 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "foreign": np.bool_(False),
     "first_send_pending": np.bool_(False),
     "marker": np.bool_(False),
-    "kind": np.int64(kind_of(0, 0, 1)),
+    "key": np.int64(key_of(0, 0, 1, Way.PASS, 0)),
+    "lane": np.int64(0),
+    "clock": np.int64(DEFAULT_RATE),
+    "frames": np.int64(1),
+    "format": np.int64(0),
+    "listened": np.bool_(False),
     "send_payload_type": np.int64(0),
     "ssrc": np.int64(0),
     "sequence": np.int64(0),
@@ -133,9 +148,10 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "end": np.int64(NEVER),
     "newest": np.int64(0),
     "newest_timestamp": np.int64(0),
-    "target": np.int64(2 * FRAME),
+    "target": np.int64(TARGET * DEFAULT_RATE // FRAMES_PER_SECOND),
     "slack": np.int64(1 << 62),
     "noise_level": np.int64(-1),
+    "noisy": np.bool_(False),
 }
 
 _FLAGS: Final = {name: each for name, each in _DEFAULTS.items() if each.dtype == np.bool_}
@@ -160,9 +176,9 @@ class Cells:
 class Bank:
     """The columns.  A name of `_DEFAULTS` is an array with one entry per row.
 
-    ``kinds`` uint8[capacity * 128]: what payload type p of row r is, at r * 128 + p.
-    ``ring`` int16[capacity * 12 + 1, 160] and ``filled`` bool[capacity * 12]: 12 frames a row,
-    and last one of silence.
+    ``meanings`` uint8[capacity * 128]: the number in ``formats`` of what payload type p of row
+    r means, at r * 128 + p.  ``lanes`` hold the audio; ``lane`` is the number of a row's lane,
+    ``format`` that of the format it sends.  ``clock`` is its RTP clock in Hz.
     Times are ns; ``play``, ``end``, ``newest``, ``target``, ``slack`` are samples.
     """
 
@@ -173,7 +189,12 @@ class Bank:
     foreign: Bools
     first_send_pending: Bools
     marker: Bools
-    kind: Ints
+    key: Ints
+    lane: Ints
+    clock: Ints
+    frames: Ints
+    format: Ints
+    listened: Bools
     send_payload_type: Ints
     ssrc: Ints
     sequence: Ints
@@ -214,6 +235,7 @@ class Bank:
     target: Ints
     slack: Ints
     noise_level: Ints
+    noisy: Bools
     late: Ints
     overflow: Ints
     inserted: Ints
@@ -222,13 +244,13 @@ class Bank:
     def __init__(self, capacity: int = 1024, together: int = TOGETHER) -> None:
         self.capacity = 0
         self.cells = Cells()
-        self.kinds: Bytes = np.zeros(0, np.uint8)
-        self.ring: Samples = np.zeros((1, FRAME), np.int16)
-        self.filled: Bools = np.zeros(0, np.bool_)
+        self.formats = Formats()
+        self.lanes = [Lane(0, DEFAULT_RATE, capacity)]
+        self.odd_clocks = False
+        """Whether any row ever had an RTP clock of another rate than 8000 Hz."""
+        self.meanings: Bytes = np.zeros(0, np.uint8)
         self._words: Ints = np.zeros((len(_WORDS), 0), np.int64)
         self._flags: Bools = np.zeros((len(_FLAGS), 0), np.bool_)
-        self.comfort_noise = False
-        """Whether anybody ever sent any: until then nobody's level need be looked at."""
         self.top = 0
         """No row this high was ever lent."""
         self._together = together
@@ -249,15 +271,15 @@ class Bank:
             self._hold(name, column)
         for name, flag in zip(_FLAGS, self._flags, strict=True):
             self._hold(name, flag[:capacity])
-        self._hold("kinds", _grown(self.kinds, capacity * 128))
-        self._hold("filled", _grown(self.filled, capacity * FRAMES_PER_RING))
-        self.ring = _grown(self.ring, capacity * FRAMES_PER_RING + 1)
+        self._hold("meanings", _grown(self.meanings, capacity * 128))
+        if former:
+            for lane in self.lanes:
+                lane.grow(capacity)
         # All words lie in one block and all flags in another, so that a row is set at once.
         self._words_of = self._words.T
         self._counted_of = self._words[: len(_COUNTED)].T
         self._flags_of = self._flags.T
-        self._kinds_of = self.kinds.reshape(capacity, 128)
-        self._filled_of = self.filled.reshape(capacity, FRAMES_PER_RING)
+        self._meanings_of = self.meanings.reshape(capacity, 128)
 
     def _hold(self, name: str, column: npt.NDArray[Any]) -> None:
         setattr(self, name, column)
@@ -282,17 +304,49 @@ class Bank:
 
     def give_back(self, row: int) -> None:
         """The row may be lent again; nothing plays or sends for it any more."""
+        self.lanes[self.cells.lane[row]].clear(row)
         self._words_of[row] = _WORD_DEFAULTS
         self._flags_of[row] = False
-        self._kinds_of[row] = 0
-        self._filled_of[row] = False
+        self._meanings_of[row] = 0
         if row < self._gathered:
             row = row % PHASES * self._together + row // PHASES
         heappush(self._free, row)
 
-    def forget_kinds(self, row: int) -> None:
+    def forget_meanings(self, row: int) -> None:
         """No payload type means anything to the row."""
-        self._kinds_of[row] = 0
+        self._meanings_of[row] = 0
+
+    def lane_at(self, rate: int) -> Lane:
+        """The lane of a sampling rate; made when the first row needs it."""
+        for lane in self.lanes:
+            if lane.rate == rate:
+                return lane
+        require_rate("codec", rate)
+        added = Lane(len(self.lanes), rate, self.capacity)
+        self.lanes.append(added)
+        return added
+
+    def lane_of(self, row: int) -> Lane:
+        """The lane in which a row is."""
+        number: int = self.cells.lane[row]
+        return self.lanes[number]
+
+    def move(self, row: int, lane: Lane, clock: int) -> None:
+        """From here on ``row`` is in ``lane`` and its RTP clock runs at ``clock`` Hz.
+
+        What it held is gone, and the next packet begins a new source, as after a new SSRC.
+        """
+        cells = self.cells
+        self.lane_of(row).clear(row)
+        cells.lane[row], cells.clock[row] = lane.number, clock
+        self.odd_clocks |= clock != DEFAULT_RATE
+        for name in ("play", "end", "newest", "newest_timestamp", "slack"):
+            getattr(cells, name)[row] = int(_DEFAULTS[name])
+        cells.target[row] = (TARGET + cells.frames[row] - 1) * lane.frame
+        if cells.remote_ssrc[row] != NONE:
+            cells.former_expected[row] += cells.highest[row] - cells.first_sequence[row] + 1
+            cells.former_received[row] = cells.packets_received[row]
+            cells.remote_ssrc[row] = NONE
 
     @property
     def used(self) -> int:

@@ -1,7 +1,7 @@
 """The jitter ring: where a packet's samples go, and the next frame of every row.
 
 Each row has its own count of samples, ``play`` being the next one to be played and always a
-multiple of 160.  A stream's first packet is placed ``target`` samples ahead of ``play``;
+multiple of a frame.  A stream's first packet is placed ``target`` samples ahead of ``play``;
 from then on its RTP timestamps say where samples belong, so loss, reordering and pauses
 (DTX) keep their time.  ``play`` goes on whether or not something came.
 
@@ -18,52 +18,49 @@ from typing import Final
 
 import numpy as np
 
-from sessioncore.media.bank import (
-    FRAME,
-    FRAMES_PER_RING,
-    NEVER,
-    Bank,
-    Bools,
-    Ints,
-    Samples,
-    every,
-    some,
-)
+from sessioncore.media.bank import NEVER, Bank, Bools, Ints, Samples, every, some
+from sessioncore.media.lane import FRAMES_PER_RING, Lane
 
-__all__ = ["MAX_PACKET", "next_frames", "next_slots", "place", "store", "trim", "untouched"]
+__all__ = ["next_frames", "next_slots", "place", "store", "trim", "untouched"]
 
-_RING: Final = FRAME * FRAMES_PER_RING
-MAX_PACKET: Final = _RING - 4 * FRAME
-"""Samples of the longest packet that is taken: 160 ms."""
 _WRAP: Final = 1 << 32
 _HALF: Final = 1 << 31
-_CONCEALED: Final = 8_000
-"""Samples (1 s) for which missing frames count as inserted; longer ones are a pause."""
 _PLENTY: Final = 1 << 62
 
 
 def place(
-    bank: Bank, rows: Ints, timestamp: Ints, count: Ints, *, forward: Bools, restart: Bools
+    bank: Bank,
+    lane: Lane,
+    rows: Ints,
+    timestamp: Ints,
+    count: Ints,
+    *,
+    forward: Bools,
+    restart: Bools,
+    clock: Ints | None = None,
 ) -> tuple[Ints, Bools]:
     """Where each packet goes: (position of its first sample, whether it may be stored).
 
-    ``rows`` are unique, ``count`` is samples per packet; ``forward`` says that its sequence
-    number is higher than all before, ``restart`` that it begins a new stream.
+    ``rows`` are unique and of ``lane``, ``count`` is samples per packet; ``forward`` says that
+    its sequence number is higher than all before, ``restart`` that it begins a new stream.
+    ``clock`` is the RTP clock in Hz of each packet, where it is not the lane's rate for all.
     """
     newest = bank.newest[rows]
     step = ((timestamp - bank.newest_timestamp[rows] + _HALF) & (_WRAP - 1)) - _HALF
+    if clock is not None:
+        step = step * lane.rate // clock
     position = newest + step
     play = bank.play[rows]
     ahead = position - play
-    fits = (ahead >= 0) & (ahead + count <= _RING)
+    fits = (ahead >= 0) & (ahead + count <= lane.reach)
     usable = fits & ~restart
     if not every(usable):
         empty = bank.end[rows] <= play
-        far = (ahead + count > _RING) | (ahead < -_RING)
-        anew = (restart | (forward & ~fits & (empty | far))) & (count <= MAX_PACKET)
+        far = (ahead + count > lane.reach) | (ahead < -lane.reach)
+        anew = (restart | (forward & ~fits & (empty | far))) & (count <= lane.longest_packet)
         usable |= anew
         if some(anew):
-            _anchor(bank, rows, play, anew, far & ~restart & ~empty)
+            _anchor(bank, lane, rows, play, anew, far & ~restart & ~empty)
             position = np.where(anew, play + bank.target[rows], position)
             forward = forward | anew
         behind = ~usable & (ahead < 0)
@@ -87,48 +84,49 @@ def _note(
     bank.newest_timestamp[rows] = timestamp
 
 
-def _anchor(bank: Bank, rows: Ints, play: Ints, anew: Bools, cut: Bools) -> None:
+def _anchor(bank: Bank, lane: Lane, rows: Ints, play: Ints, anew: Bools, cut: Bools) -> None:
     """Forget what the rows still hold: their next packet begins a new count."""
     bank.overflow[rows] += anew & cut
     fresh = rows[anew]
     for frame in range(FRAMES_PER_RING):
-        bank.filled[fresh * FRAMES_PER_RING + frame] = False
+        lane.filled[fresh * FRAMES_PER_RING + frame] = False
     bank.end[fresh] = play[anew]
     bank.slack[fresh] = _PLENTY
 
 
-def store(bank: Bank, rows: Ints, position: Ints, samples: Samples) -> None:
+def store(lane: Lane, rows: Ints, position: Ints, samples: Samples) -> None:
     """Put ``samples`` (int16[n, m]) at ``position`` of each row, as `place` decided."""
     count = samples.shape[1]
-    if count % FRAME == 0:
-        offset = position % FRAME
+    if count % lane.frame == 0:
+        offset = position % lane.frame
         if not np.count_nonzero(offset):
-            _store_frames(bank, rows, position, samples)
+            _store_frames(lane, rows, position, samples)
             return
-    _store_anywhere(bank, rows, position, samples)
+    _store_anywhere(lane, rows, position, samples)
 
 
-def _store_frames(bank: Bank, rows: Ints, position: Ints, samples: Samples) -> None:
-    first = position // FRAME
-    for index in range(samples.shape[1] // FRAME):
+def _store_frames(lane: Lane, rows: Ints, position: Ints, samples: Samples) -> None:
+    frame = lane.frame
+    first = position // frame
+    for index in range(samples.shape[1] // frame):
         slot = rows * FRAMES_PER_RING + (first + index) % FRAMES_PER_RING
-        bank.ring[slot] = samples[:, index * FRAME : (index + 1) * FRAME]
-        bank.filled[slot] = True
+        lane.ring[slot] = samples[:, index * frame : (index + 1) * frame]
+        lane.filled[slot] = True
 
 
-def _store_anywhere(bank: Bank, rows: Ints, position: Ints, samples: Samples) -> None:
+def _store_anywhere(lane: Lane, rows: Ints, position: Ints, samples: Samples) -> None:
     """Packets of 10 or 30 ms, or off the grid: sample by sample, frames begun are blanked."""
-    count = samples.shape[1]
-    for index in range((count + 2 * FRAME - 2) // FRAME):
-        # Frames that the packet touches: at each multiple of 160, up to its last sample.
-        frame = position // FRAME + index
-        touched = frame * FRAME < position + count
+    count, size = samples.shape[1], lane.frame
+    for index in range((count + 2 * size - 2) // size):
+        # Frames that the packet touches: at each multiple of a frame, up to its last sample.
+        frame = position // size + index
+        touched = frame * size < position + count
         slot = (rows * FRAMES_PER_RING + frame % FRAMES_PER_RING)[touched]
-        blank = slot[~bank.filled[slot]]
-        bank.ring[blank] = 0
-        bank.filled[blank] = True
-    at = (position[:, None] + np.arange(count)) % _RING
-    bank.ring.reshape(-1)[rows[:, None] * _RING + at] = samples
+        blank = slot[~lane.filled[slot]]
+        lane.ring[blank] = 0
+        lane.filled[blank] = True
+    at = (position[:, None] + np.arange(count)) % lane.size
+    lane.ring.reshape(-1)[rows[:, None] * lane.size + at] = samples
 
 
 def untouched(bank: Bank, rows: Ints) -> bool:
@@ -136,29 +134,34 @@ def untouched(bank: Bank, rows: Ints) -> bool:
     return not some(bank.end[rows] != NEVER)
 
 
-def next_frames(bank: Bank, rows: Ints) -> tuple[Samples, Bools]:
-    """The next 20 ms of each row, int16[n, 160], and where there were any; goes on by them.
+def next_frames(bank: Bank, lane: Lane, rows: Ints) -> tuple[Samples, Bools]:
+    """The next 20 ms of each row, int16[n, frame], and where there were any; goes on by them.
 
     Rows that have nothing get zeros.
     """
-    slots, there = next_slots(bank, rows)
-    return bank.ring.take(slots, axis=0), there
+    slots, there = next_slots(bank, lane, rows)
+    return lane.ring.take(slots, axis=0), there
 
 
-def next_slots(bank: Bank, rows: Ints) -> tuple[Ints, Bools]:
-    """The same as places in ``bank.ring``, where the frames stay until others are stored."""
+def next_slots(bank: Bank, lane: Lane, rows: Ints, which: int = 0) -> tuple[Ints, Bools]:
+    """The same as places in ``lane.ring``, where the frames stay until the next are played.
+
+    They are kept in ``lane.heard[which]``.
+    """
     play = bank.play[rows]
-    slot = rows * FRAMES_PER_RING + play // FRAME % FRAMES_PER_RING
-    there = bank.filled[slot]
-    play += FRAME
+    slot = rows * FRAMES_PER_RING + play // lane.frame % FRAMES_PER_RING
+    there = lane.filled[slot]
+    play += lane.frame
     bank.play[rows] = play
     depth = bank.end[rows] - play
-    recent = depth > -_CONCEALED
+    # What is missing for longer than a second is a pause.
+    recent = depth > -lane.rate
     complete = every(there)
     if complete or some(there):
-        bank.filled[slot] = False
+        lane.filled[slot] = False
     if not complete:
-        slot[~there] = len(bank.ring) - 1
+        slot[~there] = lane.silence
+    lane.heard[which][rows] = slot
     # Where nothing has come for long, nothing is missing, and nothing spare for `trim`.
     if some(recent):
         bank.slack[rows] = np.minimum(bank.slack[rows], depth)
@@ -167,13 +170,13 @@ def next_slots(bank: Bank, rows: Ints) -> tuple[Ints, Bools]:
     return slot, there
 
 
-def trim(bank: Bank, rows: Ints) -> None:
+def trim(bank: Bank, lane: Lane, rows: Ints) -> None:
     """Skip a frame where the ring never fell below target plus a frame since the last call."""
     slack = bank.slack[rows]
-    spare = rows[(slack >= bank.target[rows] + FRAME) & (slack < _PLENTY)]
+    spare = rows[(slack >= bank.target[rows] + lane.frame) & (slack < _PLENTY)]
     bank.slack[rows] = _PLENTY
     if len(spare):
         play = bank.play[spare]
-        bank.filled[spare * FRAMES_PER_RING + play // FRAME % FRAMES_PER_RING] = False
-        bank.play[spare] = play + FRAME
+        lane.filled[spare * FRAMES_PER_RING + play // lane.frame % FRAMES_PER_RING] = False
+        bank.play[spare] = play + lane.frame
         bank.dropped[spare] += 1

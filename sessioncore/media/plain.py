@@ -1,20 +1,19 @@
 """Plain packets in C (``_plain.c``), where that was compiled.
 
-A plain packet is what a call consists of: G.711 in frames of 20 ms, the next one in sequence of
-the source that is known, in time.  `reception` takes all others, and these too where nothing
-was compiled; `tick` makes payloads in numpy then.
+A plain packet is what a call at 8000 Hz consists of: G.711 in frames of 20 ms, the next one in
+sequence of the source that is known, in time.  `reception` takes all others, and these too
+where nothing was compiled; `playout` makes payloads in numpy then.
 """
 
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from sessioncore import extensions
 from sessioncore.media.bank import Bank, Bytes, Ints, Samples
-from sessioncore.rtp.g711 import ALAW_DECODE, ULAW_DECODE
 
 __all__ = ["encode", "take"]
 
@@ -23,10 +22,14 @@ compiled: Final = extensions.compiled("media._plain")
 _COLUMNS: Final = attrgetter(
     *("remote_ssrc", "highest", "seen", "packets_received", "octets_received", "transit"),
     *("jitter", "heard_at", "noise_level", "play", "end", "newest", "newest_timestamp"),
-    *("receiving", "attention", "kinds", "filled", "ring"),
+    *("receiving", "attention", "meanings"),
 )
-"""What is read and written of a row, in the order of ``_plain.c``."""
-_TABLES: Final = np.stack([ULAW_DECODE, ALAW_DECODE])
+"""What is read and written of a row, in the order of ``_plain.c``; the lane's part follows."""
+
+
+def _columns(bank: Bank) -> tuple[Any, ...]:
+    lane = bank.lanes[0]
+    return (*_COLUMNS(bank), lane.filled, lane.ring)
 
 
 def take(bank: Bank, rows: Ints, packets: Bytes, lengths: Ints, arrival: int, now: int) -> Ints:
@@ -37,7 +40,7 @@ def take(bank: Bank, rows: Ints, packets: Bytes, lengths: Ints, arrival: int, no
     if compiled is None:
         return np.arange(len(rows))
     left: Ints = np.empty(len(rows), np.int64)
-    buffers = (*_COLUMNS(bank), left, _TABLES, rows, lengths)
+    buffers = (*_columns(bank), left, bank.formats.plain, bank.formats.tables, rows, lengths)
     return left[: compiled.take(buffers, packets, arrival, now)]
 
 

@@ -12,22 +12,9 @@ import numpy as np
 from attrs import define, field
 
 from sessioncore.media import jitter, plain
-from sessioncore.media.bank import (
-    CN,
-    DTMF,
-    L16,
-    NONE,
-    PCMA,
-    PCMU,
-    Bank,
-    Bools,
-    Bytes,
-    Ints,
-    Samples,
-    every,
-    some,
-)
-from sessioncore.rtp.g711 import decode_alaw, decode_ulaw
+from sessioncore.media.bank import NONE, Bank, Bools, Bytes, Ints, every, some
+from sessioncore.media.formats import AUDIO, CN, DTMF
+from sessioncore.media.lane import Lane
 from sessioncore.rtp.header import HeaderBatch, parse_headers
 from sessioncore.rtp.telephone_event import EVENT_SIZE, Digit, DigitDetector, parse_events
 
@@ -48,26 +35,28 @@ class Noticed:
     resumed: list[int] = field(factory=list)
     proven: list[int] = field(factory=list)
     collided: list[int] = field(factory=list)
+    noisy: list[int] = field(factory=list)
+    """The first comfort noise came for these rows."""
     digits: list[Digit] = field(factory=list)
 
 
 class _Batch:
     """The good packets of a round; ``at`` is where they lie in ``packets``."""
 
-    __slots__ = ("at", "header", "kind", "packets", "rows")
+    __slots__ = ("at", "format", "header", "packets", "rows")
 
-    def __init__(self, rows: Ints, packets: Bytes, header: HeaderBatch, kind: Ints) -> None:
+    def __init__(self, rows: Ints, packets: Bytes, header: HeaderBatch, number: Ints) -> None:
         self.rows = rows
         self.packets = packets
         self.header = header
-        self.kind = kind
+        self.format = number
         self.at: Ints | None = None
 
     def keep(self, which: Bools) -> None:
         chosen = np.flatnonzero(which)
         self.at = chosen if self.at is None else self.at[chosen]
         self.rows = self.rows[chosen]
-        self.kind = self.kind[chosen]
+        self.format = self.format[chosen]
         header = self.header
         self.header = HeaderBatch(
             ok=header.ok[chosen],
@@ -105,21 +94,21 @@ class Reception:
         if len(left) < len(rows):
             rows, packets, lengths = rows[left], packets[left], lengths[left]
         if len(rows):
-            self._receive(rows, packets, lengths, arrival, now)
+            self._receive(rows, packets, lengths, now)
 
-    def _receive(self, rows: Ints, packets: Bytes, lengths: Ints, arrival: int, now: int) -> None:
+    def _receive(self, rows: Ints, packets: Bytes, lengths: Ints, now: int) -> None:
         bank = self._bank
         header = parse_headers(packets, lengths)
-        kind = bank.kinds[rows * 128 + header.payload_type].astype(np.int64)
-        batch = _Batch(rows, packets, header, kind)
-        good = header.ok & (kind != 0)
+        number = bank.meanings[rows * 128 + header.payload_type].astype(np.int64)
+        batch = _Batch(rows, packets, header, number)
+        good = header.ok & (number != 0)
         if not every(good):
             bank.invalid[rows] += ~header.ok
             bank.unexpected[rows] += header.ok & ~good
             batch.keep(good)
         highest = bank.highest[batch.rows]
         step = _step(batch.header.sequence, highest)
-        restart = self._check_sources(batch, step, arrival)
+        restart = self._check_sources(batch, step, now)
         if restart is None:
             restart = np.zeros(len(step), np.bool_)
         else:
@@ -131,10 +120,10 @@ class Reception:
             batch.keep(fresh)
             forward, restart = forward[fresh], restart[fresh]
         if len(batch.rows):
-            self._count(batch, arrival, now)
+            self._count(batch, now)
             self._deliver(batch, forward, restart, now)
 
-    def _check_sources(self, batch: _Batch, step: Ints, arrival: int) -> Bools | None:
+    def _check_sources(self, batch: _Batch, step: Ints, now: int) -> Bools | None:
         """Drop what is of no known source; returns which packets begin a new one.
 
         ``step`` is how far each is from its row's highest; None: all are of known sources.
@@ -151,7 +140,7 @@ class Reception:
         doubtful = ~known & ~restart
         bank.candidate_ssrc[rows[doubtful]] = header.ssrc[doubtful]
         bank.candidate_sequence[rows[doubtful]] = header.sequence[doubtful]
-        self._adopt(rows[restart], batch, restart, arrival)
+        self._adopt(rows[restart], batch, restart, now)
         if some(doubtful):
             batch.keep(~doubtful)
         return restart[~doubtful]
@@ -162,7 +151,7 @@ class Reception:
             self._bank.collisions[own] += 1
             self.noticed.collided.extend(own.tolist())
 
-    def _adopt(self, rows: Ints, batch: _Batch, which: Bools, arrival: int) -> None:
+    def _adopt(self, rows: Ints, batch: _Batch, which: Bools, now: int) -> None:
         """Begin to count a new source of ``rows``, and keep the sums of the old one."""
         bank = self._bank
         sequence = batch.header.sequence[which]
@@ -175,8 +164,10 @@ class Reception:
         bank.highest[rows] = sequence - 1
         bank.seen[rows] = 0
         bank.jitter[rows] = 0.0
-        bank.transit[rows] = arrival - batch.header.timestamp[which]
+        bank.transit[rows] = self._arrival(rows, now) - batch.header.timestamp[which]
         bank.received_before[rows] = bank.expected_before[rows] = 0
+        if bank.formats.remembering:
+            bank.formats.begin_source(rows)
 
     def _check_sequences(self, batch: _Batch, highest: Ints, step: Ints) -> tuple[Bools, Bools]:
         """Follow the sequence numbers: which packets are the newest, which are no duplicates."""
@@ -199,18 +190,18 @@ class Reception:
         bank.late[rows] += ancient
         return forward, ~(again | ancient)
 
-    def _count(self, batch: _Batch, arrival: int, now: int) -> None:
+    def _count(self, batch: _Batch, now: int) -> None:
         """Totals, interarrival jitter, and what the plane waits for."""
         bank = self._bank
         rows, header, noticed = batch.rows, batch.header, self.noticed
         bank.packets_received[rows] += 1
         bank.octets_received[rows] += header.payload_length
-        key = batch.kind == DTMF
+        key = batch.format == DTMF
         if some(key):
             # All packets of a key carry the time of its beginning (RFC 4733 section 2.2.1).
-            self._measure_jitter(rows[~key], header.timestamp[~key], arrival)
+            self._measure_jitter(rows[~key], header.timestamp[~key], now)
         else:
-            self._measure_jitter(rows, header.timestamp, arrival)
+            self._measure_jitter(rows, header.timestamp, now)
         bank.heard_at[rows] = now
         attention = bank.attention[rows]
         if some(attention):
@@ -219,10 +210,17 @@ class Reception:
             noticed.proven.extend(rows[bank.unproven[rows]].tolist())
             bank.attention[rows] = False
 
-    def _measure_jitter(self, rows: Ints, timestamp: Ints, arrival: int) -> None:
+    def _arrival(self, rows: Ints, now: int) -> Ints | int:
+        """``now`` by the RTP clock of each row."""
+        if not self._bank.odd_clocks:
+            return now * 8 // 1_000_000
+        arrival: Ints = now // 1000 * self._bank.clock[rows] // 1_000_000
+        return arrival
+
+    def _measure_jitter(self, rows: Ints, timestamp: Ints, now: int) -> None:
         """RFC 3550 appendix A.8."""
         bank = self._bank
-        transit = arrival - timestamp
+        transit = self._arrival(rows, now) - timestamp
         change = ((transit - bank.transit[rows] + _HALF) & (_WRAP - 1)) - _HALF
         bank.transit[rows] = transit
         known = bank.jitter[rows]
@@ -231,39 +229,60 @@ class Reception:
     def _deliver(self, batch: _Batch, forward: Bools, restart: Bools, now: int) -> None:
         """Audio into the ring, events and noise levels where they belong."""
         bank = self._bank
-        audio = (batch.kind <= L16) & bank.receiving[batch.rows]
+        audio = (batch.format >= AUDIO) & bank.receiving[batch.rows]
         if not every(audio):
             self._take_events(batch, now)
             self._take_noise(batch)
             batch.keep(audio)
             forward, restart = forward[audio], restart[audio]
-        rows, header, kind = batch.rows, batch.header, batch.kind
-        if not len(rows):
+        if not len(batch.rows):
             return
-        bank.noise_level[rows] = -1
-        count = header.payload_length >> (kind == L16)
+        bank.noise_level[batch.rows] = -1
+        lanes = bank.lane[batch.rows] if len(bank.lanes) > 1 else None
+        if lanes is None or every(lanes == lanes[0]):
+            lane = bank.lanes[0 if lanes is None else lanes.item(0)]
+            self._place(batch, lane, None, forward, restart)
+            return
+        for number in np.flatnonzero(np.bincount(lanes)).tolist():
+            chosen = np.flatnonzero(lanes == number)
+            self._place(batch, bank.lanes[number], chosen, forward[chosen], restart[chosen])
+
+    def _place(
+        self, batch: _Batch, lane: Lane, chosen: Ints | None, forward: Bools, restart: Bools
+    ) -> None:
+        """Put the audio of some (None: all) packets, of rows of ``lane``, where it belongs."""
+        bank, header = self._bank, batch.header
+        rows, timestamp = batch.rows, header.timestamp
+        number, length, offset = batch.format, header.payload_length, header.payload_offset
+        if chosen is not None:
+            rows, timestamp, number = rows[chosen], timestamp[chosen], number[chosen]
+            length, offset = length[chosen], offset[chosen]
+        count = length * bank.formats.samples[number] // bank.formats.octets[number]
+        clock = bank.formats.clock[number] if lane.rate in bank.formats.scaled else None
         position, usable = jitter.place(
-            bank, rows, header.timestamp, count, forward=forward, restart=restart
+            bank, lane, rows, timestamp, count, forward=forward, restart=restart, clock=clock
         )
         # What lies in the same place and is coded alike is decoded in one go.
-        shape = (header.payload_length << 16 | header.payload_offset) << 3 | kind
+        shape = (length << 16 | offset) << 8 | number
         if every(usable) and every(shape == shape[0]):
-            self._store(batch, None, position, int(shape[0]))
+            self._store(batch, lane, chosen, position, int(shape[0]))
             return
         for each in np.unique(shape[usable]).tolist():
-            self._store(batch, np.flatnonzero(usable & (shape == each)), position, each)
+            which = np.flatnonzero(usable & (shape == each))
+            at = which if chosen is None else chosen[which]
+            self._store(batch, lane, at, position[which], each)
 
-    def _store(self, batch: _Batch, chosen: Ints | None, position: Ints, shape: int) -> None:
-        kind, start, length = shape & 7, shape >> 3 & 0xFFFF, shape >> 19
+    def _store(
+        self, batch: _Batch, lane: Lane, chosen: Ints | None, position: Ints, shape: int
+    ) -> None:
+        number, start, length = shape & 0xFF, shape >> 8 & 0xFFFF, shape >> 24
         payloads = batch.payloads(chosen, start, length)
-        rows = batch.rows
-        if chosen is not None:
-            rows, position = rows[chosen], position[chosen]
-        jitter.store(self._bank, rows, position, _decode(kind, payloads))
+        rows = batch.rows if chosen is None else batch.rows[chosen]
+        jitter.store(lane, rows, position, self._bank.formats[number].decode(rows, payloads))
 
     def _take_events(self, batch: _Batch, now: int) -> None:
         """RFC 4733 keys; heard on hold too, as RFC 3264 does not speak of them."""
-        chosen = np.flatnonzero(batch.kind == DTMF)
+        chosen = np.flatnonzero(batch.format == DTMF)
         if not len(chosen):
             return
         at = chosen if batch.at is None else batch.at[chosen]
@@ -278,23 +297,18 @@ class Reception:
 
     def _take_noise(self, batch: _Batch) -> None:
         """RFC 3389: the first octet is the level in -dBov, 0 to 127; further ones are optional."""
-        chosen = np.flatnonzero((batch.kind == CN) & (batch.header.payload_length > 0))
+        chosen = np.flatnonzero((batch.format == CN) & (batch.header.payload_length > 0))
         if len(chosen):
             at = chosen if batch.at is None else batch.at[chosen]
             level = batch.packets[at, batch.header.payload_offset[chosen]]
-            self._bank.comfort_noise = True
-            self._bank.noise_level[batch.rows[chosen]] = level & 0x7F
+            bank, rows = self._bank, batch.rows[chosen]
+            bank.noise_level[rows] = level & 0x7F
+            fresh = rows[~bank.noisy[rows]]
+            if len(fresh):
+                bank.noisy[fresh] = True
+                self.noticed.noisy.extend(fresh.tolist())
 
 
 def _step(sequence: Ints, highest: Ints) -> Ints:
     """How far ``sequence`` is from ``highest`` (extended), in -32768..32767."""
     return ((sequence - highest + 0x8000) & 0xFFFF) - 0x8000
-
-
-def _decode(kind: int, payloads: Bytes) -> Samples:
-    if kind == PCMU:
-        return decode_ulaw(payloads)
-    if kind == PCMA:
-        return decode_alaw(payloads)
-    whole = payloads[:, : payloads.shape[1] & ~1]
-    return np.ascontiguousarray(whole).view(">i2").astype(np.int16)

@@ -12,15 +12,16 @@ from concurrent.futures import Future
 from os import PathLike, fspath
 from os.path import abspath
 from queue import SimpleQueue
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
 from sessioncore.errors import CallOver, ConfigurationError, MediaFileError
-from sessioncore.media.samples import MAX_FRAME
-from sessioncore.media.source_kinds import RATE, grown
+from sessioncore.media.lane import DEFAULT_RATE
+from sessioncore.media.players import grown
+from sessioncore.media.sample_pool import MAX_FRAME
 from sessioncore.media.wave import WavWriter
 
 __all__ = ["Recorder", "Recording"]
@@ -44,16 +45,22 @@ class Recording:
     back from the writer's thread, so under a reactor go through ``callFromThread``.
     """
 
-    def __init__(self, path: str, channels: int, slot: int, owner: Any) -> None:
+    def __init__(self, path: str, channels: int, rate: int, slot: int, owner: Any) -> None:
         self.path = path
+        self.rate = rate
+        self.file_rate = rate
+        """The same as far as the writer has come."""
         self.owner = owner
         self.channels = channels
         self.slot = slot
         self.written = 0
         self.dropped = 0
         self.unwritten = 0
-        self.hold = False
+        self.hold = self.waiting = False
+        """Whether it is on hold, and whether it is so as far as the writer has come."""
         self.held = 0
+        self.sound = False
+        """Whether there was any sound so far; kept up while it may be held."""
         self.error: MediaFileError | None = None
         self.finished: Future[Recording] = _future()
 
@@ -68,6 +75,19 @@ def _future() -> Future[Any]:
 _Problems: TypeAlias = deque[tuple[Recording, MediaFileError]]
 
 
+class _Rate(NamedTuple):
+    """Another sampling rate for a recording; what is held is as long as before."""
+
+    hertz: int
+
+
+class _Begin(NamedTuple):
+    """What was held waits no longer."""
+
+
+_Item: TypeAlias = Samples | int | _Rate | _Begin | None
+
+
 class _Queue:
     """What waits for the writer: a bounded number of blocks, and whatever must not be lost.
 
@@ -76,7 +96,7 @@ class _Queue:
     """
 
     def __init__(self, max_blocks: int) -> None:
-        self._items: SimpleQueue[tuple[Recording | None, Samples | int | None]] = SimpleQueue()
+        self._items: SimpleQueue[tuple[Recording | None, _Item]] = SimpleQueue()
         self._max_blocks = max_blocks
         self.take = self._items.get
 
@@ -87,11 +107,12 @@ class _Queue:
         self._items.put((recording, block))
         return True
 
-    def put(self, recording: Recording | None, block: Samples | int | None = None) -> None:
+    def put(self, recording: Recording | None, block: _Item = None) -> None:
         """Put in what must not be lost and takes no room.
 
-        A number is so many samples of silence, also the first that opens a recording, None ends
-        it; None for a recording ends them all.
+        A number is so many samples of silence, also the first that opens a recording; a
+        `_Rate` changes that of a file without audio; `_Begin` begins one that was on hold;
+        None ends the recording.  None for a recording ends them all.
         """
         self._items.put((recording, block))
 
@@ -114,19 +135,28 @@ class _Writer:
                 return
             if block is None:
                 self._end(recording)
-            elif recording.error is None:
-                self._write(recording, block)
+            elif isinstance(block, _Rate):
+                self._retune(recording, block.hertz)
+            elif isinstance(block, _Begin):
+                recording.waiting = False
+                self._take(recording, 0)
             else:
-                recording.unwritten += _length(block)
+                self._take(recording, block)
+
+    def _take(self, recording: Recording, block: Samples | int) -> None:
+        if recording.error is None:
+            self._write(recording, block)
+        else:
+            recording.unwritten += _length(block)
 
     def _write(self, recording: Recording, block: Samples | int) -> None:
         try:
             file = self._files.get(recording)
             if file is None:
-                file = WavWriter(recording.path, RATE, recording.channels, hold=True)
+                file = WavWriter(recording.path, recording.file_rate, recording.channels, hold=True)
                 self._files[recording] = file
             if not file.begun:
-                if recording.hold and _is_silent(block):
+                if recording.waiting and _is_silent(block):
                     recording.held += _length(block)
                     return
                 file.begin()
@@ -140,6 +170,13 @@ class _Writer:
         except Exception as error:
             recording.unwritten += recording.held + _length(block)
             self._fail(recording, error)
+
+    def _retune(self, recording: Recording, rate: int) -> None:
+        recording.held = recording.held * rate // recording.file_rate
+        recording.file_rate = rate
+        file = self._files.get(recording)
+        if file is not None:
+            file.rate = rate
 
     def _end(self, recording: Recording) -> None:
         file = self._files.pop(recording, None)
@@ -167,11 +204,12 @@ def _length(block: Samples | int) -> int:
 
 
 class _Buffers:
-    """A second of audio for each recording of one number of channels."""
+    """A second of audio for each recording of one number of channels and one rate."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, rate: int) -> None:
+        self._rate = rate
         # With room for the longest frame: the next may be longer than the last one was.
-        size = RATE + MAX_FRAME
+        size = rate + MAX_FRAME
         shape = (16, size) if channels == 1 else (16, size, channels)
         self._samples: Samples = np.zeros(shape, np.int16)
         self._fill = np.zeros(16, np.int64)
@@ -220,13 +258,17 @@ class _Buffers:
         """What the slot holds, as a copy; the slot is empty after it."""
         block = self._samples[slot, : self._fill[slot]].copy()
         self._fill[slot] = 0
-        self._limit[slot] = RATE
+        self._limit[slot] = self._rate
         self._written[slot] = True
         return block
 
     def give(self, slot: int) -> None:
         """The slot is free."""
         self._free.append(slot)
+
+
+def _key(recording: Recording) -> tuple[int, int, int]:
+    return recording.channels, recording.rate, recording.slot
 
 
 class Recorder:
@@ -241,8 +283,8 @@ class Recorder:
         self._closed: Future[None] = _future()
         self._thread: threading.Thread | None = None
         self._closing = False
-        self._buffers = {1: _Buffers(1), 2: _Buffers(2)}
-        self._open: dict[tuple[int, int], Recording] = {}
+        self._buffers: dict[tuple[int, int], _Buffers] = {}
+        self._open: dict[tuple[int, int, int], Recording] = {}
         self._paths: set[str] = set()
         self._started = 0
         self.dropped = 0
@@ -255,8 +297,9 @@ class Recorder:
         owner: object = None,
         *,
         hold: bool = False,
+        rate: int = DEFAULT_RATE,
     ) -> Recording:
-        """Begin a WAV file, 16-bit at 8000 Hz, in place of what is at ``path``.
+        """Begin a WAV file, 16-bit at ``rate`` Hz, in place of what is at ``path``.
 
         ``owner`` is the caller's own, kept as `Recording.owner`.  ``hold`` leaves what is there
         until there is a sound or `begin` is called; stopped before that, nothing was recorded.
@@ -276,22 +319,47 @@ class Recorder:
             )
             self._thread.start()
         self._started += 1
-        slot = self._buffers[channels].lease(RATE // _GROUPS * (1 + self._started % _GROUPS))
-        recording = Recording(where, channels, slot, owner)
-        recording.hold = hold
-        self._open[channels, slot] = recording
+        recording = Recording(where, channels, rate, self._lease(channels, rate), owner)
+        recording.hold = recording.waiting = hold
+        self._open[_key(recording)] = recording
         self._paths.add(where)
         self._queue.put(recording, 0)
         return recording
 
     def begin(self, recording: Recording) -> None:
         """Replace what is at the path of a recording that was started with ``hold``."""
-        if self._open.get((recording.channels, recording.slot)) is recording:
+        if self._open.get(_key(recording)) is recording:
             recording.hold = False
-            self._queue.put(recording, 0)
+            self._queue.put(recording, _Begin())
 
-    def append(self, slots: Ints, frames: Samples) -> None:
-        """A frame for each of some recordings of the same number of channels.
+    def retune(self, recording: Recording, rate: int) -> bool:
+        """Change the rate of a recording on ``hold`` in which there is no sound so far.
+
+        False leaves it as it is: there was a sound, or it was begun.
+        """
+        if self._open.get(_key(recording)) is not recording or not recording.hold:
+            return False
+        self._flush(recording)
+        if recording.sound:
+            return False
+        del self._open[_key(recording)]
+        self._buffers_of(recording).give(recording.slot)
+        recording.slot, recording.rate = self._lease(recording.channels, rate), rate
+        self._open[_key(recording)] = recording
+        self._queue.put(recording, _Rate(rate))
+        return True
+
+    def _lease(self, channels: int, rate: int) -> int:
+        buffers = self._buffers.get((channels, rate))
+        if buffers is None:
+            buffers = self._buffers[channels, rate] = _Buffers(channels, rate)
+        return buffers.lease(rate // _GROUPS * (1 + self._started % _GROUPS))
+
+    def _buffers_of(self, recording: Recording) -> _Buffers:
+        return self._buffers[recording.channels, recording.rate]
+
+    def append(self, slots: Ints, frames: Samples, rate: int = DEFAULT_RATE) -> None:
+        """A frame for each of some recordings of the same number of channels and ``rate``.
 
         ``slots`` are unique `Recording.slot` numbers; ``frames`` int16[n, samples] for one
         channel, int16[n, samples, 2] for two.  After `close` they are passed over.
@@ -299,39 +367,39 @@ class Recorder:
         if self._closing:
             return
         channels = 1 if frames.ndim == 2 else frames.shape[2]
-        for slot in self._buffers[channels].append(slots, frames).tolist():
-            self._flush(self._open[channels, slot])
+        for slot in self._buffers[channels, rate].append(slots, frames).tolist():
+            self._flush(self._open[channels, rate, slot])
 
-    def pass_over(self, slots: Ints, channels: int, count: int) -> None:
+    def pass_over(self, slots: Ints, channels: int, count: int, rate: int = DEFAULT_RATE) -> None:
         """Time went by unheard: ``count`` samples of silence for those that have begun.
 
         A second or more is left to the writer, who makes a hole; less goes into the buffers.
         """
         if self._closing:
             return
-        slots = self._buffers[channels].begun(slots)
-        if count >= RATE:
+        slots = self._buffers[channels, rate].begun(slots)
+        if count >= rate:
             for slot in slots.tolist():
-                recording = self._open[channels, slot]
+                recording = self._open[channels, rate, slot]
                 self._flush(recording)
                 self._queue.put(recording, count)
             return
         shape = (len(slots), count) if channels == 1 else (len(slots), count, channels)
         silence = np.zeros(shape, np.int16)
         for start in range(0, count, MAX_FRAME):
-            self.append(slots, silence[:, start : start + MAX_FRAME])
+            self.append(slots, silence[:, start : start + MAX_FRAME], rate)
 
     def stop(self, recording: Recording) -> None:
         """Write what is buffered and close the file; ``recording.finished`` tells when.
 
         Does nothing to a recording that was stopped before, by `close` for one.
         """
-        key = recording.channels, recording.slot
+        key = _key(recording)
         if self._open.get(key) is not recording:
             return
         del self._open[key]
         self._flush(recording)
-        self._buffers[recording.channels].give(recording.slot)
+        self._buffers_of(recording).give(recording.slot)
         self._paths.discard(recording.path)
         self._queue.put(recording)
 
@@ -357,7 +425,9 @@ class Recorder:
         return self._closed
 
     def _flush(self, recording: Recording) -> None:
-        block = self._buffers[recording.channels].empty(recording.slot)
+        block = self._buffers_of(recording).empty(recording.slot)
+        if recording.hold and not recording.sound:
+            recording.sound = not _is_silent(block)
         if len(block) and not self._queue.offer(recording, block):
             self.dropped += len(block)
             if not recording.dropped:

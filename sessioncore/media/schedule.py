@@ -1,8 +1,9 @@
 """Which rows play together, found anew for a phase whenever one of its rows changed.
 
-Rows of a phase that play packets of the same length in the same turn form a group; those of a
-group that send the same codec form a section.  Calls come and go in every phase, so finding
-them is a fixed number of numpy calls too, and nothing is done row by row in Python.
+Rows of a phase and lane that play packets of the same length in the same turn and the same
+`Way` form a group; those of a group that send the same format form a section.  Calls come and
+go in every phase, so finding them is a fixed number of numpy calls too, and nothing is done row
+by row in Python.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sessioncore.media.bank import LOOSE, PHASES, SILENT, Bank, Bools, Ints, every, some
+from sessioncore.media.bank import LOOSE, PHASES, SILENT, Bank, Bools, Bytes, Ints, Way, every, some
+from sessioncore.media.formats import Format
+from sessioncore.media.lane import DEFAULT_RATE, Lane
 from sessioncore.media.packet_io import Handle
+from sessioncore.media.sources import SourceBank
+from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND
 from sessioncore.vocabulary import Address
 
 if TYPE_CHECKING:
@@ -28,16 +33,17 @@ _REMOTE: Final = attrgetter("remote")
 
 
 class Section:
-    """Rows of a group that send the same codec.
+    """Rows of a group that send the same format.
 
     ``handles`` are of the latched ones, which come first; ``loose`` of the others, which send
     to ``addresses``.  ``fresh`` says that a packet is the first of an agreement,
     ``unproven_since`` when the first of those began to send whose path is unproven.
+    ``table`` has the code of each sample as it is echoed, once that was needed.
     """
 
     __slots__ = (
         "addresses",
-        "codec",
+        "format",
         "fresh",
         "handles",
         "loose",
@@ -45,12 +51,14 @@ class Section:
         "rows",
         "ssrcs",
         "start",
+        "table",
         "unproven_since",
     )
 
     start: int
     rows: Ints
-    codec: int
+    format: Format
+    table: Bytes | None
     handles: list[Handle]
     loose: list[Handle]
     addresses: list[Address]
@@ -64,7 +72,8 @@ class Section:
         chosen = which.tolist()
         loose = chosen[len(self.handles) :]
         section = Section()
-        section.start, section.codec, section.fresh = self.start, self.codec, self.fresh
+        section.start, section.format, section.fresh = self.start, self.format, self.fresh
+        section.table = self.table
         section.unproven_since = self.unproven_since
         section.rows = self.rows[which]
         section.handles = [each for each, may in zip(self.handles, chosen, strict=False) if may]
@@ -76,25 +85,64 @@ class Section:
 
 
 class Group:
-    """Rows due together, in every ``frames``th turn; the first ``senders`` send."""
+    """Rows due together, in every ``frames``th turn; the first ``senders`` send.
 
-    __slots__ = ("frames", "rows", "sections", "senders", "turn")
+    ``ticks`` is how far their RTP clocks go on meanwhile.  ``gain`` is the factor by which all
+    senders of an `ECHO` group send what they hear, None where they differ.  Of a `HEAR` group
+    ``listened`` says whether a row has a sink, ``noisy`` whether one ever got comfort noise.
+    """
 
-    def __init__(self, kind: int, rows: Ints, sections: list[Section]) -> None:
-        self.frames = kind >> 12
-        self.turn = kind >> 8 & 0xF
+    __slots__ = (
+        "frames",
+        "gain",
+        "lane",
+        "listened",
+        "noisy",
+        "rows",
+        "sections",
+        "senders",
+        "ticks",
+        "turn",
+        "way",
+    )
+
+    def __init__(
+        self, bank: Bank, sources: SourceBank, key: int, rows: Ints, sections: list[Section]
+    ) -> None:
+        self.lane: Lane = bank.lanes[key >> 20]
+        self.frames = key >> 16 & 0xF
+        self.turn = key >> 12 & 0xF
+        self.way = Way(key >> 10 & 3)
         self.rows = rows
         self.sections = sections
         self.senders = sections[-1].start + len(sections[-1].rows) if sections else 0
+        self.ticks = self._ticks_of(bank)
+        self.gain: float | None = None
+        if self.way is Way.ECHO and self.senders:
+            self.gain = sources.echo_gain(rows[: self.senders])
+        hears = self.way is Way.HEAR
+        self.listened = hears and some(bank.listened[rows])
+        self.noisy = hears and some(bank.noisy[rows])
+
+    def _ticks_of(self, bank: Bank) -> Ints | int:
+        if not bank.odd_clocks:
+            return DEFAULT_RATE // FRAMES_PER_SECOND * self.frames
+        ticks: Ints = bank.clock[self.rows] // FRAMES_PER_SECOND * self.frames
+        return ticks
 
 
 class Schedule:
     """The groups of each phase.  ``streams`` and their ``handles`` are indexed by row."""
 
     def __init__(
-        self, bank: Bank, streams: Sequence[Stream | None], handles: Sequence[Handle]
+        self,
+        bank: Bank,
+        sources: SourceBank,
+        streams: Sequence[Stream | None],
+        handles: Sequence[Handle],
     ) -> None:
         self._bank = bank
+        self._sources = sources
         self._handle_of = handles.__getitem__
         self._stream_of = streams.__getitem__
         self._groups: list[list[Group] | None] = [None] * PHASES
@@ -115,36 +163,37 @@ class Schedule:
         rows = bank.playing[phase:top:PHASES].nonzero()[0] * PHASES + phase
         if not len(rows):
             return []
-        kind = bank.kind[rows] - bank.latched[rows]
-        kind -= bank.transmitting[rows] * SILENT
-        first = kind.item(0)
-        if every(kind == first):
+        key = bank.key[rows] - bank.latched[rows]
+        key -= bank.transmitting[rows] * SILENT
+        first = key.item(0)
+        if every(key == first):
             sections = (
                 []
                 if first & SILENT
                 else [self._section(first, rows, 0 if first & LOOSE else len(rows))]
             )
-            return [Group(first, rows, sections)]
-        order = kind.argsort(kind="stable")
-        rows, kind = rows[order], kind[order]
-        return [self._group(rows[a:b], kind[a:b]) for a, b in _runs(kind >> 8)]
+            return [Group(bank, self._sources, first, rows, sections)]
+        order = key.argsort(kind="stable")
+        rows, key = rows[order], key[order]
+        return [self._group(rows[a:b], key[a:b]) for a, b in _runs(key >> 10)]
 
-    def _group(self, rows: Ints, kind: Ints) -> Group:
+    def _group(self, rows: Ints, key: Ints) -> Group:
         sections = []
-        for start, stop in _runs(kind >> 1):
-            first = kind.item(start)
+        for start, stop in _runs(key >> 1):
+            first = key.item(start)
             if not first & SILENT:
-                latched = int(np.count_nonzero(kind[start:stop] & LOOSE == 0))
+                latched = int(np.count_nonzero(key[start:stop] & LOOSE == 0))
                 sections.append(self._section(first, rows[start:stop], latched, start))
-        return Group(kind.item(0), rows, sections)
+        return Group(self._bank, self._sources, key.item(0), rows, sections)
 
-    def _section(self, kind: int, rows: Ints, latched: int, start: int = 0) -> Section:
+    def _section(self, key: int, rows: Ints, latched: int, start: int = 0) -> Section:
         bank = self._bank
         numbers = rows.tolist()
         section = Section()
         section.start = start
         section.rows = rows
-        section.codec = (kind & 0xFF) >> 1
+        section.format = bank.formats[key >> 1 & 0xFF]
+        section.table = None
         handles = list(map(self._handle_of, numbers))
         section.handles, section.loose = handles[:latched], handles[latched:]
         section.addresses = list(map(_REMOTE, map(self._stream_of, numbers[latched:])))

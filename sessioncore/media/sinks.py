@@ -1,14 +1,14 @@
-"""Where what a call hears goes: the kinds of sink, and the bank that serves all rows at once.
+"""Where what a call hears goes: the types of sink, and the bank that serves all rows at once.
 
-All audio is int16 at 8000 Hz.
+All audio is int16.  A sink gets the sampling rate that it asks for, whatever the call's is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,26 @@ from attrs import field, frozen
 
 from sessioncore.errors import ConfigurationError
 from sessioncore.media.interfaces import IMediaSink
+from sessioncore.media.lane import DEFAULT_RATE, require_rate
+from sessioncore.media.players import grown
 from sessioncore.media.recorder import Recorder, Recording
-from sessioncore.media.source_kinds import grown
+from sessioncore.media.resample import RateConverter
 from sessioncore.media.wave import file_path
+from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND
 
-__all__ = ["Deliver", "Discard", "Record", "Sink", "SinkBank", "SinkReport", "require_sink"]
+__all__ = [
+    "Deliver",
+    "Discard",
+    "MediaSink",
+    "Record",
+    "Sink",
+    "SinkBank",
+    "SinkReport",
+    "Sinks",
+    "no_such_sink",
+    "require_sink",
+    "sinks_of",
+]
 
 Samples: TypeAlias = npt.NDArray[np.int16]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -33,36 +48,77 @@ class Discard:
 
 @frozen
 class Record:
-    """A WAV file at ``path``: mono is what is heard; stereo has heard left and sent right."""
+    """A WAV file at ``path``: mono is what is heard; stereo has heard left and sent right.
+
+    ``rate`` is that of the file: 8000, 16,000 or 48,000 Hz; None is the call's.  Where a call
+    changes its rate in its midst, the file keeps the one that it began with.
+    """
 
     path: Path = field(converter=file_path)
     stereo: bool = False
+    rate: int | None = field(default=None)
+
+    @rate.validator
+    def _usable(self, attribute: Any, value: object) -> None:
+        if value is not None:
+            require_rate(attribute.name, value)
 
 
 @frozen
 class Deliver:
-    """``callback`` is called with each frame heard, an int16 array that is its own to keep."""
+    """``callback`` is called with each frame heard, an int16 array that is its own to keep.
+
+    The samples come at ``rate`` Hz: 8000, 16,000 or 48,000, whatever the call's rate is.
+    """
 
     callback: Callable[[Samples], object] = field()
+    rate: int = field(default=DEFAULT_RATE)
+
+    @rate.validator
+    def _usable(self, attribute: Any, value: object) -> None:
+        require_rate(attribute.name, value)
 
     @callback.validator
     def _callable(self, _attribute: object, value: object) -> None:
         if not callable(value):
-            raise ConfigurationError(f"callback: {value!r} cannot be called; give a function")
+            raise ConfigurationError(f"callback: {value!r} cannot be called; use a function")
 
 
-Sink: TypeAlias = Discard | Record | Deliver | Any
+class MediaSink(Protocol):
+    """What mypy knows of an object that provides `IMediaSink`."""
+
+    def write(self, samples: Samples, /) -> object:
+        """Take the next samples."""
+
+
+Sink: TypeAlias = Discard | Record | Deliver | MediaSink
 """One of the above, or an object that provides `IMediaSink`."""
+Sinks: TypeAlias = Sink | Sequence[Sink]
+"""One sink, or several that all get what a call hears."""
+
+
+def sinks_of(given: Sinks) -> tuple[Sink, ...]:
+    """``given`` as a tuple."""
+    return tuple(given) if isinstance(given, Sequence) else (given,)
+
+
+def no_such_sink(sink: object) -> ConfigurationError:
+    """The error of removing what is not there."""
+    return ConfigurationError(f"{sink!r} is not among the sinks of this call; remove what is")
 
 
 def require_sink(given: object) -> None:
-    """Raise `ConfigurationError` for what is no `Sink`."""
-    if isinstance(given, Discard | Record | Deliver) or IMediaSink.providedBy(given):
-        return
-    raise ConfigurationError(
-        f"{given!r} is no sink; give e.g. Record('heard.wav'), Deliver(callback), Discard() or an"
-        " object that provides IMediaSink"
-    )
+    """Raise `ConfigurationError` for what is neither a `Sink` nor a list or tuple of them."""
+    for each in given if isinstance(given, list | tuple) else (given,):
+        if isinstance(each, Discard | Record | Deliver):
+            continue
+        if not IMediaSink.providedBy(each):
+            raise ConfigurationError(
+                f"{each!r} is not a media sink; use for example Record('heard.wav'),"
+                " Deliver(callback), Discard(), an object that provides IMediaSink, or a list"
+                " of these"
+            )
+        require_rate("rate of the media sink", getattr(each, "rate", DEFAULT_RATE))
 
 
 @frozen(eq=False)
@@ -83,128 +139,262 @@ class SinkReport:
         return str(self.error) or repr(self.error)
 
 
-class _Kind(IntEnum):
-    DISCARD = 0
+class _Use(IntEnum):
+    """What a row's sink in a layer is."""
+
+    NONE = 0
     MONO = 1
     STEREO = 2
     CALL = 3
 
 
+class _Given(NamedTuple):
+    """A sink in use."""
+
+    sink: Sink
+    callback: Callable[[Samples], object] | None
+    recording: Recording | None
+
+
+class _Layer:
+    """One sink of each row that has so many: the second of a row is in the second layer.
+
+    ``code`` is the place of (use, rate) in the bank's list, ``slot`` that of its recording.
+    """
+
+    def __init__(self) -> None:
+        self.code = np.zeros(64, np.int64)
+        self.slot = np.zeros(64, np.int64)
+        self.given: dict[int, _Given] = {}
+        self._converters: dict[tuple[int, int, bool], RateConverter] = {}
+
+    def put(self, row: int, given: _Given, code: int) -> None:
+        self.code = grown(self.code, row)
+        self.slot = grown(self.slot, row)
+        self.code[row] = code
+        self.slot[row] = 0 if given.recording is None else given.recording.slot
+        self.given[row] = given
+        self.begin(row)
+
+    def drop(self, row: int) -> None:
+        self.code[row] = 0
+        del self.given[row]
+
+    def codes_of(self, rows: Ints) -> Ints:
+        try:
+            return self.code[rows]
+        except IndexError:  # rows that never had a sink here
+            self.code = grown(self.code, int(np.max(rows)))
+            return self.code[rows]
+
+    def begin(self, row: int) -> None:
+        """What the row hears next does not follow from what it heard so far."""
+        for converter in self._converters.values():
+            converter.reset(row)
+
+    def at(self, wanted: int, rate: int, rows: Ints, frames: Samples, sent: bool) -> Samples:
+        """``frames``, heard or sent at ``rate``, at the rate that is wanted."""
+        if wanted == rate:
+            return frames
+        converter = self._converters.get((rate, wanted, sent))
+        if converter is None:
+            converter = self._converters[rate, wanted, sent] = RateConverter(rate, wanted)
+        return converter.convert(rows, frames)
+
+
 class SinkBank:
     """Serves the sinks of all rows; rows without one are discarded.
 
-    ``recorder`` may be shared with other banks; `close` closes it.
+    ``changed(row)`` is called when a row has other sinks than before.  ``recorder`` may be
+    shared with other banks; `close` closes it.
     """
 
-    def __init__(self, recorder: Recorder | None = None) -> None:
+    def __init__(
+        self,
+        recorder: Recorder | None = None,
+        changed: Callable[[int], None] = lambda row: None,
+    ) -> None:
         self.recorder = Recorder() if recorder is None else recorder
-        self._kind = np.zeros(64, np.int64)
-        self._slot = np.zeros(64, np.int64)
-        self._recording: dict[int, Recording] = {}
-        self._call: dict[int, tuple[Callable[[Samples], object], Sink]] = {}
+        self._changed = changed
+        self._layers = [_Layer()]
+        self._codes: list[tuple[_Use, int]] = [(_Use.NONE, 0)]
         self._reports: list[SinkReport] = []
         self.failures = 0
         """Application objects taken off because they raised."""
 
-    def attach(self, row: int, sink: Sink, *, hold: bool = False) -> Recording | None:
-        """Give ``row`` to ``sink`` instead of the one it had; a `Record` gives its recording.
+    def serves(self, row: int) -> bool:
+        """Whether what ``row`` hears is heard by anybody."""
+        return any(row in layer.given for layer in self._layers)
 
-        ``hold`` is that of `Recorder.start`.
+    def attach(
+        self, row: int, sinks: Sinks, rate: int = DEFAULT_RATE, *, hold: bool = False
+    ) -> list[Recording]:
+        """Give ``row``, heard at ``rate``, to ``sinks`` instead of those it had.
+
+        Returns the recordings; ``hold`` is that of `Recorder.start`.
         """
+        require_sink(sinks)
         self.detach(row)
-        self._kind = grown(self._kind, row)
-        self._slot = grown(self._slot, row)
+        try:
+            made = [self.add(row, sink, rate, hold=hold) for sink in sinks_of(sinks)]
+        except Exception:
+            self.detach(row)
+            raise
+        return [recording for recording in made if recording is not None]
+
+    def add(
+        self, row: int, sink: Sink, rate: int = DEFAULT_RATE, *, hold: bool = False
+    ) -> Recording | None:
+        """Give ``row`` to ``sink`` as well; a `Record` gives its recording."""
+        recording = None
         match sink:
             case Discard():
                 return None
             case Record():
-                return self._start_recording(row, sink, hold)
+                wanted = rate if sink.rate is None else sink.rate
+                channels = 2 if sink.stereo else 1
+                recording = self.recorder.start(
+                    sink.path, channels, (row, sink), hold=hold, rate=wanted
+                )
+                given, use = _Given(sink, None, recording), _Use(channels)
             case Deliver():
-                self._call[row] = (sink.callback, sink)
+                given, use, wanted = _Given(sink, sink.callback, None), _Use.CALL, sink.rate
             case _:
                 require_sink(sink)
-                self._call[row] = (sink.write, sink)
-        self._kind[row] = _Kind.CALL
-        return None
-
-    def detach(self, row: int) -> Recording | None:
-        """Let ``row`` be discarded; a recording is stopped and returned, to wait for its end."""
-        if self._call.pop(row, None) is not None:
-            self._kind[row] = _Kind.DISCARD
-        recording = self._recording.pop(row, None)
-        if recording is not None:
-            self._kind[row] = _Kind.DISCARD
-            self.recorder.stop(recording)
+                given, use = _Given(sink, sink.write, None), _Use.CALL
+                wanted = getattr(sink, "rate", DEFAULT_RATE)
+        self._free_layer(row).put(row, given, self._code(use, wanted))
+        self._changed(row)
         return recording
 
-    @property
-    def used(self) -> bool:
-        """Whether anything is heard by anybody."""
-        return bool(self._recording or self._call)
+    def remove(self, row: int, sink: Sink) -> Recording | None:
+        """Give ``row`` to ``sink`` no more; a recording is stopped and returned.
 
-    def consume(self, rows: Ints, heard: Samples, sent: Samples, now: int) -> None:
-        """Hand on one frame per row (int16[n, samples <= 960], both alike); rows are unique.
+        Raises `ConfigurationError` where it is not among the row's sinks.
+        """
+        if isinstance(sink, Discard):
+            return None
+        for layer in self._layers:
+            given = layer.given.get(row)
+            if given is not None and given.sink is sink:
+                return self._drop(layer, row)
+        raise no_such_sink(sink)
 
-        Sinks that fail are detached and told of in `reports`.
+    def detach(self, row: int) -> list[Recording]:
+        """Let ``row`` be discarded; recordings are stopped and returned, to wait for their end."""
+        dropped = [self._drop(layer, row) for layer in self._layers if row in layer.given]
+        return [recording for recording in dropped if recording is not None]
+
+    def move(self, row: int, rate: int) -> None:
+        """``row`` is heard at ``rate`` from here on; its sinks hear on.
+
+        A recording of the call's rate in which there is no sound yet goes over to the new one.
+        """
+        for layer in self._layers:
+            given = layer.given.get(row)
+            if given is None:
+                continue
+            layer.begin(row)
+            recording = given.recording
+            if (
+                recording is not None
+                and isinstance(given.sink, Record)
+                and given.sink.rate is None
+                and self.recorder.retune(recording, rate)
+            ):
+                layer.slot[row] = recording.slot
+                layer.code[row] = self._code(_Use(recording.channels), rate)
+
+    def consume(
+        self, rows: Ints, heard: Samples, sent: Samples, now: int, rate: int = DEFAULT_RATE
+    ) -> None:
+        """Hand on one frame per row (int16[n, samples <= 2880], both alike) at ``rate``.
+
+        Rows are unique.  Sinks that fail are detached and listed in `reports`.
         """
         if not len(rows):
             return
-        try:
-            kinds = self._kind[rows]
-        except IndexError:  # rows that never had a sink
-            self._kind = grown(self._kind, int(np.max(rows)))
-            kinds = self._kind[rows]
-        if not np.count_nonzero(kinds):
-            return
-        for number in np.flatnonzero(np.bincount(kinds)).tolist():
-            at = np.flatnonzero(kinds == number)
-            if number == _Kind.MONO:
-                self.recorder.append(self._slot[rows[at]], heard[at])
-            elif number == _Kind.STEREO:
-                both = np.stack([heard[at], sent[at]], axis=2)
-                self.recorder.append(self._slot[rows[at]], both)
-            elif number == _Kind.CALL:
-                self._deliver(rows[at].tolist(), heard[at])
+        for layer in self._layers:
+            codes = layer.codes_of(rows)
+            for number in np.flatnonzero(np.bincount(codes)).tolist():
+                if number:
+                    at = np.flatnonzero(codes == number)
+                    self._serve(layer, number, rows[at], heard[at], sent[at], rate)
 
-    def pass_over(self, count: int) -> None:
-        """Time went by in which no row was served: ``count`` samples of it, for recordings."""
-        for channels in (1, 2):
-            slots = [each.slot for each in self._recording.values() if each.channels == channels]
-            if slots:
-                self.recorder.pass_over(np.array(slots), channels, count)
+    def _serve(
+        self, layer: _Layer, code: int, rows: Ints, heard: Samples, sent: Samples, rate: int
+    ) -> None:
+        use, wanted = self._codes[code]
+        heard = layer.at(wanted, rate, rows, heard, sent=False)
+        if use is _Use.CALL:
+            self._deliver(layer, rows.tolist(), heard)
+            return
+        if use is _Use.STEREO:
+            heard = np.stack([heard, layer.at(wanted, rate, rows, sent, sent=True)], axis=2)
+        self.recorder.append(layer.slot[rows], heard, wanted)
+
+    def pass_over(self, periods: int) -> None:
+        """Time went by in which no row was served: ``periods`` of 20 ms, for recordings."""
+        slots: dict[tuple[int, int], list[int]] = {}
+        for layer in self._layers:
+            for given in layer.given.values():
+                if (each := given.recording) is not None:
+                    slots.setdefault((each.channels, each.rate), []).append(each.slot)
+        for (channels, rate), some in slots.items():
+            count = periods * (rate // FRAMES_PER_SECOND)
+            self.recorder.pass_over(np.array(some), channels, count, rate)
 
     def reports(self) -> list[SinkReport]:
         """What went wrong since this was last asked."""
         told, self._reports = self._reports, []
         for recording, error in self.recorder.problems():
             row, sink = recording.owner
-            over = recording.error is not None and self._recording.get(row) is recording
-            if over:
-                self.detach(row)
+            layer = self._layer_of(row, recording)
+            over = recording.error is not None and layer is not None
+            if layer is not None and over:
+                self._drop(layer, row)
             told.append(SinkReport(row, sink, error, over, recording))
         return told
 
-    def _start_recording(self, row: int, sink: Record, hold: bool) -> Recording:
-        channels = 2 if sink.stereo else 1
-        recording = self.recorder.start(sink.path, channels, (row, sink), hold=hold)
-        self._recording[row] = recording
-        self._slot[row] = recording.slot
-        self._kind[row] = _Kind.STEREO if sink.stereo else _Kind.MONO
+    def _code(self, use: _Use, rate: int) -> int:
+        if (use, rate) not in self._codes:
+            self._codes.append((use, rate))
+        return self._codes.index((use, rate))
+
+    def _free_layer(self, row: int) -> _Layer:
+        for layer in self._layers:
+            if row not in layer.given:
+                return layer
+        self._layers.append(_Layer())
+        return self._layers[-1]
+
+    def _layer_of(self, row: int, recording: Recording) -> _Layer | None:
+        for layer in self._layers:
+            given = layer.given.get(row)
+            if given is not None and given.recording is recording:
+                return layer
+        return None
+
+    def _drop(self, layer: _Layer, row: int) -> Recording | None:
+        recording = layer.given[row].recording
+        layer.drop(row)
+        self._changed(row)
+        if recording is not None:
+            self.recorder.stop(recording)
         return recording
 
-    def _deliver(self, rows: list[int], heard: Samples) -> None:
+    def _deliver(self, layer: _Layer, rows: list[int], heard: Samples) -> None:
         for row, samples in zip(rows, heard, strict=True):
             # One called before this one may have taken it off the row.
-            entry = self._call.get(row)
-            if entry is None:
+            given = layer.given.get(row)
+            if given is None or given.callback is None:
                 continue
-            callback, sink = entry
             try:
-                callback(samples)
+                given.callback(samples)
             except Exception as error:
                 self.failures += 1
                 # It may have put another sink in its own place, which stays.
-                own = self._call.get(row) is entry
+                own = layer.given.get(row) is given
                 if own:
-                    self.detach(row)
-                self._reports.append(SinkReport(row, sink, error, own))
+                    self._drop(layer, row)
+                self._reports.append(SinkReport(row, given.sink, error, own))

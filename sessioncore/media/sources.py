@@ -1,52 +1,58 @@
-"""What a call sends: the kinds of source, and the bank that plays all rows at once.
+"""What a call sends: the types of source, and the bank that plays all rows at once.
 
-All audio is int16 at 8000 Hz.  Levels are in dBov: 0 dBov is the power of a full-scale square
+All audio is int16.  A source may be made at another rate than the call's, see each; its audio
+is converted where they differ.  Levels are in dBov: 0 dBov is the power of a full-scale square
 wave, so a sine can have -3.01 at most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import gcd, isfinite
 from numbers import Real
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from attrs import field, frozen
 
 from sessioncore.errors import ConfigurationError, MediaFileError
-from sessioncore.media.bank import every
+from sessioncore.media.bank import Way, every
 from sessioncore.media.interfaces import IMediaSource
-from sessioncore.media.resample import resample
-from sessioncore.media.samples import SamplePool
-from sessioncore.media.source_kinds import (
-    RATE,
+from sessioncore.media.lane import DEFAULT_RATE, RATES, require_rate
+from sessioncore.media.players import (
     Applications,
     Clips,
+    Converted,
     Echoes,
-    Kind,
+    Player,
     Rings,
     Silences,
     SourceReport,
     Tones,
     grown,
 )
+from sessioncore.media.resample import MAX_RATE, MIN_RATE, resample
+from sessioncore.media.sample_pool import SamplePool
 from sessioncore.media.wave import file_path, read_wav
 
 __all__ = [
-    "RATE",
     "Clip",
     "Echo",
     "Frames",
+    "MediaSource",
     "Silence",
     "Source",
     "SourceBank",
     "SourceReport",
     "Tone",
+    "prepare",
     "require_source",
 ]
+
+_AROUND: Final = 512
+"""Samples on either side of a loop that its converted edges depend on, and more."""
 
 Samples: TypeAlias = npt.NDArray[np.int16]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -58,7 +64,7 @@ class Silence:
 
 
 def _frequencies(given: float | Iterable[float]) -> tuple[float, ...]:
-    # Text is no row of numbers: it is left for `_numbers` to refuse as it stands.
+    # Text is not a row of numbers: it is left for `_numbers` to refuse as it stands.
     one = isinstance(given, str | bytes) or not isinstance(given, Iterable)
     return (given,) if one else tuple(given)  # type: ignore[arg-type, return-value]
 
@@ -66,7 +72,7 @@ def _frequencies(given: float | Iterable[float]) -> tuple[float, ...]:
 def _number(_made: object, attribute: Any, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ConfigurationError(
-            f"{attribute.name}: {value!r} is no number; give e.g. {attribute.default!r}"
+            f"{attribute.name}: {value!r} is not a number; use for example {attribute.default!r}"
         )
 
 
@@ -77,9 +83,12 @@ def _numbers(made: object, attribute: Any, values: tuple[object, ...]) -> None:
 
 @frozen
 class Tone:
-    """One or two sines: ``frequencies`` in Hz below 4000, ``level`` in dBov each.
+    """One or two sines: ``frequencies`` in Hz, ``level`` in dBov each.
 
-    Raises `ConfigurationError` for what is no number, and where the sines together would clip.
+    A call can carry frequencies below half its sampling rate: 4000 Hz with G.711, 8000 Hz with
+    G.722.  In a call that cannot carry it, a tone is silent and reported as a failed source.
+    Raises `ConfigurationError` for a value that is not a number, and where the sines together
+    would clip.
     """
 
     frequencies: tuple[float, ...] = field(
@@ -90,10 +99,16 @@ class Tone:
     def __attrs_post_init__(self) -> None:
         if len(self.frequencies) not in (1, 2):
             raise ConfigurationError("a tone has one or two frequencies")
-        if not all(0 < frequency < RATE / 2 for frequency in self.frequencies):
-            raise ConfigurationError(f"a tone's frequencies lie between 0 and {RATE // 2} Hz")
+        highest = RATES[-1] // 2
+        if not all(0 < frequency < highest for frequency in self.frequencies):
+            raise ConfigurationError(f"a tone's frequencies lie between 0 and {highest} Hz")
         if self.level > 0 or not self.amplitude * len(self.frequencies) <= 32767:
             raise ConfigurationError(f"a tone of {self.level} dBov clips; -16 is usual")
+
+    @property
+    def highest(self) -> float:
+        """The higher of its frequencies."""
+        return max(self.frequencies)
 
     @property
     def amplitude(self) -> float:
@@ -104,19 +119,36 @@ class Tone:
 def _int16(samples: npt.ArrayLike) -> Samples:
     array = np.asarray(samples)
     if array.dtype != np.int16 or array.ndim != 1:
-        raise ConfigurationError("samples must be a one-dimensional array of int16 at 8000 Hz")
+        raise ConfigurationError("samples must be a one-dimensional array of int16")
     return array
+
+
+def _rate(_made: object, attribute: Any, value: object) -> None:
+    require_rate(attribute.name, value)
+
+
+def _clip_rate(_made: object, attribute: Any, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigurationError(f"{attribute.name}: {value!r} is not a sampling rate in Hz")
+    if not MIN_RATE <= value <= MAX_RATE:
+        raise ConfigurationError(
+            f"sampling rate of {value} Hz: only {MIN_RATE} to {MAX_RATE} Hz can be converted"
+        )
 
 
 @frozen(eq=False)
 class Clip:
     """Stored audio, played once or in a loop.  Many calls share one clip at no further cost.
 
-    ``samples``: int16 at 8000 Hz, at least one; do not change them while the clip is in use.
+    ``samples``: int16 at ``rate`` Hz, at least one; do not change them while the clip is in
+    use.  A call at another rate plays them converted: once, when the first such call begins,
+    or earlier if `at` is called.
     """
 
     samples: Samples = field(converter=_int16, repr=False)
     loop: bool = False
+    rate: int = field(default=DEFAULT_RATE, validator=_clip_rate)
+    _converted: dict[int, Samples] = field(factory=dict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if not len(self.samples):
@@ -124,16 +156,41 @@ class Clip:
 
     @classmethod
     def from_file(cls, path: str | Path, loop: bool = False) -> Clip:
-        """The clip of a WAV file, mixed to mono at 8000 Hz; `MediaFileError` if unreadable.
+        """The clip of a WAV file, mixed to mono; `MediaFileError` if unreadable.
 
-        Reads the file and converts it at once: do it before the calls, not in their midst.
+        Reads the file and converts it to 8000 Hz at once: do it before the calls, not in
+        their midst, and for calls at 16,000 Hz do the same with `at`.
         """
         audio = read_wav(file_path(path))
         try:
-            samples = resample(audio.mono, audio.rate, RATE)
-        except MediaFileError as error:
+            clip = cls(audio.mono, loop, audio.rate)
+        except ConfigurationError as error:
             raise MediaFileError(f"{path}: {error}") from None
-        return cls(samples, loop)
+        clip.at(DEFAULT_RATE)
+        return clip
+
+    @property
+    def duration(self) -> float:
+        """How long it plays, in seconds; of a loop, one time round."""
+        return len(self.samples) / self.rate
+
+    def at(self, rate: int) -> Samples:
+        """The samples at a call's ``rate``; converted the first time, and kept."""
+        if rate == self.rate:
+            return self.samples
+        if rate not in self._converted:
+            self._converted[rate] = self._convert(rate)
+        return self._converted[rate]
+
+    def _convert(self, rate: int) -> Samples:
+        if not self.loop:
+            return resample(self.samples, self.rate, rate)
+        # What comes before the beginning is the end.
+        size = len(self.samples)
+        around = self.samples[np.arange(-_AROUND, size + _AROUND) % size]
+        first = round(_AROUND * rate / self.rate)
+        length = max(1, round(size * rate / self.rate))
+        return resample(around, self.rate, rate)[first : first + length]
 
 
 @frozen
@@ -155,22 +212,26 @@ class Echo:
 class Frames:
     """Audio that the application pushes; at most one second waits.
 
-    Where too little was written in time the call hears silence, which is counted; nothing
-    makes up for it.  One `Frames` feeds one call.  Call it from the reactor's thread only.
+    ``rate`` is that of the samples: 8000, 16,000 or 48,000 Hz.  Where the call's is another, they
+    are converted and come 3 ms later.  Where too little was written in time the call hears
+    silence, which is counted; nothing makes up for it.  One `Frames` feeds one call.  Call it
+    from the reactor's thread only.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rate: int = DEFAULT_RATE) -> None:
+        require_rate("rate", rate)
+        self.rate = rate
         self._rings: Rings | None = None
         self._slot = 0
         self._early: Samples = np.zeros(0, np.int16)
         self._missed = 0
 
     def write(self, samples: npt.ArrayLike) -> int:
-        """Append int16 samples at 8000 Hz; returns how many fitted, the rest is yours to keep."""
+        """Append int16 samples; returns how many fitted, the rest is yours to keep."""
         array = _int16(samples)
         if self._rings is not None:
             return self._rings.write(self._slot, array)
-        count = min(len(array), Rings.SIZE - len(self._early))
+        count = min(len(array), self.rate - len(self._early))
         self._early = np.concatenate([self._early, array[:count]])
         return count
 
@@ -198,96 +259,141 @@ class Frames:
         self._missed, self._rings = self.missed, None
 
 
-Source: TypeAlias = Silence | Tone | Clip | Echo | Frames | Any
+class MediaSource(Protocol):
+    """What mypy knows of an object that provides `IMediaSource`."""
+
+    def read(self, count: int, /) -> Samples | None:
+        """The next ``count`` samples, or None at the end."""
+
+
+Source: TypeAlias = Silence | Tone | Clip | Echo | Frames | MediaSource
 """One of the above, or an object that provides `IMediaSource`."""
 
 
 def require_source(given: object) -> None:
-    """Raise `ConfigurationError` for what is no `Source`."""
-    if isinstance(given, Tone | Clip | Echo | Silence | Frames) or IMediaSource.providedBy(given):
+    """Raise `ConfigurationError` for what is not a `Source`."""
+    if isinstance(given, Tone | Clip | Echo | Silence | Frames):
+        return
+    if IMediaSource.providedBy(given):
+        require_rate("rate of the media source", getattr(given, "rate", DEFAULT_RATE))
         return
     raise ConfigurationError(
-        f"{given!r} is no source; give e.g. Tone(), Clip.from_file(...), Echo(), Silence() or"
-        " an object that provides IMediaSource"
+        f"{given!r} is not a media source; use for example Tone(), Clip.from_file(...), Echo(),"
+        " Silence() or an object that provides IMediaSource"
     )
 
 
-class SourceBank:
-    """Plays the sources of all rows; rows without one are silent."""
+def prepare(source: Source, rates: Iterable[int]) -> None:
+    """Convert a stored sound for calls at these rates, so that none of them waits for it."""
+    if isinstance(source, Clip):
+        for rate in rates:
+            source.at(rate)
 
-    def __init__(self) -> None:
+
+class SourceBank:
+    """Plays the sources of all rows; rows without one are silent.
+
+    ``changed(row)`` is called when a row plays something else than before.
+    """
+
+    def __init__(self, changed: Callable[[int], None] = lambda row: None) -> None:
+        self._changed = changed
         self._clips = Clips(SamplePool())
         self._tones = Tones()
         self._echoes = Echoes()
-        self._rings = Rings()
-        self._applications = Applications()
-        self._kinds: tuple[Kind, ...] = (
-            Silences(),
-            self._clips,
-            self._tones,
-            self._echoes,
-            self._rings,
-            self._applications,
-        )
-        self._kind = np.zeros(64, np.int64)
+        self._silences = Silences()
+        self._rings: dict[int, Rings] = {}
+        self._applications: dict[int, Applications] = {}
+        self._players: list[Player] = [self._silences, self._clips, self._tones, self._echoes]
+        self._converted: dict[tuple[Player, int], Converted] = {}
+        self._player = np.zeros(64, np.int64)
         self._source: dict[int, Source] = {}
         self._reports: list[SourceReport] = []
         self.failures = 0
         """Application objects taken off because they raised."""
 
-    def attach(self, row: int, source: Source) -> None:
-        """Let ``row`` play ``source`` from its beginning, instead of what it played."""
-        self.detach(row)
-        if source.__class__ is Silence:
-            return
-        self._kind = grown(self._kind, row)
-        self._kind[row] = self._kinds.index(self._begin(row, source))
-        self._source[row] = source
+    def attach(self, row: int, source: Source, rate: int = DEFAULT_RATE) -> None:
+        """Let ``row``, sent at ``rate``, play ``source`` from its beginning."""
+        self._remove(row)
+        try:
+            if source.__class__ is not Silence:
+                self._set(row, self._begin(row, source, rate))
+                self._source[row] = source
+        finally:
+            self._changed(row)
 
     def detach(self, row: int) -> None:
         """Let ``row`` be silent."""
-        if self._source.pop(row, None) is not None:
-            kind, self._kind[row] = self._kinds[self._kind[row]], 0
-            kind.detach(row)
+        self._remove(row)
+        self._changed(row)
+
+    def move(self, row: int, rate: int) -> None:
+        """``row`` is sent at ``rate`` from here on; its source plays on."""
+        source = self._source.get(row)
+        match source:
+            case None | Echo():
+                return
+            case Clip():
+                part = self._clips.part(row)
+                self._clips.detach(row)
+                self._set(row, self._begin_clip(row, source, rate, part))
+            case Tone():
+                self._players[self._player[row]].detach(row)
+                self._set(row, self._begin_tone(row, source, rate))
+            case Frames():
+                self._set(row, self._at(row, self._rings[source.rate], source.rate, rate))
+            case _:
+                own = _rate_of(source)
+                self._set(row, self._at(row, self._applications[own], own, rate))
+
+    def judge(self, row: int, rate: int) -> None:
+        """Report a tone that a call at ``rate`` cannot carry."""
+        source = self._source.get(row)
+        if isinstance(source, Tone) and source.highest * 2 >= rate:
+            text = f"{source.highest:g} Hz cannot be sent at {rate} Hz: the tone is silent"
+            self._reports.append(SourceReport(row, source, ConfigurationError(text)))
+
+    def way(self, row: int) -> Way:
+        """How ``row`` is played for its source's sake."""
+        source = self._source.get(row)
+        if source is None:
+            return Way.PASS
+        return Way.ECHO if source.__class__ is Echo else Way.PLAY
 
     def are_silent(self, rows: Ints) -> bool:
         """Whether all of ``rows`` play nothing but zeros."""
-        return not np.count_nonzero(self._kinds_of(rows))
+        return not np.count_nonzero(self._players_of(rows))
 
     def echo_gain(self, rows: Ints) -> float | None:
-        """The factor by which all of ``rows``, of which there are some, echo what they hear.
-
-        None where one does something else, or echoes louder or softer.
-        """
-        first = self._kinds[self._kinds_of(rows[:1]).item()]
-        if first is not self._echoes or not every(self._kinds_of(rows) == self._kinds.index(first)):
-            return None
+        """The factor by which all of ``rows``, which echo, do so; None where they differ."""
         return self._echoes.gain(rows)
 
-    def _kinds_of(self, rows: Ints) -> Ints:
+    def _players_of(self, rows: Ints) -> Ints:
         try:
-            return self._kind[rows]
+            return self._player[rows]
         except IndexError:  # rows that never had a source
-            self._kind = grown(self._kind, int(np.max(rows)))
-            return self._kind[rows]
+            self._player = grown(self._player, int(np.max(rows)))
+            return self._player[rows]
 
-    def render(self, rows: Ints, heard: Samples, out: Samples, now: int) -> None:
-        """Fill ``out`` (int16[n, samples <= 960]) with the next frame of each of ``rows``.
+    def render(self, rows: Ints, heard: Samples | None, out: Samples, now: int) -> None:
+        """Fill ``out`` (int16[n, samples <= 2880]) with the next frame of each of ``rows``.
 
-        ``heard`` (same shape) is what these rows hear in this moment.  Rows are unique.
-        Sources that end or fail are detached and told of in `reports`.
+        ``heard`` (same shape) is what these rows hear in this moment, None where no row
+        echoes.  Rows are unique, and sent at one rate.  Sources that end or fail are detached
+        and listed in `reports`.
         """
         if not len(rows):
             return
-        kinds = self._kinds_of(rows)
-        first = int(kinds[0])
-        if every(kinds == first):
-            self._finish(self._kinds[first].render(rows, heard, out))
+        players = self._players_of(rows)
+        first = int(players[0])
+        if every(players == first):
+            self._finish(self._players[first].render(rows, heard, out))
             return
-        for number in np.flatnonzero(np.bincount(kinds)).tolist():
-            at = np.flatnonzero(kinds == number)
+        for number in np.flatnonzero(np.bincount(players)).tolist():
+            at = np.flatnonzero(players == number)
             frames = np.empty((len(at), out.shape[1]), np.int16)
-            self._finish(self._kinds[number].render(rows[at], heard[at], frames))
+            heard_there = None if heard is None else heard[at]
+            self._finish(self._players[number].render(rows[at], heard_there, frames))
             out[at] = frames
 
     def reports(self) -> list[SourceReport]:
@@ -295,30 +401,62 @@ class SourceBank:
         told, self._reports = self._reports, []
         return told
 
-    def _begin(self, row: int, source: Source) -> Kind:
+    def _remove(self, row: int) -> None:
+        if self._source.pop(row, None) is not None:
+            player = self._players[self._player[row]]
+            self._player[row] = 0
+            player.detach(row)
+
+    def _set(self, row: int, player: Player) -> None:
+        if player not in self._players:
+            self._players.append(player)
+        self._player = grown(self._player, row)
+        self._player[row] = self._players.index(player)
+
+    def _begin(self, row: int, source: Source, rate: int) -> Player:
         match source:
             case Tone():
-                return self._begin_tone(row, source)
+                return self._begin_tone(row, source, rate)
             case Clip():
-                key = (id(source.samples), source.loop)
-                self._clips.attach(row, source, key, lambda: source.samples, source.loop)
-                return self._clips
+                return self._begin_clip(row, source, rate)
             case Echo():
                 self._echoes.attach(row, source.gain)
                 return self._echoes
             case Frames():
-                source.bind(self._rings, row)
-                return self._rings
+                rings = self._rings.get(source.rate)
+                if rings is None:
+                    rings = self._rings[source.rate] = Rings(source.rate)
+                source.bind(rings, row)
+                return self._at(row, rings, source.rate, rate)
         require_source(source)
-        self._applications.attach(row, source)
-        return self._applications
+        own = _rate_of(source)
+        applications = self._applications.setdefault(own, Applications())
+        applications.attach(row, source)
+        return self._at(row, applications, own, rate)
 
-    def _begin_tone(self, row: int, tone: Tone) -> Kind:
+    def _at(self, row: int, player: Player, own: int, rate: int) -> Player:
+        """``player``, whose frames are at a rate of its ``own``, for a row sent at ``rate``."""
+        if own == rate:
+            return player
+        converted = self._converted.get((player, rate))
+        if converted is None:
+            converted = self._converted[player, rate] = Converted(player, own, rate)
+        converted.begin(row)
+        return converted
+
+    def _begin_clip(self, row: int, clip: Clip, rate: int, part: float = 0.0) -> Player:
+        key = (id(clip.samples), clip.loop, rate)
+        self._clips.attach(row, clip, key, lambda: clip.at(rate), clip.loop, part)
+        return self._clips
+
+    def _begin_tone(self, row: int, tone: Tone, rate: int) -> Player:
+        if tone.highest * 2 >= rate:
+            return self._silences
         if any(frequency % 1 for frequency in tone.frequencies):
-            self._tones.attach(row, tone.frequencies, tone.amplitude)
+            self._tones.attach(row, tone.frequencies, tone.amplitude, rate)
             return self._tones
         # Whole Hz repeat after a second at most: a stored loop, eight times faster.
-        self._clips.attach(row, tone, tone, lambda: _period(tone), True)
+        self._clips.attach(row, tone, (tone, rate), lambda: _period(tone, rate), True)
         return self._clips
 
     def _finish(self, done: list[SourceReport]) -> None:
@@ -330,10 +468,15 @@ class SourceBank:
         self._reports += done
 
 
-def _period(tone: Tone) -> Samples:
+def _rate_of(source: object) -> int:
+    rate: int = getattr(source, "rate", DEFAULT_RATE)
+    return rate
+
+
+def _period(tone: Tone, rate: int) -> Samples:
     """The shortest stretch of a tone of whole Hz that can be repeated."""
-    size = RATE // gcd(RATE, *(int(frequency) for frequency in tone.frequencies))
-    turns = np.outer(tone.frequencies, np.arange(size)) / RATE
+    size = rate // gcd(rate, *(int(frequency) for frequency in tone.frequencies))
+    turns = np.outer(tone.frequencies, np.arange(size)) / rate
     wave = tone.amplitude * np.sin(2 * np.pi * turns).sum(axis=0)
     samples: Samples = np.rint(wave).astype(np.int16)
     return samples

@@ -25,8 +25,8 @@ __all__ = [
 ]
 
 
-Counted: TypeAlias = tuple[list[int], float, bool, bool, int]
-"""`Bank.counted`, jitter, whether it transmits and is stalled, datagrams the kernel dropped."""
+Counted: TypeAlias = tuple[list[int], float, bool, bool, int, int]
+"""`Bank.counted`, jitter, transmits or not, stalled or not, the kernel's drops, RTP clock."""
 _NO_REPORTS: Final = Reports(Bank(1), 0, b"")
 
 
@@ -192,7 +192,7 @@ def _number(count: int, what: str) -> str:
 
 def statistics_of(stream: Stream, counted: Counted, reports: Reports | None) -> StreamStatistics:
     """What ``counted`` says of ``stream``; ``reports`` None: no RTCP came or went."""
-    numbers, jitter, transmitting, stalled, kernel_drops = counted
+    numbers, jitter, transmitting, stalled, kernel_drops, clock = counted
     (
         packets_sent,
         packets_received,
@@ -233,10 +233,10 @@ def statistics_of(stream: Stream, counted: Counted, reports: Reports | None) -> 
         refused=stream.refused,
         kernel_drops=kernel_drops,
         collisions=collisions,
-        jitter_ms=jitter / 8 if packets_received else None,
+        jitter_ms=1000 * jitter / clock if packets_received else None,
         round_trip_ms=None if rtcp.round_trip is None else rtcp.round_trip / 1e6,
         remote_lost=rtcp.remote_lost,
-        remote_jitter_ms=None if rtcp.remote_jitter is None else rtcp.remote_jitter / 8,
+        remote_jitter_ms=None if rtcp.remote_jitter is None else 1000 * rtcp.remote_jitter / clock,
         remote=stream.remote,
         latched=stream.latched is not None,
         transmitting=transmitting,

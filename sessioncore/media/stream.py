@@ -1,21 +1,22 @@
 """`Stream`: one call's row in the media plane, and what happens to it now and then.
 
 Agreements, the latch, sending and its limits, RTCP, the end.  What happens per packet is in
-`reception` and `tick`, for all rows at once.
+`reception` and `playout`, for all rows at once.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from sessioncore.media import bank as kinds
-from sessioncore.media.bank import FRAME, NEVER, kind_of
+from sessioncore.media.bank import NEVER, TARGET
+from sessioncore.media.formats import CN, DTMF, audio_codec
 from sessioncore.media.latch import EarlySource, Latch
 from sessioncore.media.packet_io import PACKET_WIDTH, PortLease
 from sessioncore.media.recorder import Recording
 from sessioncore.media.reports import Reports, expected_packets, first_interval
-from sessioncore.media.sinks import Sink
+from sessioncore.media.sinks import Sink, Sinks
 from sessioncore.media.sources import Source
 from sessioncore.media.statistics import (
     Counted,
@@ -25,18 +26,13 @@ from sessioncore.media.statistics import (
     statistics_of,
     why_silent,
 )
-from sessioncore.vocabulary import (
-    COMFORT_NOISE,
-    PCMA,
-    PCMU,
-    SECOND,
-    Address,
-    Codec,
-    StreamAgreement,
-)
+from sessioncore.rtp.audio_codec import AudioCodec
+from sessioncore.rtp.codecs.pcma import PCMA
+from sessioncore.rtp.codecs.pcmu import PCMU
+from sessioncore.vocabulary import COMFORT_NOISE, SECOND, Address, Codec, StreamAgreement
 
 if TYPE_CHECKING:
-    from sessioncore.media.streams import MediaPlane
+    from sessioncore.media.plane import MediaPlane
 
 __all__ = ["RELEARN", "SENDABLE_PTIMES", "Stream"]
 
@@ -45,10 +41,7 @@ RELEARN: Final = 2 * SECOND
 _FRAMES: Final = {20: 1, 40: 2, 60: 3}
 SENDABLE_PTIMES: Final = tuple(_FRAMES)
 """Packet lengths in ms that a row can send: whole frames."""
-_TARGET: Final = 2 * FRAME
-"""40 ms of delay before the first packet is played."""
 _REFUSED_PAUSE: Final = 5 * SECOND
-_KIND: Final = {"PCMU": kinds.PCMU, "PCMA": kinds.PCMA, "L16": kinds.L16}
 _EARLY_FORMATS: Final = tuple((codec.payload_type, codec) for codec in (PCMU, PCMA, COMFORT_NOISE))
 _OVER: Final = "the stream is closed"
 _HEADER: Final = struct.Struct("!BBHII")
@@ -82,7 +75,7 @@ class Stream:
     _rtcp_source: Address | None = None
     _refused_at = NEVER
     _final: Counted | None = None
-    _held: Recording | None = None
+    _held: Sequence[Recording] = ()
 
     def __init__(self, plane: MediaPlane, row: int, lease: PortLease, chance: int) -> None:
         self._plane = plane
@@ -145,7 +138,8 @@ class Stream:
         counted = self._final or self._counted()
         sent, received, remote_ssrc, former, first, highest = counted[0][:6]
         lost = max(0, expected_packets(former, remote_ssrc, highest, first) - received)
-        return PacketCounts(sent, received, lost, counted[1] / 8 if received else None)
+        jitter = 1000 * counted[1] / counted[5] if received else None
+        return PacketCounts(sent, received, lost, jitter)
 
     def why_silent(self, due: int | None = None) -> str:
         """What `statistics` say of silence, or of too little where ``due`` packets should come."""
@@ -162,6 +156,7 @@ class Stream:
             cells.transmitting[row],
             cells.stalled[row],
             self.lease.kernel_drops(),
+            cells.clock[row],
         )
 
     @property
@@ -177,15 +172,18 @@ class Stream:
     ) -> None:
         """Play what comes from ``ip`` before the agreement; it neither latches nor counts.
 
-        ``formats`` are the payload types offered; without them the static ones of RFC 3551.
+        ``formats`` are the payload types offered, an audio codec first; without them the
+        static ones of RFC 3551.
         """
         self._require_open()
         cells, row = self._cells, self.row
         self._early = EarlySource(ip, RELEARN)
+        rate = self._enter_lane(audio_codec(formats[0][1]))
+        meaning = self._plane.bank.formats.meaning
         for payload_type, codec in formats:
-            cells.kinds[row * 128 + payload_type] = _KIND.get(codec.name, kinds.CN)
+            cells.meanings[row * 128 + payload_type] = meaning(codec, rate)
         cells.playing[row] = cells.receiving[row] = True
-        self._plane.playout.changed(row)
+        self._plane.playout.revise(row)
 
     def establish(
         self, agreement: StreamAgreement, *, signalling_host: str, nat: bool | None, now: int
@@ -217,10 +215,9 @@ class Stream:
             if not self.unanswered:
                 self._begin_recording()
             self._cells.next_report[self.row] = now + first_interval(self._chance)
+        self._plane.playout.revise(self.row)
         if self._wanted:
             self._apply_transmission()
-        else:
-            self._plane.playout.changed(self.row)
 
     def _move(self, remote: Address | None, nat: bool | None, since: int = NEVER) -> None:
         """A new address to send to and new rules for the latch; sending counts from ``since``."""
@@ -239,28 +236,44 @@ class Stream:
         """What was agreed or expected before means nothing any more."""
         cells, row = self._cells, self.row
         self._early = None
-        self._plane.bank.forget_kinds(row)
+        self._plane.bank.forget_meanings(row)
         cells.stalled[row] = False
         cells.noise_level[row] = -1
+        cells.noisy[row] = False
+
+    def _enter_lane(self, codec: AudioCodec) -> int:
+        """See to it that the row is in the lane of ``codec``; returns the lane's rate."""
+        plane, cells, row = self._plane, self._cells, self.row
+        lane = plane.bank.lane_at(codec.sample_rate)
+        if (cells.lane[row], cells.clock[row]) != (lane.number, codec.clock_rate):
+            plane.bank.move(row, lane, codec.clock_rate)
+            plane.playout.sources.move(row, lane.rate)
+            plane.playout.sinks.move(row, lane.rate)
+        return lane.rate
 
     def _fill_columns(self, agreement: StreamAgreement, now: int) -> None:
-        cells, row = self._cells, self.row
-        kind, first = cells.kinds, row * 128
-        for payload_type, codec in agreement.other_receive_payload_types:
-            kind[first + payload_type] = _KIND.get(codec.name, 0)
+        cells, row, formats = self._cells, self.row, self._plane.bank.formats
+        codec = audio_codec(agreement.codec)
+        rate = self._enter_lane(codec)
+        meanings, first = cells.meanings, row * 128
+        for payload_type, other in agreement.other_receive_payload_types:
+            meanings[first + payload_type] = formats.meaning(other, rate)
         if agreement.receive_comfort_noise_payload_type is not None:
-            kind[first + agreement.receive_comfort_noise_payload_type] = kinds.CN
+            meanings[first + agreement.receive_comfort_noise_payload_type] = CN
         if agreement.receive_dtmf_payload_type is not None:
-            kind[first + agreement.receive_dtmf_payload_type] = kinds.DTMF
-        coded = _KIND[agreement.codec.name]
-        kind[first + agreement.receive_payload_type] = coded
+            meanings[first + agreement.receive_dtmf_payload_type] = DTMF
+        number = formats.number(codec, rate)
+        meanings[first + agreement.receive_payload_type] = number
         cells.send_payload_type[row] = agreement.send_payload_type
+        if number != cells.format[row]:
+            cells.format[row] = number
+            formats.forget(row)
         frames = _FRAMES.get(agreement.ptime, 1)
-        former = cells.kind[row]
-        cells.kind[row] = kind_of(row, coded, frames)
-        if frames != former >> 12:
+        if frames != cells.frames[row]:
             # A long packet takes frames out of the ring before their time: hold more.
-            cells.target[row] = _TARGET + (frames - 1) * FRAME
+            cells.target[row] = (TARGET + frames - 1) * self._plane.bank.lane_of(row).frame
+            cells.frames[row] = frames
+        self._plane.playout.sources.judge(row, rate)
         cells.playing[row] = True
         cells.heard_at[row] = now
         receives = agreement.direction.receives
@@ -275,9 +288,9 @@ class Stream:
             self._begin_recording()
 
     def _begin_recording(self) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            self._plane.playout.sinks.recorder.begin(held)
+        held, self._held = self._held, []
+        for recording in held:
+            self._plane.playout.sinks.recorder.begin(recording)
 
     def start_transmission(self, now: int, proven: bool) -> None:
         """Send as the agreement allows; an unproven path gets at most 5 s of RTP."""
@@ -337,19 +350,49 @@ class Stream:
         """Where the samples to send come from: a spec of `sessioncore.media.sources`."""
         if not self._open:
             raise RuntimeError(_OVER)
-        self._plane.playout.sources.attach(self.row, spec)
+        sources, rate = self._plane.playout.sources, self._rate
+        sources.attach(self.row, spec, rate)
+        if self.agreement is not None:
+            sources.judge(self.row, rate)
 
-    def set_sink(self, spec: Sink) -> Any:
-        """Where received samples go: a spec of `sessioncore.media.sinks`.
+    def set_sink(self, spec: Sinks) -> Recording | None:
+        """Where received samples go: one spec of `sessioncore.media.sinks`, or several.
 
-        Returns the recording of a `Record`, else None.  Without an agreement, or `unanswered`,
-        it leaves what is at its path as it is until there is a sound.
+        They take the place of those before; ``()`` leaves none.  Returns the recording of the
+        first `Record`, if there is one.  Without an agreement, or `unanswered`, it leaves what
+        is at its path as it is until there is a sound.
         """
         self._require_open()
-        hold = self.agreement is None or self.unanswered
-        attached = self._plane.playout.sinks.attach(self.row, spec, hold=hold)
-        self._held = attached if hold else None
-        return attached
+        hold = self._holds_recordings
+        sinks = self._plane.playout.sinks
+        attached = sinks.attach(self.row, spec, self._rate, hold=hold)
+        self._held = attached if hold else []
+        return attached[0] if attached else None
+
+    def add_sink(self, spec: Sink) -> Recording | None:
+        """Give received samples to ``spec`` as well; see `set_sink`."""
+        self._require_open()
+        hold = self._holds_recordings
+        recording = self._plane.playout.sinks.add(self.row, spec, self._rate, hold=hold)
+        if hold and recording is not None:
+            self._held = [*self._held, recording]
+        return recording
+
+    def remove_sink(self, spec: Sink) -> Recording | None:
+        """Give ``spec`` no more; the others hear on.  Returns its recording, to wait for its end.
+
+        Raises `ConfigurationError` where it was not given (the very object counts).
+        """
+        self._require_open()
+        return self._plane.playout.sinks.remove(self.row, spec)
+
+    @property
+    def _holds_recordings(self) -> bool:
+        return self.agreement is None or self.unanswered
+
+    @property
+    def _rate(self) -> int:
+        return self._plane.bank.lane_of(self.row).rate
 
     def close(self, now: int) -> None:
         """RTCP BYE, flush the sink, give the ports back; `statistics` stay as they are."""
@@ -374,7 +417,7 @@ class Stream:
         if not _is_rtp(data):
             cells.invalid[row] += 1
             return False
-        if not cells.kinds[row * 128 + (data[1] & 0x7F)]:
+        if not cells.meanings[row * 128 + (data[1] & 0x7F)]:
             cells.unexpected[row] += 1
             return False
         if self.latched is not None:

@@ -88,14 +88,14 @@ def parse_wav(data: bytes) -> WavAudio:
         raise MediaFileError(f"WAV variant {data[:4].decode()} is not read; {_ADVICE}")
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise MediaFileError(f"not a WAV file; {_ADVICE}")
-    kind: _Format | None = None
+    form: _Format | None = None
     for name, chunk in _chunks(data):
         if name == b"fmt ":
-            kind = _parse_format(chunk)
+            form = _parse_format(chunk)
         elif name == b"data":
-            if kind is None:
+            if form is None:
                 raise MediaFileError(f"the WAV file's data has no format before it; {_ADVICE}")
-            return WavAudio(_decode(kind, chunk), kind.rate)
+            return WavAudio(_decode(form, chunk), form.rate)
     raise MediaFileError(f"the WAV file is cut off before its audio; record it anew or {_ADVICE}")
 
 
@@ -127,20 +127,20 @@ def _parse_format(chunk: memoryview) -> _Format:
     return _Format(tag, channels, rate, bits)
 
 
-def _decode(kind: _Format, chunk: memoryview) -> Samples:
-    align = kind.channels * kind.bits // 8
+def _decode(form: _Format, chunk: memoryview) -> Samples:
+    align = form.channels * form.bits // 8
     octets = np.frombuffer(chunk[: len(chunk) - len(chunk) % align], np.uint8)
     if not len(octets):
         raise MediaFileError(f"the WAV file holds no audio; record it anew or {_ADVICE}")
-    if kind.tag == _ALAW:
+    if form.tag == _ALAW:
         samples = decode_alaw(octets)
-    elif kind.tag == _ULAW:
+    elif form.tag == _ULAW:
         samples = decode_ulaw(octets)
-    elif kind.bits == 16:
+    elif form.bits == 16:
         samples = octets.view("<i2").astype(np.int16)
     else:
         samples = (octets.astype(np.int16) - 128) << 8
-    return samples.reshape(-1, kind.channels)
+    return samples.reshape(-1, form.channels)
 
 
 class WavWriter:
@@ -162,7 +162,8 @@ class WavWriter:
         except FileExistsError:
             self._fd = os.open(path, flags, 0o666)
             self._made = None
-        self._rate = rate
+        self.rate = rate
+        """May be changed as long as nothing was written."""
         self._channels = channels
         self._size = 0
         self.begun = False
@@ -219,7 +220,7 @@ class WavWriter:
     def _write_header(self) -> None:
         align = 2 * self._channels
         sound = struct.pack(
-            "<HHIIHH", _PCM, self._channels, self._rate, self._rate * align, align, 16
+            "<HHIIHH", _PCM, self._channels, self.rate, self.rate * align, align, 16
         )
         riff = struct.pack("<4sI4s4sI", b"RIFF", 36 + self._size, b"WAVE", b"fmt ", len(sound))
         self._write_at(riff + sound + struct.pack("<4sI", b"data", self._size), 0)

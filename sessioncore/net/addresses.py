@@ -30,6 +30,8 @@ __all__ = [
 
 _PORT: Final = re.compile(r"[0-9]{1,5}\Z", re.ASCII)
 _MOST_PEERS: Final = 4096
+_LONGEST_KNOWN: Final = 64
+"""Characters of a host whose reading is remembered; peers choose hosts and their length."""
 _EXAMPLE: Final = r"write e.g. udp:5060, udp:5060:interface=192.0.2.1 or udp:5060:interface=\:\:1"
 
 
@@ -113,11 +115,19 @@ def parse_listen(text: str) -> Listen:
 
 def is_literal(host: str) -> bool:
     """Whether ``host`` is an IP address and not a name; an IPv6 zone (``%eth0``) may follow."""
+    return _known_literal(host) if len(host) <= _LONGEST_KNOWN else _read_literal(host)
+
+
+def _read_literal(host: str) -> bool:
     try:
         ip_address(host)
     except ValueError:
         return False
     return True
+
+
+# Each request of ours asks about the same few hosts.
+_known_literal: Final = lru_cache(maxsize=1024)(_read_literal)
 
 
 def is_ipv6(host: str) -> bool:

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from sessioncore.errors import ConfigurationError
-from sessioncore.interfaces import ISipFlow, ISipTransport, Receive, Refused, Unreachable
+from sessioncore.interfaces import ISipFlow, ISipTransport, Lost, Receive, Refused, Unreachable
 from sessioncore.net.addresses import (
     Listen,
     LocalAddresses,
@@ -30,6 +30,7 @@ from sessioncore.net.clockwork import IClockwork
 from sessioncore.net.faults import FaultLog
 from sessioncore.net.pump import MAX_DATAGRAM, Failed, Pump
 from sessioncore.net.sip_port import MAX_BYTES, SipPort
+from sessioncore.sip.flows import Target
 from sessioncore.vocabulary import Address, host_port
 
 __all__ = ["SipUdpProtocol", "SipUdpTransport", "UdpFlow", "listen_sip_udp"]
@@ -90,6 +91,7 @@ class UdpFlow:
 
     reliable: Final = False
     transport: Final = b"UDP"
+    alive: Final = True
 
     def __init__(
         self,
@@ -354,6 +356,17 @@ class SipUdpTransport:
         self._protocol: SipUdpProtocol | None = None
         self._port: IListeningPort | None = None
 
+    transport: Final = b"UDP"
+
+    @property
+    def local(self) -> Address:
+        """The bound address; raises `RuntimeError` before `open`."""
+        return self.flow.local
+
+    def flow_to(self, target: Target) -> UdpFlow:
+        """The one socket reaches every target of its IP version."""
+        return self.flow
+
     @property
     def flow(self) -> UdpFlow:
         """Where requests of ours leave; raises `RuntimeError` before `open`."""
@@ -366,7 +379,7 @@ class SipUdpTransport:
         """How many datagrams made the receiver raise."""
         return 0 if self._protocol is None else self._protocol.errors
 
-    def open(self, receive: Receive, unreachable: Unreachable) -> None:
+    def open(self, receive: Receive, unreachable: Unreachable, lost: Lost) -> None:
         """Bind; raises `ConfigurationError` with what to do about it."""
         listen = self._listen
         try:

@@ -16,7 +16,7 @@ __all__ = ["MAX_FRAME", "render_noise"]
 Samples: TypeAlias = npt.NDArray[np.int16]
 Floats: TypeAlias = npt.NDArray[np.float32]
 
-MAX_FRAME: Final = 960
+MAX_FRAME: Final = 2880
 """The longest frame of noise, in samples."""
 _TABLE: Final = 1 << 15
 _FULL_SCALE: Final = 32767.0
@@ -41,7 +41,7 @@ _WINDOWS: Final = np.lib.stride_tricks.sliding_window_view(
 
 
 def render_noise(levels: npt.ArrayLike, position: npt.ArrayLike, out: Samples) -> None:
-    """Fill ``out`` (int16[n, samples <= 960]) with noise of ``levels`` dBov per row.
+    """Fill ``out`` (int16[n, samples <= 2880]) with noise of ``levels`` dBov per row.
 
     ``position`` says per row where in the noise to read: let it run on with the samples, and
     start rows apart, so that calls do not hear the same.

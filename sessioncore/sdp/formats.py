@@ -15,7 +15,7 @@ from attrs import field, frozen
 from sessioncore.errors import ConfigurationError
 from sessioncore.sdp.description import Formats, RtpMap
 from sessioncore.sdp.targets import Refusal
-from sessioncore.vocabulary import CODECS, COMFORT_NOISE, TELEPHONE_EVENT, Codec
+from sessioncore.vocabulary import COMFORT_NOISE, TELEPHONE_EVENT, Codec
 
 __all__ = [
     "PROTOCOL",
@@ -31,7 +31,7 @@ __all__ = [
 
 PROTOCOL: Final = b"RTP/AVP"
 _STATIC: Final = {
-    # RFC 3551 tables 4 and 5.
+    # RFC 3551 tables 4 and 5: what a number means without rtpmap, whether or not we can use it.
     number.encode(): RtpMap(name, rate, channels)
     for number, name, rate, channels in (
         ("0", b"PCMU", 8000, 1),
@@ -90,9 +90,7 @@ class MediaPolicy:
     decides (RFC 3264 section 6.1), in an offer ours.
     """
 
-    codecs: tuple[Codec, ...] = field(
-        default=tuple(CODECS.values()), converter=_codecs, validator=_usable
-    )
+    codecs: tuple[Codec, ...] = field(converter=_codecs, validator=_usable)
     ptime: int = field(default=20, validator=_sendable)
     dtmf: bool = True
     comfort_noise: bool = True
@@ -135,8 +133,8 @@ class Proposal:
         for codec, number in formats:
             channels = "" if codec.channels == 1 else f"/{codec.channels}"
             lines.append(f"a=rtpmap:{number} {codec}{channels}")
-            if codec is TELEPHONE_EVENT:
-                lines.append(f"a=fmtp:{number} 0-15")
+            if codec.fmtp:
+                lines.append(f"a=fmtp:{number} {codec.fmtp}")
         lines.append(f"a=ptime:{self.policy.ptime}\r\n")
         return "\r\n".join(lines).encode()
 

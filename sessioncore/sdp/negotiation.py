@@ -7,7 +7,6 @@ leaves the state as it was, so an agreement that stands goes on standing.
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Final
 
 from sessioncore.errors import AnswerRefused, NegotiationError, SdpParseError, UnexpectedInput
@@ -179,7 +178,11 @@ class OfferAnswer(Machine):
 
         Each fork of a call answers our one offer for itself; fork before the first answer.
         """
-        return copy(self)
+        twin = OfferAnswer(self.policy, self.local, self.session_id, self.trace)
+        twin.state = self.state
+        # What was offered or agreed never changes, so both can have it.
+        vars(twin).update(vars(self))
+        return twin
 
     def make_refusing_answer(self, body: bytes) -> bytes:
         """A valid answer that refuses every m-line of an offer we cannot use.

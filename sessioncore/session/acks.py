@@ -5,13 +5,20 @@ It plays a part in media only where it brings the answer to an offer of ours.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from sessioncore import events
 from sessioncore.errors import NegotiationError
 from sessioncore.sdp.negotiation import OfferState
-from sessioncore.session.capabilities import description_in
+from sessioncore.session.announcing import Announcer
+from sessioncore.session.bodies import description_in
+from sessioncore.session.dialog_usage import DialogUsage
+from sessioncore.session.environment import Environment
+from sessioncore.session.establishing import Establishing
+from sessioncore.session.leg import Leg
 from sessioncore.session.media_state import OfferWithdrawn
+from sessioncore.session.modification import Settled
 from sessioncore.session.reasons import unusable
 from sessioncore.session.session import AckMissing, AckRead, HangUp, SessionState
 from sessioncore.session.unacknowledged import UnacknowledgedSuccess
@@ -20,29 +27,38 @@ from sessioncore.sip.steps import GRID, T1
 from sessioncore.sip.transaction import ServerTransaction
 from sessioncore.vocabulary import EndedBy, EndReason, NegotiatedMedia
 
-if TYPE_CHECKING:
-    from sessioncore.session.coordinator import SessionCoordinator
-    from sessioncore.session.leg import Leg
-
 __all__ = ["Acks"]
 
 _MISSING: Final = EndReason(EndedBy.TIMEOUT, "no ACK for the 200 OK", None, 102)
 _ACK_READ: Final = AckRead()
+_SETTLED: Final = Settled()
 _ANSWERED: Final = (SessionState.ANSWERED, SessionState.LEAVING)
 
 
 class Acks:
-    """Which legs of a coordinator wait for an ACK, and what happens when it comes."""
+    """Which legs wait for an ACK, and what happens when it comes or does not.
 
-    def __init__(self, coordinator: SessionCoordinator) -> None:
-        self._all = coordinator
+    ``find`` gives the leg of a name, if it is still there.
+    """
+
+    def __init__(
+        self,
+        env: Environment,
+        announcer: Announcer,
+        establishing: Establishing,
+        find: Callable[[str], Leg | None],
+    ) -> None:
+        self._env = env
+        self._announcer = announcer
+        self._establishing = establishing
+        self._find = find
         self._waiting: dict[str, int] = {}
         # Nearly every ACK comes before the first repeat, so only the later ones have a timer each.
-        self._first_repeats = coordinator.deadlines.fifo(T1, self._repeat, GRID)
+        self._first_repeats = env.deadlines.fifo(T1, self._repeat, GRID)
 
     def stop(self) -> None:
         """Time nothing any more."""
-        self._all.deadlines.remove(self._first_repeats)
+        self._env.deadlines.remove(self._first_repeats)
 
     def too_many(self, source: str) -> bool:
         """Whether half of the room is taken by calls this IP has not acknowledged.
@@ -50,72 +66,82 @@ class Acks:
         Each of them may send RTP to wherever its offer said.  A trunk behind one IP that sets
         up many calls at once has to get through.
         """
-        return 2 * self._waiting.get(source, 0) >= self._all.settings.max_calls
+        return 2 * self._waiting.get(source, 0) >= self._env.settings.max_calls
 
-    def expect(self, leg: Leg, tx: ServerTransaction, now: int) -> None:
+    def expect(self, leg: Leg, usage: DialogUsage, tx: ServerTransaction, now: int) -> None:
         """A 2xx is about to leave; it is repeated until `read` or `stop_waiting`."""
-        leg.unacknowledged = waiting = UnacknowledgedSuccess(leg, tx, now)
+        usage.unacknowledged = waiting = UnacknowledgedSuccess(leg.name, tx, now)
         self._first_repeats.add(waiting, now)
-        source = tx.source[0]
+        source = waiting.source
         self._waiting[source] = self._waiting.get(source, 0) + 1
 
-    def _repeat(self, waiting: UnacknowledgedSuccess[Leg], now: int) -> None:
-        leg = waiting.leg
-        if leg is None:
+    def _repeat(self, waiting: UnacknowledgedSuccess, now: int) -> None:
+        if not waiting.waiting:
             return
         if now < waiting.gives_up:
-            self._all.deadlines.at(waiting.repeat(now), self._repeat, waiting)
-        else:
-            self.stop_waiting(leg)
-            leg.feed(AckMissing(_MISSING))
+            self._env.deadlines.at(waiting.repeat(now), self._repeat, waiting)
+            return
+        leg = self._find(waiting.session)
+        assert leg is not None and leg.usage is not None
+        self.stop_waiting(leg.usage)
+        leg.feed(AckMissing(_MISSING))
 
-    def stop_waiting(self, leg: Leg) -> None:
-        """The ACK came, will not come, or no longer matters: nor does the transaction."""
-        waiting = leg.unacknowledged
+    def stop_waiting(self, usage: DialogUsage) -> None:
+        """The ACK came, will not come, or no longer matters."""
+        waiting = usage.unacknowledged
         if waiting is None:
             return
         waiting.acknowledged()
-        leg.unacknowledged = None
-        assert leg.server is not None
-        source, leg.server = leg.server.source[0], None
-        others = self._waiting[source] - 1
+        usage.unacknowledged = None
+        others = self._waiting[waiting.source] - 1
         if others:
-            self._waiting[source] = others
+            self._waiting[waiting.source] = others
         else:
-            del self._waiting[source]
+            del self._waiting[waiting.source]
 
-    def read(self, leg: Leg, request: Request, now: int) -> None:
-        """An ACK of the leg's dialog arrived; one that is not waited for is counted."""
-        coordinator = self._all
-        waiting = leg.unacknowledged
+    def read(self, leg: Leg, usage: DialogUsage, request: Request, now: int) -> None:
+        """An ACK of the dialog arrived; one that is not waited for is counted."""
+        waiting = usage.unacknowledged
         if waiting is None or waiting.cseq != request.cseq.number:
-            coordinator.counters.stray_acks += 1
+            self._env.counters.stray_acks += 1
             return
-        self.stop_waiting(leg)
+        self.stop_waiting(usage)
         first = leg.state in _ANSWERED
-        coordinator.media.prove_path(leg)
-        coordinator.emit(leg, events.AckReceived, now)
-        # With our BYE out no media begins any more, whatever the answer (section 15.1.1).
-        if leg.negotiation.state is OfferState.OFFER_SENT and leg.state is not SessionState.ENDING:
-            agreed = self._answer_in(request, leg)
-            if isinstance(agreed, EndReason):
-                # The peer owes an answer and there is none to be had (RFC 3261 13.2.2.4).
-                leg.feed(_ACK_READ)
-                leg.feed(HangUp(agreed))
-                return
-            if leg.negotiation.changed:
-                leg.media.agreed(agreed)
-                coordinator.establish(leg, now)
-        if first:
-            coordinator.emit(leg, events.DialogEstablished, now)
+        self._establishing.control.prove_path(leg)
+        self._announcer.emit(leg, events.AckReceived, now)
+        problem = self._take_answer(leg, usage, request, now)
+        if usage.modification is not None:
+            usage.modification.feed(_SETTLED)
+        if first and problem is None:
+            self._announcer.emit(leg, events.DialogEstablished, now)
         leg.feed(_ACK_READ)
+        if problem is not None:
+            # The peer owes an answer and there is none to be had (RFC 3261 13.2.2.4).
+            leg.feed(HangUp(problem))
 
-    def _answer_in(self, request: Request, leg: Leg) -> NegotiatedMedia | EndReason:
+    def _take_answer(
+        self, leg: Leg, usage: DialogUsage, request: Request, now: int
+    ) -> EndReason | None:
+        """The answer to our offer in the 2xx; returns why there is none."""
+        negotiation = usage.negotiation
+        # With our BYE out no media begins any more, whatever the answer (section 15.1.1).
+        if negotiation.state is not OfferState.OFFER_SENT or leg.state is SessionState.ENDING:
+            return None
+        agreed = self._answer_in(request, leg, usage)
+        if isinstance(agreed, EndReason):
+            return agreed
+        if negotiation.changed:
+            self._establishing.agreed(leg, agreed, now)
+        return None
+
+    def _answer_in(
+        self, request: Request, leg: Leg, usage: DialogUsage
+    ) -> NegotiatedMedia | EndReason:
         try:
-            return leg.negotiation.receive_answer(
+            return usage.negotiation.receive_answer(
                 description_in(request), signalling_host=leg.media.signalling_host
             )
         except NegotiationError as error:
-            self._all.counters.refused_media += 1
+            self._env.counters.refused_media += 1
             leg.media.feed(OfferWithdrawn())
             return unusable("answer in the ACK", error)

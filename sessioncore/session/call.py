@@ -2,68 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from sessioncore.errors import CallFailed, ConfigurationError, OneWayByAgreement
+from sessioncore.errors import ConfigurationError
+from sessioncore.events import Event
+from sessioncore.interfaces import IEventSink
+from sessioncore.session.announcing import EventSink, EventSinks
+from sessioncore.session.milestones import Milestones
 from sessioncore.session.session import SessionState
-from sessioncore.vocabulary import Address, EndReason, MediaState, NegotiatedMedia, SessionRole
+from sessioncore.sip.message import Request
+from sessioncore.vocabulary import (
+    Address,
+    Direction,
+    EndReason,
+    MediaState,
+    NegotiatedMedia,
+    SessionRole,
+)
 
 if TYPE_CHECKING:
+    from sessioncore.media.sinks import Sink
+    from sessioncore.media.sources import Source
     from sessioncore.media.statistics import PacketCounts, StreamStatistics
 
-__all__ = ["Call", "Milestone"]
+__all__ = ["Call", "Control", "TakesEvents", "event_sink"]
+
+E = TypeVar("E", bound=Event)
+F = TypeVar("F", bound=Event)
 
 
-class Milestone:
-    """Something a call reaches once or never; late subscribers get the outcome at once."""
+class TakesEvents(Protocol):
+    """An object that is handed each event; `IEventSink` is the same for zope.interface."""
 
-    __slots__ = ("_outcome", "_waiting")
-
-    def __init__(self) -> None:
-        self._outcome: object = None
-        self._waiting: list[Deferred[Any]] | None = None
-
-    @property
-    def settled(self) -> bool:
-        """Whether the outcome is known."""
-        return self._outcome is not None
-
-    def wait(self) -> Deferred[Any]:
-        """A Deferred of its own; cancelling it ends this wait and nothing else."""
-        if isinstance(self._outcome, Exception):
-            return fail(self._outcome)
-        if self._outcome is not None:
-            return succeed(self._outcome)
-        if self._waiting is None:
-            self._waiting = []
-        waiting: Deferred[Any] = Deferred(self._waiting.remove)
-        self._waiting.append(waiting)
-        return waiting
-
-    def settle(self, outcome: object) -> None:
-        """Fire (or, with an Exception, fail) all who wait; only the first outcome counts."""
-        if self._outcome is not None:
-            return
-        self._outcome = outcome
-        waiting, self._waiting = self._waiting, None
-        for deferred in waiting or ():
-            if isinstance(outcome, Exception):
-                deferred.errback(outcome)
-            else:
-                deferred.callback(outcome)
-
-
-REACHED: Final = Milestone()
-"""What a milestone of a call is once it was reached; one for all calls, as it names none."""
-REACHED.settle("reached")
+    def event(self, event: Any, /) -> object:
+        """Take one event."""
 
 
 class _Leg(Protocol):
-    """What a `Call` needs of the leg behind it; the coordinator's legs are this."""
+    """What a `Call` needs of the leg behind it."""
 
     role: SessionRole
     name: str
@@ -72,7 +53,11 @@ class _Leg(Protocol):
     reason: EndReason | None
     local_uri: str
     remote_uri: str
+    milestones: Milestones
+    sinks: EventSinks | None
 
+    @property
+    def invite(self) -> Request | None: ...
     @property
     def media_state(self) -> MediaState: ...
     @property
@@ -90,18 +75,44 @@ class _Leg(Protocol):
     def media_problem(self, due: int | None = None) -> str | None: ...
 
 
-class _Control(Protocol):
-    """What the coordinator does for a `Call`."""
+class Control(Protocol):
+    """What the coordinator does for a `Call`; its methods are those of `Call`."""
 
-    def place(self, leg: Any) -> Deferred[None] | None: ...
-    def ring(self, leg: Any, *, early_media: bool) -> None: ...
-    def answer(self, leg: Any, source: object, sink: object) -> Deferred[None] | None: ...
-    def refuse(
-        self, leg: Any, status: int, phrase: str | None, contact: str | None = None
-    ) -> None: ...
-    def hang_up(self, leg: Any, text: str) -> None: ...
-    def set_source(self, leg: Any, source: object) -> None: ...
-    def set_sink(self, leg: Any, sink: object) -> None: ...
+    def place(self, leg: Any) -> Deferred[None] | None:
+        """None where it is done."""
+
+    def ring(self, leg: Any, *, early_media: bool) -> None:
+        """180 or 183."""
+
+    def answer(self, leg: Any, source: Any, sink: Any) -> Deferred[None] | None:
+        """None where it is done."""
+
+    def refuse(self, leg: Any, status: int, phrase: str | None, uri: str | None = None) -> None:
+        """300 to 699; ``uri`` is the Contact."""
+
+    def limit_ringing(self, leg: Any, seconds: float) -> None:
+        """From now on."""
+
+    def hang_up(self, leg: Any, text: str | None, cause: int | None) -> None:
+        """With a Reason, where there is one."""
+
+    def abandon(self, leg: Any, text: str) -> None:
+        """Hang up, for a reason that is nobody else's business."""
+
+    def modify(self, leg: Any, direction: Direction) -> Deferred[None]:
+        """By a re-INVITE."""
+
+    def set_source(self, leg: Any, source: Any) -> None:
+        """From the next frame on."""
+
+    def set_sink(self, leg: Any, sink: Any) -> None:
+        """From the next frame on."""
+
+    def add_sink(self, leg: Any, sink: Any) -> None:
+        """Beside those it has."""
+
+    def remove_sink(self, leg: Any, sink: Any) -> None:
+        """And none else."""
 
 
 class Call:
@@ -110,28 +121,14 @@ class Call:
     The milestones (`when_answered`, `when_media_ready`, `when_two_way`, `when_ended`) each
     return a new Deferred, also long after they were reached.  They fail with
     `errors.CallFailed`, whose ``reason`` says why, when the call ends before.  Cancelling one
-    ends that wait and nothing else.
+    ends that wait and nothing else.  Everything can be read after the end of the call, too.
     """
 
-    __slots__ = (
-        "_answered",
-        "_asked_for",
-        "_control",
-        "_ended",
-        "_leg",
-        "_media_ready",
-        "_two_way",
-    )
+    __slots__ = ("_control", "_leg")
 
-    def __init__(self, leg: _Leg, control: _Control) -> None:
+    def __init__(self, leg: _Leg, control: Control) -> None:
         self._leg = leg
         self._control = control
-        # None: not reached, and nobody has asked for it.
-        self._answered: Milestone | None = None
-        self._media_ready: Milestone | None = None
-        self._two_way: Milestone | None = None
-        self._ended: Milestone | EndReason | None = None
-        self._asked_for: tuple[Milestone, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Call {self.session} {self.role} {self.state} media {self.media_state}>"
@@ -145,7 +142,7 @@ class Call:
 
     @property
     def session(self) -> str:
-        """Our own short id of this leg, as events and logs carry it."""
+        """Our own id of this leg, as events and logs carry it; no other leg ever has it."""
         return self._leg.name
 
     @property
@@ -174,13 +171,52 @@ class Call:
         return self._leg.remote_uri
 
     @property
+    def request_uri(self) -> str | None:
+        """UAS: the Request-URI of the INVITE, which may differ from its To; else None."""
+        invite = self._leg.invite
+        return None if invite is None else _text(invite.uri)
+
+    @property
+    def remote_display_name(self) -> str:
+        """UAS: the caller's display name, without its quotes; empty where there is none.
+
+        It is what the caller claims: see `asserted_identity` for what a proxy vouches for.
+        """
+        invite = self._leg.invite
+        return "" if invite is None else _unquoted(invite.from_.display)
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """UAS: the header fields of the INVITE as received, in order; else empty."""
+        invite = self._leg.invite
+        if invite is None:
+            return ()
+        return tuple((_text(name), _text(value)) for name, value in invite.headers)
+
+    def header(self, name: str) -> str | None:
+        """UAS: the first header field of the INVITE with that name, in any spelling, or None."""
+        invite = self._leg.invite
+        values = [] if invite is None else invite.all(name.encode("ascii", "replace"))
+        return _text(values[0]) if values else None
+
+    @property
+    def asserted_identity(self) -> tuple[str, ...]:
+        """UAS: the values of P-Asserted-Identity (RFC 3325), as received.
+
+        Believe them only where everything that reaches you comes from a proxy you trust.
+        """
+        invite = self._leg.invite
+        values = [] if invite is None else invite.values(b"P-Asserted-Identity")
+        return tuple(_text(value) for value in values)
+
+    @property
     def negotiated_media(self) -> NegotiatedMedia | None:
         """What both sides agreed on, or None before that."""
         return self._leg.negotiated_media
 
     @property
     def local_rtp(self) -> Address | None:
-        """The address our RTP is received on and sent from, while the row is open."""
+        """The address our RTP is received on and sent from, or was at the end."""
         return self._leg.local_rtp
 
     @property
@@ -235,121 +271,141 @@ class Call:
         """
         self._control.ring(self._leg, early_media=early_media)
 
-    def answer(self, source: object = None, sink: object = None) -> Deferred[Call]:
+    def limit_ringing(self, seconds: float) -> None:
+        """End the call unless it is answered within ``seconds`` from now.
+
+        It takes the place of the limit of the settings and of an earlier one; it does nothing
+        where the call was answered or is over.  Raises `ConfigurationError` for what is not a
+        number of seconds up to a day.
+        """
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+            raise ConfigurationError(f"{seconds!r} is not a number of seconds")
+        if not 0 < seconds <= 86_400:
+            raise ConfigurationError(f"{seconds} s is not usable; give seconds, at most a day")
+        self._control.limit_ringing(self._leg, seconds)
+
+    def answer(
+        self, source: Source | None = None, sink: Sink | Sequence[Sink] | None = None
+    ) -> Deferred[Call]:
         """UAS: answer 200 with ``source`` to play and ``sink`` to listen (None: as set).
 
         Fires with this call once the 200 OK was written; fails with `CallOver` where the call
         is over, with `CallFailed` where answering failed, with `ConfigurationError` for what is
-        no source or sink; then the call still waits.  Cancelling it hangs up.
+        not a source or sink; then the call still waits.  Cancelling it hangs up.
         """
         return self._controlled(
             self._control.answer(self._leg, source, sink), "cancelled while it was answered"
         )
 
     def reject(self, status: int = 486, reason: str | None = None) -> None:
-        """UAS: refuse with a final status of 400-699; raises `CallOver` when too late."""
+        """UAS: refuse with a final status of 300-699; raises `CallOver` when too late."""
         self._control.refuse(self._leg, status, reason)
 
     def redirect(self, uri: str) -> None:
         """UAS: answer 302 with ``uri`` as Contact; raises `CallOver` when too late."""
         if not isinstance(uri, str) or not uri:
             raise ConfigurationError(
-                f"{uri!r} is no URI to redirect to; write e.g. sip:alice@192.0.2.1"
+                f"{uri!r} is not a URI to redirect to; write for example sip:alice@192.0.2.1"
             )
         self._control.refuse(self._leg, 302, None, uri)
 
-    def hang_up(self) -> Deferred[EndReason]:
+    def hang_up(
+        self, reason: str | None = None, *, cause: int | None = None
+    ) -> Deferred[EndReason]:
         """End the call, whatever its state, by CANCEL, BYE or a final response.
 
-        Fires with the reason once the call is over (a BYE answered or timed out).
-        Cancelling it changes nothing.
+        ``reason`` is why, in words; the end reason has it, and so has, with the Q.850 ``cause``
+        (16, normal clearing, if not given), the Reason header field of the CANCEL or BYE (RFC
+        3326).  Without either nothing is said to the peer.  Fires with the end reason once the
+        call is over (a BYE answered or timed out).  Cancelling it changes nothing.  Raises
+        `ConfigurationError` for a reason or cause that cannot be sent.
         """
-        self._control.hang_up(self._leg, "hung up")
+        self._control.hang_up(self._leg, reason, cause)
         return self.when_ended()
 
-    def set_source(self, source: object) -> None:
+    def modify(self, direction: Direction) -> Deferred[Call]:
+        """Offer another ``direction`` by a re-INVITE: SENDONLY and INACTIVE hold the peer.
+
+        Where both sides offer at once it is tried again after the wait of RFC 3261 section
+        14.1.  Fires with this call once the peer agreed and the media is as agreed; fails with
+        `ModificationRefused` where the peer refuses or another change is under way (the call
+        goes on as it was), with `CallOver` where the call is not up and with `CallFailed` where
+        it ends before.  Cancelling it changes nothing.
+        """
+        return self._control.modify(self._leg, Direction(direction)).addCallback(self._itself)
+
+    def set_source(self, source: Source) -> None:
         """Play ``source`` from the next frame on; see `sessioncore.media.sources`.
 
-        Raises `ConfigurationError` for what is no source.
+        Raises `ConfigurationError` for what is not a source.
         """
         self._control.set_source(self._leg, source)
 
-    def set_sink(self, sink: object) -> None:
+    def set_sink(self, sink: Sink | Sequence[Sink]) -> None:
         """Hand what is heard to ``sink`` from the next frame on; see `media.sinks`.
 
-        Raises `ConfigurationError` for what is no sink.
+        Several sinks in a list or tuple all hear it.  They replace those before; ``()`` leaves
+        none.  Raises `ConfigurationError` for what is not a sink.
         """
         self._control.set_sink(self._leg, sink)
+
+    def add_sink(self, sink: Sink) -> None:
+        """Hand what is heard to ``sink`` as well; raises as `set_sink`."""
+        self._control.add_sink(self._leg, sink)
+
+    def remove_sink(self, sink: Sink) -> None:
+        """Hand nothing more to ``sink``; the other sinks hear on.
+
+        Raises `ConfigurationError` where this very object is not among the sinks.
+        """
+        self._control.remove_sink(self._leg, sink)
+
+    @overload
+    def add_event_sink(
+        self, sink: Callable[[Event], object] | TakesEvents, *kinds: type[Event]
+    ) -> None: ...
+    @overload
+    def add_event_sink(self, sink: Callable[[E], object], kind: type[E], /) -> None: ...
+    @overload
+    def add_event_sink(
+        self, sink: Callable[[E | F], object], kind: type[E], other: type[F], /
+    ) -> None: ...
+    def add_event_sink(self, sink: Any, *kinds: type[Event]) -> None:
+        """Call ``sink`` with every event of this call from now on, or with those of ``kinds``.
+
+        It hears of an event after the sinks of the manager.  Raises `ConfigurationError` for
+        what is not a sink or not a kind of event.
+        """
+        checked = event_sink(sink, kinds)
+        if self._leg.sinks is None:
+            self._leg.sinks = EventSinks()
+        self._leg.sinks.add(checked, *kinds)
+
+    def remove_event_sink(self, sink: Callable[[Any], object] | TakesEvents) -> None:
+        """Call ``sink`` no more; raises `ConfigurationError` where it was not added."""
+        sinks = self._leg.sinks or EventSinks()
+        sinks.remove(event_sink(sink, ()))
 
     # --- what to wait for
 
     def when_answered(self) -> Deferred[Call]:
         """Fires with this call once the first 200 OK was written or read."""
-        self._answered = waited = self._answered or self._ask()
-        return waited.wait().addCallback(self._itself)
+        return self._leg.milestones.when_answered().addCallback(self._itself)
 
     def when_media_ready(self) -> Deferred[Call]:
         """Fires with this call once the media flow is established."""
-        self._media_ready = waited = self._media_ready or self._ask()
-        return waited.wait().addCallback(self._itself)
+        return self._leg.milestones.when_media_ready().addCallback(self._itself)
 
     def when_two_way(self) -> Deferred[Call]:
         """Fires with this call once media was seen in both directions.
 
         Fails with `OneWayByAgreement` as soon as the two sides agreed on less than that.
         """
-        self._two_way = waited = self._two_way or self._ask()
-        return waited.wait().addCallback(self._itself)
+        return self._leg.milestones.when_two_way().addCallback(self._itself)
 
     def when_ended(self) -> Deferred[EndReason]:
         """Fires with the `EndReason` once the call is over, answered or not; never fails."""
-        if isinstance(self._ended, EndReason):
-            return succeed(self._ended)
-        self._ended = waited = self._ended or Milestone()
-        return waited.wait()
-
-    def _ask(self) -> Milestone:
-        """A milestone that was not reached so far; after the end it never will be."""
-        milestone = Milestone()
-        if isinstance(self._ended, EndReason):
-            milestone.settle(CallFailed(self._ended))
-        else:
-            self._asked_for = (*self._asked_for, milestone)
-        return milestone
-
-    # --- what the coordinator reports
-
-    def reached_answer(self) -> None:
-        """The first 200 OK was written or read."""
-        waited, self._answered = self._answered, REACHED
-        if waited is not None:
-            waited.settle(REACHED)
-
-    def reached_media(self, *, both_ways: bool) -> None:
-        """The media flow was established; ``both_ways`` is whether the agreement allows it."""
-        waited, self._media_ready = self._media_ready, REACHED
-        if waited is not None:
-            waited.settle(REACHED)
-        if not both_ways:
-            self._two_way = self._two_way or Milestone()
-            self._two_way.settle(
-                OneWayByAgreement(f"agreed on {self.negotiated_media}, not audio both ways")
-            )
-
-    def reached_two_way(self) -> None:
-        """Media was seen in both directions."""
-        if self._two_way is None:
-            self._two_way = REACHED
-        else:
-            self._two_way.settle(REACHED)
-
-    def reached_end(self, reason: EndReason) -> None:
-        """The call is over."""
-        waited, self._ended = self._ended, reason
-        for milestone in self._asked_for:
-            milestone.settle(CallFailed(reason))
-        if isinstance(waited, Milestone):
-            waited.settle(reason)
+        return self._leg.milestones.when_ended()
 
     def _itself(self, _: object) -> Call:
         return self
@@ -364,9 +420,10 @@ class Call:
             return succeed(self)
         if doing.called:
             return doing.addCallback(self._itself)
-        hang_up: Callable[[Deferred[Any]], None] = lambda _: self._control.hang_up(  # noqa: E731
-            self._leg, cancelled
-        )
+
+        def hang_up(_: Deferred[Any]) -> None:
+            self._control.abandon(self._leg, cancelled)
+
         done: Deferred[Call] = Deferred(hang_up)
 
         def worked(_: None) -> None:
@@ -379,3 +436,30 @@ class Call:
 
         doing.addCallbacks(worked, failed)
         return done
+
+
+def event_sink(given: Any, kinds: tuple[Any, ...]) -> EventSink:
+    """The function that takes events; raises `ConfigurationError` for what cannot."""
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, Event)):
+            raise ConfigurationError(f"{kind!r} is not a kind of event: see sessioncore.events")
+    sink = given
+    if IEventSink.providedBy(given) or not callable(given):
+        sink = getattr(given, "event", None)
+    if not callable(sink):
+        raise ConfigurationError(
+            f"{given!r} is not an event sink; give an IEventSink or a function of one argument"
+        )
+    return sink  # type: ignore[no-any-return]
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def _unquoted(display: bytes) -> str:
+    """A display name without quotes and escapes (RFC 3261 section 25.1, quoted-string)."""
+    text = _text(display).strip()
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = re.sub(r"\\(.)", r"\1", text[1:-1])
+    return text

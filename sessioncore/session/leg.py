@@ -1,75 +1,108 @@
-"""A session with all it holds: dialog, offer/answer machine, media, transactions."""
+"""A session with all it holds: its dialogs, its media, what it waits for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from attrs import define, field
+
 from sessioncore.deadlines import Deadline
 from sessioncore.sdp.negotiation import OfferAnswer
-from sessioncore.session.call import Call
+from sessioncore.session.announcing import EventSinks
+from sessioncore.session.call import Call, Control
+from sessioncore.session.dialog_usage import DialogUsage
+from sessioncore.session.invitation import Invitation
 from sessioncore.session.media_control import SessionMedia
-from sessioncore.session.requests import OtherForks
+from sessioncore.session.milestones import Milestones
 from sessioncore.session.session import Session
-from sessioncore.session.unacknowledged import UnacknowledgedSuccess
-from sessioncore.sip.dialog import Dialog
+from sessioncore.sip.dialog import InitialRequest
+from sessioncore.sip.flows import Flow, Target
 from sessioncore.sip.message import Request
-from sessioncore.sip.transaction import ClientTransaction, Flow, ServerTransaction
-from sessioncore.sip.values import Uri
+from sessioncore.sip.transaction import ClientTransaction, ClientUser, ServerTransaction
 from sessioncore.vocabulary import Address, MediaState, NegotiatedMedia, SessionRole
 
-__all__ = ["Leg"]
-
+__all__ = ["Effects", "Incoming", "Leg", "Outgoing"]
 
 Effects: TypeAlias = "Mapping[type, Callable[[Leg, Any], None]]"
-"""How the coordinator carries out what the session table asks for."""
+"""How what the session table asks for is carried out."""
+Header: TypeAlias = tuple[bytes, bytes]
+
+
+@define(eq=False)
+class Incoming:
+    """An INVITE of a peer's that is not answered yet."""
+
+    server: ServerTransaction
+    ring_end: Deadline | None = None
+
+
+@define(eq=False)
+class Outgoing:
+    """An INVITE of ours until its ACK: whom it is for, how it went out, its early dialogs."""
+
+    invitation: Invitation
+    origin: InitialRequest
+    offer: OfferAnswer
+    """The one offer, which each dialog answers for itself (RFC 3261 section 13.2.2.4)."""
+    targets: Sequence[Target] = ()
+    """Where else to try it (RFC 3263 section 4.3)."""
+    flow: Flow | None = None
+    contact: bytes = b""
+    description: bytes = b""
+    client: ClientTransaction | None = None
+    early: dict[bytes, DialogUsage] = field(factory=dict)
+    """By To tag."""
+    other_forks: ClientUser | None = None
+    """Ends the dialogs of 2xx that are not the call's."""
+    ring_end: Deadline | None = None
+    rung: int = 0
+    """Bit n is set once a provisional of status n was announced."""
 
 
 class Leg(Session):
-    """One leg.  Everything it holds is changed by the coordinator and its two role paths."""
+    """One leg, in either role."""
 
     local_uri = ""
     remote_uri = ""
-    contact = b""
-    flow: Flow | None = None
-    dialog: Dialog | None = None
-    local_description = b""
-    """Our description as it was last sent; the 200 repeats what a 183 said."""
     late_offer = False
-    # UAS: the INVITE transaction, how long it may ring, and the 2xx that waits for its ACK.
-    server: ServerTransaction | None = None
-    ring_end: Deadline | None = None
-    unacknowledged: UnacknowledgedSuccess[Leg] | None = None
-    # UAC: whom to call, the INVITE, where else to try it, its transaction, early dialogs,
-    # and what ends the confirmed ones that are not ours.
-    target: Uri | None = None
+    usage: DialogUsage | None = None
+    """Its dialog: the only one of a callee, the confirmed one of a caller."""
+    incoming: Incoming | None = None
+    outgoing: Outgoing | None = None
     invite: Request | None = None
-    targets: Sequence[Address] = ()
-    client: ClientTransaction | None = None
-    forks: dict[bytes, OfferAnswer] | None = None
-    other_forks: OtherForks | None = None
-    rung = 0
-    """Bit n is set once a provisional of status n was told."""
+    """The INVITE of an incoming call, for who reads its header fields."""
+    sinks: EventSinks | None = None
+    """Event sinks of this call alone."""
+    reason_headers: tuple[Header, ...] = ()
+    """What our CANCEL or BYE says of why (RFC 3326)."""
 
     def __init__(
         self,
-        control: Any,
         role: SessionRole,
         name: str,
         call_id: bytes,
         local_tag: bytes,
-        negotiation: OfferAnswer,
+        effects: Effects,
+        control: Control,
     ) -> None:
         super().__init__(role, name, call_id.decode("utf-8", "backslashreplace"))
-        self.effects: Effects = control.effects
+        self.effects = effects
         self.local_tag = local_tag
-        self.negotiation = negotiation
         self.media = SessionMedia()
+        self.milestones = Milestones()
         self.call = Call(self, control)
 
     def perform(self, effect: object) -> None:
-        """Have the coordinator carry out what the table asks for."""
+        """Have it carried out what the table asks for."""
         self.effects[effect.__class__](self, effect)
+
+    def usage_of(self, remote_tag: bytes) -> DialogUsage:
+        """The dialog with that tag of the peer's, confirmed or early; there is one."""
+        if self.usage is not None:
+            return self.usage
+        assert self.outgoing is not None
+        return self.outgoing.early[remote_tag]
 
     @property
     def media_state(self) -> MediaState:
@@ -83,8 +116,9 @@ class Leg(Session):
 
     @property
     def local_rtp(self) -> Address | None:
-        """Where RTP is received."""
-        return None if self.media.stream is None else self.media.stream.local
+        """Where RTP is received, or was at the end."""
+        stream = self.media.counting
+        return None if stream is None else stream.local
 
     @property
     def remote_rtp(self) -> Address | None:

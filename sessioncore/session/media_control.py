@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
+from sessioncore.media.plane import MediaPlane, Stream, StreamStatistics
+from sessioncore.media.sinks import no_such_sink, sinks_of
 from sessioncore.media.statistics import MediaEvent
-from sessioncore.media.streams import MediaPlane, Stream, StreamStatistics
 from sessioncore.session.media_state import (
     AgreementReached,
     AllDirectionsSeen,
@@ -49,8 +50,8 @@ class SessionMedia(MediaStateMachine):
     held = False
     sent = False
     heard = False
-    source: object = None
-    sink: object = None
+    source: Any = None
+    sink: Any = None
 
     @property
     def counting(self) -> Stream | None:
@@ -186,17 +187,35 @@ class MediaSessionController:
         if session.media.stream is not None:
             session.media.stream.prove_path()
 
-    def set_source(self, session: _HasMedia, source: object) -> None:
+    def set_source(self, session: _HasMedia, source: Any) -> None:
         """Play ``source``, now or as soon as the row is open."""
         session.media.source = source
         if session.media.stream is not None:
             session.media.stream.set_source(source)
 
-    def set_sink(self, session: _HasMedia, sink: object) -> None:
+    def set_sink(self, session: _HasMedia, sink: Any) -> None:
         """Hand what is heard to ``sink``, now or as soon as the row is open."""
         session.media.sink = sink
         if session.media.stream is not None:
             session.media.stream.set_sink(sink)
+
+    def add_sink(self, session: _HasMedia, sink: Any) -> None:
+        """Hand what is heard to ``sink`` as well."""
+        media = session.media
+        media.sink = (*sinks_of(() if media.sink is None else media.sink), sink)
+        if media.stream is not None:
+            media.stream.add_sink(sink)
+
+    def remove_sink(self, session: _HasMedia, sink: Any) -> None:
+        """Hand nothing more to ``sink``; raises `ConfigurationError` where it got nothing."""
+        media = session.media
+        given = sinks_of(() if media.sink is None else media.sink)
+        kept = tuple(each for each in given if each is not sink)
+        if media.stream is not None:
+            media.stream.remove_sink(sink)
+        elif len(kept) == len(given):
+            raise no_such_sink(sink)
+        media.sink = kept
 
     def close(self, session: _HasMedia, now: int) -> None:
         """Say RTCP BYE, finish recordings, give the row and its ports back."""

@@ -95,9 +95,10 @@ def _cleared(text: str, status: int | None) -> EndReason:
     return EndReason(EndedBy.REMOTE, text, status, 16)
 
 
-def local_reason(text: str, status: int | None = None) -> EndReason:
+def local_reason(text: str, status: int | None = None, cause: int | None = None) -> EndReason:
     """The end of a call by this side; 16 is normal call clearing."""
-    return EndReason(EndedBy.LOCAL, text, status, _CAUSE_OF_STATUS.get(status or 0, 16))
+    cause = cause or _CAUSE_OF_STATUS.get(status or 0, 16)
+    return EndReason(EndedBy.LOCAL, text, status, cause)
 
 
 def unready(error: Exception) -> EndReason:

@@ -1,51 +1,96 @@
-"""INVITEs that are refused without asking any application, and who is told of it.
+"""Requests that are refused without asking any application, and what is announced of them.
 
 A call that is turned away is a session that only begins and ends: `IncomingCall`, `CallFailed`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from sessioncore import events
 from sessioncore.errors import NegotiationError, SdpParseError
-from sessioncore.session.capabilities import Header
+from sessioncore.session.announcing import Announcer
+from sessioncore.session.bodies import RETRY_LATER, Header
+from sessioncore.session.environment import Environment
 from sessioncore.session.leg import Leg
 from sessioncore.session.reasons import faulty, unready
+from sessioncore.session.registry import Registry
 from sessioncore.session.session import GiveUp
 from sessioncore.sip.inspection import Refusal
 from sessioncore.sip.transaction import ServerTransaction
 from sessioncore.vocabulary import SECOND, EndReason, SessionRole
 
-if TYPE_CHECKING:
-    from sessioncore.session.coordinator import SessionCoordinator
-
-__all__ = ["MOST_TOLD", "Refusals"]
+__all__ = ["MOST_TOLD", "OVERLOADED", "Refusals"]
 
 Headers = tuple[Header, ...]
 
 MOST_TOLD: Final = 100
-"""Calls turned away that are told of in a second; the others are answered and counted."""
+"""Calls turned away that are announced in a second; the others are answered and counted."""
+OVERLOADED: Final = 512 * 1024
+"""Kernel memory of messages that wait: some 400 of them, a tenth of a second of work."""
 
 
 class Refusals:
-    """Refuses for the coordinator; see docs/decisions/turned-away.md."""
+    """Refuses requests; ``discard`` drops a leg that nobody has heard of.
 
-    def __init__(self, coordinator: SessionCoordinator) -> None:
-        self._all = coordinator
+    See docs/decisions/turned-away.md.
+    """
+
+    def __init__(
+        self,
+        env: Environment,
+        announcer: Announcer,
+        registry: Registry,
+        discard: Callable[[Leg, int], None],
+    ) -> None:
+        self._env = env
+        self._announcer = announcer
+        self._registry = registry
+        self._discard = discard
         self._told = 0
         self._telling_since = 0
 
-    def faulty(self, leg: Leg | None, tx: ServerTransaction, refusal: Refusal, now: int) -> None:
-        """Refuse an INVITE that `inspect` speaks against; ``leg`` is that of its dialog."""
-        coordinator, request = self._all, tx.request
-        coordinator.counters.refused_faulty += 1
+    def busy(self, tx: ServerTransaction, now: int) -> None:
+        """There is no room for it now (RFC 3261 section 21.5.4)."""
+        self._env.counters.refused_busy += 1
+        tx.respond(503, headers=(RETRY_LATER,), now=now)
+
+    def overloaded(self, tx: ServerTransaction, now: int) -> bool:
+        """Refuse a call where more messages wait than can be read in good time.
+
+        A call that is taken on costs ten times one that is refused, so without this a server
+        that falls behind answers calls whose callers have long given up, and no others.
+        """
+        if tx.flow.backlog <= OVERLOADED:
+            return False
+        self._env.counters.refused_overloaded += 1
+        tx.respond(503, headers=(RETRY_LATER,), now=now)
+        return True
+
+    def no_dialog(self, tx: ServerTransaction, now: int) -> None:
+        """A request with a To tag that leads to no dialog (RFC 3261 section 12.2.2)."""
+        self._env.counters.no_dialog += 1
+        tx.respond(481, now=now)
+
+    def faulty(
+        self, leg: Leg | None, tx: ServerTransaction, refusal: Refusal, full: bool, now: int
+    ) -> None:
+        """Refuse a request that `inspect` speaks against; ``leg`` is that of its dialog.
+
+        Calls refused while the server is ``full`` emit no events: there was no room anyway.
+        """
+        request = tx.request
+        if request.method != b"INVITE" or (leg is None and full):
+            tx.respond(refusal.status, headers=refusal.headers, now=now)
+            return
+        self._env.counters.refused_faulty += 1
         reason = faulty(refusal.status, refusal.text)
         if leg is not None:
             _respond(tx, reason, refusal.headers, now)
             self._offer_refused(leg, reason, now)
             return
-        leg = coordinator.new_leg(SessionRole.UAS, request.call_id)
+        leg = self._registry.new(SessionRole.UAS, request.call_id)
         leg.local_uri, leg.remote_uri = str(request.to_uri), str(request.from_uri)
         self._turn_away(leg, tx, reason, refusal.headers, now)
 
@@ -62,7 +107,7 @@ class Refusals:
 
     def explain(self, tx: ServerTransaction, error: Exception) -> tuple[EndReason, Headers]:
         """Count what an INVITE could not be agreed to for; why, for us and for the peer."""
-        counters, reason = self._all.counters, unready(error)
+        counters, reason = self._env.counters, unready(error)
         if isinstance(error, NegotiationError | SdpParseError):
             counters.refused_media += 1
             return reason, _warning(tx, error)
@@ -72,16 +117,13 @@ class Refusals:
     def _turn_away(
         self, leg: Leg, tx: ServerTransaction, reason: EndReason, headers: Headers, now: int
     ) -> None:
-        coordinator = self._all
-        told = self._may_tell(now)
-        if told:
-            coordinator.counters.incoming += 1
-            coordinator.emit(leg, events.IncomingCall, now, leg.remote_uri, leg.local_uri)
         _respond(tx, reason, headers, now)
-        if told:
-            leg.feed(GiveUp(reason))  # does nothing where a listener has hung up
+        if self._may_tell(now):
+            self._env.counters.incoming += 1
+            self._announcer.emit(leg, events.IncomingCall, now, leg.remote_uri, leg.local_uri)
+            leg.feed(GiveUp(reason))
         else:
-            coordinator.discard(leg, now)
+            self._discard(leg, now)
 
     def _may_tell(self, now: int) -> bool:
         """Whether there is a place for it in the logs of this second."""
@@ -92,7 +134,7 @@ class Refusals:
 
     def _offer_refused(self, leg: Leg, reason: EndReason, now: int) -> None:
         reasons = reason.reasons or (reason.text,)
-        self._all.emit(leg, events.OfferRefused, now, reason.status, reasons)
+        self._announcer.emit(leg, events.OfferRefused, now, reason.status, reasons)
 
 
 def _respond(

@@ -1,28 +1,34 @@
-"""Requests of ours within dialogs: the ACK of a 2xx, BYE, and the end of unwanted forks."""
+"""Requests of ours within dialogs: where they go, the ACK of a 2xx, BYE, unwanted forks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from sessioncore.errors import SessionCoreError
-from sessioncore.session.capabilities import CONTENT_SDP
+from sessioncore.errors import SessionCoreError, UnreachableTarget
+from sessioncore.session.announcing import Announcer
+from sessioncore.session.bodies import CONTENT_SDP, Header
+from sessioncore.session.dialog_usage import DialogUsage
+from sessioncore.session.environment import Environment
+from sessioncore.session.leg import Leg
 from sessioncore.session.session import ByeAnswered
-from sessioncore.sip.dialog import Dialog
-from sessioncore.sip.message import Request, Response
-from sessioncore.sip.transaction import ClientTransaction, Flow
+from sessioncore.session.waiting import begin
+from sessioncore.sip.dialog import Dialog, InitialRequest
+from sessioncore.sip.flows import Flow, Target
+from sessioncore.sip.matching import TransactionLayer
+from sessioncore.sip.message import Response
+from sessioncore.sip.requesting import RequestWriter
+from sessioncore.sip.transaction import ClientTransaction, ClientUser
 from sessioncore.vocabulary import Address
 
-if TYPE_CHECKING:
-    from sessioncore.session.coordinator import SessionCoordinator
-    from sessioncore.session.leg import Leg
-
-__all__ = ["DialogRequests", "OtherForks"]
+__all__ = ["MOST_FORKS", "DialogRequests", "OtherForks"]
 
 _log = Logger(namespace="sessioncore.session.requests")
-_MOST_FORKS: Final = 16
-"""Other forks' dialogs per call; what a callee makes beyond that times out by itself."""
+MOST_FORKS: Final = 16
+"""Dialogs per INVITE; what a callee makes beyond that times out by itself."""
 
 
 class _ByeUser:
@@ -44,31 +50,119 @@ class _ByeUser:
     transport_failed = timed_out
 
 
+class DialogRequests:
+    """Finds out where a dialog's requests go, and sends them."""
+
+    def __init__(self, env: Environment, announcer: Announcer, layer: TransactionLayer) -> None:
+        self._env = env
+        self._announcer = announcer
+        self._layer = layer
+        self.writer: Final = RequestWriter(layer.new_branch, env.settings.user_agent.encode())
+
+    def start(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
+        """Run a coroutine nobody waits for; what it raises is logged."""
+        working = begin(work, self._announcer)
+        if working is not None:
+            working.addErrback(lambda failure: _log.failure("unexpected failure", failure=failure))
+
+    async def flow_to(self, target: Target) -> Flow:
+        """The flow that reaches ``target``; raises `UnreachableTarget`."""
+        flow = self._env.flows.to(target)
+        if isinstance(flow, Deferred):
+            return await flow  # type: ignore[no-any-return]
+        return flow  # type: ignore[return-value]
+
+    async def next_hop(self, dialog: Dialog, flow: Flow) -> tuple[Flow, Address]:
+        """Where requests of ``dialog`` go and by which flow, if possible the one it has.
+
+        Raises `SessionCoreError` where that is nowhere.
+        """
+        if dialog.detour is not None:
+            return flow, dialog.detour
+        uri = dialog.next_hop
+        problem: Exception | None = None
+        for target in await self._env.resolve(uri):
+            if _serves(flow, target):
+                return flow, target.address
+            try:
+                return await self.flow_to(target), target.address
+            except UnreachableTarget as error:
+                problem = error
+        raise UnreachableTarget(f"{uri} has no address that a socket of ours reaches") from problem
+
+    def ack(
+        self, dialog: Dialog, sequence: int, flow: Flow, peer: Address, body: bytes = b""
+    ) -> bytes:
+        """The ACK of a 2xx to the INVITE of that CSeq number."""
+        headers = (CONTENT_SDP,) if body else ()
+        return self.writer.within(dialog, b"ACK", flow, peer, headers, body, sequence).data
+
+    def send_ack(self, flow: Flow, ack: bytes, peer: Address) -> None:
+        """Send an ACK; no transaction looks after it."""
+        self._layer.transmit(ack, flow, peer)
+
+    def send(
+        self,
+        user: ClientUser,
+        dialog: Dialog,
+        method: bytes,
+        flow: Flow,
+        peer: Address,
+        headers: tuple[Header, ...] = (),
+        body: bytes = b"",
+    ) -> ClientTransaction | None:
+        """A request within the dialog, seen through by a transaction; None after the end."""
+        if self._layer.stopped:
+            return None
+        data, branch = self.writer.within(dialog, method, flow, peer, headers, body)
+        now = self._env.now()
+        return self._layer.request(user, data, method, peer, flow, branch, now)
+
+    def bye(
+        self,
+        dialog: Dialog,
+        flow: Flow,
+        peer: Address,
+        leg: Leg | None = None,
+        headers: tuple[Header, ...] = (),
+    ) -> None:
+        """Send a BYE; ``leg`` learns when it was answered or never will be."""
+        self.send(_ByeUser(leg), dialog, b"BYE", flow, peer, headers)
+
+    async def end(self, leg: Leg, usage: DialogUsage) -> None:
+        """Send the leg's BYE; where it can go nowhere, the leg is over without it."""
+        try:
+            flow, peer = await self.next_hop(usage.dialog, usage.flow)
+        except SessionCoreError as error:
+            _log.warn("no BYE to {uri}: {error}", uri=leg.remote_uri, error=error)
+            leg.feed(ByeAnswered())
+            return
+        self.bye(usage.dialog, flow, peer, leg, leg.reason_headers)
+
+
 class OtherForks:
     """Ends what other forks of an answered INVITE begin (RFC 3261 section 13.2.2.4).
 
     Each of their 2xx gets an ACK, and a BYE once; a repeated one gets the same ACK again.  Uses
-    the INVITE transaction in place of its leg, which may be over long before the last repeat.
+    the INVITE's transaction once the call has its dialog, or none any more.
     """
 
-    __slots__ = ("_acks", "_destination", "_flow", "_invite", "_requests")
-
     def __init__(
-        self, requests: DialogRequests, invite: Request, flow: Flow, destination: Address
+        self, requests: DialogRequests, origin: InitialRequest, flow: Flow, destination: Address
     ) -> None:
         self._requests = requests
-        self._invite = invite
+        self._origin = origin
         self._flow = flow
         self._destination = destination
-        self._acks: dict[bytes, tuple[bytes, Address] | None] = {}
+        self._acks: dict[bytes, tuple[Flow, bytes, Address] | None] = {}
 
     def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
         """A 2xx of a fork that is not the call's."""
         tag = response.to_tag or b""
         ack = self._acks.get(tag)
         if ack is not None:
-            self._requests.send_ack(self._flow, *ack)
-        elif tag not in self._acks and len(self._acks) < _MOST_FORKS:
+            self._requests.send_ack(*ack)
+        elif tag not in self._acks and len(self._acks) < MOST_FORKS:
             self._acks[tag] = None
             self._requests.start(self._end(tag, response))
 
@@ -79,72 +173,23 @@ class OtherForks:
         """Likewise."""
 
     async def _end(self, tag: bytes, response: Response) -> None:
-        requests, flow = self._requests, self._flow
+        requests = self._requests
         try:
-            dialog = Dialog.from_response(self._invite, response)
-            destination = await requests.next_hop(dialog, flow)
+            dialog = Dialog.from_response(self._origin, response)
+            flow, peer = await requests.next_hop(dialog, self._flow)
         except SessionCoreError:
-            destination = self._destination
-            dialog = Dialog.from_unusable(self._invite, response, destination)
-        ack = requests.ack(dialog, flow, self._invite, destination)
-        self._acks[tag] = (ack, destination)
-        requests.send_ack(flow, ack, destination)
-        requests.bye(dialog, flow, destination)
+            flow, peer = self._flow, self._destination
+            dialog = Dialog.from_unusable(self._origin, response, peer)
+        ack = requests.ack(dialog, self._origin.sequence, flow, peer)
+        self._acks[tag] = (flow, ack, peer)
+        requests.send_ack(flow, ack, peer)
+        requests.bye(dialog, flow, peer)
 
 
-class DialogRequests:
-    """Resolves where a dialog's requests go, and sends them."""
-
-    def __init__(self, coordinator: SessionCoordinator) -> None:
-        self._all = coordinator
-        self.start = coordinator.start
-
-    async def next_hop(self, dialog: Dialog, flow: Flow) -> Address:
-        """Where requests of ``dialog`` go; raises `SessionCoreError` where that is nowhere."""
-        if dialog.detour is not None:
-            return dialog.detour
-        uri = dialog.next_hop
-        ipv6 = ":" in flow.local[0]
-        for address in await self._all.resolve(uri):
-            if (":" in address[0]) is ipv6:
-                return address
-        raise SessionCoreError(f"{uri} has no address this socket reaches")
-
-    def ack(
-        self, dialog: Dialog, flow: Flow, invite: Request, destination: Address, body: bytes = b""
-    ) -> bytes:
-        """The ACK of a 2xx to ``invite``."""
-        return dialog.request(
-            b"ACK",
-            branch=self._all.layer.new_branch(),
-            via_sent_by=flow.sent_by(destination[0]),
-            headers=(CONTENT_SDP,) if body else (),
-            body=body,
-            cseq=invite.cseq.number,
-        )
-
-    def send_ack(self, flow: Flow, ack: bytes, destination: Address) -> None:
-        """Write an ACK; no transaction looks after it."""
-        self._all.layer.transmit(ack, flow, destination)
-
-    def bye(self, dialog: Dialog, flow: Flow, destination: Address, leg: Leg | None = None) -> None:
-        """Write a BYE; ``leg`` is told when it was answered or never will be."""
-        if self._all.layer.stopped:
-            return
-        branch = self._all.layer.new_branch()
-        sent_by = flow.sent_by(destination[0])
-        data = dialog.request(b"BYE", branch=branch, via_sent_by=sent_by)
-        self._all.layer.request(
-            _ByeUser(leg), data, b"BYE", destination, flow, branch, self._all.now()
-        )
-
-    async def end(self, leg: Leg) -> None:
-        """Send the leg's BYE; where it can go nowhere, the leg is over without it."""
-        assert leg.dialog is not None and leg.flow is not None
-        try:
-            destination = await self.next_hop(leg.dialog, leg.flow)
-        except SessionCoreError as error:
-            _log.warn("no BYE to {uri}: {error}", uri=leg.remote_uri, error=error)
-            leg.feed(ByeAnswered())
-            return
-        self.bye(leg.dialog, leg.flow, destination, leg)
+def _serves(flow: Flow, target: Target) -> bool:
+    """Whether requests to ``target`` can go by ``flow``: one transport, one IP version."""
+    return (
+        flow.alive
+        and flow.transport == target.transport
+        and (":" in flow.local[0]) is (":" in target.host)
+    )

@@ -1,7 +1,7 @@
 """One leg of a call: the INVITE session as one table for both roles.
 
-Pure: the table says what has to happen (`SendBye`, `RefuseInvite`, `Finish`, ...); who owns
-the leg carries it out.
+Pure: the table says what has to happen (`SendBye`, `RefuseInvite`, `Finish`, ...); it is
+carried out in `sessioncore.session.ending`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ __all__ = [
     "SendCancel",
     "Session",
     "SessionState",
+    "StopMedia",
     "SuccessRead",
 ]
 
@@ -179,13 +180,21 @@ class RefuseInvite:
 
 
 @define(eq=False, init=False)
+class StopMedia:
+    """Send no more RTP, and begin none (RFC 3261 section 15.1.1)."""
+
+
+@define(eq=False, init=False)
 class Finish:
-    """The leg is over: close its media, tell everybody."""
+    """The leg is over: close its media, announce it."""
 
 
-_SEND_CANCEL = (SendCancel(),)
-_SEND_BYE = (SendBye(),)
+_STOP_MEDIA = (StopMedia(),)
+_SEND_CANCEL = (StopMedia(), SendCancel())
+_SEND_BYE = (StopMedia(), SendBye())
+_SEND_BYE_ONLY = (SendBye(),)
 _FINISH = (Finish(),)
+_WITHDRAW = (SendCancel(), Finish())
 
 
 def _keep_reason(session: Session, given: _Ending) -> None:
@@ -210,9 +219,14 @@ def _cancel(session: Session, given: HangUp) -> tuple[object, ...]:
     return _SEND_CANCEL
 
 
-def _remember(session: Session, given: _Ending) -> tuple[object, ...]:
+def _silence(session: Session, given: _Ending) -> tuple[object, ...]:
     _keep_reason(session, given)
-    return ()
+    return _STOP_MEDIA
+
+
+def _withdraw(session: Session, given: ByeRead) -> tuple[object, ...]:
+    _keep_reason(session, given)
+    return _WITHDRAW
 
 
 def _bye(session: Session, given: _Ending) -> tuple[object, ...]:
@@ -220,8 +234,8 @@ def _bye(session: Session, given: _Ending) -> tuple[object, ...]:
     return _SEND_BYE
 
 
-def _bye_now(session: Session, given: object) -> tuple[object, ...]:
-    return _SEND_BYE
+def _bye_at_last(session: Session, given: object) -> tuple[object, ...]:
+    return _SEND_BYE_ONLY  # media was stopped when the leg was hung up
 
 
 def _answered(session: Session, given: object) -> tuple[object, ...]:
@@ -249,6 +263,7 @@ def _terminate_request(session: Session, given: CancelRead | ByeRead) -> tuple[o
 _S = SessionState
 _UAC_BEFORE_ANSWER = (_S.CALLING, _S.PROCEEDING)
 _OPEN = (_S.ANSWERED, _S.CONFIRMED, _S.LEAVING, _S.ENDING)
+_GOING = frozenset((_S.CANCELLING, _S.LEAVING, _S.ENDING, _S.ENDED))
 _ANY_BUT_ENDED = tuple(state for state in SessionState if state is not _S.ENDED)
 _ROLE = "the role of the leg rules it out"
 _LATE = "the leg is over; what still arrives is answered by the transactions"
@@ -318,11 +333,11 @@ SESSION = Table(
         on(_S.ANSWERED, AckWritten, _S.CONFIRMED),
         on(_S.ANSWERED, AckRead, _S.CONFIRMED),
         on(_S.ANSWERED, AckMissing, _S.ENDING, _bye),
-        on(_S.ANSWERED, HangUp, _S.LEAVING, _remember),
+        on(_S.ANSWERED, HangUp, _S.LEAVING, _silence),
         on(_S.ANSWERED, ByeRead, _S.ENDED, _finish),
-        on(_S.LEAVING, AckWritten, _S.ENDING, _bye_now),
-        on(_S.LEAVING, AckRead, _S.ENDING, _bye_now),
-        on(_S.LEAVING, AckMissing, _S.ENDING, _bye),
+        on(_S.LEAVING, AckWritten, _S.ENDING, _bye_at_last),
+        on(_S.LEAVING, AckRead, _S.ENDING, _bye_at_last),
+        on(_S.LEAVING, AckMissing, _S.ENDING, _bye_at_last),
         on(_S.LEAVING, ByeRead, _S.ENDED, _finish),
         ignore(_S.LEAVING, HangUp, because="it is being hung up"),
         # --- the confirmed dialog
@@ -347,7 +362,14 @@ SESSION = Table(
             because="there is no 2xx yet",
         ),
         impossible(_S.PREPARED, ByeRead, because="there is no dialog yet"),
-        on((*_UAC_BEFORE_ANSWER, _S.CANCELLING), ByeRead, note="a stray BYE of an early dialog"),
+        on(
+            _UAC_BEFORE_ANSWER,
+            ByeRead,
+            _S.ENDED,
+            _withdraw,
+            "its last early dialog ended; the CANCEL is for proxies that still ring",
+        ),
+        on(_S.CANCELLING, ByeRead, _S.ENDED, _finish, "its last early dialog ended"),
         # --- the end
         on(_ANY_BUT_ENDED, GiveUp, _S.ENDED, _finish),
         ignore(
@@ -383,6 +405,11 @@ class Session(Machine):
         self.role = role
         self.name = name
         self.call_id = call_id
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is over or about to be: no media begins any more."""
+        return self.state in _GOING
 
     @property
     def over(self) -> bool:

@@ -6,34 +6,38 @@ ACK arrives is the session's business.
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Final
 
 from sessioncore.sip.steps import GIVE_UP, T1, T2
 from sessioncore.sip.transaction import ServerTransaction
 
 __all__ = ["UnacknowledgedSuccess"]
 
-Owner = TypeVar("Owner")
 
-
-class UnacknowledgedSuccess(Generic[Owner]):
+class UnacknowledgedSuccess:
     """A 2xx that is repeated at T1, 2*T1, ... up to every T2, and given up after 64*T1.
 
-    ``leg`` is whose it is; None once the ACK came, or the dialog ended without it.
+    ``session`` is the name of its leg, ``source`` the IP the INVITE came from.
     """
 
-    __slots__ = ("_answered", "_interval", "cseq", "gives_up", "leg")
+    __slots__ = ("_answered", "_interval", "cseq", "gives_up", "session", "source")
 
-    def __init__(self, leg: Owner, answered: ServerTransaction, now: int) -> None:
-        self.leg: Owner | None = leg
-        self.cseq = answered.request.cseq.number
-        self.gives_up = now + GIVE_UP
+    def __init__(self, session: str, answered: ServerTransaction, now: int) -> None:
+        self.session: Final = session
+        self.source: Final = answered.source[0]
+        self.cseq: Final = answered.request.cseq.number
+        self.gives_up: Final = now + GIVE_UP
         self._answered: ServerTransaction | None = answered
         self._interval = T1
 
+    @property
+    def waiting(self) -> bool:
+        """Whether the ACK has not come, and the dialog not ended without it."""
+        return self._answered is not None
+
     def acknowledged(self) -> None:
         """Keep nothing: the timer of the next repeat may be armed for a while yet."""
-        self.leg = self._answered = None
+        self._answered = None
 
     def repeat(self, now: int) -> int:
         """Send the 2xx again; returns when (ns) the next repeat is due, or giving up."""

@@ -76,9 +76,10 @@ static int read_start(struct cursor *cursor, struct piece words[2], int *status)
 /* 7.3 A header field on one line, without white space around its value. */
 static int read_field(struct cursor *cursor, struct piece *name, struct piece *value)
 {
-    /* What stands before the end of the line is at worst the colon. */
+    /* White space before the end of the line belongs to no value, unless there is no other. */
     return span(cursor, TOKEN, name) && take(cursor, ":") && (span(cursor, BLANK, value), 1) &&
-           rest_of_line(cursor, value) && !(kinds[(unsigned char)cursor->at[-1]] & BLANK);
+           rest_of_line(cursor, value) &&
+           (value->size == 0 || !(kinds[(unsigned char)cursor->at[-1]] & BLANK));
 }
 
 /* All header fields, by the one spelling of their names (7.3.3); then the cursor is at the body.

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sessioncore import extensions
 from sessioncore.errors import SipParseError
 from sessioncore.sip import grammar
+from sessioncore.sip.fields import Message
 from sessioncore.sip.names import REASONS
-
-if TYPE_CHECKING:
-    from sessioncore.sip.message import Request
 
 __all__ = ["build_request", "build_response"]
 
@@ -54,7 +52,7 @@ def build_request(
 
 
 def build_response(
-    request: Request,
+    request: Message,
     status: int,
     reason: bytes | None = None,
     *,
@@ -88,7 +86,7 @@ def build_response(
 
 
 def _respond(
-    request: Request,
+    request: Message,
     start: bytes,
     to_tag: bytes | None,
     headers: Iterable[tuple[bytes, bytes]],
@@ -136,7 +134,7 @@ def _what_there_is(firsts: dict[bytes, bytes], to_tag: bytes | None) -> list[byt
     ]
 
 
-def _path(request: Request, via: bytes | None, record_route: bool) -> list[bytes]:
+def _path(request: Message, via: bytes | None, record_route: bool) -> list[bytes]:
     """All Via, and Record-Route where that is wanted."""
     values = request.all(b"Via")
     if via is not None and values:
@@ -155,7 +153,7 @@ def _path(request: Request, via: bytes | None, record_route: bool) -> list[bytes
 _TAG: Final = re.compile(rb";[ \t]*tag[ \t]*=", re.IGNORECASE)
 
 
-def _has_to_tag(request: Request) -> bool:
+def _has_to_tag(request: Message) -> bool:
     try:
         return request.to_tag is not None
     except SipParseError:

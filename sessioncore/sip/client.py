@@ -8,9 +8,10 @@ from typing import ClassVar, Final, TypeAlias
 
 from attrs import define
 
-from sessioncore.sip.dialog import MAX_FORWARDS
-from sessioncore.sip.message import Request, Response, build_request, parse_message
-from sessioncore.sip.roles import ClientUser, Flow, Keeper
+from sessioncore.sip.flows import Flow
+from sessioncore.sip.message import Request, Response, parse_message
+from sessioncore.sip.requesting import acknowledgement
+from sessioncore.sip.roles import ClientKeeper, ClientUser, Headers
 from sessioncore.sip.steps import (
     REPEATS,
     STEP_OF_T2,
@@ -36,49 +37,15 @@ from sessioncore.vocabulary import Address
 __all__ = [
     "CLIENT_INVITE",
     "CLIENT_OTHER",
+    "NOBODY",
     "ClientInviteState",
     "ClientOtherState",
     "ClientTransaction",
     "InviteClientTransaction",
     "OtherClientTransaction",
-    "acknowledgement",
-    "cancellation",
 ]
 
 Effects: TypeAlias = Iterable[Effect]
-
-
-def _own(request: Request, name: bytes) -> bytes:
-    value = request.first(name)
-    assert value is not None
-    return value
-
-
-def acknowledgement(request: Request, response: Response) -> bytes:
-    """The ACK of a 3xx to 6xx, made of our INVITE (RFC 3261 section 17.1.1.3)."""
-    return _of_invite(b"ACK", request, response.first(b"To") or _own(request, b"To"))
-
-
-def cancellation(request: Request) -> bytes:
-    """The CANCEL of our INVITE (RFC 3261 section 9.1)."""
-    return _of_invite(b"CANCEL", request, _own(request, b"To"))
-
-
-def _of_invite(method: bytes, request: Request, to: bytes) -> bytes:
-    """A request that goes the same way as our INVITE, to the next hop only."""
-    return build_request(
-        method,
-        request.uri,
-        [
-            (b"Via", _own(request, b"Via")),
-            MAX_FORWARDS,
-            *[(b"Route", value) for value in request.all(b"Route")],
-            (b"From", _own(request, b"From")),
-            (b"To", to),
-            (b"Call-ID", _own(request, b"Call-ID")),
-            (b"CSeq", b"%d %b" % (request.cseq.number, method)),
-        ],
-    )
 
 
 @define(eq=False)
@@ -110,11 +77,15 @@ def _drop(tx: ClientTransaction, now: int) -> None:
 
 
 def _tell_timed_out(tx: ClientTransaction, now: int) -> None:
-    tx.user.timed_out(tx, now)
+    tx.dismiss_user().timed_out(tx, now)
 
 
 def _tell_failed(tx: ClientTransaction, now: int) -> None:
-    tx.user.transport_failed(tx, now)
+    tx.dismiss_user().transport_failed(tx, now)
+
+
+def _dismiss(tx: ClientTransaction, now: int) -> None:
+    tx.dismiss_user()
 
 
 def _deliver(tx: ClientTransaction, given: Provisional | Success) -> Effects:
@@ -172,7 +143,7 @@ def _fail(tx: ClientTransaction, given: Input) -> Effects:
 
 
 def _end(tx: ClientTransaction, given: Input) -> Effects:
-    return (Do(_drop, given.now),)
+    return (Do(_drop, given.now), Do(_dismiss, given.now))
 
 
 class ClientInviteState(Enum):
@@ -297,7 +268,7 @@ class ClientTransaction(Machine):
 
     ``data`` is the request as sent, ``key`` its branch and method, ``step`` the number of
     repeats so far, ``ack`` what a repeated final response is answered with, once there is
-    something.
+    something; ``cancel_headers`` go into its CANCEL.
     """
 
     __slots__ = (
@@ -305,6 +276,7 @@ class ClientTransaction(Machine):
         "ack",
         "acknowledged_tag",
         "branch",
+        "cancel_headers",
         "data",
         "destination",
         "flow",
@@ -318,8 +290,8 @@ class ClientTransaction(Machine):
 
     def __init__(
         self,
-        keeper: Keeper,
-        user: ClientUser,
+        keeper: ClientKeeper[ClientTransaction],
+        user: ClientUser[ClientTransaction],
         data: bytes,
         method: bytes,
         destination: Address,
@@ -336,6 +308,7 @@ class ClientTransaction(Machine):
         self.key = branch + b" " + method
         self.step = 0
         self.ack = b""
+        self.cancel_headers: Headers = ()
         self.acknowledged_tag: bytes | None = None
         self._request: Request | None = None
 
@@ -348,9 +321,33 @@ class ClientTransaction(Machine):
             self._request = parsed
         return self._request
 
+    def dismiss_user(self) -> ClientUser[ClientTransaction]:
+        """The user, who is not told anything from now on.
+
+        A call that holds its transaction and is held by it as its user would be a cycle.
+        """
+        user, self.user = self.user, NOBODY
+        return user
+
     def perform(self, effect: Effect) -> None:
         """Carry out one effect."""
         effect.perform(self)
+
+
+class _Nobody:
+    """A user whom the outcome of the transaction does not concern."""
+
+    def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
+        """Does nothing."""
+
+    def timed_out(self, tx: ClientTransaction, now: int) -> None:
+        """The same."""
+
+    def transport_failed(self, tx: ClientTransaction, now: int) -> None:
+        """The same."""
+
+
+NOBODY: Final[ClientUser[ClientTransaction]] = _Nobody()
 
 
 class InviteClientTransaction(ClientTransaction):

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from attrs import define, field
 
 from sessioncore.errors import SipParseError
-from sessioncore.sip.message import Request, Response, build_request
-from sessioncore.sip.values import NameAddr, RawUri, Uri, shown
+from sessioncore.sip.message import Request, Response
+from sessioncore.sip.values import NameAddr, RawUri, Uri, parse_uri, shown
 from sessioncore.vocabulary import Address
 
-__all__ = ["MAX_FORWARDS", "Dialog", "dialog_key", "key_of_request", "key_of_response", "tag"]
+__all__ = ["Dialog", "InitialRequest", "dialog_key", "key_of_request", "key_of_response", "tag"]
 
 MAX_ROUTES: Final = 70
 """No request passes more proxies than Max-Forwards lets it."""
-MAX_FORWARDS: Final = (b"Max-Forwards", b"70")
 
 
 def tag(random: Callable[[], bytes]) -> bytes:
@@ -71,6 +70,27 @@ def _request_uri(uri: Uri) -> bytes:
     return b";".join([pieces[0], *kept])
 
 
+def _target_of(origin: InitialRequest, response: Response) -> Uri:
+    contact = response.contact
+    return parse_uri(origin.uri) if contact is None else _reachable(contact, "Contact")
+
+
+@define(eq=False)
+class InitialRequest:
+    """A request of ours outside any dialog: what the dialogs it makes are made of.
+
+    ``uri`` is the Request-URI, ``local`` and ``remote`` are the whole From and To values, From
+    with ``local_tag``; ``sequence`` is the CSeq number, one for all addresses that are tried.
+    """
+
+    uri: bytes
+    local: bytes
+    local_tag: bytes
+    remote: bytes
+    call_id: bytes
+    sequence: int = 1
+
+
 @define(eq=False)
 class Dialog:
     """One dialog, as this side sees it; the same class for early and confirmed ones.
@@ -115,44 +135,57 @@ class Dialog:
         )
 
     @classmethod
-    def from_response(cls, request: Request, response: Response) -> Dialog:
+    def from_response(cls, origin: InitialRequest, response: Response) -> Dialog:
         """The UAC side (RFC 3261 section 12.1.2); raises `SipParseError`.
 
-        ``request`` is our INVITE as sent, ``response`` a 101 to 299 to it.  Without Contact
-        the remote target is the Request-URI.
+        ``origin`` is our INVITE, ``response`` a 101 to 299 to it.  Without Contact the remote
+        target is the Request-URI.
         """
-        contact = response.contact
-        target = request.request_uri if contact is None else _reachable(contact, "Contact")
-        return cls._calling(request, response, target, _route_set(response, -1)[::-1])
+        target = _target_of(origin, response)
+        return cls._calling(origin, response, target, _route_set(response, -1)[::-1])
 
     @classmethod
-    def from_unusable(cls, request: Request, response: Response, destination: Address) -> Dialog:
-        """The UAC side where Contact or Record-Route of a 2xx cannot be used.
+    def from_unusable(
+        cls, origin: InitialRequest, response: Response, destination: Address
+    ) -> Dialog:
+        """The UAC side where Contact or Record-Route of a response cannot be used.
 
-        Enough to end it: requests go where ``request`` went, as it did.
+        Enough to end it: requests go where the INVITE went, as it did.
         """
-        dialog = cls._calling(request, response, request.request_uri, ())
+        dialog = cls._calling(origin, response, parse_uri(origin.uri), ())
         dialog.detour = destination
         return dialog
 
     @classmethod
     def _calling(
-        cls, request: Request, response: Response, target: Uri, route_set: tuple[NameAddr, ...]
+        cls,
+        origin: InitialRequest,
+        response: Response,
+        target: Uri,
+        route_set: tuple[NameAddr, ...],
     ) -> Dialog:
-        call_id = request.call_id
-        local_tag, remote_tag = request.from_tag or b"", response.to_tag or b""
+        remote_tag = response.to_tag or b""
         return cls(
-            dialog_key(call_id, local_tag, remote_tag),
-            call_id,
-            request._required(b"From"),
+            dialog_key(origin.call_id, origin.local_tag, remote_tag),
+            origin.call_id,
+            origin.local,
             response._required(b"To"),
-            local_tag,
+            origin.local_tag,
             remote_tag,
             target,
             route_set,
-            request.cseq.number,
+            origin.sequence,
             None,
         )
+
+    def confirm(self, origin: InitialRequest, response: Response) -> None:
+        """The 2xx of an early dialog: its target and its route set count (section 13.2.2.4).
+
+        Raises `SipParseError`, and leaves the dialog as it was.
+        """
+        target, route_set = _target_of(origin, response), _route_set(response, -1)[::-1]
+        self.remote_target, self.route_set = target, route_set
+        self.detour = self._routing = None
 
     @property
     def next_hop(self) -> Uri:
@@ -179,37 +212,13 @@ class Dialog:
         self.remote_seq = number
         return True
 
-    def request(
-        self,
-        method: bytes,
-        *,
-        branch: bytes,
-        via_sent_by: bytes,
-        headers: Iterable[tuple[bytes, bytes]] = (),
-        body: bytes = b"",
-        cseq: int | None = None,
-    ) -> bytes:
-        """A request within the dialog (RFC 3261 section 12.2.1.1).
+    def next_sequence(self) -> int:
+        """The CSeq number of our next request; it counts as used."""
+        self.local_seq += 1
+        return self.local_seq
 
-        Takes the next CSeq number unless ``cseq`` is given: the ACK of a 2xx has that of its
-        INVITE (section 13.2.2.4).
-        """
-        if cseq is None:
-            self.local_seq = cseq = self.local_seq + 1
-        uri, routes = self._routed()
-        lines = [
-            (b"Via", b"SIP/2.0/UDP %b;rport;branch=%b" % (via_sent_by, branch)),
-            MAX_FORWARDS,
-            *routes,
-            (b"From", self.local),
-            (b"To", self.remote),
-            (b"Call-ID", self.call_id),
-            (b"CSeq", b"%d %b" % (cseq, method)),
-            *headers,
-        ]
-        return build_request(method, uri, lines, body)
-
-    def _routed(self) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
+    @property
+    def routing(self) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
         """Request-URI and Route header fields; a strict router swaps the two (12.2.1.1)."""
         if self._routing is None:
             target = _request_uri(self.remote_target)

@@ -160,8 +160,13 @@ PLAIN_START: Final = re.compile(
     rb"|SIP/2\.0 ([1-6][0-9]{2})(?: ([^\r\n]*+))?)(?=\r\n)"
 )
 """A start line without fault.  Groups: method and Request-URI, or status and reason phrase."""
-PLAIN_FIELD: Final = re.compile(rb"\r\n(" + _TOKEN + rb"):[ \t\v\f]*+([^\r]*+)(?<!\s)")
-"""A header field on one line, without white space around its value.  Groups: name, value."""
+PLAIN_FIELD: Final = re.compile(
+    rb"\r\n(" + _TOKEN + rb"):[ \t\v\f]*+(?:(?![^\r])|([^\r]++)(?<!\s))"
+)
+"""A header field on one line, without white space around its value.  Groups: name, value.
+
+The value may be empty, as that of our own Supported; then white space may follow the colon.
+"""
 LINE_END: Final = re.compile(rb"\r?\n")
 FOLD: Final = re.compile(rb"\r?\n[ \t]++")
 END_OF_HEADERS: Final = re.compile(rb"\r?\n\r?\n")

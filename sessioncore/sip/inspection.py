@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
-from types import MappingProxyType
 from typing import Final
 
 from attrs import frozen
@@ -12,25 +9,13 @@ from attrs import frozen
 from sessioncore.errors import SipParseError
 from sessioncore.sip.grammar import TOKEN
 from sessioncore.sip.message import Request
+from sessioncore.sip.methods import SDP, MethodRules
 from sessioncore.sip.values import RawUri, Uri
 
-__all__ = ["DIALOG_ONLY", "KNOWN_METHODS", "Refusal", "inspect"]
+__all__ = ["Refusal", "inspect"]
 
-SDP: Final = b"application/sdp"
-
-KNOWN_METHODS: Final = frozenset(
-    b"ACK BYE CANCEL INFO INVITE MESSAGE NOTIFY OPTIONS PRACK PUBLISH REFER REGISTER SUBSCRIBE "
-    b"UPDATE".split()
-)
-"""The methods of the registry: one we do not allow gets 405, any other 501."""
-DIALOG_ONLY: Final = frozenset((b"BYE", b"INFO", b"PRACK", b"UPDATE"))
-"""Methods that make no sense outside a dialog."""
 SCHEMES: Final = frozenset((b"sip", b"tel"))
 """Request-URI schemes that are served: UDP does not keep what sips promises."""
-BODIES: Final[Mapping[bytes, frozenset[bytes]]] = MappingProxyType(
-    {b"INVITE": frozenset((SDP,)), b"UPDATE": frozenset((SDP,))}
-)
-"""Body types by method; the bodies of other methods are their reader's concern."""
 
 _MOST_ECHOED: Final = 16
 
@@ -45,47 +30,35 @@ class Refusal:
 
 
 def inspect(
-    request: Request,
-    methods: frozenset[bytes],
-    extensions: frozenset[bytes],
-    in_dialog: bool,
+    request: Request, rules: MethodRules, *, in_dialog: bool, early: bool = False
 ) -> Refusal | None:
     """What speaks against a well-formed request, in the order of RFC 3261 section 8.2, or None.
 
-    ``methods`` are those allowed here, ``extensions`` the lower-case option tags that may be
-    required, ``in_dialog`` says whether the request belongs to a dialog of ours.  A To tag
-    that belongs to none is the caller's 481.  Raises nothing.
+    ``in_dialog`` says whether the request belongs to a dialog of ours, ``early`` that this one
+    is not confirmed.  A To tag that belongs to none is the caller's 481.  Raises nothing.
     """
-    method = request.method
-    if method not in methods:
-        return _method_refused(method, methods)
+    rule = rules.by_name.get(request.method)
+    if rule is None or not rule.served:
+        return Refusal(501 if rule is None else 405, (rules.allow,))
     firsts = request._firsts
     try:
-        if not in_dialog and method in DIALOG_ONLY:
-            return Refusal(481, text=f"{method.decode()} outside a dialog")
+        if not (in_dialog or rule.outside):
+            return Refusal(481, text=f"{rule.name.decode()} outside a dialog")
+        if early and not rule.early:
+            return Refusal(481, text=f"{rule.name.decode()} in an early dialog")
         uri = request.any_uri
         if uri.scheme not in SCHEMES or uri.headers:
             return _uri_refused(uri)
         refusal = None
         if b"Require" in firsts:
-            refusal = _extension_refused(request, extensions)
-        if request.body and refusal is None:
-            refusal = _body_refused(request)
-        if b"Accept" in firsts and refusal is None and method == b"INVITE":
+            refusal = _extension_refused(request, rules.extensions)
+        if request.body and rule.bodies is not None and refusal is None:
+            refusal = _body_refused(request, rule.bodies)
+        if b"Accept" in firsts and refusal is None and rule.name == b"INVITE":
             refusal = _answer_refused(request)
         return refusal
     except SipParseError as error:
         return Refusal(error.status or 400, text=str(error))
-
-
-@lru_cache(16)
-def _allow(methods: frozenset[bytes]) -> tuple[tuple[bytes, bytes], ...]:
-    return ((b"Allow", b", ".join(sorted(methods))),)
-
-
-def _method_refused(method: bytes, methods: frozenset[bytes]) -> Refusal:
-    """8.2.1; methods are case-sensitive."""
-    return Refusal(405 if method in KNOWN_METHODS else 501, _allow(methods))
 
 
 def _uri_refused(uri: Uri | RawUri) -> Refusal:
@@ -106,11 +79,8 @@ def _extension_refused(request: Request, extensions: frozenset[bytes]) -> Refusa
     return Refusal(420, ((b"Unsupported", echoed),), f"Require: {echoed.decode()}")
 
 
-def _body_refused(request: Request) -> Refusal | None:
+def _body_refused(request: Request, accepted: tuple[bytes, ...]) -> Refusal | None:
     """8.2.3; a body whose handling is optional may be anything, it is not looked at."""
-    accepted = BODIES.get(request.method)
-    if accepted is None:
-        return None
     encoding = request._firsts.get(b"Content-Encoding")
     encoded = encoding is not None and encoding.strip().lower() not in (b"", b"identity")
     kind = request.content_type
@@ -119,7 +89,7 @@ def _body_refused(request: Request) -> Refusal | None:
     if encoded:
         return Refusal(415, ((b"Accept-Encoding", b"identity"),), "Content-Encoding")
     text = f"Content-Type: {(kind or b'none').decode('ascii', 'backslashreplace')}"
-    return Refusal(415, ((b"Accept", b", ".join(sorted(accepted))),), text)
+    return Refusal(415, ((b"Accept", b", ".join(accepted)),), text)
 
 
 def _optional(request: Request) -> bool:

@@ -7,22 +7,25 @@ server holds tens of thousands of them and the garbage collector must not have t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from hashlib import blake2b
-from typing import Final
+from typing import Final, Protocol
 
 from sessioncore.deadlines import Deadlines, Fifo
 from sessioncore.errors import CallOver, SipParseError
 from sessioncore.sip.client import (
+    NOBODY,
     ClientInviteState,
     ClientTransaction,
     InviteClientTransaction,
     OtherClientTransaction,
-    cancellation,
 )
-from sessioncore.sip.message import Request, Response
-from sessioncore.sip.roles import ClientUser, Counters, Flow, TransactionUser
+from sessioncore.sip.flows import Flow
+from sessioncore.sip.message import Request
+from sessioncore.sip.requesting import cancellation
+from sessioncore.sip.roles import Counters
 from sessioncore.sip.server import ACCEPTED_MARK, CONFIRMED_MARK, ServerTransaction
+from sessioncore.sip.shards import LAST, Shards
 from sessioncore.sip.steps import (
     GIVE_UP,
     GRID,
@@ -38,6 +41,7 @@ from sessioncore.sip.steps import (
     StillSilent,
     TransportFailed,
 )
+from sessioncore.sip.transaction import ClientUser, TransactionUser
 from sessioncore.table import Machine
 from sessioncore.vocabulary import MILLISECOND, SECOND, Address
 
@@ -53,24 +57,14 @@ LONGEST_KEPT: Final = 2048
 PROVISIONAL_AGAIN: Final = 60 * SECOND
 
 
-class _Nobody:
-    """Uses the client transaction of a CANCEL, whose outcome changes nothing."""
+class _Held(Protocol):
+    """Transactions by key."""
 
-    def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
-        """The INVITE's own final response is what counts."""
-
-    def timed_out(self, tx: ClientTransaction, now: int) -> None:
-        """The INVITE has its own end 64*T1 after the CANCEL."""
-
-    def transport_failed(self, tx: ClientTransaction, now: int) -> None:
-        """Likewise."""
-
-
-_NOBODY: Final = _Nobody()
+    def get(self, key: bytes, /) -> Machine | None: ...
 
 
 class Keeping:
-    """Keeps transactions for the layer; the `Keeper` of `sessioncore.sip.roles`."""
+    """Keeps transactions for the layer; the keeper of `sessioncore.sip.roles`, for both sides."""
 
     def __init__(
         self,
@@ -93,11 +87,13 @@ class Keeping:
         self._mac = blake2b(key=blake2b(secret).digest(), digest_size=8)
         self._deadlines = deadlines
         self._clients: dict[bytes, ClientTransaction] = {}
-        self._lingering: dict[bytes, ClientTransaction] = {}
-        self._absorbing: set[bytes] = set()
+        self._lingering: Shards[ClientTransaction] = Shards()
+        self._absorbing: Shards[None] = Shards()
         self._servers: dict[bytes, ServerTransaction] = {}
-        self._finished: dict[bytes, bytes] = {}
-        self._merged: dict[bytes | None, bytes] = {}
+        self._finished: Shards[bytes] = Shards()
+        self.remembered = 0
+        """Finished server transactions that still absorb retransmissions."""
+        self._merged: Shards[bytes] = Shards()
         self._fifos: list[Fifo[bytes]] = []
         # RFC 3261 table 4; what each timer means in which state is said by the tables.
         clients, servers = self._clients, self._servers
@@ -141,11 +137,6 @@ class Keeping:
         """Requests without final response, and refused INVITEs without ACK."""
         return len(self._servers)
 
-    @property
-    def remembered(self) -> int:
-        """Finished server transactions that still absorb retransmissions."""
-        return len(self._finished)
-
     def stop(self) -> None:
         """Drop every transaction and timer; nothing is sent or received from here on."""
         self.stopped = True
@@ -158,6 +149,7 @@ class Keeping:
             self._merged,
         ):
             held.clear()
+        self.remembered = 0
         for fifo in self._fifos:
             self._deadlines.remove(fifo)
 
@@ -243,21 +235,22 @@ class Keeping:
             self._lingering[tx.key] = tx
             self._timer_d.add(tx.key, now)
         elif not tx.flow.reliable:
-            self._absorbing.add(tx.key)
+            self._absorbing[tx.key] = None
             self._timer_k.add(tx.key, now)
 
     def drop_client(self, tx: ClientTransaction) -> None:
         """Forget the transaction."""
         self._clients.pop(tx.key, None)
-        self._lingering.pop(tx.key, None)
+        self._lingering.pop(tx.key)
 
     def send_cancel(self, tx: ClientTransaction, now: int) -> None:
         """Send the CANCEL in a transaction of its own, and end this one 64*T1 later."""
         if self.stopped:
             return
         self._timer_cancel.add(tx.key, now)
-        data = cancellation(tx.request)
-        self.request(_NOBODY, data, b"CANCEL", tx.destination, tx.flow, tx.branch, now)
+        data = cancellation(tx.request, tx.cancel_headers)
+        # The INVITE's own final response is what counts, and it ends 64*T1 after the CANCEL.
+        self.request(NOBODY, data, b"CANCEL", tx.destination, tx.flow, tx.branch, now)
 
     def await_ack(self, tx: ServerTransaction, now: int) -> None:
         """Arm Timer H."""
@@ -265,10 +258,9 @@ class Keeping:
 
     def full(self, in_dialog: bool) -> bool:
         """Whether strangers make us remember too much; within a dialog there is more room."""
-        if len(self._servers) < self.max_pending and len(self._finished) < self.max_finished:
-            return False
-        pending, finished = len(self._servers), len(self._finished)
-        return not in_dialog or pending >= 2 * self.max_pending or finished >= 2 * self.max_finished
+        most = 2 if in_dialog else 1
+        pending, finished = len(self._servers), self.remembered
+        return pending >= most * self.max_pending or finished >= most * self.max_finished
 
     def await_answer(self, tx: ServerTransaction, now: int) -> None:
         """The turn of its request is over and the transaction still open."""
@@ -286,7 +278,8 @@ class Keeping:
             short = len(answer) <= LONGEST_KEPT
             if answer is ACCEPTED_MARK or (short and not tx.flow.reliable):
                 del self._servers[key]
-                self._finished[key] = answer
+                self._finished.parts[hash(key) & LAST][key] = answer
+                self.remembered += 1
                 timer = self._timer_i if answer is CONFIRMED_MARK else self._timer_j
                 # What leads to the key is forgotten with it.
                 timer.add(tx.merge_key or key, now)
@@ -308,9 +301,7 @@ class Keeping:
 
     # Timers
 
-    def _feeding(
-        self, held: Mapping[bytes, Machine], kind: Callable[[int], Input]
-    ) -> Callable[[bytes, int], None]:
+    def _feeding(self, held: _Held, kind: Callable[[int], Input]) -> Callable[[bytes, int], None]:
         """What a timer calls: it feeds the transaction, if that is still there."""
 
         def fire(key: bytes, now: int) -> None:
@@ -321,11 +312,13 @@ class Keeping:
         return fire
 
     def _absorbed_enough(self, key: bytes, now: int) -> None:
-        self._absorbing.discard(key)
+        self._absorbing.pop(key)
 
     def _finished_enough(self, key: bytes, now: int) -> None:
         """``key`` is that of the transaction, or of what merges with its request."""
-        self._finished.pop(self._merged.pop(key, key), None)
+        self.remembered -= 1
+        key = self._merged.parts[hash(key) & LAST].pop(key, key)
+        self._finished.parts[hash(key) & LAST].pop(key, None)
 
     def _while_pending(self, kind: Callable[[int], Input]) -> Callable[[bytes, int], None]:
         """As `_feeding`, and a minute later the provisional response is due again."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sessioncore.sip.flows import Flow
 from sessioncore.sip.message import Request
-from sessioncore.sip.roles import Flow
 from sessioncore.sip.values import Via
 from sessioncore.vocabulary import Address
 

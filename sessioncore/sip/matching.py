@@ -7,9 +7,11 @@ reaches the transaction user.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Final
 
 from sessioncore.errors import SipParseError
 from sessioncore.sip.client import ClientTransaction
+from sessioncore.sip.flows import Flow
 from sessioncore.sip.keeping import TAG_PREFIX, Keeping
 from sessioncore.sip.keys import ack_keys, merge_key, response_address, transaction_key
 from sessioncore.sip.message import (
@@ -19,7 +21,7 @@ from sessioncore.sip.message import (
     parse_message,
     required_faults,
 )
-from sessioncore.sip.roles import ClientUser, Counters, Flow, TransactionUser
+from sessioncore.sip.roles import Counters, Headers
 from sessioncore.sip.server import (
     CONFIRMED_MARK,
     SERVER_INVITE,
@@ -27,6 +29,7 @@ from sessioncore.sip.server import (
     ServerTransaction,
     fitted,
 )
+from sessioncore.sip.shards import LAST
 from sessioncore.sip.steps import (
     Acked,
     Cancel,
@@ -35,8 +38,10 @@ from sessioncore.sip.steps import (
     Provisional,
     Retransmission,
     Success,
+    TransportFailed,
     Unreachable,
 )
+from sessioncore.sip.transaction import ClientUser, TransactionUser
 from sessioncore.vocabulary import Address
 
 __all__ = [
@@ -48,6 +53,9 @@ __all__ = [
     "TransactionLayer",
     "TransactionUser",
 ]
+
+
+_NOTHING: Final[dict[bytes | None, bytes]] = {}
 
 
 class TransactionLayer(Keeping):
@@ -108,11 +116,15 @@ class TransactionLayer(Keeping):
     def _receive_request(self, request: Request, source: Address, flow: Flow, now: int) -> None:
         """A request other than ACK and CANCEL."""
         key = transaction_key(request, request.method)
-        if key in self._finished or key in self._servers:
+        if key in self._finished.parts[hash(key) & LAST] or key in self._servers:
             self._receive_again(request, key, source, flow, now)
             return
-        merged = merge_key(request) if request.to_tag is None else None
-        if merged in self._merged or self.full(in_dialog=merged is None):
+        merged, known = None, _NOTHING
+        if request.to_tag is None:
+            merged = merge_key(request)
+            known = self._merged.parts[hash(merged) & LAST]
+        crowded = len(self._servers) >= self.max_pending or self.remembered >= self.max_finished
+        if merged in known or (crowded and self.full(in_dialog=merged is None)):
             self._refuse_new(request, merged, source, flow)
             return
         table = SERVER_INVITE if request.method == b"INVITE" else SERVER_OTHER
@@ -123,7 +135,7 @@ class TransactionLayer(Keeping):
         )
         tx.fresh = True
         if merged is not None:
-            self._merged[merged] = key
+            known[merged] = key
         try:
             self.user.request_received(tx, now)
         except Exception:
@@ -183,7 +195,7 @@ class TransactionLayer(Keeping):
             tx.feed(Cancelled(now, request))
         elif key in self._finished:
             # Only the mark of an accepted INVITE is empty; one that was refused has no dialog.
-            tag = None if self._finished[key] else self._tag_of_accepted(request, now)
+            tag = None if self._finished.get(key) else self._tag_of_accepted(request, now)
             self._refuse(request, 200, source, flow, to_tag=tag)
         else:
             self.counters.unmatched_cancels += 1
@@ -200,6 +212,7 @@ class TransactionLayer(Keeping):
         if tag is None:
             tag = self.user.tag_of_accepted(cancel) or self.computed_tag(cancel)
             self._finished[key] = tag
+            self.remembered += 1
             self._timer_j.add(key, now)
         return tag
 
@@ -225,12 +238,15 @@ class TransactionLayer(Keeping):
         else:
             tx.feed(Failure(now, response))
 
-    def cancel(self, tx: ClientTransaction, now: int) -> None:
+    def cancel(self, tx: ClientTransaction, now: int, headers: Headers = ()) -> None:
         """Give an INVITE up: CANCEL at once after a 1xx, else as soon as one comes.
+
+        ``headers`` (a Reason, RFC 3326) go into the CANCEL.
 
         When no final response comes within 64*T1 after the CANCEL, the user is told
         ``timed_out``.  Does nothing once a final response is there.
         """
+        tx.cancel_headers = headers
         tx.feed(Cancel(now))
 
     def acknowledge(
@@ -265,6 +281,11 @@ class TransactionLayer(Keeping):
         for tx in [tx for tx in self._clients.values() if tx.destination in refused]:
             if any(map(tx.data.startswith, refused[tx.destination])):
                 tx.feed(Unreachable(now))
+
+    def flow_lost(self, flow: Flow, now: int) -> None:
+        """A connection ended: what still waits for a response over it has failed."""
+        for tx in [tx for tx in self._clients.values() if tx.flow is flow]:
+            tx.feed(TransportFailed(now))
 
     def _refuse(
         self,

@@ -1,117 +1,105 @@
-"""Who a transaction deals with: the flow below, the user above, the layer that keeps it."""
+"""Who a transaction deals with: the user above, and the layer that keeps it.
+
+Generic over the transactions of either side, which import this module.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from attrs import define
 
+from sessioncore.sip.flows import Flow
 from sessioncore.sip.message import Request, Response
 from sessioncore.vocabulary import Address
 
-if TYPE_CHECKING:
-    from sessioncore.sip.client import ClientTransaction
-    from sessioncore.sip.server import ServerTransaction
-
-__all__ = ["ClientUser", "Counters", "Flow", "Headers", "Keeper", "TransactionUser"]
+__all__ = ["ClientKeeper", "ClientUser", "Counters", "Headers", "ServerKeeper", "TransactionUser"]
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 """Header fields to add: names and values."""
+Client = TypeVar("Client", contravariant=True)  # noqa: PLC0105
+"""The client transaction."""
+Server = TypeVar("Server", contravariant=True)  # noqa: PLC0105
+"""The server transaction."""
 
 
-class Flow(Protocol):
-    """Where bytes leave: one bound SIP socket."""
-
-    @property
-    def reliable(self) -> bool:
-        """Whether the transport repeats by itself; False for UDP."""
-
-    @property
-    def transport(self) -> bytes:
-        """The transport as a Via names it, e.g. ``b"UDP"``."""
-
-    @property
-    def local(self) -> Address:
-        """The address the socket is bound to."""
-
-    @property
-    def backlog(self) -> int:
-        """Bytes that have come and were not read yet; 0 where that is not known."""
-
-    def send(self, data: bytes, address: Address) -> None:
-        """Send one message; never blocks; raises OSError where it knows that it cannot."""
-
-    def sent_by(self, peer: str) -> bytes:
-        """Host and port for Via and Contact as ``peer`` (an IP address) can reach them."""
-
-
-class TransactionUser(Protocol):
+class TransactionUser(Protocol[Server]):
     """Whoever answers requests: the coordinator."""
 
-    def request_received(self, tx: ServerTransaction, now: int) -> None:
+    def request_received(self, tx: Server, now: int) -> None:
         """A new, well-formed request; never ACK or CANCEL, never a retransmission."""
 
     def ack_received(self, request: Request, source: Address, flow: Flow, now: int) -> None:
         """An ACK that belongs to no transaction, so to a 2xx; match it by dialog and CSeq."""
 
-    def cancel_received(self, tx: ServerTransaction, now: int) -> None:
+    def cancel_received(self, tx: Server, now: int) -> None:
         """The unanswered INVITE ``tx`` was cancelled; the CANCEL has its 200 already."""
 
     def tag_of_accepted(self, cancel: Request) -> bytes | None:
         """The To tag of the 2xx to the INVITE of a late CANCEL; None where it is not known."""
 
-    def transport_failed(self, tx: ServerTransaction, now: int) -> None:
+    def transport_failed(self, tx: Server, now: int) -> None:
         """A response could not be sent; before the final one that ends the transaction."""
 
 
-class ClientUser(Protocol):
+class ClientUser(Protocol[Client]):
     """Whoever sent a request and waits for its responses."""
 
-    def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
+    def response_received(self, tx: Client, response: Response, now: int) -> None:
         """Every 1xx and the first final; for INVITE every 2xx, repeats and forks included."""
 
-    def timed_out(self, tx: ClientTransaction, now: int) -> None:
+    def timed_out(self, tx: Client, now: int) -> None:
         """No final response came in 64*T1 (after the request, or after its CANCEL)."""
 
-    def transport_failed(self, tx: ClientTransaction, now: int) -> None:
+    def transport_failed(self, tx: Client, now: int) -> None:
         """The request could not be sent, or the network said that nobody is there."""
 
 
-class Keeper(Protocol):
-    """What a transaction asks of the transaction layer."""
+class ClientKeeper(Protocol[Client]):
+    """What a client transaction asks of the transaction layer."""
 
     def transmit(self, data: bytes, flow: Flow, address: Address) -> bool:
         """Send; False where the transport says that it will not work."""
 
-    def repeat_client(self, tx: ClientTransaction, now: int) -> None:
+    def repeat_client(self, tx: Client, now: int) -> None:
         """Arm the next Timer A or E, number ``tx.step``."""
 
-    def repeat_server(self, tx: ServerTransaction, now: int) -> None:
-        """Arm the next Timer G, number ``tx.step``."""
-
-    def settle(self, tx: ClientTransaction, now: int) -> None:
+    def settle(self, tx: Client, now: int) -> None:
         """A final response is there: no longer pending; linger for Timer D, K or M."""
 
-    def drop_client(self, tx: ClientTransaction) -> None:
+    def drop_client(self, tx: Client) -> None:
         """Forget the transaction."""
 
-    def send_cancel(self, tx: ClientTransaction, now: int) -> None:
+    def send_cancel(self, tx: Client, now: int) -> None:
         """Send the CANCEL in a transaction of its own, and end this one 64*T1 later."""
 
-    def await_ack(self, tx: ServerTransaction, now: int) -> None:
+    def count_repeat(self) -> None:
+        """Count one retransmission that left."""
+
+
+class ServerKeeper(Protocol[Server]):
+    """What a server transaction asks of the transaction layer."""
+
+    def transmit(self, data: bytes, flow: Flow, address: Address) -> bool:
+        """Send; False where the transport says that it will not work."""
+
+    def repeat_server(self, tx: Server, now: int) -> None:
+        """Arm the next Timer G, number ``tx.step``."""
+
+    def await_ack(self, tx: Server, now: int) -> None:
         """Arm Timer H."""
 
-    def retire(self, tx: ServerTransaction, answer: bytes, now: int) -> None:
+    def retire(self, tx: Server, answer: bytes, now: int) -> None:
         """Keep ``answer`` under the key for Timer I, J or L and let the object go."""
 
-    def drop_server(self, tx: ServerTransaction) -> None:
+    def drop_server(self, tx: Server) -> None:
         """Forget the transaction."""
 
-    def tell_cancelled(self, tx: ServerTransaction, now: int) -> None:
+    def tell_cancelled(self, tx: Server, now: int) -> None:
         """Tell the transaction user that the INVITE was cancelled."""
 
-    def tell_failed(self, tx: ServerTransaction, now: int) -> None:
+    def tell_failed(self, tx: Server, now: int) -> None:
         """Tell the transaction user that the transport failed."""
 
     def count_repeat(self) -> None:

@@ -13,8 +13,9 @@ from typing import Any, Final, TypeAlias
 
 from attrs import define
 
+from sessioncore.sip.flows import Flow
 from sessioncore.sip.message import Request, build_response
-from sessioncore.sip.roles import Flow, Headers, Keeper
+from sessioncore.sip.roles import Headers, ServerKeeper
 from sessioncore.sip.steps import (
     Acked,
     AnswerFailure,
@@ -399,7 +400,7 @@ class ServerTransaction(Machine):
     def __init__(
         self,
         table: Table,
-        keeper: Keeper,
+        keeper: ServerKeeper[ServerTransaction],
         request: Request,
         key: bytes,
         source: Address,

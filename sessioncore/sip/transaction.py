@@ -2,14 +2,15 @@
 
 Each side has its own module, `sessioncore.sip.client` and `sessioncore.sip.server`; inputs,
 effects and timers are in ``steps``, whom transactions deal with in ``roles``.  A transaction
-knows its request, its flow and where to send; everything else is asked of its `Keeper`, the
+knows its request, its flow and where to send; everything else is asked of its keeper, the
 transaction layer in `sessioncore.sip.matching`.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
+from sessioncore.sip import roles
 from sessioncore.sip.client import (
     CLIENT_INVITE,
     CLIENT_OTHER,
@@ -17,7 +18,7 @@ from sessioncore.sip.client import (
     InviteClientTransaction,
     OtherClientTransaction,
 )
-from sessioncore.sip.roles import ClientUser, Flow, Keeper, TransactionUser
+from sessioncore.sip.flows import Flow
 from sessioncore.sip.server import (
     SERVER_INVITE,
     SERVER_OTHER,
@@ -39,11 +40,13 @@ __all__ = [
     "ClientUser",
     "Flow",
     "InviteClientTransaction",
-    "Keeper",
     "OtherClientTransaction",
     "ServerTransaction",
     "TransactionUser",
 ]
+
+ClientUser: TypeAlias = roles.ClientUser[ClientTransaction]
+TransactionUser: TypeAlias = roles.TransactionUser[ServerTransaction]
 
 TABLES: Final = (CLIENT_INVITE, CLIENT_OTHER, SERVER_INVITE, SERVER_OTHER)
 """All four, for diagrams and checks."""

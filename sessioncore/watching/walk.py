@@ -17,7 +17,7 @@ from sessioncore.events import (
     MediaNegotiated,
 )
 from sessioncore.events import __all__ as EVENTS
-from sessioncore.sdp.exchange import AnswerReceived, OfferReceived
+from sessioncore.sdp.exchange import AnswerMade, AnswerReceived, OfferMade, OfferReceived
 from sessioncore.session.media_state import (
     AgreementReached,
     AllDirectionsSeen,
@@ -39,20 +39,32 @@ if TYPE_CHECKING:
     from sessioncore.sip.dialog import Dialog
     from sessioncore.vocabulary import Address
 
-__all__ = ["WALK", "Walk", "heading"]
+__all__ = ["WALK", "Walk", "heading", "place"]
 
 WALK: Final = (
-    ("net", "a datagram arrives, gets its time stamp and is handed on"),
-    ("sip/message", "bytes become a Request or a Response, or are refused"),
-    ("sip/matching, sip/transaction", "it finds its transaction; repetitions end here"),
-    ("sip/dialog", "a dialog: tags, route set, remote target"),
-    ("sip/inspection, sdp/negotiation", "what must be refused is refused; the offer is read"),
-    ("session/session", "the session: IncomingCall, the application decides, the answer"),
-    ("session/coordinator", "the 200 OK, the agreement, establish_media_flow: one turn"),
-    ("session/coordinator", "the ACK; it plays no part in media"),
-    ("media/tick", "packets both ways: MediaActive"),
+    (("net/sip_udp",), "a datagram arrives, gets its time stamp and is handed on"),
+    (("sip/message",), "bytes become a Request or a Response, or are refused"),
+    (
+        ("sip/matching", "sip/server", "sip/client"),
+        "it finds its transaction; repetitions end here",
+    ),
+    (("sip/dialog", "session/registry"), "a dialog: tags, route set, remote target"),
+    (
+        ("sip/inspection", "sdp/negotiation"),
+        "what must be refused is refused; descriptions are judged",
+    ),
+    (
+        ("session/callee", "session/caller"),
+        "IncomingCall: the application decides; or it places a call",
+    ),
+    (
+        ("session/callee", "session/caller", "session/establishing"),
+        "the 200 OK, the agreement, establish_media_flow: one turn",
+    ),
+    (("session/acks", "session/caller"), "the ACK; it plays no part in media"),
+    (("media/plane", "session/establishing"), "packets both ways: MediaActive"),
 )
-"""The rows of the walk: where, and what happens there.  A UAC walks 6, 7 and 9 on the 200."""
+"""The rows of the walk: the modules, and what happens there.  A UAC walks 6, 7, 9 on the 200."""
 
 _ROW_OF_EVENT: Final[dict[type[Event], int]] = {
     CallAnswered: 7,
@@ -65,7 +77,9 @@ _ROW_OF_EVENT: Final[dict[type[Event], int]] = {
 }
 _ROW_OF_INPUT: Final[dict[type, int]] = {
     OfferReceived: 5,
-    AnswerReceived: 7,
+    OfferMade: 5,
+    AnswerMade: 5,
+    AnswerReceived: 5,
     SuccessRead: 7,
     AnswerWritten: 7,
     AgreementReached: 7,
@@ -76,11 +90,26 @@ _ROW_OF_INPUT: Final[dict[type, int]] = {
 }
 
 
+def place(modules: tuple[str, ...]) -> str:
+    """The modules of a row in short: ``sip/{server,client}``."""
+    folders: dict[str, list[str]] = {}
+    for module in modules:
+        folder, _, name = module.partition("/")
+        folders.setdefault(folder, []).append(name)
+    return ", ".join(
+        f"{folder}/{names[0] if len(names) == 1 else '{' + ','.join(names) + '}'}"
+        for folder, names in folders.items()
+    )
+
+
+_PLACES: Final = tuple(place(modules) for modules, _what in WALK)
+_WIDTH: Final = max(map(len, _PLACES))
+
+
 def heading() -> str:
     """The walk as a table."""
-    width = max(len(where) for where, _what in WALK)
-    rows = [f"{row:>2}  {where:<{width}}  {what}" for row, (where, what) in enumerate(WALK, 1)]
-    return "\n".join(rows)
+    rows = enumerate(zip(_PLACES, WALK, strict=True), 1)
+    return "\n".join(f"{row:>2}  {where:<{_WIDTH}}  {what}" for row, (where, (_, what)) in rows)
 
 
 class Walk:
@@ -92,7 +121,6 @@ class Walk:
     def __init__(self, out: IO[str], label: str) -> None:
         self._out = out
         self._label = label
-        self._width = max(len(where) for where, _what in WALK)
 
     def datagram(self, data: bytes, source: Address, now: int) -> None:
         """Rows 1 and 2."""
@@ -137,8 +165,8 @@ class Walk:
 
     def _say(self, row: int, what: str) -> None:
         try:
-            where = WALK[row - 1][0]
-            self._out.write(f"[{self._label}] {row}  {where:<{self._width}}  {what}\n")
+            where = _PLACES[row - 1]
+            self._out.write(f"[{self._label}] {row}  {where:<{_WIDTH}}  {what}\n")
             self._out.flush()
         except (OSError, ValueError):
             pass  # nobody reads any more

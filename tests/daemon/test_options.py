@@ -151,18 +151,18 @@ class WrongOptionsTests(SynchronousTestCase):
             "--role=uas --media-ip=here": "--media-ip: 'here' is no IP address; give one, e.g. 192",
             "--role=uas --advertise=0.0.0.0": "--advertise: 0.0.0.0 cannot be reached; give",
             "--role=uas --codecs=G729": (
-                "--codecs: G729 cannot be used; choose from PCMU, PCMA, L16"
+                "--codecs: G729 cannot be used; choose from PCMU, PCMA, G722, L16"
             ),
             "--role=uas --nat=maybe": "'maybe' is unknown; write auto, yes or no",
             "--role=uas --max-calls=0": "'0' is not a whole number above 0; write 1 or more",
             "--role=uas --max-calls=many": "'many' is not a whole number above 0; write 1 or more",
             "--role=uas --events=/no/such/file": "/no/such/file cannot be written",
-            "--role=uac --call=bob": "'bob' is no SIP URI",
+            "--role=uac --call=bob": "'bob' is not a SIP URI",
             "--role=uac --call=tel:123": "write",
             "--role=uac --call=sip:b@h?Subject=x": "leave out what follows the question mark",
-            "--role=uac --call=sip:b@h;transport=tcp": "only UDP is spoken",
-            "--role=uac --call=sip:é@h": "is no SIP URI",
-            "--role=uac --call=sip:b@h --from=alice": "--from: 'alice' is no SIP URI",
+            "--role=uac --call=sip:b@h;transport=tcp": "there is no such transport, only UDP",
+            "--role=uac --call=sip:é@h": "is not a SIP URI",
+            "--role=uac --call=sip:b@h --from=alice": "--from: 'alice' is not a SIP URI",
             "--role=uac --call=sip:b@h --play=/no/such.wav": "/no/such.wav",
             "--role=uac --call=sip:b@h --duration=long": "'long' is not a number of seconds",
             "--role=uac --call=sip:b@h --rate=0": "--rate: 0 would place no calls",

@@ -53,8 +53,7 @@ class Reactor:
 
 class ServiceTestCase(SynchronousTestCase):
     def setUp(self) -> None:
-        thresholds = gc.get_threshold()
-        self.addCleanup(gc.set_threshold, *thresholds)
+        self.addCleanup(gc.enable)
         self.addCleanup(gc.unfreeze)
         self.addCleanup(
             resource.setrlimit, resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -282,7 +281,7 @@ class RunTests(ServiceTestCase):
         names = sorted(os.listdir(folder))
         self.assertEqual(len(names), 2)
         for name, number in zip(names, "12", strict=True):
-            self.assertRegex(name, rf"^\d{{8}}T\d{{6}}Z-{os.getpid()}-{number}\.wav$")
+            self.assertRegex(name, rf"^\d{{8}}T\d{{6}}Z-[0-9a-f]{{10}}-{number}\.wav$")
 
 
 class StartTests(ServiceTestCase):
@@ -318,9 +317,10 @@ class StartTests(ServiceTestCase):
         error = self.assertRaises(ConfigurationError, service.startService)
         self.assertIn("/no/such/folder/events", str(error))
 
-    def test_collector_is_tuned_by_the_daemon_only(self) -> None:
+    def test_the_collector_does_not_run_by_itself(self) -> None:
+        self.assertTrue(gc.isenabled())
         self.uas()
-        self.assertGreater(gc.get_threshold()[0], 10_000)
+        self.assertFalse(gc.isenabled())
         self.assertGreater(gc.get_freeze_count(), 1000)
 
     def test_allows_for_all_rtp_ports(self) -> None:
@@ -338,6 +338,18 @@ class StartTests(ServiceTestCase):
         uas = self.uas(AnswerPlan(source=Echo()))
         collected: list[int] = []
         self.patch(gc, "collect", lambda *args: collected.append(1) or 0)
-        self.network.advance(61)
+        self.network.advance(66)
         self.assertEqual(len(collected), 1)
         self.stop(uas)
+
+    def test_does_not_collect_while_a_call_is_up(self) -> None:
+        uas = self.uas(AnswerPlan(source=Echo()))
+        uac = self.uac(duration=70.0)
+        collected: list[int] = []
+        self.patch(gc, "collect", lambda *args: collected.append(1) or 0)
+        self.network.advance(66)
+        self.assertEqual(len(uas.manager.calls), 1)
+        self.assertEqual(collected, [])
+        self.network.advance(10)
+        self.assertEqual(len(collected), 2)  # both, soon after the call
+        self.stop(uac, uas)

@@ -10,10 +10,11 @@ import numpy as np
 
 from sessioncore.errors import NoPortsError
 from sessioncore.media.packet_io import PACKET_WIDTH, Failure, Round, Stray
-from sessioncore.media.streams import MediaPlane
+from sessioncore.media.plane import MediaPlane
+from sessioncore.rtp.codecs.pcmu import PCMU
 from sessioncore.rtp.g711 import encode_ulaw
 from sessioncore.rtp.rtcp import parse_rtcp
-from sessioncore.vocabulary import MILLISECOND, PCMU, SECOND, Direction, StreamAgreement
+from sessioncore.vocabulary import MILLISECOND, SECOND, Direction, StreamAgreement
 
 OWN = "192.0.2.1"
 PEER = ("198.51.100.7", 4000)

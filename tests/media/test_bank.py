@@ -6,7 +6,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from sessioncore.media.bank import (
     _COUNTED,
     _DEFAULTS,
-    FRAMES_PER_RING,
     NONE,
     PHASES,
     TOGETHER,
@@ -14,6 +13,7 @@ from sessioncore.media.bank import (
     every,
     some,
 )
+from sessioncore.media.lane import FRAMES_PER_RING
 
 
 def phases(rows):
@@ -75,26 +75,27 @@ class BankTests(SynchronousTestCase):
         bank = Bank(4)
         self.assertEqual([bank.take_row(), bank.capacity], [0, 4])
         bank.ssrc[1] = 99
-        bank.ring[1 * FRAMES_PER_RING + 3] = 5
-        bank.kinds[128 + 8] = 2
+        bank.lanes[0].ring[1 * FRAMES_PER_RING + 3] = 5
+        bank.meanings[128 + 8] = 2
         self.assertEqual([bank.take_row(), bank.capacity], [4, 8])
-        self.assertEqual((bank.ssrc[1], bank.kinds[128 + 8]), (99, 2))
-        self.assertTrue((bank.ring[1 * FRAMES_PER_RING + 3] == 5).all())
+        self.assertEqual((bank.ssrc[1], bank.meanings[128 + 8]), (99, 2))
+        self.assertTrue((bank.lanes[0].ring[1 * FRAMES_PER_RING + 3] == 5).all())
 
     def test_a_row_that_was_used_comes_back_clean(self):
         bank = Bank(4)
         row = bank.take_row()
         for name, default in _DEFAULTS.items():
-            getattr(bank, name)[row] = np.bool_(True) if default.dtype == bool else 7
-        bank.kinds[: 2 * 128] = 1
-        bank.filled[:] = True
+            if name != "lane":  # there is but one
+                getattr(bank, name)[row] = np.bool_(True) if default.dtype == bool else 7
+        bank.meanings[: 2 * 128] = 1
+        bank.lanes[0].filled[:] = True
         bank.give_back(row)
         self.assertEqual(bank.take_row(), row)
         for name, default in _DEFAULTS.items():
             self.assertEqual(getattr(bank, name)[row], default, name)
-        self.assertFalse(bank.kinds[:128].any())
-        self.assertTrue(bank.kinds[128 : 2 * 128].all())
-        self.assertFalse(bank.filled[:FRAMES_PER_RING].any())
+        self.assertFalse(bank.meanings[:128].any())
+        self.assertTrue(bank.meanings[128 : 2 * 128].all())
+        self.assertFalse(bank.lanes[0].filled[:FRAMES_PER_RING].any())
 
     def test_cells_are_the_columns_before_and_after_the_bank_grows(self):
         bank = Bank(1)
@@ -103,8 +104,8 @@ class BankTests(SynchronousTestCase):
             for name, default in _DEFAULTS.items():
                 getattr(cells, name)[row] = True if default.dtype == bool else 1 + row
                 self.assertEqual(getattr(bank, name)[row], getattr(cells, name)[row], name)
-        cells.kinds[128 + 8] = 2
-        self.assertEqual(bank.kinds[128 + 8], 2)
+        cells.meanings[128 + 8] = 2
+        self.assertEqual(bank.meanings[128 + 8], 2)
 
     def test_counters_are_read_at_once_in_their_order(self):
         bank = Bank(2)
@@ -130,8 +131,8 @@ class BankTests(SynchronousTestCase):
         for name in _DEFAULTS:
             self.assertIn(name, Bank.__annotations__)
         columns = [getattr(bank, name) for name in _DEFAULTS]
-        columns += [bank.kinds, bank.ring, bank.filled]
-        self.assertLess(sum(column.nbytes for column in columns) / 16, 5_000)
+        columns += [bank.meanings, bank.lanes[0].ring, bank.lanes[0].filled]
+        self.assertLess(sum(column.nbytes for column in columns) / 16, 6_000)
 
     def test_no_ssrc_is_none_of_the_32_bits(self):
         self.assertLess(NONE, 0)

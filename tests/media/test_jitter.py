@@ -4,8 +4,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.media import jitter
-from sessioncore.media.bank import FRAME, Bank
+from sessioncore.media.bank import Bank
 
+FRAME = 160
 TARGET = 2 * FRAME
 
 
@@ -14,6 +15,7 @@ class Ring:
 
     def __init__(self, start=2**32 - 500):
         self.bank = Bank(2)
+        self.lane = self.bank.lanes[0]
         self.rows = np.array([self.bank.take_row(), self.bank.take_row()])
         self.row = self.rows[1:]
         self.start = start
@@ -25,6 +27,7 @@ class Ring:
             restart, self.fresh = self.fresh, False
         position, usable = jitter.place(
             self.bank,
+            self.lane,
             self.row,
             np.array([(self.start + first) & 0xFFFF_FFFF]),
             np.array([count]),
@@ -33,11 +36,11 @@ class Ring:
         )
         if usable[0]:
             samples = (np.arange(first, first + count) % 30000 + 1).astype(np.int16)
-            jitter.store(self.bank, self.row, position, samples[None, :])
+            jitter.store(self.lane, self.row, position, samples[None, :])
         return bool(usable[0])
 
     def play(self, frames=1):
-        played = [jitter.next_frames(self.bank, self.row)[0][0] for _ in range(frames)]
+        played = [jitter.next_frames(self.bank, self.lane, self.row)[0][0] for _ in range(frames)]
         return np.concatenate(played).astype(int)
 
     def count(self, name):
@@ -105,7 +108,7 @@ class OrderTests(SynchronousTestCase):
         ring = Ring()
         ring.put(0)
         other = np.array([0])
-        self.assertFalse(jitter.next_frames(ring.bank, other)[0].any())
+        self.assertFalse(jitter.next_frames(ring.bank, ring.lane, other)[0].any())
         self.assertEqual(ring.bank.play[0], FRAME)
         self.assertEqual(ring.count("play"), 0)
 
@@ -134,8 +137,8 @@ class LengthTests(SynchronousTestCase):
 
     def test_a_packet_longer_than_the_ring_can_take_is_refused(self):
         ring = Ring()
-        self.assertFalse(ring.put(0, jitter.MAX_PACKET + 1))
-        self.assertTrue(ring.put(0, jitter.MAX_PACKET))
+        self.assertFalse(ring.put(0, ring.lane.longest_packet + 1))
+        self.assertTrue(ring.put(0, ring.lane.longest_packet))
 
 
 class DelayTests(SynchronousTestCase):
@@ -194,7 +197,7 @@ class DelayTests(SynchronousTestCase):
             ring.put(index * 160)
             ring.play()
             if index % 100 == 0:
-                jitter.trim(ring.bank, ring.row)
+                jitter.trim(ring.bank, ring.lane, ring.row)
         depth = ring.count("end") - ring.count("play")
         self.assertLessEqual(depth, TARGET + 2 * FRAME)
         self.assertGreaterEqual(depth, TARGET)
@@ -207,7 +210,7 @@ class DelayTests(SynchronousTestCase):
                 ring.put((index + each) * 160)
             ring.play(5)
             if index % 100 == 0:
-                jitter.trim(ring.bank, ring.row)
+                jitter.trim(ring.bank, ring.lane, ring.row)
         self.assertEqual(ring.count("dropped"), 0)
         self.assertEqual(ring.count("late"), 0)
 
@@ -221,7 +224,7 @@ class DelayTests(SynchronousTestCase):
                     sent += 1
                 ring.play()
                 if turn % 100 == 0:
-                    jitter.trim(ring.bank, ring.row)
+                    jitter.trim(ring.bank, ring.lane, ring.row)
             self.assertLess(ring.count("late"), 5)
             changes = ring.count("dropped") + ring.count("inserted") + ring.count("overflow")
             self.assertTrue(30 <= changes <= 140, changes)

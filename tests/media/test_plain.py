@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from sessioncore.media import jitter, plain
-from sessioncore.media.bank import CN, DTMF, FRAME, L16, PCMA, PCMU, Bank
+from sessioncore.media.bank import Bank
+from sessioncore.media.formats import CN, DTMF
 from sessioncore.media.reception import Reception
+from sessioncore.rtp.codecs import CODECS
 from sessioncore.rtp.g711 import ALAW_ENCODE, ULAW_ENCODE
 from sessioncore.vocabulary import MILLISECOND
 from tests.media.fakes import rtp
 
-ROWS, WIDTH = 3, 1000
+ROWS, WIDTH, FRAME = 3, 1000, 160
 NOISE = np.random.default_rng(1).integers(0, 256, 4096, np.uint8).tobytes()
 
 
@@ -116,8 +118,10 @@ class Listener:
         self.now = 10_000_000_000
         bank = self.bank
         bank.receiving[:ROWS] = bank.playing[:ROWS] = True
-        for payload_type, kind in ((0, PCMU), (8, PCMA), (11, L16), (101, DTMF), (13, CN)):
-            bank.kinds[self.rows * 128 + payload_type] = kind
+        coded = [(number, CODECS[name]) for number, name in ((0, "PCMU"), (8, "PCMA"), (11, "L16"))]
+        meanings = {number: bank.formats.number(codec, 8000) for number, codec in coded}
+        for payload_type, meaning in (meanings | {101: DTMF, 13: CN}).items():
+            bank.meanings[self.rows * 128 + payload_type] = meaning
         self.heard = []
 
     def run(self, steps):
@@ -127,7 +131,7 @@ class Listener:
                 continue
             change, row = step
             if change == "trim":
-                jitter.trim(self.bank, self.rows)
+                jitter.trim(self.bank, self.bank.lanes[0], self.rows)
             elif change == "attention":
                 self.bank.attention[row] = self.bank.first_receive_pending[row] = True
             else:
@@ -142,13 +146,14 @@ class Listener:
         lengths = np.array([len(each) for each in data])
         self.reception.receive(self.rows, packets, lengths, self.now)
         self.bank.first_receive_pending[self.reception.noticed.first] = False
-        self.heard.append(jitter.next_frames(self.bank, self.rows)[0])
+        self.heard.append(jitter.next_frames(self.bank, self.bank.lanes[0], self.rows)[0])
         self.now += 20 * MILLISECOND + 12_345
 
     def state(self):
         bank, noticed = self.bank, self.reception.noticed
         told = (noticed.first, noticed.resumed, noticed.proven, noticed.collided, noticed.digits)
-        arrays = (bank._words, bank._flags, bank.ring, bank.filled, np.array(self.heard))
+        lane = bank.lanes[0]
+        arrays = (bank._words, bank._flags, lane.ring, lane.filled, np.array(self.heard))
         return str(told), [each.tobytes() for each in arrays]
 
 
@@ -187,11 +192,12 @@ class TakingTests(SynchronousTestCase):
     def test_a_row_that_is_not_there_is_left(self):
         """Were there one more in every column, its packet would be plain."""
         bank = Listener().run([["plain"] * ROWS] * 3).bank
-        columns, numbers = plain._COLUMNS(bank), np.arange(2)
+        columns, numbers = plain._columns(bank), np.arange(2)
+        told = bank.formats.plain, bank.formats.tables
         sizes = [len(column) // 4 for column in columns]
 
         def left(cut, rows, first=0, length=172):
-            buffers = [*columns, np.empty(4, np.int64), plain._TABLES, rows, np.full(4, length)]
+            buffers = [*columns, np.empty(4, np.int64), *told, rows, np.full(4, length)]
             for column in cut:
                 size = sizes[column]
                 buffers[column] = buffers[column][first * size : (first + 1) * size]
@@ -232,13 +238,24 @@ class TakingTests(SynchronousTestCase):
             with self.assertRaises(ValueError):
                 plain.take(bank, rows, octets, lengths, 0, 0)
         take = plain.compiled.take
-        buffers = (*plain._COLUMNS(bank), numbers, plain._TABLES, numbers, numbers)
+        formats = bank.formats
+        formats.number(CODECS["PCMU"], 8000)
+        formats.number(CODECS["PCMA"], 8000)
+        buffers = (
+            *plain._columns(bank),
+            numbers,
+            formats.plain,
+            formats.tables,
+            numbers,
+            numbers,
+        )
         self.assertEqual(take(buffers, packets, 0, 0), 3)
         for at, wrong in (
             (18, few),
-            (20, few),
             (21, few),
-            (19, plain._TABLES[0]),
+            (22, few),
+            (19, formats.plain[1:]),
+            (20, formats.tables[:1]),
             (0, b"12345678"),
             (0, "text"),
         ):

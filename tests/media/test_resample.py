@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.errors import MediaFileError
-from sessioncore.media.resample import resample
+from sessioncore.media.resample import RateConverter, resample
 from sessioncore.testing.tones import sine, tone_report
 
 RATES = (8000, 11025, 16000, 22050, 32000, 44100, 48000, 96000)
@@ -86,3 +88,71 @@ class Shape(SynchronousTestCase):
         for rate in (0, 999, 384_001, 2**32 - 1):
             with self.assertRaisesRegex(MediaFileError, f"{rate} Hz: only 1000 to 384000"):
                 resample(np.ones(10, np.int16), rate, 8000)
+
+
+class FrameByFrame(SynchronousTestCase):
+    RATES = [(a, b) for a in (8000, 16_000, 48_000) for b in (8000, 16_000, 48_000) if a != b]
+
+    def convert(self, converter, samples, size, row=0):
+        frames = samples.reshape(-1, size)
+        return np.concatenate(
+            [converter.convert(np.array([row]), each[None])[0] for each in frames]
+        )
+
+    def test_a_tone_stays_the_tone_it_was(self):
+        for a, b in self.RATES:
+            for frequency in (100, 1000, 3300):
+                out = self.convert(RateConverter(a, b), sine(frequency, 1, rate=a), a // 50)
+                self.assertEqual(len(out), b)
+                report = tone_report(out[b // 10 :], b, frequency)
+                self.assertEqual((report.fraction_present, report.phase_jumps), (1, 0), str(report))
+                self.assertGreater(report.ratio_db, 50)
+                self.assertApproximates(report.level_dbov, -16, 0.1)
+
+    def test_nothing_above_half_the_lower_rate_gets_through(self):
+        for a, frequency in ((16_000, 4500), (48_000, 5000), (48_000, 20_000)):
+            out = self.convert(RateConverter(a, 8000), sine(frequency, 1, rate=a), a // 50)
+            self.assertLess(decibels(out[400:]), -16 - 55)
+        for b in (16_000, 48_000):
+            out = self.convert(RateConverter(8000, b), sine(3000, 1), 160)
+            report = tone_report(out[b // 10 :], b, 3000)
+            self.assertGreater(report.ratio_db, 50)
+
+    @settings(max_examples=30, deadline=None, derandomize=True)
+    @given(st.sampled_from(RATES), st.sampled_from((1, 2, 5)), st.integers(0, 2**32 - 1))
+    def test_frames_run_on_from_one_another(self, rates, parts, seed):
+        a, b = rates
+        noise = np.random.default_rng(seed).integers(-20_000, 20_000, a // 10).astype(np.int16)
+        whole = self.convert(RateConverter(a, b), noise, len(noise))
+        self.assertEqual(
+            self.convert(RateConverter(a, b), noise, len(noise) // parts).tolist(), whole.tolist()
+        )
+
+    def test_rows_do_not_touch_one_another(self):
+        converter, alone = RateConverter(8000, 16_000), RateConverter(8000, 16_000)
+        noise = np.random.default_rng(1).integers(-20_000, 20_000, (3, 5, 160)).astype(np.int16)
+        rows = np.array([70, 3, 4])
+        for turn in range(5):
+            out = converter.convert(rows, noise[:, turn])
+            self.assertEqual(alone.convert(rows[1:2], noise[1:2, turn]).tolist(), out[1:2].tolist())
+        self.assertEqual(converter.convert(rows[:0], noise[:0, 0]).shape, (0, 320))
+
+    def test_a_row_that_begins_again_begins_after_silence(self):
+        converter, noise = RateConverter(8000, 16_000), sine(440, 0.02)
+        first = self.convert(converter, noise, 160)
+        self.assertNotEqual(self.convert(converter, noise, 160).tolist(), first.tolist())
+        converter.reset(0)
+        converter.reset(99)
+        self.assertEqual(self.convert(converter, noise, 160).tolist(), first.tolist())
+
+    def test_it_is_3_ms_late(self):
+        click = np.zeros(480, np.int16)
+        click[160] = 30_000
+        out = self.convert(RateConverter(8000, 16_000), click, 160)
+        self.assertApproximates(np.abs(out.astype(int)).argmax() / 16 - 20, 3, 0.2)
+
+    def test_loudest_samples_are_clipped_not_wrapped(self):
+        square = np.tile(np.repeat(np.array([32_767, -32_768], np.int16), 8), 100)
+        out = self.convert(RateConverter(8000, 16_000), square, 160).astype(int)
+        self.assertLess(np.abs(np.diff(out)).max(), 40_000)
+        self.assertEqual((out.max(), out.min()), (32_767, -32_768))

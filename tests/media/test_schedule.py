@@ -6,15 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sessioncore.media.bank import PHASES, Bank, kind_of
+from sessioncore.media.bank import PHASES, Bank, Way, key_of
 from sessioncore.media.schedule import Schedule
+from sessioncore.media.sources import SourceBank
+from sessioncore.rtp.codecs import CODECS
 
 ROW = st.fixed_dictionaries(
     {
         "playing": st.booleans(),
         "transmitting": st.booleans(),
         "latched": st.booleans(),
-        "codec": st.integers(1, 3),
+        "codec": st.sampled_from(("PCMU", "PCMA", "L16")),
+        "rate": st.sampled_from((8000, 16_000)),
+        "way": st.sampled_from(Way),
         "frames": st.integers(1, 3),
         "marker": st.booleans(),
         "first_send_pending": st.booleans(),
@@ -24,6 +28,9 @@ ROW = st.fixed_dictionaries(
 )
 
 
+PLAIN = {"codec": "PCMU", "rate": 8000, "frames": 1, "way": Way.PLAY}
+
+
 def planned(rows):
     """What a schedule of these rows has to be, found row by row."""
     groups = defaultdict(lambda: defaultdict(list))
@@ -31,7 +38,8 @@ def planned(rows):
         if row["playing"]:
             turn = number // PHASES % row["frames"]
             codec = row["codec"] if row["transmitting"] else None
-            groups[number % PHASES, row["frames"], turn][codec].append(number)
+            place = number % PHASES, row["rate"], row["frames"], turn, row["way"]
+            groups[place][codec].append(number)
     return groups
 
 
@@ -39,7 +47,8 @@ class ScheduleTests(SynchronousTestCase):
     def make(self, rows):
         self.bank = Bank(4, together=1)
         streams, handles = [], []
-        self.schedule = Schedule(self.bank, streams, handles)
+        self.lanes = {rate: self.bank.lane_at(rate) for rate in (8000, 16_000)}
+        self.schedule = Schedule(self.bank, SourceBank(), streams, handles)
         for number in range(len(rows)):
             self.assertEqual(self.bank.take_row(), number)
             handles.append(f"handle {number}")
@@ -49,9 +58,11 @@ class ScheduleTests(SynchronousTestCase):
     def fill(self, rows):
         for number, row in enumerate(rows):
             for name, value in row.items():
-                if name not in ("codec", "frames"):
+                if name not in ("codec", "rate", "way"):
                     getattr(self.bank, name)[number] = value
-            self.bank.kind[number] = kind_of(number, row["codec"], row["frames"])
+            codec, rate, frames = CODECS[row["codec"]], row["rate"], row["frames"]
+            lane, coded = self.lanes[rate].number, self.bank.formats.number(codec, rate)
+            self.bank.key[number] = key_of(number, lane, frames, row["way"], coded)
             self.schedule.changed(number)
 
     def check(self, rows):
@@ -59,7 +70,7 @@ class ScheduleTests(SynchronousTestCase):
         found = set()
         for phase in range(PHASES):
             for group in self.schedule.groups(phase):
-                key = (phase, group.frames, group.turn)
+                key = (phase, group.lane.rate, group.frames, group.turn, group.way)
                 self.assertNotIn(key, found)
                 found.add(key)
                 self.check_group(rows, group, expected[key])
@@ -70,11 +81,12 @@ class ScheduleTests(SynchronousTestCase):
         self.assertEqual(sorted(every), sorted(chain(*expected.values())))
         silent = expected.pop(None, [])
         self.assertEqual(sorted(every[group.senders :]), silent)
-        self.assertEqual([s.codec for s in group.sections], sorted(expected))
+        coded = [section.format.codec.name for section in group.sections]
+        self.assertEqual(sorted(coded), sorted(expected))
         for section in group.sections:
             members = section.rows.tolist()
             self.assertEqual(members, every[section.start : section.start + len(members)])
-            self.check_section(rows, section, members, expected[section.codec])
+            self.check_section(rows, section, members, expected[section.format.codec.name])
 
     def check_section(self, rows, section, members, expected):
         latched = [number for number in expected if rows[number]["latched"]]
@@ -99,17 +111,17 @@ class ScheduleTests(SynchronousTestCase):
         self.check(changed + rows[len(changed) :])
 
     def test_nothing_is_looked_for_while_nothing_changed(self):
-        row = dict.fromkeys(
+        row = PLAIN | dict.fromkeys(
             ["playing", "transmitting", "latched", "marker", "first_send_pending", "unproven"], True
         )
-        self.make([row | {"codec": 1, "frames": 1, "sending_since": 0}])
+        self.make([row | {"sending_since": 0}])
         before = self.schedule.groups(0)
         self.assertIs(self.schedule.groups(0), before)
         self.schedule.changed(0)
         self.assertIsNot(self.schedule.groups(0), before)
 
     def test_some_of_a_section(self):
-        row = {"playing": True, "transmitting": True, "codec": 1, "frames": 1}
+        row = PLAIN | {"playing": True, "transmitting": True}
         self.make([row | {"latched": number // 4 % 2 == 0} for number in range(16)])
         ((section,),) = (group.sections for group in self.schedule.groups(0))
         self.assertEqual(section.rows.tolist(), [0, 8, 4, 12])

@@ -131,16 +131,16 @@ class Calls(BankCase):
 class Records(BankCase):
     def test_mono_is_what_was_heard(self):
         path = self.mktemp()
-        recording = self.bank.attach(4, Record(path))
+        (recording,) = self.bank.attach(4, Record(path))
         for _ in range(120):
             self.consume([4])
-        self.assertIs(self.bank.detach(4), recording)
+        self.assertEqual(self.bank.detach(4), [recording])
         recording.finished.result(WAIT)
         self.assertEqual(read_wav(path).samples.tolist(), [[4]] * 120 * 160)
 
     def test_stereo_has_heard_left_and_sent_right(self):
         path = self.mktemp()
-        recording = self.bank.attach(4, Record(path, stereo=True))
+        (recording,) = self.bank.attach(4, Record(path, stereo=True))
         for _ in range(120):
             self.consume([4])
         self.bank.detach(4)
@@ -160,14 +160,14 @@ class Records(BankCase):
         self.assertEqual({int(each[0]) for each in listener.heard}, {2})
 
     def test_another_sink_ends_the_recording(self):
-        recording = self.bank.attach(1, Record(self.mktemp()))
+        (recording,) = self.bank.attach(1, Record(self.mktemp()))
         self.bank.attach(1, Discard())
         recording.finished.result(WAIT)
         self.consume([1])
 
     def test_a_recording_that_fails_is_detached_and_reported(self):
         sink = Record("/nowhere/x.wav")
-        recording = self.bank.attach(1, sink)
+        (recording,) = self.bank.attach(1, sink)
         self.bank.recorder._queue.put(recording)
         recording.finished.result(WAIT)
         recording.finished = type(recording.finished)()
@@ -175,11 +175,11 @@ class Records(BankCase):
         self.assertEqual((report.row, report.sink, report.detached), (1, sink, True))
         self.assertIs(report.recording, recording)
         self.assertIsInstance(report.error, MediaFileError)
-        self.assertIsNone(self.bank.detach(1))
+        self.assertEqual(self.bank.detach(1), [])
         self.consume([1])
 
     def test_a_failure_told_late_leaves_the_rows_next_sink_alone(self):
-        recording = self.bank.attach(1, Record("/nowhere/x.wav"))
+        (recording,) = self.bank.attach(1, Record("/nowhere/x.wav"))
         listener = Listener()
         self.bank.attach(1, listener)
         recording.finished.result(WAIT)
@@ -191,13 +191,13 @@ class Records(BankCase):
     def test_a_disk_that_does_not_follow_is_told_of_and_recording_goes_on(self):
         bank = SinkBank(Recorder(max_blocks=0))
         self.addCleanup(lambda: bank.recorder.close().result(WAIT))
-        recording = bank.attach(1, Record(self.mktemp()))
+        (recording,) = bank.attach(1, Record(self.mktemp()))
         for _ in range(120):
             bank.consume(np.array([1]), frames(1), frames(1), 0)
         (report,) = bank.reports()
         self.assertFalse(report.detached)
         self.assertRegex(str(report.error), "too slow")
-        self.assertIs(bank.detach(1), recording)
+        self.assertEqual(bank.detach(1), [recording])
 
     def test_a_path_in_use_leaves_the_row_without_a_sink(self):
         path = self.mktemp()
@@ -209,3 +209,76 @@ class Records(BankCase):
     def test_a_shared_recorder(self):
         recorder = Recorder()
         self.assertIs(SinkBank(recorder).recorder, recorder)
+
+
+class Several(BankCase):
+    def test_all_of_them_hear_and_each_can_be_taken_off(self):
+        delivered, listener, path = [], Listener(), self.mktemp()
+        deliver, record = Deliver(delivered.append), Record(path)
+        (recording,) = self.bank.attach(3, [deliver, record])
+        self.bank.attach(4, listener)
+        self.consume([3, 4])
+        self.assertIsNone(self.bank.add(3, listener))
+        self.consume([3, 4])
+        self.assertIs(self.bank.remove(3, record), recording)
+        self.consume([3, 4])
+        self.assertIsNone(self.bank.remove(3, deliver))
+        self.consume([3, 4])
+        self.bank.remove(3, listener)
+        self.assertFalse(self.bank.serves(3))
+        self.consume([3, 4])
+        recording.finished.result(WAIT)
+        self.assertEqual(read_wav(path).mono.tolist(), [3] * 320)
+        self.assertEqual([each[0] for each in delivered], [3] * 3)
+        self.assertEqual(sorted(each[0] for each in listener.heard), [3] * 3 + [4] * 5)
+
+    def test_each_gets_an_array_of_its_own(self):
+        first, second = [], []
+        self.bank.attach(0, (Deliver(first.append), Deliver(second.append)))
+        self.consume([0])
+        first[0][:] = 9
+        self.assertEqual(set(second[0].tolist()), {0})
+
+    def test_none_of_them(self):
+        self.bank.attach(0, [Deliver(print), Listener()])
+        for nothing in ((), [], Discard(), [Discard()]):
+            self.assertEqual(self.bank.attach(0, nothing), [])
+            self.assertFalse(self.bank.serves(0))
+
+    def test_one_that_was_not_given(self):
+        self.bank.attach(0, Deliver(print))
+        for other in (Deliver(print), Record("x.wav"), Listener()):
+            with self.assertRaisesRegex(ConfigurationError, "is not among the sinks of this call"):
+                self.bank.remove(0, other)
+        self.assertTrue(self.bank.serves(0))
+
+    def test_where_one_is_wrong_none_is_given(self):
+        path = self.mktemp()
+        kept = Deliver(print)
+        self.bank.attach(0, kept)
+        with self.assertRaisesRegex(ConfigurationError, "^5 is not a media sink"):
+            self.bank.attach(0, [Record(path), 5])
+        self.bank.remove(0, kept)  # it is as it was
+        with self.assertRaisesRegex(ConfigurationError, "another recording is writing to it"):
+            self.bank.attach(0, [Record(path), Record(path)])
+        self.assertFalse(self.bank.serves(0))
+        self.bank.attach(0, Record(path))
+
+    def test_one_that_fails_leaves_the_others(self):
+        bad, good = Listener(), Listener()
+        bad.does = lambda: 1 / 0
+        self.bank.attach(0, [bad, good])
+        self.consume([0])
+        self.consume([0])
+        self.assertEqual((len(bad.heard), len(good.heard)), (1, 2))
+        self.assertEqual([report.sink for report in self.bank.reports()], [bad])
+
+    def test_the_bank_says_when_a_row_has_other_sinks(self):
+        rows = []
+        bank = SinkBank(self.bank.recorder, changed=rows.append)
+        deliver = Deliver(lambda samples: 1 / 0)
+        bank.attach(3, deliver)
+        bank.remove(3, deliver)
+        bank.attach(4, deliver)
+        bank.consume(np.array([4]), frames(1), frames(1), 0)
+        self.assertEqual(rows, [3, 3, 4, 4])

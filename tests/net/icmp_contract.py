@@ -63,7 +63,7 @@ def main(name: str, host: str) -> None:
         report["idle reads"] = len(reads)
         # Errors about one peer cost another nothing, and the socket goes on.
         good = caller.call(f"sip:bob@{shown}:{callee.local_addresses[0][1]}")
-        flow = caller._opened[0].flow
+        flow = caller._transports[0].flow
         for _ in range(200):
             flow.send(b"to nobody", (host, closed_port()))
         await good.when_two_way()

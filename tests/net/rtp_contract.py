@@ -37,13 +37,14 @@ def main(name: str, kind: str) -> None:
     import numpy as np
     from twisted.internet import reactor as installed
 
+    from sessioncore.media.plane import MediaPlane
     from sessioncore.media.sinks import Deliver
     from sessioncore.media.sources import Clip, Echo
-    from sessioncore.media.streams import MediaPlane
     from sessioncore.net.clockwork import clockwork_for
     from sessioncore.net.rtp import EpollPacketIO, ReactorPacketIO
+    from sessioncore.rtp.codecs.pcmu import PCMU
     from sessioncore.rtp.g711 import decode_ulaw, encode_ulaw
-    from sessioncore.vocabulary import PCMU, Direction, StreamAgreement
+    from sessioncore.vocabulary import Direction, StreamAgreement
 
     reactor: Any = installed
     clockwork = clockwork_for(reactor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from ipaddress import IPv4Address, IPv6Address
+from unittest.mock import Mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -122,6 +123,20 @@ class SpellingTests(SynchronousTestCase):
     def test_literals(self) -> None:
         self.assertTrue(all(map(is_literal, ("192.0.2.1", "::1", "fe80::1%eth0"))))
         self.assertFalse(any(map(is_literal, ("", "a", "1", "[::1]", "192.0.2", "localhost"))))
+
+    def test_literals_are_read_once(self) -> None:
+        read = Mock(wraps=addresses.ip_address)
+        self.patch(addresses, "ip_address", read)
+        for host in ("192.0.2.201", "2001:db8::201", "literal.invalid", "192.0.2.201"):
+            self.assertEqual(is_literal(host), "invalid" not in host)
+            self.assertEqual(is_literal(host), "invalid" not in host)
+        self.assertEqual(read.call_count, 3)
+
+    def test_what_is_long_is_not_remembered(self) -> None:
+        remembered = addresses._known_literal.cache_info().currsize
+        self.assertFalse(is_literal("x" * 65))
+        self.assertTrue(is_literal("fe80::1%" + "x" * 65))
+        self.assertEqual(addresses._known_literal.cache_info().currsize, remembered)
 
     def test_zone_and_mapping(self) -> None:
         self.assertEqual(without_zone("fe80::1%eth0"), "fe80::1")

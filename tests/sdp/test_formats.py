@@ -3,6 +3,9 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.errors import ConfigurationError
+from sessioncore.rtp.codecs.l16 import L16
+from sessioncore.rtp.codecs.pcma import PCMA
+from sessioncore.rtp.codecs.pcmu import PCMU
 from sessioncore.sdp.description import parse_description
 from sessioncore.sdp.formats import (
     FormatMatch,
@@ -11,10 +14,10 @@ from sessioncore.sdp.formats import (
     choose_ptime,
     propose,
 )
-from sessioncore.vocabulary import COMFORT_NOISE, L16, PCMA, PCMU, TELEPHONE_EVENT, Codec
+from sessioncore.vocabulary import COMFORT_NOISE, TELEPHONE_EVENT, Codec
 from tests.sdp.offers import description
 
-POLICY = MediaPolicy()
+POLICY = MediaPolicy((PCMU, PCMA, L16))
 
 
 def match(media: str, policy: MediaPolicy = POLICY, *, is_answer: bool = False) -> FormatMatch:
@@ -65,7 +68,7 @@ class Proposing(SynchronousTestCase):
             {"ptime": 0},
             {"ptime": 500},
         ):
-            self.assertRaises(ConfigurationError, MediaPolicy, **changes)
+            self.assertRaises(ConfigurationError, MediaPolicy, **({"codecs": (PCMU,)} | changes))
         propose(MediaPolicy(codecs=tuple(Codec(f"X-{n}", 96) for n in range(16))))
 
 
@@ -145,7 +148,7 @@ class Matching(SynchronousTestCase):
     def test_what_the_policy_switches_off_is_refused(self) -> None:
         found = match(
             "audio 4000 RTP/AVP 0 13 101\na=rtpmap:101 telephone-event/8000",
-            MediaPolicy(dtmf=False, comfort_noise=False),
+            MediaPolicy((PCMU, PCMA), dtmf=False, comfort_noise=False),
         )
         self.assertEqual((found.dtmf, found.comfort_noise), (None, None))
         self.assertEqual(len(found.refusals), 2)
@@ -155,7 +158,7 @@ class PacketLength(SynchronousTestCase):
     def test_choice(self) -> None:
         self.assertEqual(choose_ptime(POLICY, None, None), 20)
         self.assertEqual(choose_ptime(POLICY, 30, None), 20)
-        flexible = MediaPolicy(sendable_ptimes=(10, 20, 40))
+        flexible = MediaPolicy((PCMU,), sendable_ptimes=(10, 20, 40))
         self.assertEqual(choose_ptime(flexible, 40, None), 40)
         self.assertEqual(choose_ptime(flexible, 40, 30), 20)
         self.assertEqual(choose_ptime(flexible, 30, None), 20)

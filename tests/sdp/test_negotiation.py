@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 from attrs import fields
 from attrs.exceptions import FrozenInstanceError
 from hypothesis import given, settings
@@ -19,6 +21,9 @@ from sessioncore.errors import (
     SdpParseError,
     UnexpectedInput,
 )
+from sessioncore.rtp.codecs.l16 import L16
+from sessioncore.rtp.codecs.pcma import PCMA
+from sessioncore.rtp.codecs.pcmu import PCMU
 from sessioncore.sdp.description import parse_description
 from sessioncore.sdp.negotiation import (
     OFFER_ANSWER,
@@ -28,9 +33,6 @@ from sessioncore.sdp.negotiation import (
     agreed_direction,
 )
 from sessioncore.vocabulary import (
-    L16,
-    PCMA,
-    PCMU,
     Address,
     Codec,
     Direction,
@@ -41,7 +43,7 @@ from tests.sdp.offers import BARESIP, SIPP_PCAP, SIPP_UAC, description
 
 LOCAL = ("192.0.2.1", 4000)
 PEER = "192.0.2.9"
-POLICY = MediaPolicy()
+POLICY = MediaPolicy((PCMU, PCMA, L16))
 _S = OfferState
 PLAIN = "audio 6000 RTP/AVP 0"
 
@@ -173,7 +175,8 @@ class Answering(SynchronousTestCase):
 
     def test_packet_length(self) -> None:
         audio, answer = answer_to(
-            description(f"{PLAIN}\na=ptime:40"), ours(MediaPolicy(sendable_ptimes=(20, 40)))
+            description(f"{PLAIN}\na=ptime:40"),
+            ours(MediaPolicy((PCMU,), sendable_ptimes=(20, 40))),
         )
         self.assertEqual(audio.ptime, 40)
         self.assertIn(b"a=ptime:20\r\n", answer)
@@ -528,6 +531,19 @@ class Offering(SynchronousTestCase):
         self.assertIn(b"o=- 7 2 ", first.make_offer())
         second.local_hold = True
         self.assertIn(b"o=- 7 2 ", second.make_offer())
+
+    def test_a_fork_is_the_same_and_shares_what_was_offered(self) -> None:
+        first = ours()
+        first.trace = Mock()
+        first.local_hold = True
+        first.signalling_host = PEER
+        first.make_offer()
+        second = first.fork()
+        self.assertIsNot(vars(second), vars(first))
+        self.assertEqual(vars(second), vars(first))
+        self.assertIs(second.sent, first.sent)
+        self.assertIs(second.trace, first.trace)
+        self.assertIs(second.state, OfferState.OFFER_SENT)
 
 
 class Again(SynchronousTestCase):

@@ -7,14 +7,14 @@ import re
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.errors import NegotiationError, SdpParseError
+from sessioncore.rtp.codecs.pcmu import PCMU
 from sessioncore.sdp.description import parse_description
 from sessioncore.sdp.negotiation import MediaPolicy, OfferAnswer
-from sessioncore.vocabulary import PCMU
 from tests.data import data_file, expected
 
 # Bodies that are no RFC 8866 description: "m =video", no s= and t=, and no description at all.
 BROKEN = {"dblreq.dat", "mismatch02.dat", "test.dat"}
-POLICY = MediaPolicy()
+POLICY = MediaPolicy((PCMU,))
 
 
 def body(folder: str, name: str) -> bytes:

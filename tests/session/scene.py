@@ -144,15 +144,21 @@ class Scene(SynchronousTestCase):
     def assertTidy(self, party: Party) -> None:
         """Nothing is kept of calls that are over."""
         coordinator: Any = party.manager._coordinator
-        callee = coordinator._callee
+        registry = coordinator.registry
         kept = (
-            coordinator.legs,
-            coordinator._dialogs,
-            callee._unanswered,
-            coordinator.acks._waiting,
+            registry.by_name,
+            registry.by_dialog,
+            registry.by_invite,
+            coordinator._acks._waiting,
+            list(coordinator.announcer._queue),
         )
-        self.assertEqual(kept, ({}, {}, {}, {}))
+        self.assertEqual(kept, ({}, {}, {}, {}, []))
         self.assertFalse(party.manager.plane.active)
+
+    def replace(self, party: Party, **parts: Any) -> None:
+        """Give the session layer of ``party`` other parts of its environment."""
+        for name, part in parts.items():
+            object.__setattr__(party.manager._coordinator._env, name, part)
 
     def party(
         self, address: str = A, decide: Callable[[Call], Any] | None = None, **settings: Any

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore import events
 from sessioncore.events import Event
-from sessioncore.sdp.negotiation import MediaPolicy, OfferAnswer
-from sessioncore.session.announcing import Announcer
+from sessioncore.session.announcing import Announcer, EventSinks
 from sessioncore.session.leg import Leg
 from sessioncore.vocabulary import MediaState, SessionRole
 
 
-class AnnouncerTests(SynchronousTestCase):
+class Announcing(SynchronousTestCase):
     def setUp(self) -> None:
         self.announcer = Announcer()
-        negotiation = OfferAnswer(MediaPolicy(), None, 1)
-        self.leg = Leg(
-            SimpleNamespace(effects={}), SessionRole.UAS, "7", b"id", b"tag", negotiation
-        )
+        control: Any = None
+        self.leg = Leg(SessionRole.UAS, "7", b"id", b"tag", {}, control)
         self.told: list[tuple[str, str]] = []
 
     def sink(self, name: str) -> Any:
@@ -30,9 +27,11 @@ class AnnouncerTests(SynchronousTestCase):
     def emit(self, kind: Any, *details: object) -> None:
         self.announcer.emit(self.leg, kind, 5, *details)
 
+
+class AnnouncerTests(Announcing):
     def test_an_event_says_whose_it_is(self) -> None:
         heard: list[Event] = []
-        self.announcer.add_sink(heard.append)
+        self.announcer.sinks.add(heard.append)
         self.emit(events.CallRinging, 180)
         self.assertEqual(
             heard, [events.CallRinging("7", "id", SessionRole.UAS, MediaState.IDLE, 5, 180)]
@@ -44,9 +43,9 @@ class AnnouncerTests(SynchronousTestCase):
                 self.emit(events.CallAccepted)
                 self.emit(events.CallAnswered)
 
-        self.announcer.add_sink(hang_up)
-        self.announcer.add_sink(self.sink("a"))
-        self.announcer.add_sink(self.sink("b"))
+        self.announcer.sinks.add(hang_up)
+        self.announcer.sinks.add(self.sink("a"))
+        self.announcer.sinks.add(self.sink("b"))
         self.emit(events.CallRinging, 180)
         self.assertEqual(
             self.told,
@@ -58,9 +57,9 @@ class AnnouncerTests(SynchronousTestCase):
         )
 
     def test_a_sink_that_names_kinds_is_told_of_no_others(self) -> None:
-        self.announcer.add_sink(self.sink("a"), events.CallAnswered, events.CallEnded)
-        self.announcer.add_sink(self.sink("all"))
-        self.announcer.add_sink(self.sink("e"), Event)
+        self.announcer.sinks.add(self.sink("a"), events.CallAnswered, events.CallEnded)
+        self.announcer.sinks.add(self.sink("all"))
+        self.announcer.sinks.add(self.sink("e"), Event)
         for _ in range(2):
             self.emit(events.CallAccepted)
             self.emit(events.CallAnswered)
@@ -72,12 +71,12 @@ class AnnouncerTests(SynchronousTestCase):
         late, gone = self.sink("late"), self.sink("gone")
 
         def change(event: Event) -> None:
-            self.announcer.remove_sink(gone)
-            self.announcer.remove_sink(change)
-            self.announcer.add_sink(late, events.CallAnswered)
+            self.announcer.sinks.remove(gone)
+            self.announcer.sinks.remove(change)
+            self.announcer.sinks.add(late, events.CallAnswered)
 
-        self.announcer.add_sink(change)
-        self.announcer.add_sink(gone)
+        self.announcer.sinks.add(change)
+        self.announcer.sinks.add(gone)
         self.emit(events.CallAnswered)
         self.emit(events.CallAnswered)
         self.assertEqual(self.told, [("gone", "CallAnswered"), ("late", "CallAnswered")])
@@ -86,8 +85,8 @@ class AnnouncerTests(SynchronousTestCase):
         def fail(event: Event) -> None:
             raise ValueError("no")
 
-        self.announcer.add_sink(fail)
-        self.announcer.add_sink(self.sink("a"))
+        self.announcer.sinks.add(fail)
+        self.announcer.sinks.add(self.sink("a"))
         for _ in range(2):
             self.emit(events.CallAccepted)
         self.assertEqual(self.told, [("a", "CallAccepted")] * 2)
@@ -97,10 +96,10 @@ class AnnouncerTests(SynchronousTestCase):
         def leave(event: Event) -> None:
             raise SystemExit
 
-        self.announcer.add_sink(leave)
+        self.announcer.sinks.add(leave)
         self.assertRaises(SystemExit, self.emit, events.CallAccepted)
-        self.announcer.remove_sink(leave)
-        self.announcer.add_sink(self.sink("a"))
+        self.announcer.sinks.remove(leave)
+        self.announcer.sinks.add(self.sink("a"))
         self.emit(events.CallAnswered)
         self.assertEqual(self.told, [("a", "CallAnswered")])
 
@@ -108,13 +107,85 @@ class AnnouncerTests(SynchronousTestCase):
         late = self.sink("late")
 
         def change(event: Event) -> None:
-            self.announcer.remove_sink(change)
-            self.announcer.add_sink(late)
+            self.announcer.sinks.remove(change)
+            self.announcer.sinks.add(late)
 
-        self.announcer.add_sink(change)
-        self.announcer.add_sink(self.sink("a"))
+        self.announcer.sinks.add(change)
+        self.announcer.sinks.add(self.sink("a"))
         self.emit(events.CallAccepted)
         self.emit(events.CallAnswered)
         self.assertEqual(
             self.told, [("a", "CallAccepted"), ("a", "CallAnswered"), ("late", "CallAnswered")]
+        )
+
+
+class EntryTests(Announcing):
+    """Events leave at the end of the entry, not in the midst of a transition."""
+
+    def test_nothing_is_delivered_before_the_end_of_the_entry(self) -> None:
+        self.announcer.sinks.add(self.sink("a"))
+        with self.announcer:
+            self.emit(events.CallAccepted)
+            with self.announcer:  # an application's call in the midst of it
+                self.emit(events.CallAnswered)
+            self.assertEqual(self.told, [])
+        self.assertEqual(self.told, [("a", "CallAccepted"), ("a", "CallAnswered")])
+
+    def test_an_entry_that_fails_delivers_what_happened(self) -> None:
+        self.announcer.sinks.add(self.sink("a"))
+
+        def fail() -> None:
+            with self.announcer:
+                self.emit(events.CallAccepted)
+                raise ValueError("no")
+
+        self.assertRaises(ValueError, fail)
+        self.assertEqual(self.told, [("a", "CallAccepted")])
+
+    def test_what_is_called_later_keeps_its_place(self) -> None:
+        self.announcer.sinks.add(self.sink("a"))
+        with self.announcer:
+            self.emit(events.CallAccepted)
+            self.announcer.later(self.told.append, ("later", "x"))
+            self.emit(events.CallAnswered)
+        self.assertEqual([kind for _, kind in self.told], ["CallAccepted", "x", "CallAnswered"])
+
+    def test_what_is_called_later_may_fail(self) -> None:
+        self.announcer.sinks.add(self.sink("a"))
+        with self.announcer:
+            self.announcer.later(lambda: 1 // 0)
+            self.emit(events.CallAnswered)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.told, [("a", "CallAnswered")])
+
+    def test_flush_delivers_within_an_entry(self) -> None:
+        self.announcer.sinks.add(self.sink("a"))
+        with self.announcer:
+            self.emit(events.CallAccepted)
+            self.announcer.flush()
+            self.assertEqual(self.told, [("a", "CallAccepted")])
+
+    def test_an_event_nobody_wants_is_not_made(self) -> None:
+        made: list[object] = []
+
+        class Counted(events.CallAnswered):
+            def __attrs_post_init__(self) -> None:
+                made.append(self)
+
+        counted: Any = attrs.frozen(slots=False)(Counted)
+        self.announcer.sinks.add(self.sink("a"), events.CallRinging)
+        self.emit(counted)
+        self.assertEqual(made, [])
+        self.announcer.sinks.add(self.sink("b"), events.CallAnswered)
+        self.emit(counted)
+        self.assertEqual(len(made), 1)
+
+    def test_a_sink_of_one_call(self) -> None:
+        self.leg.sinks = EventSinks()
+        self.leg.sinks.add(self.sink("own"), events.CallAnswered)
+        self.announcer.sinks.add(self.sink("all"))
+        self.emit(events.CallAccepted)
+        self.emit(events.CallAnswered)
+        self.assertEqual(
+            self.told, [("all", "CallAccepted"), ("all", "CallAnswered"), ("own", "CallAnswered")]
         )

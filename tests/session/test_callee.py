@@ -327,21 +327,22 @@ class AnsweringTests(CalleeScene):
     def test_what_the_plane_reports(self) -> None:
         self.caller.established(self)
         coordinator: Any = self.us.manager._coordinator
-        stream = coordinator.legs[self.us.call_in.session].media.stream
+        establishing = coordinator.establishing
+        stream = coordinator.registry.by_name[self.us.call_in.session].media.stream
         self.us.forget()
-        coordinator.media_event(stream, MediaEvent.REFUSED, "192.0.2.3:4000", 5)
+        establishing.media_event(stream, MediaEvent.REFUSED, "192.0.2.3:4000", 5)
         text = self.us.event("MediaPathProblem").text
         self.assertEqual(text, "nobody listens at 192.0.2.3:4000 (ICMP port unreachable)")
         for kind in (MediaEvent.LATCHED, MediaEvent.SOURCE_ENDED, MediaEvent.SINK_FAILED):
-            coordinator.media_event(stream, kind, None, 5)
-        coordinator.media_event(stream, MediaEvent.SINK_FAILED, "disk full", 5)
+            establishing.media_event(stream, kind, None, 5)
+        establishing.media_event(stream, MediaEvent.SINK_FAILED, "disk full", 5)
         self.assertEqual(self.us.names(), ["MediaPathProblem", "MediaFailed"])
         self.assertIn("disk full", self.us.event("MediaFailed").text)
         self.caller.within("BYE")
         self.run_for(0.01)
         for owner in (stream.owner, None):
             stream.owner = owner
-            coordinator.media_event(stream, MediaEvent.REFUSED, "port closed", 5)
+            establishing.media_event(stream, MediaEvent.REFUSED, "port closed", 5)
         self.assertEqual(self.us.names(), ["MediaPathProblem", "MediaFailed", "CallEnded"])
 
     def test_contact_is_an_address_the_peer_can_reach(self) -> None:
@@ -549,7 +550,7 @@ class RefusingTests(CalleeScene):
         self.assertRaises(ConfigurationError, call.reject, 200)
 
     def test_without_a_handler(self) -> None:
-        self.us.manager._coordinator.on_incoming = None
+        self.us.manager._coordinator._callee._handler = None
         self.assertEqual(self.refused().status, 480)
 
     def test_offer_without_a_common_codec(self) -> None:
@@ -650,26 +651,21 @@ class RefusingTests(CalleeScene):
         def unroutable(flow: Any, peer: str) -> str:
             raise OSError(101, "Network is unreachable")
 
-        self.us.manager._coordinator._local_ip = unroutable  # type: ignore[assignment]
+        self.replace(self.us, local_ip=unroutable)
         self.assertEqual(self.refused().status, 500)
         self.assertEqual(self.us.names(), ["IncomingCall", "CallFailed"])
         self.assertIs(self.us.event("CallFailed").reason.by, EndedBy.NETWORK)
 
-    def test_what_a_listener_does_to_a_call_that_is_refused_comes_to_nothing(self) -> None:
-        done: list[Deferred[Any]] = []
+    def test_a_call_that_is_refused_is_over_when_a_listener_hears_of_it(self) -> None:
+        found: list[Any] = []
 
         def told(event: events.Event) -> None:
-            if event.name == "IncomingCall":
-                (call,) = self.us.manager.calls
-                for what in (call.ring, call.reject):
-                    self.assertRaises(CallOver, what)
-                done.extend((call.answer(), call.hang_up()))
+            found.extend((self.us.manager.calls, self.us.manager.find_call(event.session)))
 
         self.us.manager.add_event_sink(told)
         self.assertEqual(self.refused(body=messages.offer(C, formats=(18,))).status, 488)
         self.assertEqual(self.us.names(), ["IncomingCall", "CallFailed"])
-        self.failureResultOf(done[0], CallOver)
-        self.assertIs(self.successResultOf(done[1]).by, EndedBy.LOCAL)
+        self.assertEqual(found, [[], None] * 2)
         self.assertTidy(self.us)
 
     def test_both_sides_are_told_the_same(self) -> None:
@@ -1271,7 +1267,7 @@ class WithinTheDialogTests(CalleeScene):
         self.caller.within("INVITE", body=messages.offer(C, 40_010, version=2))
         self.run_for(0.4)
         self.assertEqual(self.them.lines(), ["200 INVITE", "BYE"])
-        self.assertEqual(self.us.names(), ["MediaNegotiated"])
+        self.assertEqual(self.us.names(), ["MediaNegotiated", "MediaFlowEstablished"])
         self.assertEqual(self.rtp_from(B, self.network.now / 1e9 - 0.39), [])
 
     def test_without_description_and_nothing_new_in_the_ack(self) -> None:

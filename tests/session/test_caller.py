@@ -12,6 +12,7 @@ from sessioncore.errors import CallFailed, CallOver, ConfigurationError, TooMany
 from sessioncore.media.sources import Frames, Tone
 from sessioncore.session.leg import Leg
 from sessioncore.session.session import SessionState
+from sessioncore.sip.flows import Target
 from sessioncore.testing import messages
 from sessioncore.vocabulary import Direction, EndedBy, MediaState
 from tests.session.scene import A, B, Peer, Scene, parsed
@@ -441,7 +442,7 @@ class FailedTests(CallerScene):
         gc.collect()
         ours = self.us.manager._coordinator
         legs = [each for each in gc.get_objects() if isinstance(each, Leg)]
-        return [leg for leg in legs if leg.control is ours]
+        return [leg for leg in legs if leg.effects is ours.registry._effects]
 
     def test_nothing_of_a_call_that_ended_is_kept_for_its_ring_limit(self) -> None:
         self.calling()
@@ -807,8 +808,9 @@ class ForkTests(CallerScene):
         self.calling()
         for number in range(40):
             self.reply(183, sdp=True, to_tag=f"t{number}")
-        (leg,) = self.us.manager._coordinator.legs.values()
-        self.assertEqual(len(leg.forks or ()), 16)
+        (leg,) = self.us.manager._coordinator.registry.by_name.values()
+        assert leg.outgoing is not None
+        self.assertEqual(len(leg.outgoing.early), 16)
         self.reply(200, sdp=messages.offer(B, 40_020), to_tag="t39")
         self.assertEqual(self.us.names()[-1], "DialogEstablished")
 
@@ -881,7 +883,7 @@ class RoutingTests(CallerScene):
     def later(self) -> Deferred[Any]:
         """From now on names resolve when the test says so."""
         answer: Deferred[Any] = Deferred()
-        self.us.manager._coordinator.resolve = lambda uri: answer
+        self.replace(self.us, resolve=lambda uri: answer)
         return answer
 
     def bye(self, call: Any) -> None:
@@ -905,7 +907,7 @@ class RoutingTests(CallerScene):
         self.reply(200, sdp=True)
         self.bye(call)
         self.assertEqual(self.us.names()[-1], "CallEnded")
-        later.callback([(B, 5060)])
+        later.callback([Target(b"UDP", B, 5060)])
         self.run_for(0.01)
         self.assertEqual(self.us.names()[-1], "CallEnded")
         self.assertEqual(self.them.lines(), ["INVITE", "200 BYE", "ACK"])
@@ -915,7 +917,7 @@ class RoutingTests(CallerScene):
         later = self.later()
         self.reply(200, sdp=True)
         call.hang_up()
-        later.callback([(B, 5060)])
+        later.callback([Target(b"UDP", B, 5060)])
         self.run_for(0.01)
         self.assertEqual(self.them.lines(), ["INVITE", "ACK", "BYE"])
         self.assertNotIn("MediaNegotiated", self.us.names())
@@ -926,7 +928,7 @@ class RoutingTests(CallerScene):
         call.hang_up()
         self.bye(call)
         self.assertEqual(self.them.lines(), ["200 BYE"])
-        later.callback([(B, 5060)])
+        later.callback([Target(b"UDP", B, 5060)])
         self.run_for(0.01)
         self.assertEqual(self.them.lines(), ["BYE"])
 
@@ -937,7 +939,7 @@ class RoutingTests(CallerScene):
         done = self.us.manager.stop(0.1)
         self.run_for(1)
         self.assertEqual(self.successResultOf(done), 1)
-        later.callback([(B, 5060)])
+        later.callback([Target(b"UDP", B, 5060)])
         self.run_for(1)
         self.assertEqual(self.them.take(), [])
 
@@ -945,7 +947,7 @@ class RoutingTests(CallerScene):
         later = self.later()
         call = self.calling()
         call.hang_up()
-        later.callback([(B, 5060)])
+        later.callback([Target(b"UDP", B, 5060)])
         self.run_for(0.01)
         self.assertEqual(self.them.take(), [])
 

@@ -9,6 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.errors import UnexpectedInput
 from sessioncore.media.statistics import MediaEvent
+from sessioncore.rtp.codecs.l16 import L16
+from sessioncore.rtp.codecs.pcmu import PCMU
 from sessioncore.session.media_control import MediaSessionController, SessionMedia
 from sessioncore.session.media_state import (
     MEDIA_STATE,
@@ -23,8 +25,6 @@ from sessioncore.session.media_state import (
 )
 from sessioncore.vocabulary import (
     COMFORT_NOISE,
-    L16,
-    PCMU,
     Address,
     Direction,
     MediaState,

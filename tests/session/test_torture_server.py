@@ -89,8 +89,8 @@ NOT_PREFERRED = {"mismatch02": "what is malformed is refused before its method i
 HEADERS = {
     "bext01": ("Unsupported", "nothingSupportsThis, nothingSupportsThisEither"),
     "invut": ("Accept", "application/sdp"),
-    "cparam01": ("Allow", "ACK, BYE, CANCEL, INVITE, OPTIONS"),
-    "regescrt": ("Allow", "ACK, BYE, CANCEL, INVITE, OPTIONS"),
+    "cparam01": ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS"),
+    "regescrt": ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS"),
 }
 COUNTED = ("malformed", "unmatched_responses", "several_vias", "requests")
 

@@ -9,11 +9,31 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from sessioncore.session.waiting import begin
+from sessioncore.session.waiting import begin as begin_in
 
 STEPS = st.lists(
     st.sampled_from(["come", "came to nothing", "pending", "will fail", "caught"]), max_size=6
 )
+
+
+class Entry:
+    """Counts how often work went on, and whether it is at it."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.inside = False
+
+    def __enter__(self) -> None:
+        assert not self.inside
+        self.count += 1
+        self.inside = True
+
+    def __exit__(self, *_: object) -> None:
+        self.inside = False
+
+
+def begin(work: Any) -> Any:
+    return begin_in(work, Entry())
 
 
 class Work:
@@ -84,3 +104,19 @@ class BeginTests(SynchronousTestCase):
         working.cancel()
         self.failureResultOf(working, CancelledError)
         self.assertTrue(waited.called)
+
+    def test_each_time_it_goes_on_is_an_entry(self) -> None:
+        entry, waits = Entry(), [Deferred[None]() for _ in range(3)]
+        went_on: list[bool] = []
+
+        async def work() -> None:
+            for waited in waits:
+                await waited
+                went_on.append(entry.inside)
+
+        begin_in(work(), entry)
+        self.assertEqual(entry.count, 0)  # the first steps belong to whoever began it
+        for number, waited in enumerate(waits, 1):
+            waited.callback(None)
+            self.assertEqual((entry.count, entry.inside), (number, False))
+        self.assertEqual(went_on, [True] * 3)

@@ -18,6 +18,7 @@ class FakeFlow:
     """Keeps what is sent; raises ``error`` instead while it is set."""
 
     transport = b"UDP"
+    alive = True
     local: Address = ("192.0.2.9", 5060)
 
     def __init__(self, reliable: bool = False) -> None:

@@ -7,19 +7,45 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.errors import SipParseError
-from sessioncore.sip.dialog import Dialog, dialog_key, key_of_request, key_of_response, tag
+from sessioncore.sip.dialog import (
+    Dialog,
+    InitialRequest,
+    dialog_key,
+    key_of_request,
+    key_of_response,
+    tag,
+)
 from sessioncore.sip.message import build_response, parse_message
-from tests.sip.fakes import request
+from sessioncore.sip.requesting import RequestWriter
+from tests.sip.fakes import PEER, FakeFlow, request
+
+WRITER = RequestWriter(lambda: b"z9hG4bK-new", b"test")
 
 ROUTES = (
     (b"Record-Route", b"<sip:p2.example;lr>, <sip:p1.example:5070;lr>"),
     (b"Record-Route", b"<sip:p0.example;lr>"),
 )
-SENT = {"branch": b"z9hG4bK-new", "via_sent_by": b"192.0.2.9:5060"}
 
 
 def read(data: bytes) -> Any:
     return parse_message(data)
+
+
+def origin(sent: Any) -> InitialRequest:
+    """What is known of a request of ours, from how it reads."""
+    return InitialRequest(
+        sent.uri,
+        sent.first(b"From"),
+        sent.from_tag,
+        sent.first(b"To"),
+        sent.call_id,
+        sent.cseq.number,
+    )
+
+
+def within(dialog: Dialog, method: bytes = b"BYE") -> Any:
+    """A request within the dialog, as the peer reads it."""
+    return read(WRITER.within(dialog, method, FakeFlow(), PEER).data)
 
 
 def callee(**fields: Any) -> Dialog:
@@ -28,7 +54,8 @@ def callee(**fields: Any) -> Dialog:
 
 def caller(contact: bytes = b"<sip:bob@192.0.2.50:5066>", **fields: Any) -> Dialog:
     sent = read(request(**fields))
-    return Dialog.from_response(sent, answer(sent, contact, fields.get("headers", ())))
+    got = answer(sent, contact, fields.get("headers", ()))
+    return Dialog.from_response(origin(sent), got)
 
 
 def answer(sent: Any, contact: bytes, routes: Any = (), to_tag: bytes = b"theirs") -> Any:
@@ -68,10 +95,10 @@ class CreationTests(SynchronousTestCase):
     def test_both_sides_have_the_same_key_as_the_messages(self) -> None:
         sent = read(request())
         got = answer(sent, b"<sip:bob@192.0.2.50>")
-        there = Dialog.from_response(sent, got)
+        there = Dialog.from_response(origin(sent), got)
         self.assertEqual(there.key, key_of_response(got))
         here = Dialog.from_request(sent, b"theirs")
-        bye = read(there.request(b"BYE", **SENT))
+        bye = within(there, b"BYE")
         self.assertEqual(here.key, key_of_request(bye))
         self.assertEqual(here.key, dialog_key(b"call-1", b"theirs", b"f1"))
 
@@ -80,7 +107,7 @@ class CreationTests(SynchronousTestCase):
         dialog = Dialog.from_request(read(data.replace(b";tag=f1", b"")), b"mine")
         self.assertEqual(bytes(dialog.remote_target), b"sip:alice@192.0.2.1")
         self.assertEqual(dialog.remote_tag, b"")
-        bye = read(dialog.request(b"BYE", **SENT))
+        bye = within(dialog, b"BYE")
         self.assertIsNone(bye.to_tag)
 
     def test_answer_without_contact_is_reached_at_the_request_uri(self) -> None:
@@ -113,85 +140,15 @@ class CreationTests(SynchronousTestCase):
         self.assertEqual(tag(lambda: b"abc"), b"tabc")
 
 
-class RequestTests(SynchronousTestCase):
-    """RFC 3261 section 12.2.1.1."""
-
-    def test_fields(self) -> None:
-        dialog = callee()
-        message = read(
-            dialog.request(
-                b"INFO",
-                headers=((b"Contact", b"<sip:bob@192.0.2.9>"), (b"Content-Type", b"text/plain")),
-                body=b"hello",
-                **SENT,
-            )
-        )
-        self.assertEqual((message.method, message.uri), (b"INFO", b"sip:alice@192.0.2.1:5060"))
-        self.assertEqual(message.via.branch, b"z9hG4bK-new")
-        self.assertEqual(message.via.sent_by, b"192.0.2.9:5060")
-        self.assertTrue(message.via.rport)
-        self.assertEqual((message.from_tag, message.to_tag), (b"mine", b"f1"))
-        self.assertEqual(message.call_id, b"call-1")
-        self.assertEqual(message.cseq, (1, b"INFO"))
-        self.assertEqual(message.max_forwards, 70)
-        self.assertEqual(message.first(b"Contact"), b"<sip:bob@192.0.2.9>")
-        self.assertEqual((message.content_type, message.body), (b"text/plain", b"hello"))
-        self.assertEqual(message.routes, [])
-
-    def test_from_and_to_keep_display_names(self) -> None:
-        data = request().replace(b"<sip:alice@", b'"A; <b>" <sip:alice@')
-        dialog = Dialog.from_request(read(data), b"mine")
-        bye = read(dialog.request(b"BYE", **SENT))
-        self.assertEqual(bye.first(b"To"), b'"A; <b>" <sip:alice@192.0.2.1>;tag=f1')
-
-    def test_sequence_numbers(self) -> None:
-        dialog = caller(cseq=7)
-        numbers = [read(dialog.request(b"INFO", **SENT)).cseq.number for _ in range(2)]
-        self.assertEqual(numbers, [8, 9])
-        self.assertEqual(read(dialog.request(b"ACK", cseq=7, **SENT)).cseq, (7, b"ACK"))
-        self.assertEqual(dialog.local_seq, 9)
-
-    def test_ack_carries_a_description(self) -> None:
-        headers = ((b"Content-Type", b"application/sdp"),)
-        ack = read(caller().request(b"ACK", cseq=1, headers=headers, body=b"v=0\r\n", **SENT))
-        self.assertEqual((ack.method, ack.body), (b"ACK", b"v=0\r\n"))
-
-    def test_loose_routes(self) -> None:
-        dialog = callee(headers=ROUTES)
-        bye = read(dialog.request(b"BYE", **SENT))
-        self.assertEqual(bye.uri, b"sip:alice@192.0.2.1:5060")
-        self.assertEqual(
-            bye.all(b"Route"),
-            [b"<sip:p2.example;lr>", b"<sip:p1.example:5070;lr>", b"<sip:p0.example;lr>"],
-        )
-        self.assertEqual(bytes(dialog.next_hop), b"sip:p2.example;lr")
-
-    def test_strict_router_first(self) -> None:
-        strict = ((b"Record-Route", b"<sip:p1.example;method=BYE?x=y>, <sip:p0.example;lr>"),)
-        dialog = callee(headers=strict)
-        bye = read(dialog.request(b"BYE", **SENT))
-        self.assertEqual(bye.uri, b"sip:p1.example")
-        self.assertEqual(bye.all(b"Route"), [b"<sip:p0.example;lr>", b"<sip:alice@192.0.2.1:5060>"])
-        self.assertEqual(dialog.next_hop.host, b"p1.example")
-
-    def test_request_uri_has_no_headers_and_no_method(self) -> None:
-        dialog = caller(contact=b"<sip:bob@192.0.2.50;method=INVITE;transport=udp?Route=x>")
-        bye = read(dialog.request(b"BYE", **SENT))
-        self.assertEqual(bye.uri, b"sip:bob@192.0.2.50;transport=udp")
-
-    def test_next_hop_without_routes_is_the_target(self) -> None:
-        self.assertEqual(caller().next_hop.port, 5066)
-
-
 class LifeTests(SynchronousTestCase):
     """What changes in a dialog: target, route set of an early one, the peer's CSeq."""
 
     def test_target_refresh(self) -> None:
         dialog = callee()
-        dialog.request(b"INFO", **SENT)
+        within(dialog, b"INFO")
         changed = request(to_tag=b"mine", cseq=2).replace(b"192.0.2.1:5060>", b"192.0.2.77>")
         dialog.refresh_target(read(changed))
-        self.assertEqual(read(dialog.request(b"BYE", **SENT)).uri, b"sip:alice@192.0.2.77")
+        self.assertEqual(within(dialog, b"BYE").uri, b"sip:alice@192.0.2.77")
 
     def test_refresh_without_contact_changes_nothing(self) -> None:
         dialog = callee()
@@ -211,3 +168,33 @@ class LifeTests(SynchronousTestCase):
         dialog = caller()
         self.assertTrue(dialog.check_sequence(0))
         self.assertEqual(dialog.remote_seq, 0)
+
+
+class ConfirmTests(SynchronousTestCase):
+    """RFC 3261 section 13.2.2.4: the 2xx says where an early dialog leads from now on."""
+
+    def test_target_and_route_set_are_those_of_the_2xx(self) -> None:
+        sent = read(request())
+        early = answer(sent, b"<sip:ringing@192.0.2.50>", ROUTES)
+        dialog = Dialog.from_response(origin(sent), early)
+        key = dialog.key
+        dialog.confirm(origin(sent), answer(sent, b"<sip:bob@192.0.2.51>"))
+        self.assertEqual((dialog.key, dialog.route_set), (key, ()))
+        self.assertEqual(within(dialog).uri, b"sip:bob@192.0.2.51")
+
+    def test_one_that_led_nowhere(self) -> None:
+        sent = read(request())
+        early = answer(sent, b"<tel:1>")
+        dialog = Dialog.from_unusable(origin(sent), early, ("192.0.2.3", 5060))
+        dialog.confirm(origin(sent), answer(sent, b"<sip:bob@192.0.2.51>"))
+        self.assertIsNone(dialog.detour)
+
+    def test_a_2xx_that_cannot_be_used_changes_nothing(self) -> None:
+        sent = read(request())
+        dialog = Dialog.from_response(origin(sent), answer(sent, b"<sip:ringing@192.0.2.50>"))
+        self.assertRaises(
+            SipParseError, dialog.confirm, origin(sent), answer(sent, b"<tel:1>", ROUTES)
+        )
+        self.assertEqual(
+            (bytes(dialog.remote_target), dialog.route_set), (b"sip:ringing@192.0.2.50", ())
+        )

@@ -11,19 +11,41 @@ from twisted.trial.unittest import SynchronousTestCase
 from sessioncore.errors import SipParseError
 from sessioncore.sip.inspection import Refusal, inspect
 from sessioncore.sip.message import Request, parse_message
+from sessioncore.sip.methods import MethodRule, MethodRules
 from tests.sip.fakes import request
 
-METHODS = frozenset((b"INVITE", b"ACK", b"BYE", b"CANCEL", b"OPTIONS", b"UPDATE"))
-EXTENSIONS = frozenset((b"timer", b"100rel"))
+RULES = MethodRules(
+    (
+        MethodRule(b"INVITE", served=True, bodies=(b"application/sdp",), extensions=(b"timer",)),
+        MethodRule(b"ACK", served=True),
+        MethodRule(b"BYE", served=True, outside=False),
+        MethodRule(b"CANCEL", served=True),
+        MethodRule(b"OPTIONS", served=True),
+        MethodRule(
+            b"UPDATE",
+            served=True,
+            outside=False,
+            early=False,
+            bodies=(b"application/sdp",),
+            extensions=(b"100rel",),
+        ),
+        MethodRule(b"SUBSCRIBE"),
+        MethodRule(b"REGISTER"),
+    )
+)
 SDP = (b"Content-Type", b"application/sdp")
 
 
 def look(
-    method: bytes = b"INVITE", *headers: tuple[bytes, bytes], dialog: bool = False, **fields: Any
+    method: bytes = b"INVITE",
+    *headers: tuple[bytes, bytes],
+    dialog: bool = False,
+    early: bool = False,
+    **fields: Any,
 ) -> Refusal | None:
     message = parse_message(request(method, headers=headers, **fields))
     assert isinstance(message, Request)
-    return inspect(message, METHODS, EXTENSIONS, dialog)
+    return inspect(message, RULES, in_dialog=dialog, early=early)
 
 
 class InspectionTests(SynchronousTestCase):
@@ -40,7 +62,7 @@ class InspectionTests(SynchronousTestCase):
         self.assertIsNone(look(b"BYE", dialog=True, to_tag=b"x"))
 
     def test_methods(self) -> None:
-        allow = (b"Allow", b"ACK, BYE, CANCEL, INVITE, OPTIONS, UPDATE")
+        allow = (b"Allow", b"INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE")
         self.refused(look(b"SUBSCRIBE"), 405, allow)
         self.refused(look(b"REGISTER"), 405, allow)
         self.refused(look(b"DANCE"), 501, allow)
@@ -49,6 +71,15 @@ class InspectionTests(SynchronousTestCase):
     def test_requests_that_need_a_dialog(self) -> None:
         self.refused(look(b"BYE"), 481)
         self.refused(look(b"UPDATE"), 481)
+
+    def test_requests_that_an_early_dialog_does_not_take(self) -> None:
+        self.assertIsNone(look(b"BYE", dialog=True, early=True))
+        self.refused(look(b"UPDATE", dialog=True, early=True), 481)
+        self.assertIsNone(look(b"UPDATE", dialog=True))
+
+    def test_what_follows_from_the_rules(self) -> None:
+        self.assertEqual(RULES.accept, (b"Accept", b"application/sdp"))
+        self.assertEqual(RULES.supported, (b"Supported", b"100rel, timer"))
 
     def test_request_uri(self) -> None:
         self.assertIsNone(look(uri=b"tel:+358-555-1234567"))
@@ -148,5 +179,5 @@ class InspectionTests(SynchronousTestCase):
         except SipParseError:
             return
         assert isinstance(message, Request)
-        refusal = inspect(message, METHODS, EXTENSIONS, False)
+        refusal = inspect(message, RULES, in_dialog=False)
         self.assertIsInstance(refusal, (Refusal, type(None)))

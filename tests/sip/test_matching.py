@@ -12,8 +12,10 @@ from sessioncore.errors import CallOver, UnexpectedInput
 from sessioncore.sip.client import InviteClientTransaction
 from sessioncore.sip.dialog import Dialog
 from sessioncore.sip.message import parse_message
+from sessioncore.sip.requesting import RequestWriter
 from tests.data import data_file, expected
 from tests.sip.fakes import PEER, Bench, request, response
+from tests.sip.test_dialog import origin
 
 ELSEWHERE = ("198.51.100.7", 6060)
 
@@ -363,7 +365,7 @@ class MatchingTests(SynchronousTestCase):
         self.bench.advance(33)
         self.assertTrue(self.new(request(branch=b"z9hG4bK-2")))
         self.bench.advance(70)
-        self.assertEqual(self.bench.layer._merged, {})
+        self.assertEqual(len(self.bench.layer._merged), 0)
 
     def test_merging_ends_with_the_transaction_not_with_its_timer(self) -> None:
         self.bench.receive(request())
@@ -763,8 +765,9 @@ class ClientInviteTests(SynchronousTestCase):
         tx = self.bench.invite()
         self.reply(tx, 200)
         answered = parse_message(response(tx, 200))
-        dialog = Dialog.from_response(tx.request, answered)  # type: ignore[arg-type]
-        ack = dialog.request(b"ACK", cseq=1, branch=b"z9hG4bK-ack", via_sent_by=b"192.0.2.9")
+        writer = RequestWriter(lambda: b"z9hG4bK-ack", b"test")
+        dialog = Dialog.from_response(origin(tx.request), answered)  # type: ignore[arg-type]
+        ack = writer.within(dialog, b"ACK", tx.flow, PEER, sequence=1).data
         heir = Bench().user
         self.bench.flow.take()
         self.bench.layer.acknowledge(

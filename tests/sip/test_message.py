@@ -426,6 +426,15 @@ class PlainTests(SynchronousTestCase):
         for data in (INVITE, RESPONSE, several, INVITE + b"more", INVITE.replace(b": ", b":\t ")):
             self.assertTrue(self.agree(data))
 
+    def test_emptyValuesGoTheShortWay(self) -> None:
+        for value in (b"", b" ", b"\t", b" \t ", b"\v", b"\f"):
+            for old in (b"Max-Forwards: 70", b"Content-Length: 4"):
+                name = old.partition(b" ")[0]
+                data = INVITE.replace(old, b"Supported:" + value + b"\r\n" + name + b" 4")
+                self.assertTrue(self.agree(data), value)
+                self.assertEqual(parse_message(data).first(b"Supported"), b"")
+        self.assertTrue(self.agree(INVITE.replace(b"Content-Length: 4", b"Supported: ")))
+
     def test_whatGoesTheLongWay(self) -> None:
         for old, new in (
             (b"To:", b"To :"),

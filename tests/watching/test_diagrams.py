@@ -11,6 +11,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.sdp.exchange import OFFER_ANSWER
 from sessioncore.session.media_state import MEDIA_STATE, MediaStateMachine
+from sessioncore.session.modification import (
+    MODIFICATION,
+    BackOffOver,
+    Modification,
+    ModificationState,
+)
 from sessioncore.session.session import SESSION, AckMissing, Session, SessionState
 from sessioncore.sip.client import (
     CLIENT_INVITE,
@@ -60,6 +66,7 @@ TIMERS: dict[str, dict[type, tuple[Enum, ...] | None]] = {
     },
     "server non-INVITE transaction": {GiveUp: EVERYWHERE},
     "media state": {},
+    "modification": {BackOffOver: (ModificationState.BACKING_OFF,)},
     "OfferAnswer": {},
 }
 # The media state goes back to Idle with its row, the exchange lives as long as its dialog.
@@ -184,6 +191,7 @@ class OfferAnswerStandIn:
 MACHINES: dict[str, Callable[[], Any]] = {
     SESSION.name: lambda: Session(SessionRole.UAC, "1", "id"),
     MEDIA_STATE.name: MediaStateMachine,
+    MODIFICATION.name: lambda: Modification(lambda effect: None),
     OFFER_ANSWER.name: OfferAnswerStandIn,
     CLIENT_INVITE.name: lambda: client(InviteClientTransaction),
     CLIENT_OTHER.name: lambda: client(OtherClientTransaction),

@@ -194,8 +194,8 @@ def json_example() -> str:
 def walk_table() -> str:
     """The rows of the walk."""
     rows = ["| # | where | what |", "|---|---|---|"]
-    for number, (where, what) in enumerate(WALK, 1):
-        names = ", ".join(f"`{name}`" for name in where.split(", "))
+    for number, (modules, what) in enumerate(WALK, 1):
+        names = ", ".join(f"`{name}`" for name in modules)
         rows.append(f"| {number} | {names} | {what} |")
     return "\n".join(rows)
 

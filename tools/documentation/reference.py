@@ -151,7 +151,7 @@ def _body(kind: Any) -> Iterator[ast.stmt]:
 
 def _made_by(kind: Any) -> str:
     """How a class is called, or nothing where that takes no arguments."""
-    own = attrs.fields(kind) if attrs.has(kind) else ()
+    own = [field for field in attrs.fields(kind) if field.init] if attrs.has(kind) else []
     if own:
         return f"{kind.__name__}({', '.join(f'{field.name}={_default(field)}' for field in own)})"
     for each in class_source(kind).body:

@@ -20,8 +20,8 @@ __all__ = ["MAX_FRAME", "SamplePool", "Sound"]
 
 Samples: TypeAlias = npt.NDArray[np.int16]
 
-MAX_FRAME: Final = 960
-"""The longest frame that may be played: 120 ms at 8000 Hz."""
+MAX_FRAME: Final = 2880
+"""Samples of the longest frame that may be played: 60 ms at 48,000 Hz."""
 _SLAB: Final = 1 << 20
 
 
@@ -69,8 +69,8 @@ class Sound:
     slab: int
     start: int
     length: int
-    origin: Samples
-    """What it was made from; kept alive, because keys may hold its ``id``."""
+    origin: object
+    """What it was made from; kept alive, because keys may hold an ``id``."""
     users: int = 0
 
 
@@ -87,11 +87,16 @@ class SamplePool:
         self._idle_size = 0
         self._idle_limit = idle_samples
 
-    def lease(self, key: Hashable, make: Callable[[], Samples], *, loop: bool) -> Sound:
-        """The sound of ``key``, made by ``make`` if it is not here; give it back by `release`."""
+    def lease(
+        self, key: Hashable, make: Callable[[], Samples], *, loop: bool, keep: object = None
+    ) -> Sound:
+        """The sound of ``key``, made by ``make`` if it is not here; give it back by `release`.
+
+        ``keep`` is kept alive with it, beside what ``make`` gave.
+        """
         sound = self._sounds.get(key)
         if sound is None:
-            sound = self._sounds[key] = self._store(make(), loop)
+            sound = self._sounds[key] = self._store(make(), loop, keep)
         elif sound.users == 0:
             del self._idle[key]
             self._idle_size -= sound.length
@@ -128,7 +133,7 @@ class SamplePool:
         assert slab is not None
         return slab
 
-    def _store(self, samples: Samples, loop: bool) -> Sound:
+    def _store(self, samples: Samples, loop: bool, keep: object) -> Sound:
         length = len(samples)
         size = length + MAX_FRAME
         number, start = self._room(size)
@@ -138,7 +143,7 @@ class SamplePool:
         else:
             place[:length] = samples
             place[length:] = 0
-        return Sound(number, start, length, samples)
+        return Sound(number, start, length, (samples, keep))
 
     def _room(self, size: int) -> tuple[int, int]:
         for number, slab in enumerate(self._slabs):

@@ -4,11 +4,12 @@ import numpy as np
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.errors import NoPortsError
+from sessioncore.media.plane import _LOOK, MediaEvent
 from sessioncore.media.reports import first_interval
 from sessioncore.media.sinks import Deliver, Record
 from sessioncore.media.sources import Clip, Echo, Frames
 from sessioncore.media.stream import RELEARN
-from sessioncore.media.streams import _LOOK, MediaEvent
+from sessioncore.rtp.codecs.pcma import PCMA
 from sessioncore.rtp.g711 import decode_ulaw
 from sessioncore.rtp.rtcp import (
     Goodbye,
@@ -21,7 +22,7 @@ from sessioncore.rtp.rtcp import (
     report_interval,
 )
 from sessioncore.rtp.telephone_event import build_event
-from sessioncore.vocabulary import MILLISECOND, PCMA, SECOND, Direction
+from sessioncore.vocabulary import MILLISECOND, SECOND, Direction
 from tests.media.fakes import OWN, PEER, Bench, Talker, agreement, reports, rtp, rtp_fields
 
 STRANGER = ("192.0.2.66", 4000)

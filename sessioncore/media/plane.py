@@ -1,6 +1,6 @@
 """`MediaPlane`: all streams of a process, stepped at once by one tick.
 
-What happens per packet is in `reception` and `tick`; what happens to one stream now and then
+What happens per packet is in `reception` and `playout`; what happens to one stream now and then
 in `stream`.  Here they are opened, watched, told about and ended.
 """
 
@@ -13,10 +13,10 @@ import numpy as np
 
 from sessioncore.media.bank import PHASES, Bank, Ints, some
 from sessioncore.media.packet_io import PACKET_WIDTH, PacketIO, PortLease, Stray
+from sessioncore.media.playout import PHASE_NS, PhaseClock, Playout
 from sessioncore.media.reception import Reception
 from sessioncore.media.statistics import MediaEvent, PlaneStatistics, StreamStatistics
 from sessioncore.media.stream import RELEARN, Stream
-from sessioncore.media.tick import PHASE_NS, PhaseClock, Playout
 from sessioncore.vocabulary import SECOND
 
 __all__ = ["MediaEvent", "MediaPlane", "PlaneStatistics", "Stream", "StreamStatistics"]
@@ -225,6 +225,9 @@ class MediaPlane:
         if noticed.collided:
             for row in _taken(noticed.collided):
                 self._resolve_collision(row, now)
+        if noticed.noisy:
+            for row in _taken(noticed.noisy):
+                self.playout.revise(row)
         if noticed.resumed:
             for row in _taken(noticed.resumed):
                 if self.bank.stalled[row]:
@@ -328,6 +331,7 @@ class MediaPlane:
         playout.sinks.detach(row)
         if cells.packets_received[row]:
             self._reception.digits.reset(row)
+        self.bank.formats.forget(row)
         playout.changed(row)
         stream.lease.release(now)
         self._streams[row] = None

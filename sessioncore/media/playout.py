@@ -15,27 +15,27 @@ import numpy as np
 
 from sessioncore.media import jitter, plain
 from sessioncore.media.bank import (
-    FRAME,
-    L16,
-    PCMA,
-    PCMU,
     PHASES,
     Bank,
     Bools,
     Bytes,
     Ints,
     Samples,
+    Way,
     every,
+    key_of,
     some,
 )
+from sessioncore.media.formats import Format
+from sessioncore.media.lane import FRAMES_PER_RING
 from sessioncore.media.packet_io import Handle, PacketIO
+from sessioncore.media.players import amplify
 from sessioncore.media.schedule import Group, Schedule, Section
 from sessioncore.media.sinks import SinkBank
-from sessioncore.media.source_kinds import amplify
 from sessioncore.media.sources import SourceBank
 from sessioncore.media.statistics import PlaneStatistics
+from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND
 from sessioncore.rtp.comfort_noise import render_noise
-from sessioncore.rtp.g711 import ALAW_ENCODE, ALAW_SILENCE, ULAW_ENCODE, ULAW_SILENCE
 from sessioncore.rtp.header import HEADER_SIZE, write_headers
 from sessioncore.vocabulary import MILLISECOND, SECOND
 
@@ -51,9 +51,6 @@ _TRIM_TURNS: Final = 100
 """The jitter rings are looked over every 2 s."""
 _UNPROVEN: Final = 5 * SECOND
 _FOREIGN: Final = 1 * SECOND
-_SILENT: Final = {PCMU: ULAW_SILENCE, PCMA: ALAW_SILENCE, L16: 0}
-"""Every octet of a payload of zeros."""
-_TABLES: Final = {PCMU: ULAW_ENCODE, PCMA: ALAW_ENCODE}
 
 
 class PhaseClock:
@@ -116,35 +113,34 @@ class _PacketBuffer:
 
 
 class _Audio(NamedTuple):
-    """What a section sends: rows of samples, the picked ones or all, as the codes of a table."""
+    """What a section sends: rows of samples, the picked ones or all."""
 
     samples: Samples
-    picks: Ints | None
-    table: Bytes | None
-    """None is L16."""
+    picks: Ints | None = None
+    table: Bytes | None = None
+    """The code of each sample; None where the format codes whole frames."""
 
     def only(self, which: Bools) -> _Audio:
         if self.picks is None:
             return self._replace(samples=self.samples[which])
         return self._replace(picks=self.picks[which])
 
-    def write(self, payloads: Bytes) -> None:
+    def write(self, section: Section, payloads: Bytes) -> None:
         if self.table is None:
-            payloads[:] = self.samples.astype(">i2").view(np.uint8)
+            section.format.encode(section.rows, self.samples, payloads)
         else:
             plain.encode(self.table, self.samples, self.picks, payloads)
 
 
 @lru_cache(maxsize=16)
-def _echo_table(codec: int, gain: float) -> Bytes:
-    """The codes of all samples when they are ``gain`` times as loud.
-
-    No more than eight are in use: of two codecs, in each phase.
-    """
+def _echo_table(sent: Format, gain: float) -> Bytes | None:
+    """The codes of all samples when they are ``gain`` times as loud."""
+    if sent.encode_table is None:
+        return None
     samples = np.arange(1 << 16, dtype=np.uint16).view(np.int16)
     louder = np.empty_like(samples)
     amplify(samples, np.array([gain], np.float32), louder)
-    return _TABLES[codec].take(louder.view(np.uint16))
+    return sent.encode_table.take(louder.view(np.uint16))
 
 
 class Playout:
@@ -159,12 +155,26 @@ class Playout:
         self._statistics = statistics
         self.streams: list[Stream | None] = []
         self.handles: list[Handle] = []
-        self.schedule = Schedule(bank, self.streams, self.handles)
+        self.sources = SourceBank(self.revise)
+        self.sinks = SinkBank(changed=self.revise)
+        self.schedule = Schedule(bank, self.sources, self.streams, self.handles)
         self.changed = self.schedule.changed
-        self.sources = SourceBank()
-        self.sinks = SinkBank()
         self.first_sent: list[int] = []
-        self._buffers: dict[tuple[int, int], _PacketBuffer] = {}
+        self._buffers: dict[tuple[int, int | None], _PacketBuffer] = {}
+
+    def revise(self, row: int) -> None:
+        """What ``row`` sends, hears or is given changed: decide how it is played."""
+        cells = self._bank.cells
+        listened = cells.listened[row] = self.sinks.serves(row)
+        frames, number = cells.frames[row], cells.format[row]
+        way = Way.HEAR if listened else self.sources.way(row)
+        if way is Way.ECHO and (frames > 1 or cells.noisy[row] or not self._is_table(number)):
+            way = Way.HEAR
+        cells.key[row] = key_of(row, cells.lane[row], frames, way, number)
+        self.changed(row)
+
+    def _is_table(self, number: int) -> bool:
+        return number > 0 and self._bank.formats[number].encode_table is not None
 
     def play(self, number: int, now: int) -> None:
         """Play phase ``number`` (they are counted on and on)."""
@@ -173,88 +183,98 @@ class Playout:
             if turn % group.frames == group.turn:
                 self._play(group, now)
             if turn % _TRIM_TURNS == 0:
-                jitter.trim(self._bank, group.rows)
+                jitter.trim(self._bank, group.lane, group.rows)
 
     def skip(self, periods: int) -> None:
         """Time went by in which nothing was played: timestamps and recordings go on."""
-        top = self._bank.top
-        self._bank.timestamp[:top] += periods * FRAME
-        self.sinks.pass_over(periods * FRAME)
+        bank, top = self._bank, self._bank.top
+        bank.timestamp[:top] += periods * (bank.clock[:top] // FRAMES_PER_SECOND)
+        self.sinks.pass_over(periods)
 
     def _play(self, group: Group, now: int) -> None:
-        gain = self._gain(group)
-        if gain is not None:
-            self._echo(group, gain, now)
-        elif self.sinks.used or not self.sources.are_silent(group.rows[: group.senders]):
+        if group.gain is not None:
+            self._echo(group, group.gain, now)
+        elif group.listened or (group.senders and group.way is not Way.PASS):
             self._render(group, now)
         else:
             self._stay_silent(group, now)
-        self._bank.timestamp[group.rows] += FRAME * group.frames
-
-    def _gain(self, group: Group) -> float | None:
-        """Of rows that echo, each sample by itself and for nobody else: no frame need be made."""
-        if group.frames > 1 or not group.senders or self.sinks.used or self._bank.comfort_noise:
-            return None
-        gain = self.sources.echo_gain(group.rows[: group.senders])
-        if gain is None or any(section.codec == L16 for section in group.sections):
-            return None
-        return gain
+        self._bank.timestamp[group.rows] += group.ticks
 
     def _echo(self, group: Group, gain: float, now: int) -> None:
-        picks, _ = jitter.next_slots(self._bank, group.rows)
+        """Rows that echo, each sample by itself and for nobody else: no frame need be made."""
+        picks, _ = jitter.next_slots(self._bank, group.lane, group.rows)
         for section in group.sections:
-            table = _echo_table(section.codec, gain)
+            if section.table is None:
+                section.table = _echo_table(section.format, gain)
             stop = section.start + len(section.rows)
-            self._send(section, 1, _Audio(self._bank.ring, picks[section.start : stop], table), now)
+            audio = _Audio(group.lane.ring, picks[section.start : stop], section.table)
+            self._send(section, 1, audio, now)
 
     def _stay_silent(self, group: Group, now: int) -> None:
         """What these rows hear is neither heard by anybody nor sent: no frame need be made."""
-        if not jitter.untouched(self._bank, group.rows):
-            for _ in range(group.frames):
-                jitter.next_slots(self._bank, group.rows)
+        self._pass_over(group)
         for section in group.sections:
             self._send(section, group.frames, None, now)
 
+    def _pass_over(self, group: Group) -> None:
+        if not jitter.untouched(self._bank, group.rows):
+            for which in range(group.frames):
+                jitter.next_slots(self._bank, group.lane, group.rows, which)
+
     def _render(self, group: Group, now: int) -> None:
         rows, count = group.rows, group.senders
-        heard = self._hear(group)
+        shape = len(rows), group.lane.frame * group.frames
+        heard = None
+        if group.way is Way.PLAY:
+            self._pass_over(group)
+        else:
+            heard = self._hear(group)
         sent = None
         if count and not self.sources.are_silent(rows[:count]):
-            sent = np.zeros(heard.shape, np.int16)
-            self.sources.render(rows[:count], heard[:count], sent[:count], now)
+            sent = np.zeros(shape, np.int16)
+            self.sources.render(
+                rows[:count], None if heard is None else heard[:count], sent[:count], now
+            )
         for section in group.sections:
             audio = None
             if sent is not None:
                 stop = section.start + len(section.rows)
-                audio = _Audio(sent[section.start : stop], None, _TABLES.get(section.codec))
+                audio = _Audio(sent[section.start : stop], None, section.format.encode_table)
             self._send(section, group.frames, audio, now)
-        if self.sinks.used:
-            sent = np.zeros(heard.shape, np.int16) if sent is None else sent
-            self.sinks.consume(rows, heard, sent, now)
+        if group.listened and heard is not None:
+            sent = np.zeros(shape, np.int16) if sent is None else sent
+            self.sinks.consume(rows, heard, sent, now, group.lane.rate)
 
     def _hear(self, group: Group) -> Samples:
         if group.frames == 1:
-            return self._hear_frame(group.rows)
-        frames = [self._hear_frame(group.rows) for _ in range(group.frames)]
+            return self._hear_frame(group, 0)
+        frames = [self._hear_frame(group, which) for which in range(group.frames)]
         return np.concatenate(frames, axis=1)
 
-    def _hear_frame(self, rows: Ints) -> Samples:
-        if not self._bank.comfort_noise and jitter.untouched(self._bank, rows):
-            return np.zeros((len(rows), FRAME), np.int16)
-        heard, there = jitter.next_frames(self._bank, rows)
-        if self._bank.comfort_noise and not every(there):
-            level = self._bank.noise_level[rows]
+    def _hear_frame(self, group: Group, which: int) -> Samples:
+        bank, lane, rows = self._bank, group.lane, group.rows
+        if not group.noisy and jitter.untouched(bank, rows):
+            return np.zeros((len(rows), lane.frame), np.int16)
+        slots, there = jitter.next_slots(bank, lane, rows, which)
+        if group.noisy and not every(there):
+            level = bank.noise_level[rows]
             noisy = ~there & (level >= 0)
             if some(noisy):
-                self._make_noise(heard, rows, np.flatnonzero(noisy), level)
-        return heard
+                slots[noisy] = self._make_noise(group, rows[noisy], level[noisy], which)
+        return lane.ring.take(slots, axis=0)
 
-    def _make_noise(self, heard: Samples, rows: Ints, noisy: Ints, level: Ints) -> None:
-        """Comfort noise (RFC 3389) where the peer is silent; each row reads it elsewhere."""
-        noise = np.empty((len(noisy), FRAME), np.int16)
-        rows = rows[noisy]
-        render_noise(-level[noisy], self._bank.play[rows] + rows * 1009, noise)
-        heard[noisy] = noise
+    def _make_noise(self, group: Group, rows: Ints, level: Ints, which: int) -> Ints:
+        """Comfort noise (RFC 3389) where the peer is silent, in the place of what is missing.
+
+        Each row reads the noise elsewhere.
+        """
+        lane, play = group.lane, self._bank.play[rows]
+        noise = np.empty((len(rows), lane.frame), np.int16)
+        render_noise(-level, play + rows * 1009, noise)
+        slots: Ints = rows * FRAMES_PER_RING + (play // lane.frame - 1) % FRAMES_PER_RING
+        lane.ring[slots] = noise
+        lane.heard[which][rows] = slots
+        return slots
 
     def _send(self, section: Section, frames: int, audio: _Audio | None, now: int) -> None:
         """Send a packet of each row, ``frames`` of its ``audio``; None is silence."""
@@ -270,13 +290,16 @@ class Playout:
         count = len(rows)
         if not count:
             return
-        octets = FRAME * frames * (2 if section.codec == L16 else 1)
-        filled = _SILENT[section.codec] if audio is None else -1
+        sent = section.format
+        octets = sent.frame_octets * frames
+        if audio is None and sent.silence is None:
+            audio = _Audio(np.zeros((count, sent.frame_samples * frames), np.int16))
+        filled = sent.silence if audio is None else None
         buffer = self._buffer(HEADER_SIZE + octets, filled)
         buffer.reserve(count)
         packets = buffer.packets[:count]
         if audio is not None:
-            audio.write(packets[:, HEADER_SIZE:])
+            audio.write(section, packets[:, HEADER_SIZE:])
         sequence = bank.sequence[rows]
         write_headers(
             packets,
@@ -304,11 +327,11 @@ class Playout:
             whole.fresh = len(rows) < len(whole.rows)
             self._note_first(rows)
 
-    def _buffer(self, size: int, payload: int) -> _PacketBuffer:
-        """Packets of ``size`` octets, filled with ``payload`` where that is not negative."""
+    def _buffer(self, size: int, payload: int | None) -> _PacketBuffer:
+        """Packets of ``size`` octets, filled with ``payload`` where that is given."""
         buffer = self._buffers.get((size, payload))
         if buffer is None:
-            buffer = self._buffers[size, payload] = _PacketBuffer(size, max(payload, 0))
+            buffer = self._buffers[size, payload] = _PacketBuffer(size, payload or 0)
         return buffer
 
     def _hand_over(self, section: Section, views: Sequence[memoryview]) -> Sequence[int]:

@@ -1,6 +1,6 @@
-"""How each kind of source makes its frames: all rows of the kind in a fixed number of calls.
+"""Players make the frames of sources: one for each type of source, for all its rows at once.
 
-A kind keeps its own columns, indexed by row, and knows nothing of the other kinds.
+A player keeps its own columns, indexed by row, and knows nothing of the other players.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from attrs import frozen
 from numpy.lib.stride_tricks import as_strided
 
 from sessioncore.media.bank import every
-from sessioncore.media.samples import MAX_FRAME, SamplePool
+from sessioncore.media.resample import RateConverter
+from sessioncore.media.sample_pool import MAX_FRAME, SamplePool
 
 __all__ = [
-    "RATE",
     "Applications",
     "Clips",
+    "Converted",
     "Echoes",
-    "Kind",
+    "Player",
     "Rings",
     "Silences",
     "SourceReport",
@@ -29,9 +30,6 @@ __all__ = [
     "amplify",
     "grown",
 ]
-
-RATE: Final = 8000
-"""Samples per second of all audio in the media plane."""
 
 Samples: TypeAlias = npt.NDArray[np.int16]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -47,14 +45,17 @@ class SourceReport:
     error: Exception | None
 
 
-class Kind(Protocol):
-    """One kind of source."""
+class Player(Protocol):
+    """Makes the frames of one type of source."""
 
     def detach(self, row: int) -> None:
         """Forget the row."""
 
-    def render(self, rows: Ints, heard: Samples, out: Samples) -> list[SourceReport]:
-        """Fill ``out``, a frame per row; says which rows are done with."""
+    def render(self, rows: Ints, heard: Samples | None, out: Samples) -> list[SourceReport]:
+        """Fill ``out``, a frame per row; says which rows are done with.
+
+        ``heard`` is None where no row echoes.
+        """
 
 
 def grown(column: npt.NDArray[Dtype], row: int) -> npt.NDArray[Dtype]:
@@ -72,7 +73,7 @@ class Silences:
     def detach(self, row: int) -> None:
         """Nothing to forget."""
 
-    def render(self, rows: Ints, heard: Samples, out: Samples) -> list[SourceReport]:
+    def render(self, rows: Ints, heard: Samples | None, out: Samples) -> list[SourceReport]:
         """Zeros."""
         out[:] = 0
         return []
@@ -91,10 +92,16 @@ class Clips:
         self._loop = np.zeros(64, np.bool_)
 
     def attach(
-        self, row: int, source: object, key: Hashable, make: Callable[[], Samples], loop: bool
+        self,
+        row: int,
+        source: object,
+        key: Hashable,
+        make: Callable[[], Samples],
+        loop: bool,
+        part: float = 0.0,
     ) -> None:
-        """Play the sound of ``key`` from its beginning."""
-        sound = self._pool.lease(key, make, loop=loop)
+        """Play the sound of ``key`` from its beginning, or after ``part`` of it."""
+        sound = self._pool.lease(key, make, loop=loop, keep=source)
         self._slab = grown(self._slab, row)
         self._start = grown(self._start, row)
         self._length = grown(self._length, row)
@@ -103,7 +110,7 @@ class Clips:
         self._slab[row] = sound.slab
         self._start[row] = sound.start
         self._length[row] = sound.length
-        self._position[row] = 0
+        self._position[row] = round(part * sound.length)
         self._loop[row] = loop
         self._playing[row] = (key, source)
 
@@ -111,7 +118,11 @@ class Clips:
         """Give the sound back."""
         self._pool.release(self._playing.pop(row)[0])
 
-    def render(self, rows: Ints, heard: Samples, out: Samples) -> list[SourceReport]:
+    def part(self, row: int) -> float:
+        """How much of its sound a row has played."""
+        return float(self._position[row] / self._length[row])
+
+    def render(self, rows: Ints, heard: Samples | None, out: Samples) -> list[SourceReport]:
         """The next samples; a clip that ends within the frame is filled up with silence."""
         position = self._position[rows]
         self._pool.gather(self._slab[rows], self._start[rows] + position, out)
@@ -144,8 +155,8 @@ class Tones:
         self._amplitude = np.zeros((64, 2), np.float32)
         self._count = np.arange(MAX_FRAME, dtype=np.uint32)
 
-    def attach(self, row: int, frequencies: Sequence[float], amplitude: float) -> None:
-        """Sines of these frequencies in Hz, each of this amplitude in samples."""
+    def attach(self, row: int, frequencies: Sequence[float], amplitude: float, rate: int) -> None:
+        """Sines of these frequencies in Hz, each of this amplitude, at ``rate`` samples/s."""
         self._phase = grown(self._phase, row)
         self._step = grown(self._step, row)
         self._amplitude = grown(self._amplitude, row)
@@ -154,13 +165,13 @@ class Tones:
         self._step[row] = 0
         self._amplitude[row] = 0
         for index, frequency in enumerate(frequencies):
-            self._step[row, index] = round(frequency / RATE * (1 << 32))
+            self._step[row, index] = round(frequency / rate * (1 << 32))
             self._amplitude[row, index] = amplitude
 
     def detach(self, row: int) -> None:
         """Nothing to forget."""
 
-    def render(self, rows: Ints, heard: Samples, out: Samples) -> list[SourceReport]:
+    def render(self, rows: Ints, heard: Samples | None, out: Samples) -> list[SourceReport]:
         """The next samples."""
         width = out.shape[1]
         total = self._one_sine(rows, 0, width)
@@ -193,8 +204,9 @@ class Echoes:
     def detach(self, row: int) -> None:
         """Nothing to forget."""
 
-    def render(self, rows: Ints, heard: Samples, out: Samples) -> list[SourceReport]:
+    def render(self, rows: Ints, heard: Samples | None, out: Samples) -> list[SourceReport]:
         """What was heard, clipped where the gain is too much."""
+        assert heard is not None, "rows that echo are heard"
         gain = self._gain[rows]
         if every(gain == 1):
             out[:] = heard
@@ -219,16 +231,15 @@ def amplify(heard: Samples, gain: npt.NDArray[np.float32], out: Samples) -> None
 
 
 class Rings:
-    """Rows that play what an application pushed: a ring of one second each."""
+    """Rows that play what an application pushed at one rate: a ring of one second each."""
 
-    SIZE: Final = RATE
-
-    def __init__(self) -> None:
+    def __init__(self, rate: int) -> None:
+        self.size = rate
         self._slot_of_row = np.zeros(64, np.int64)
         self._free: list[int] = []
         self._used = 0
         # The first samples stand once more after the last, so that every frame is one piece.
-        self._ring = np.zeros((16, self.SIZE + MAX_FRAME), np.int16)
+        self._ring = np.zeros((16, self.size + MAX_FRAME), np.int16)
         self._written = np.zeros(16, np.int64)
         self._read = np.zeros(16, np.int64)
         self._missed = np.zeros(16, np.int64)
@@ -257,8 +268,8 @@ class Rings:
 
     def write(self, slot: int, samples: Samples) -> int:
         """Append what there is room for; returns how many samples that was."""
-        count = min(len(samples), self.SIZE - self.buffered(slot))
-        ring, size = self._ring[slot], self.SIZE
+        count = min(len(samples), self.size - self.buffered(slot))
+        ring, size = self._ring[slot], self.size
         at = int(self._written[slot]) % size
         first = min(count, size - at)
         ring[at : at + first] = samples[:first]
@@ -275,13 +286,13 @@ class Rings:
         """Samples of silence played for want of something written."""
         return int(self._missed[slot])
 
-    def render(self, rows: Ints, heard: Samples, out: Samples) -> list[SourceReport]:
+    def render(self, rows: Ints, heard: Samples | None, out: Samples) -> list[SourceReport]:
         """What was written; silence where it does not suffice."""
         slots = self._slot_of_row[rows]
         width = out.shape[1]
         read, written = self._read[slots], self._written[slots]
         have = np.minimum(written - read, width)
-        out[:] = self._windows(width)[slots, read % self.SIZE]
+        out[:] = self._windows(width)[slots, read % self.size]
         if (have < width).any():
             out[np.arange(width) >= have[:, None]] = 0
             # Waiting for the first sample is no underflow.
@@ -292,11 +303,36 @@ class Rings:
     def _windows(self, width: int) -> Samples:
         """Entry [slot, i] is the ``width`` samples of that ring from i on; a view."""
         ring = self._ring
-        return as_strided(ring, (len(ring), self.SIZE, width), (*ring.strides, 2), writeable=False)
+        return as_strided(ring, (len(ring), self.size, width), (*ring.strides, 2), writeable=False)
+
+
+class Converted:
+    """Rows of a player that makes its frames at another rate than they are sent at."""
+
+    def __init__(self, player: Player, from_rate: int, to_rate: int) -> None:
+        self._player = player
+        self._rates = from_rate, to_rate
+        self._converter = RateConverter(from_rate, to_rate)
+
+    def begin(self, row: int) -> None:
+        """The row is new here."""
+        self._converter.reset(row)
+
+    def detach(self, row: int) -> None:
+        """Forget the row."""
+        self._player.detach(row)
+
+    def render(self, rows: Ints, heard: Samples | None, out: Samples) -> list[SourceReport]:
+        """What the player gives, converted."""
+        from_rate, to_rate = self._rates
+        made = np.empty((len(rows), out.shape[1] * from_rate // to_rate), np.int16)
+        done = self._player.render(rows, heard, made)
+        out[:] = self._converter.convert(rows, made)
+        return done
 
 
 class Applications:
-    """Rows whose frames an application's object supplies: the one kind that costs per row."""
+    """Rows whose frames an application's object supplies: the one player that costs per row."""
 
     def __init__(self) -> None:
         self._source: dict[int, Any] = {}
@@ -309,7 +345,7 @@ class Applications:
         """Ask it no more."""
         del self._source[row]
 
-    def render(self, rows: Ints, heard: Samples, out: Samples) -> list[SourceReport]:
+    def render(self, rows: Ints, heard: Samples | None, out: Samples) -> list[SourceReport]:
         """What the objects give; one that raises or ends gives silence from here on."""
         out[:] = 0
         done = []

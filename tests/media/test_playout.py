@@ -4,13 +4,16 @@ import numpy as np
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.media.bank import TOGETHER
+from sessioncore.media.playout import PhaseClock
 from sessioncore.media.sinks import Deliver, Record
 from sessioncore.media.sources import Clip, Echo, Silence
 from sessioncore.media.statistics import PlaneStatistics
-from sessioncore.media.tick import PhaseClock
 from sessioncore.media.wave import read_wav
+from sessioncore.rtp.codecs.l16 import L16
+from sessioncore.rtp.codecs.pcma import PCMA
+from sessioncore.rtp.codecs.pcmu import PCMU
 from sessioncore.rtp.g711 import decode_alaw, decode_ulaw
-from sessioncore.vocabulary import L16, MILLISECOND, PCMA, PCMU, SECOND, Direction
+from sessioncore.vocabulary import MILLISECOND, SECOND, Direction
 from tests.media.fakes import PEER, TICK, Bench, Talker, rtp_fields
 
 OTHER = "203.0.113.9"
@@ -114,7 +117,8 @@ class SendingTests(SynchronousTestCase):
                 for stream in streams:
                     stream.set_source(Echo(gain))
                 if heard:
-                    bench.open().set_sink(Deliver(lambda samples: None))
+                    for stream in streams:
+                        stream.set_sink(Deliver(lambda samples: None))
                 else:
                     self.patch(bench.plane.playout, "_render", None)
                 talkers = [Talker(bench, stream) for stream in streams[:20]]
@@ -144,8 +148,9 @@ class SendingTests(SynchronousTestCase):
             streams[1].set_source(sources.get(change, Echo(-6.0)))
             talkers = [Talker(bench, stream) for stream in streams]
             if change == "noise":
-                bench.plane.bank.comfort_noise = True
+                bench.plane.bank.noisy[streams[1].row] = True
                 bench.plane.bank.noise_level[streams[1].row] = 30
+                bench.plane.playout.revise(streams[1].row)
                 talkers.pop()
             bench.run(0.5, lambda now, talkers=talkers: [talker(now) for talker in talkers])
             echoed, outcomes[change] = (
@@ -230,7 +235,7 @@ class SendingTests(SynchronousTestCase):
                 bench.run(1, talker)
                 bench.run(1)
                 bank = bench.plane.bank
-                columns = (bank.filled, bank.play, bank.slack, bank.inserted)
+                columns = (bank.lanes[0].filled, bank.play, bank.slack, bank.inserted)
                 outcomes.append([column.tolist() for column in columns])
                 self.assertEqual(len(self.packets(stream)), 2000 // ptime)
             self.assertEqual(*outcomes)

@@ -1,0 +1,122 @@
+"""The methods of SIP: who answers each, in a dialog and outside (RFC 3261 section 8.2.1).
+
+One row a method; `Allow`, 405, `Accept`, `Supported` and 420 follow from the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from attrs import frozen
+
+from sessioncore.session.callee import Callee
+from sessioncore.session.dialog_usage import DialogUsage
+from sessioncore.session.leg import Leg
+from sessioncore.session.modifying import Modifying
+from sessioncore.session.reasons import ended_by_peer
+from sessioncore.session.refusals import Refusals
+from sessioncore.session.registry import Registry
+from sessioncore.session.session import ByeRead
+from sessioncore.sip.methods import SDP, MethodRule, MethodRules
+from sessioncore.sip.transaction import ServerTransaction
+
+__all__ = ["METHODS", "Method", "Rooms", "rules_of"]
+
+
+@frozen(eq=False)
+class Rooms:
+    """What answers may need."""
+
+    rules: MethodRules
+    registry: Registry
+    callee: Callee
+    modifying: Modifying
+    refusals: Refusals
+
+
+Outside: TypeAlias = Callable[[Rooms, ServerTransaction, int], None]
+"""Answers a request outside any dialog; the last argument is now, in ns."""
+Within: TypeAlias = Callable[[Rooms, Leg, DialogUsage, ServerTransaction, int], None]
+"""Answers a request within a dialog."""
+
+
+@frozen
+class Method:
+    """One row: ``outside`` and ``within`` answer; with neither the method gets 405.
+
+    ``early`` is whether a dialog that is not confirmed takes it, ``bodies`` which media types
+    its body may have (None: it is not looked at), ``extensions`` the option tags that come with
+    it.  ``matched_below`` is for ACK and CANCEL, which find a transaction of another request.
+    """
+
+    name: bytes
+    outside: Outside | None = None
+    within: Within | None = None
+    early: bool = True
+    bodies: tuple[bytes, ...] | None = None
+    extensions: tuple[bytes, ...] = ()
+    matched_below: bool = False
+    makes_sense_outside: bool = True
+
+    @property
+    def rule(self) -> MethodRule:
+        """What a request has to satisfy before anybody answers it."""
+        served = self.matched_below or bool(self.outside or self.within)
+        return MethodRule(
+            self.name,
+            served,
+            self.makes_sense_outside,
+            self.early,
+            self.bodies,
+            self.extensions,
+        )
+
+
+def _invite(rooms: Rooms, tx: ServerTransaction, now: int) -> None:
+    if not rooms.refusals.overloaded(tx, now):
+        rooms.callee.invited(tx, now)
+
+
+def _reinvite(rooms: Rooms, leg: Leg, usage: DialogUsage, tx: ServerTransaction, now: int) -> None:
+    rooms.modifying.reinvited(leg, usage, tx, now)
+
+
+def _bye(rooms: Rooms, leg: Leg, usage: DialogUsage, tx: ServerTransaction, now: int) -> None:
+    tx.respond(200, now=now)
+    outgoing = leg.outgoing
+    if leg.usage is None and outgoing is not None:
+        # An early dialog of a caller's: the call ends with the last of them.
+        outgoing.early.pop(usage.dialog.remote_tag)
+        rooms.registry.part(usage.dialog)
+        if outgoing.early:
+            return
+    leg.feed(ByeRead(ended_by_peer(tx.request, "the peer hung up")))
+
+
+def _options(rooms: Rooms, tx: ServerTransaction, now: int) -> None:
+    """RFC 3261 section 11.2: what an INVITE would get, and what we can do."""
+    rules = rooms.rules
+    tx.respond(200, headers=(rules.allow, rules.accept, rules.supported), now=now)
+
+
+def _options_within(
+    rooms: Rooms, leg: Leg, usage: DialogUsage, tx: ServerTransaction, now: int
+) -> None:
+    _options(rooms, tx, now)
+
+
+METHODS: Final = (
+    Method(b"INVITE", outside=_invite, within=_reinvite, bodies=(SDP,)),
+    Method(b"ACK", matched_below=True),
+    Method(b"BYE", within=_bye, makes_sense_outside=False),
+    Method(b"CANCEL", matched_below=True),
+    Method(b"OPTIONS", outside=_options, within=_options_within),
+    # Known to the registry, and not served: 405, where others get 501.
+    *map(Method, b"INFO MESSAGE NOTIFY PRACK PUBLISH REFER REGISTER SUBSCRIBE UPDATE".split()),
+)
+
+
+def rules_of(methods: tuple[Method, ...]) -> MethodRules:
+    """What follows from the rows."""
+    return MethodRules(method.rule for method in methods)

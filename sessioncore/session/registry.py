@@ -1,0 +1,79 @@
+"""Which legs there are, found by their name, by a dialog of theirs, by their INVITE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Final
+
+from sessioncore.session.call import Control
+from sessioncore.session.environment import Environment
+from sessioncore.session.leg import Effects, Leg
+from sessioncore.sip.dialog import Dialog
+from sessioncore.sip.message import Request
+from sessioncore.vocabulary import SessionRole
+
+__all__ = ["Registry"]
+
+
+class Registry:
+    """The legs of one coordinator.  A leg is in it from its first moment until `forget`."""
+
+    def __init__(self, env: Environment, effects: Effects, control: Control) -> None:
+        self.by_name: Final[dict[str, Leg]] = {}
+        self.by_dialog: Final[dict[bytes, Leg]] = {}
+        self.by_invite: Final[dict[bytes, Leg]] = {}
+        """Unanswered legs of callees, by the key of the INVITE's transaction."""
+        self._env = env
+        self._effects = effects
+        self._control = control
+        # Names are unique among managers and runs: 40 random bits, and a number.
+        self._names: Iterator[str] = map(f"{env.random_bits(40):010x}-{{}}".format, count(1))
+
+    def __len__(self) -> int:
+        return len(self.by_name)
+
+    @property
+    def full(self) -> bool:
+        """Whether as many are up as the settings allow."""
+        return len(self.by_name) >= self._env.settings.max_calls
+
+    def new(self, role: SessionRole, call_id: bytes) -> Leg:
+        """A leg with a name and a tag of its own."""
+        leg = Leg(
+            role, next(self._names), call_id, self._env.random_token(), self._effects, self._control
+        )
+        self.by_name[leg.name] = leg
+        if self._env.tracer is not None:
+            leg.trace = leg.media.trace = self._env.tracer.step
+        return leg
+
+    def join(self, leg: Leg, dialog: Dialog) -> None:
+        """Requests of ``dialog`` are for ``leg`` from here on."""
+        self.by_dialog[dialog.key] = leg
+        if self._env.tracer is not None:
+            self._env.tracer.dialog(dialog)
+
+    def part(self, dialog: Dialog) -> None:
+        """There is no such dialog any more."""
+        self.by_dialog.pop(dialog.key, None)
+
+    def forget(self, leg: Leg) -> None:
+        """Nothing is for ``leg`` any more; from here on only its handle knows it."""
+        del self.by_name[leg.name]
+        # The handle keeps the leg: without this the two would wait for the garbage collector.
+        del leg.call
+        if leg.usage is not None:
+            self.part(leg.usage.dialog)
+        if leg.outgoing is not None:
+            for usage in leg.outgoing.early.values():
+                self.part(usage.dialog)
+
+    def tag_of(self, cancel: Request) -> bytes | None:
+        """Our tag in the dialog of the INVITE that a CANCEL came too late for."""
+        invite = cancel.call_id, cancel.from_tag or b"", cancel.cseq.number
+        for leg in self.by_name.values():
+            dialog = None if leg.usage is None else leg.usage.dialog
+            if dialog and (dialog.call_id, dialog.remote_tag, dialog.remote_seq) == invite:
+                return dialog.local_tag
+        return None

@@ -1,0 +1,48 @@
+"""What a server has to know of each method (RFC 3261 section 8.2): one table, and what follows.
+
+`Allow`, `Accept`, `Supported`, 405, 415, 420 and 501 all come from the rules of one table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from attrs import frozen
+
+__all__ = ["SDP", "MethodRule", "MethodRules"]
+
+SDP: Final = b"application/sdp"
+
+
+@frozen
+class MethodRule:
+    """One method of the registry, and what of it is served.
+
+    ``served`` is whether we answer it at all: a method that is known and not served gets 405,
+    one without a rule 501.  ``outside`` is whether it makes sense outside a dialog, ``early``
+    whether a dialog that is not confirmed takes it.  ``bodies`` are the media types its body may
+    have; None does not look at the body.  ``extensions`` are the option tags that come with it.
+    """
+
+    name: bytes
+    served: bool = False
+    outside: bool = True
+    early: bool = True
+    bodies: tuple[bytes, ...] | None = None
+    extensions: tuple[bytes, ...] = ()
+
+
+class MethodRules:
+    """The rules of a server, and the header fields that tell them."""
+
+    def __init__(self, rules: Iterable[MethodRule]) -> None:
+        self.by_name: Final = {rule.name: rule for rule in rules}
+        served = [rule for rule in self.by_name.values() if rule.served]
+        bodies = [body for rule in served for body in rule.bodies or ()]
+        extensions = [option for rule in served for option in rule.extensions]
+        self.extensions: Final = frozenset(extensions)
+        """Option tags that work, in lower case."""
+        self.allow: Final = (b"Allow", b", ".join(rule.name for rule in served))
+        self.accept: Final = (b"Accept", b", ".join(dict.fromkeys(bodies)))
+        self.supported: Final = (b"Supported", b", ".join(sorted(self.extensions)))

@@ -12,12 +12,12 @@ from twisted.python.failure import Failure
 
 from sessioncore.errors import ConfigurationError
 from sessioncore.events import Event
-from sessioncore.interfaces import ICallHandler, IEventSink
+from sessioncore.interfaces import ICallHandler
 from sessioncore.manager import SessionManager
 from sessioncore.settings import Settings
 
 if TYPE_CHECKING:
-    from sessioncore.session.call import Call
+    from sessioncore.session.call import Call, TakesEvents
 
 __all__ = ["SessionService"]
 
@@ -96,16 +96,16 @@ class SessionService(Service):
         )
 
     @overload
-    def add_event_sink(self, sink: IEventSink, *kinds: type[Event]) -> None: ...
+    def add_event_sink(
+        self, sink: Callable[[Event], object] | TakesEvents, *kinds: type[Event]
+    ) -> None: ...
     @overload
     def add_event_sink(self, sink: Callable[[E], object], kind: type[E], /) -> None: ...
     @overload
     def add_event_sink(
         self, sink: Callable[[E | F], object], kind: type[E], other: type[F], /
     ) -> None: ...
-    @overload
-    def add_event_sink(self, sink: Callable[[Event], object], *kinds: type[Event]) -> None: ...
-    def add_event_sink(self, sink: IEventSink | Callable[..., Any], *kinds: type[Event]) -> None:
+    def add_event_sink(self, sink: Any, *kinds: type[Event]) -> None:
         """Report the events of this manager and of all later ones to ``sink``.
 
         As `SessionManager.add_event_sink`; while the service does not run, a wrong sink is

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from unittest import SkipTest
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -118,20 +117,6 @@ class MistakesTests(SynchronousTestCase):
             self.assertIsNone(self.found(number), line)
 
     def test_nothing_else_is_reported(self) -> None:
-        known = {*marked("expect"), *marked("todo: sources"), *marked("todo: sinks, accept")}
+        known = marked("expect")
         others = {at: text for at, text in reported().items() if at[0] == MISTAKES.name}
         self.assertEqual({at: t for at, t in others.items() if at[1] not in known}, {})
-
-    def test_sources_and_sinks_are_typed(self) -> None:
-        self.todo("sources and sinks are typed object", marked("todo: sources"), as_marked=True)
-
-    def test_an_event_sink_is_typed_by_its_kinds(self) -> None:
-        self.todo("a sink takes any Event", marked("todo: sinks, accept"), as_marked=False)
-
-    def todo(self, why: str, lines: dict[int, str], *, as_marked: bool) -> None:
-        """Skipped as long as all ``lines`` are wrong; some that are right are not enough."""
-        self.assertTrue(lines)
-        right = [number for number in lines if (self.found(number) is not None) is as_marked]
-        if not right:
-            raise SkipTest(f"not told by the types yet: {why}")
-        self.assertEqual(right, list(lines))

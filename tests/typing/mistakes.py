@@ -1,8 +1,6 @@
 """Mistakes of an embedder: mypy has to report each line that ends in ``# expect``.
 
-Lines that end in ``# accept`` are right and must not be reported.  ``# todo: NAME`` (or
-``# todo: NAME, accept``) marks what the types cannot tell yet; the test of that name is skipped
-until they do, and fails where only some of its lines are as they should be.
+Lines that end in ``# accept`` are right and must not be reported.
 """
 
 from __future__ import annotations
@@ -46,15 +44,15 @@ def any_event(event: Event) -> None:
 
 
 def sources(manager: SessionManager, call: Call) -> None:
-    manager.call("sip:b@h", source=5)  # todo: sources
-    manager.call("sip:b@h", source="tone:440")  # todo: sources
-    manager.prepare_call("sip:b@h", source=Record("a.wav"))  # todo: sources
-    manager.prepare_call("sip:b@h", sink=Tone())  # todo: sources
-    call.answer(source=440.0)  # todo: sources
-    call.answer(sink=Echo())  # todo: sources
-    call.set_source(None)  # todo: sources
-    call.set_source(Deliver(print))  # todo: sources
-    call.set_sink(Silence())  # todo: sources
+    manager.call("sip:b@h", source=5)  # expect
+    manager.call("sip:b@h", source="tone:440")  # expect
+    manager.prepare_call("sip:b@h", source=Record("a.wav"))  # expect
+    manager.prepare_call("sip:b@h", sink=Tone())  # expect
+    call.answer(source=440.0)  # expect
+    call.answer(sink=Echo())  # expect
+    call.set_source(None)  # expect
+    call.set_source(Deliver(print))  # expect
+    call.set_sink(Silence())  # expect
     Tone(frequencies="440")  # expect
     Clip(sample=[])  # expect
     Echo(gain="loud")  # expect
@@ -63,7 +61,7 @@ def sources(manager: SessionManager, call: Call) -> None:
 
 
 def sinks(manager: SessionManager, service: SessionService) -> None:
-    manager.add_event_sink(press, DigitReceived)  # todo: sinks, accept
+    manager.add_event_sink(press, DigitReceived)  # accept
     manager.add_event_sink(press)  # expect
     manager.add_event_sink(press, CallAnswered)  # expect
     manager.add_event_sink(5)  # expect

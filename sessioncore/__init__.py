@@ -29,24 +29,33 @@ from sessioncore.errors import (
     CallFailed,
     CallOver,
     ConfigurationError,
+    MediaFileError,
+    ModificationRefused,
     OneWayByAgreement,
     SessionCoreError,
+    TooManyCalls,
+    UnreachableTarget,
 )
-from sessioncore.interfaces import ICallHandler, IEventSink
+from sessioncore.events import Event
+from sessioncore.interfaces import ICallHandler, IEventSink, ISipFlow, ISipTransport
 from sessioncore.manager import ManagerStatistics, SessionManager
 from sessioncore.media.interfaces import IMediaSink, IMediaSource
-from sessioncore.media.sinks import Deliver, Discard, Record
-from sessioncore.media.sources import Clip, Echo, Frames, Silence, Tone
+from sessioncore.media.sinks import Deliver, Discard, MediaSink, Record
+from sessioncore.media.sources import Clip, Echo, Frames, MediaSource, Silence, Tone
+from sessioncore.media.statistics import PacketCounts, StreamStatistics
 from sessioncore.service import SessionService
 from sessioncore.session.call import Call
+from sessioncore.session.session import SessionState
 from sessioncore.settings import Settings
 from sessioncore.vocabulary import (
+    Codec,
     Direction,
     EndedBy,
     EndReason,
     MediaState,
     NegotiatedMedia,
     SessionRole,
+    StreamAgreement,
 )
 
 __all__ = [
@@ -54,6 +63,7 @@ __all__ = [
     "CallFailed",
     "CallOver",
     "Clip",
+    "Codec",
     "ConfigurationError",
     "Deliver",
     "Direction",
@@ -61,23 +71,36 @@ __all__ = [
     "Echo",
     "EndReason",
     "EndedBy",
+    "Event",
     "Frames",
     "ICallHandler",
     "IEventSink",
     "IMediaSink",
     "IMediaSource",
+    "ISipFlow",
+    "ISipTransport",
     "ManagerStatistics",
+    "MediaFileError",
+    "MediaSink",
+    "MediaSource",
     "MediaState",
+    "ModificationRefused",
     "NegotiatedMedia",
     "OneWayByAgreement",
+    "PacketCounts",
     "Record",
     "SessionCoreError",
     "SessionManager",
     "SessionRole",
     "SessionService",
+    "SessionState",
     "Settings",
     "Silence",
+    "StreamAgreement",
+    "StreamStatistics",
     "Tone",
+    "TooManyCalls",
+    "UnreachableTarget",
     "UserAgentClient",
     "UserAgentServer",
 ]

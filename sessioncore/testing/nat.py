@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import Generic, Protocol, TypeVar
 
 from attrs import define, field
 
 from sessioncore.vocabulary import SECOND, Address
 
-if TYPE_CHECKING:
-    from sessioncore.testing.network import FakeHost, FakeNetwork
-
+Host = TypeVar("Host")
 __all__ = ["FakeNat"]
 
 _FIRST_PORT = 40_000
@@ -24,7 +23,18 @@ class _Mapping:
     reached: set[Address] = field(factory=set)
 
 
-class FakeNat:
+class _Network(Protocol[Host]):
+    """What a translator needs of its network."""
+
+    @property
+    def now(self) -> int:
+        """Virtual time in ns."""
+
+    def add_host(self, addresses: Iterable[str], nat: FakeNat[Host] | None) -> Host:
+        """A new host behind ``nat``."""
+
+
+class FakeNat(Generic[Host]):
     """Hosts behind one public address; made by `FakeNetwork.nat`.
 
     ``symmetric`` maps anew for every destination (RFC 4787 address and port dependent mapping);
@@ -35,7 +45,7 @@ class FakeNat:
 
     def __init__(
         self,
-        network: FakeNetwork,
+        network: _Network[Host],
         address: str,
         *,
         symmetric: bool = False,
@@ -49,12 +59,12 @@ class FakeNat:
         self.symmetric = symmetric
         self.filtering = filtering
         self.lifetime = round(lifetime * SECOND)
-        self.hosts: dict[str, FakeHost] = {}
+        self.hosts: dict[str, Host] = {}
         self._by_inside: dict[tuple[Address, Address | None], _Mapping] = {}
         self._by_port: dict[int, _Mapping] = {}
         self._next_port = _FIRST_PORT
 
-    def host(self, *addresses: str) -> FakeHost:
+    def host(self, *addresses: str) -> Host:
         """A host with these private addresses, reachable only through this translator."""
         return self.network.add_host(addresses, self)
 

@@ -58,7 +58,7 @@ class FakeNetwork:
         self.clock = Clock()
         self.names = FakeNames()
         self.hosts: dict[str, FakeHost] = {}
-        self.nats: dict[str, FakeNat] = {}
+        self.nats: dict[str, FakeNat[FakeHost]] = {}
         self._links: dict[tuple[str, str], Link] = {}
         self._chances: dict[tuple[str, str], Random] = {}
         self._events: list[tuple[int, int, Callable[[], None]]] = []
@@ -79,7 +79,7 @@ class FakeNetwork:
         known = self.hosts.get(addresses[0])
         return known if known is not None else self.add_host(addresses, None)
 
-    def add_host(self, addresses: Iterable[str], nat: FakeNat | None) -> FakeHost:
+    def add_host(self, addresses: Iterable[str], nat: FakeNat[FakeHost] | None) -> FakeHost:
         """A new host, behind ``nat`` when given; raises `ValueError` for a taken address."""
         host = FakeHost(self, tuple(addresses), nat)
         realm = self.hosts if nat is None else nat.hosts
@@ -98,7 +98,7 @@ class FakeNetwork:
         symmetric: bool = False,
         filtering: str = "port",
         lifetime: float = 120.0,
-    ) -> FakeNat:
+    ) -> FakeNat[FakeHost]:
         """A translator with this public address; see `FakeNat`."""
         if address in self.hosts or address in self.nats:
             raise ValueError(f"{address} is taken")
@@ -197,7 +197,7 @@ class FakeNetwork:
         self._serial += 1
         heappush(self._events, (self._now + delay, self._serial, event))
 
-    def carry(self, port: FakeUdpPort, data: bytes, destination: Address) -> None:
+    def carry(self, port: FakeUdpPort[FakeHost], data: bytes, destination: Address) -> None:
         """Take a datagram from ``port``; called by `FakeUdpPort.write`."""
         host = port.host
         source = (port.source_towards(destination[0]), port.port)
@@ -229,7 +229,9 @@ class FakeNetwork:
             self._chances[way] = Random(f"{self.seed} {way[0]} {way[1]}")
         return self._chances[way]
 
-    def _route(self, datagram: Datagram, port: FakeUdpPort, realm: dict[str, FakeHost]) -> None:
+    def _route(
+        self, datagram: Datagram, port: FakeUdpPort[FakeHost], realm: dict[str, FakeHost]
+    ) -> None:
         address: Address | None = datagram.destination
         nat = self.nats.get(datagram.destination[0]) if realm is self.hosts else None
         if nat is not None:
@@ -245,7 +247,7 @@ class FakeNetwork:
         self._arrive(datagram, port, host, address)
 
     def _arrive(
-        self, datagram: Datagram, port: FakeUdpPort, host: FakeHost, address: Address
+        self, datagram: Datagram, port: FakeUdpPort[FakeHost], host: FakeHost, address: Address
     ) -> None:
         receiver = host.port_for(address, datagram.seen_source)
         if receiver is not None:
@@ -268,13 +270,13 @@ class FakeHost:
     """One host: hand it over as the reactor.  Made by `FakeNetwork.host` and `FakeNat.host`."""
 
     def __init__(
-        self, network: FakeNetwork, addresses: tuple[str, ...], nat: FakeNat | None
+        self, network: FakeNetwork, addresses: tuple[str, ...], nat: FakeNat[FakeHost] | None
     ) -> None:
         self.network = network
         self.addresses = addresses
         self.nat = nat
         self.names: Any = network.names
-        self.ports: dict[tuple[str, int], FakeUdpPort] = {}
+        self.ports: dict[tuple[str, int], FakeUdpPort[FakeHost]] = {}
         self._next_port = _FIRST_FREE_PORT
 
     def __repr__(self) -> str:
@@ -299,7 +301,7 @@ class FakeHost:
         protocol: AbstractDatagramProtocol,
         interface: str = "",
         maxPacketSize: int = 8192,
-    ) -> FakeUdpPort:
+    ) -> FakeUdpPort[FakeHost]:
         """Open a port (`IReactorUDP`); raises `CannotListenError` when it is taken."""
         if not is_wildcard(interface) and interface not in (*self.addresses, *_LOOPBACK):
             raise _cannot(interface, port, errno.EADDRNOTAVAIL, "not an address of this host")
@@ -321,7 +323,7 @@ class FakeHost:
                 return address
         raise OSError(errno.ENETUNREACH, f"{self!r} has no route to {peer}")
 
-    def port_for(self, address: Address, source: Address) -> FakeUdpPort | None:
+    def port_for(self, address: Address, source: Address) -> FakeUdpPort[FakeHost] | None:
         """The open port that hears ``source`` at ``address``, or None."""
         wildcard = "::" if is_ipv6(address[0]) else "0.0.0.0"
         for interface in (address[0], wildcard):
@@ -330,7 +332,7 @@ class FakeHost:
                 return port
         return None
 
-    def release(self, port: FakeUdpPort) -> None:
+    def release(self, port: FakeUdpPort[FakeHost]) -> None:
         """Take a closed port out; called by `FakeUdpPort`."""
         self.ports.pop((_place(port.interface), port.port), None)
 

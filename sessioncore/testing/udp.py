@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
@@ -16,9 +16,6 @@ from zope.interface import implementer
 from sessioncore.net.addresses import is_ipv6, is_literal, is_wildcard
 from sessioncore.vocabulary import Address
 
-if TYPE_CHECKING:
-    from sessioncore.testing.network import FakeHost
-
 __all__ = ["FakeUdpPort"]
 
 _LONGEST = 65_507
@@ -27,8 +24,35 @@ _QUOTED = 548
 _log = Logger(namespace="sessioncore.testing")
 
 
+class _Network(Protocol):
+    """Where datagrams go."""
+
+    def carry(self, port: Any, data: bytes, destination: Address) -> None:
+        """Take a datagram from ``port``."""
+
+
+class _Host(Protocol):
+    """What a port needs of its host."""
+
+    @property
+    def network(self) -> _Network:
+        """The network it is on."""
+
+    def callLater(self, delay: float, callable: Any, *args: Any, **kw: Any) -> Any:
+        """A timer."""
+
+    def release(self, port: Any) -> None:
+        """The port was closed."""
+
+    def local_address_for(self, peer: str) -> str:
+        """The address that ``peer`` sees."""
+
+
+Host = TypeVar("Host", bound=_Host)
+
+
 @implementer(IListeningPort, IUDPTransport)
-class FakeUdpPort:
+class FakeUdpPort(Generic[Host]):
     """What `FakeHost.listenUDP` returns and a protocol's ``transport``.
 
     ``sent`` and ``received`` count datagrams.  A write that fails with ``fail_writes``, an
@@ -37,7 +61,7 @@ class FakeUdpPort:
 
     def __init__(
         self,
-        host: FakeHost,
+        host: Host,
         protocol: AbstractDatagramProtocol,
         interface: str,
         port: int,

@@ -20,6 +20,7 @@ from sessioncore import (
     CallFailed,
     CallOver,
     Clip,
+    Codec,
     ConfigurationError,
     Deliver,
     Direction,
@@ -27,28 +28,41 @@ from sessioncore import (
     Echo,
     EndedBy,
     EndReason,
+    Event,
     Frames,
     ICallHandler,
     IEventSink,
     IMediaSink,
     IMediaSource,
+    ISipFlow,
+    ISipTransport,
     ManagerStatistics,
+    MediaFileError,
+    MediaSink,
+    MediaSource,
     MediaState,
+    ModificationRefused,
     NegotiatedMedia,
     OneWayByAgreement,
+    PacketCounts,
     Record,
     SessionCoreError,
     SessionManager,
     SessionRole,
     SessionService,
+    SessionState,
     Settings,
     Silence,
+    StreamAgreement,
+    StreamStatistics,
     Tone,
+    TooManyCalls,
+    UnreachableTarget,
     UserAgentClient,
     UserAgentServer,
     aio,
 )
-from sessioncore.events import DigitReceived, Event, MediaNegotiated
+from sessioncore.events import CallEnded, DigitReceived, MediaNegotiated
 
 Samples = npt.NDArray[np.int16]
 
@@ -85,8 +99,10 @@ class Notes:
             self.note(event.media)
 
     def note(self, media: NegotiatedMedia) -> None:
-        direction: Direction = media.audio.direction
-        self.lines.append(f"{media.audio.codec.name} {direction}")
+        audio: StreamAgreement = media.audio
+        codec: Codec = audio.codec
+        direction: Direction = audio.direction
+        self.lines.append(f"{codec.name} {direction}")
 
     def digit(self, event: DigitReceived) -> None:
         self.digits += event.digit
@@ -130,13 +146,63 @@ class Reception:
         self.heard.append(len(samples))
 
 
+def greeting(path: str) -> Clip | MediaSource:
+    """What is played first."""
+    try:
+        return Clip.from_file(path)
+    except MediaFileError as error:
+        print(error)
+        return Noise()
+
+
+def listener() -> MediaSink:
+    """Something that listens."""
+    return Loudness()
+
+
+async def hold(call: Call) -> str:
+    """Hold the other side, and let it go again."""
+    try:
+        await call.modify(Direction.SENDONLY)
+        await call.modify(Direction.SENDRECV)
+    except ModificationRefused as error:
+        return str(error.reason)
+    return str(call.state is SessionState.CONFIRMED)
+
+
+def quality(call: Call) -> tuple[StreamStatistics | None, PacketCounts | None]:
+    """The counters, all and in little."""
+    return call.statistics, call.packet_counts
+
+
+def who(call: Call) -> str:
+    """The caller, as it says itself and as a proxy vouches for it."""
+    said = call.remote_display_name or call.remote_uri
+    return f"{said} {call.asserted_identity} {call.request_uri} {call.header('Subject')}"
+
+
+def over_what(transport: ISipTransport, flow: ISipFlow) -> SessionManager:
+    """A manager on transports of the application's own."""
+    print(flow)
+    return SessionManager(object(), transports=[transport])
+
+
 async def place(manager: SessionManager, uri: str, clock: Any) -> str:
     """One call, and in words what became of it."""
+    ended_with: list[CallEnded] = []
     try:
-        call = manager.prepare_call(uri, source=Tone(frequencies=(440.0,)))
+        call = manager.prepare_call(
+            uri,
+            display_name="An embedder",
+            headers={"Subject": "a test"},
+            source=Tone(frequencies=(440.0,)),
+            sink=[Discard(), listener()],
+            ring_limit=20,
+        )
+        call.add_event_sink(ended_with.append, CallEnded)
         await call.place()
         await call.when_two_way()
-    except ConfigurationError as error:
+    except (ConfigurationError, TooManyCalls, UnreachableTarget) as error:
         return f"not placed: {error}"
     except CallFailed as error:
         reason: EndReason = error.reason
@@ -147,7 +213,10 @@ async def place(manager: SessionManager, uri: str, clock: Any) -> str:
     call.set_source(Silence())
     active = call.media_state is MediaState.ACTIVE
     counts = call.packet_counts
-    ended: EndReason = await call.hang_up()
+    found: Call | None = manager.find_call(call.session)
+    if found is not call:
+        return "not found"
+    ended: EndReason = await call.hang_up("enough", cause=16)
     if ended.by is not EndedBy.LOCAL or not active or counts is None:
         return "lost"
     try:

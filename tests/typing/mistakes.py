@@ -60,11 +60,15 @@ def sources(manager: SessionManager, call: Call) -> None:
     Frames().write()  # expect
 
 
-def sinks(manager: SessionManager, service: SessionService) -> None:
+def sinks(manager: SessionManager, service: SessionService, call: Call) -> None:
     manager.add_event_sink(press, DigitReceived)  # accept
     manager.add_event_sink(press)  # expect
     manager.add_event_sink(press, CallAnswered)  # expect
     manager.add_event_sink(5)  # expect
+    manager.add_event_sink(two, CallAnswered, DigitReceived)  # accept
+    call.add_event_sink(press, DigitReceived)  # accept
+    call.add_event_sink(press)  # expect
+    call.add_event_sink(any_event)  # accept
     manager.add_event_sink(any_event, str)  # expect
     service.add_event_sink(any_event, "DigitReceived")  # expect
     service.add_event_sink(press)  # expect
@@ -83,6 +87,13 @@ def because(reason: EndReason) -> None:
 async def calls(manager: SessionManager, call: Call) -> None:
     manager.call(5)  # expect
     manager.call("sip:b@h", late=True)  # expect
+    manager.call("sip:b@h", headers=[("X-A", 5)])  # expect
+    manager.call("sip:b@h", headers={"X-A": "1"}, display_name="A", ring_limit=5)  # accept
+    manager.call(
+        "sip:b@h", headers=(("X-A", "1"),), sink=[Record("a.wav"), Deliver(print)]
+    )  # accept
+    call.hang_up(486)  # expect
+    call.modify("sendonly")  # expect
     call.reject("busy")  # expect
     because(await call.when_answered())  # expect
     print((await call.when_ended()).code)  # expect

@@ -176,7 +176,7 @@ class SessionManager:
             for transport in self._transports:
                 coordinator = self._coordinator
                 transport.open(coordinator.receive, coordinator.unreachable, coordinator.lost)
-                self._open.all.append(transport)
+                self._open.add(transport)
         except ConfigurationError:
             self._close_sockets()
             if self._own_clockwork:
@@ -258,8 +258,7 @@ class SessionManager:
         _log.error("recordings are incomplete: the disk did not follow in {s} s", s=WRITING)
 
     def _close_sockets(self) -> list[Deferred[Any]]:
-        opened, self._open.all = self._open.all, []
-        return [maybeDeferred(transport.close) for transport in opened]
+        return [maybeDeferred(transport.close) for transport in self._open.take()]
 
     # --- calls
 
@@ -330,7 +329,7 @@ class SessionManager:
     @property
     def local_addresses(self) -> list[Address]:
         """The SIP sockets as they are bound, port 0 resolved."""
-        return [transport.local for transport in self._open.all]
+        return [transport.local for transport in self._open]
 
     def statistics(self) -> ManagerStatistics:
         """All counters, as plain numbers by name."""

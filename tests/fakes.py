@@ -159,5 +159,5 @@ class FakeManager:
         call._leg.milestones.reach_end(reason, _now)
 
 
-def _now(function: Any, *arguments: Any) -> None:
-    function(*arguments)
+def _now(function: Any, argument: Any) -> None:
+    function(argument)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
 from sessioncore.errors import UnreachableTarget
-from sessioncore.net.resolver import SipUri
+from sessioncore.net.addresses import is_literal
+from sessioncore.net.resolver import DEFAULT_PORT, SipUri
 from sessioncore.sip.flows import Flow, Target
 from sessioncore.vocabulary import Address
 
@@ -23,7 +24,22 @@ class OpenTransports:
 
     def __init__(self) -> None:
         # Any, since what a zope interface promises is not seen through its type.
-        self.all: list[Any] = []
+        self._open: list[Any] = []
+        self._chosen: dict[tuple[bytes, bool, bool], Any] = {}
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._open)
+
+    def add(self, transport: Any) -> None:
+        """It has been opened."""
+        self._open.append(transport)
+        self._chosen.clear()
+
+    def take(self) -> list[Any]:
+        """All of them, which are about to be closed."""
+        taken, self._open = self._open, []
+        self._chosen.clear()
+        return taken
 
     def to(self, target: Target) -> Flow | Deferred[Flow]:
         """The flow of the transport that reaches ``target`` (`sessioncore.sip.flows.Flows`).
@@ -31,32 +47,51 @@ class OpenTransports:
         The first of its token and IP version; one that is bound to loopback reaches other hosts
         only where there is no other.  Raises `UnreachableTarget`.
         """
-        ipv6, inside = ":" in target.host, _is_loopback(target.host)
+        wanted = (target.transport, ":" in target.host, _is_loopback(target.host))
+        transport = self._chosen.get(wanted)
+        if transport is None:
+            transport = self._chosen[wanted] = self._choose(target, *wanted)
+        return transport.flow_to(target)  # type: ignore[no-any-return]
+
+    def _choose(self, target: Target, token: bytes, ipv6: bool, inside: bool) -> Any:
         fitting = [
             each
-            for each in self.all
-            if each.transport == target.transport and (":" in each.local[0]) is ipv6
+            for each in self._open
+            if each.transport == token and (":" in each.local[0]) is ipv6
         ]
         if not fitting:
-            known = b", ".join(dict.fromkeys(each.transport for each in self.all)).decode()
-            raise UnreachableTarget(
-                f"no socket of ours reaches {target}; there is {known or 'none'}"
-            )
+            known = b", ".join(dict.fromkeys(each.transport for each in self._open)).decode()
+            raise UnreachableTarget(f"no socket reaches {target}; there is {known or 'none'}")
         outside = [each for each in fitting if inside or not _is_loopback(each.local[0])]
-        return (outside or fitting)[0].flow_to(target)  # type: ignore[no-any-return]
+        return (outside or fitting)[0]
 
 
 def targets_by(
     resolve: Callable[[SipUri], Deferred[list[Address]]],
-) -> Callable[[SipUri], Deferred[list[Target]]]:
-    """``resolve``, with the transport that a URI names (RFC 3263 section 4.1): else UDP."""
+) -> Callable[[SipUri], list[Target] | Deferred[list[Target]]]:
+    """``resolve``, with the transport that a URI names (RFC 3263 section 4.1): else UDP.
 
-    def targets(uri: SipUri) -> Deferred[list[Target]]:
-        named = uri.params.get(b"transport")
+    Where the host is an IP literal the targets are there at once.
+    """
+
+    def targets(uri: SipUri) -> list[Target] | Deferred[list[Target]]:
+        params = uri.params
+        named, host = params.get(b"transport"), params.get(b"maddr") or uri.host
         transport = _UDP if named is None else named.upper()
+        if uri.scheme == b"sip" and (known := _literal(host, uri.port, transport)):
+            return known
         return resolve(uri).addCallback(partial(_targets, transport))
 
     return targets
+
+
+@lru_cache(maxsize=1_024)
+def _literal(host: bytes, port: int | None, transport: bytes) -> list[Target]:
+    """The target of an IP literal; empty for a name.  Shared, so never changed."""
+    text = host.decode("utf-8", "replace").removeprefix("[").removesuffix("]")
+    if not is_literal(text):
+        return []
+    return [Target(transport, text, DEFAULT_PORT if port is None else port)]
 
 
 def _targets(transport: bytes, addresses: list[Address]) -> list[Target]:

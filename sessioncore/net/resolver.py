@@ -21,7 +21,7 @@ from sessioncore.vocabulary import Address
 
 __all__ = ["ResolutionError", "SipResolver", "SipUri", "resolver_for"]
 
-_DEFAULT_PORT: Final = 5060
+DEFAULT_PORT: Final = 5060
 _MOST_ADDRESSES: Final = 16
 _MOST_SERVICES: Final = 8
 _MOST_PENDING: Final = 1024
@@ -99,7 +99,7 @@ class SipResolver:
         """
         host = host.removeprefix("[").removesuffix("]")
         if is_literal(host):
-            return succeed([(host, _DEFAULT_PORT if port is None else port)])
+            return succeed([(host, DEFAULT_PORT if port is None else port)])
         if self._pending >= _MOST_PENDING:
             return _failed(f"{host} was not looked up: too many lookups are under way")
         self._pending += 1
@@ -111,7 +111,7 @@ class SipResolver:
                 raise ResolutionError(f"{host[:80]!r} is no host name")
             services = [] if port is not None else await self._services(host)
             if not services:
-                return await self._addresses(host, _DEFAULT_PORT if port is None else port)
+                return await self._addresses(host, DEFAULT_PORT if port is None else port)
             return await self._addresses_of(services, host)
         finally:
             self._pending -= 1

@@ -27,36 +27,34 @@ _log = Logger(namespace="sessioncore.session.announcing")
 class EventSinks:
     """Event sinks, each with the kinds of events it wants (none named: all)."""
 
-    __slots__ = ("_chosen", "_wants")
+    __slots__ = ("_wants", "chosen")
 
     def __init__(self) -> None:
         self._wants: list[tuple[EventSink, tuple[type[Event], ...]]] = []
-        # By kind; a new tuple each time, since a sink may add and remove sinks while all are told.
-        self._chosen: dict[type[Event], tuple[EventSink, ...]] = {}
+        # A new tuple each time, since a sink may add and remove sinks while all are told.
+        self.chosen: dict[type[Event], tuple[EventSink, ...]] = {}
+        """Who wants events of a kind, for the kinds that `choose` was asked for."""
 
     def add(self, sink: EventSink, *kinds: type[Event]) -> None:
         """Tell ``sink`` of every event from now on, or of these kinds."""
         self._wants.append((sink, kinds))
-        self._chosen.clear()
+        self.chosen.clear()
 
     def remove(self, sink: EventSink) -> None:
         """Tell ``sink`` no more; raises `ConfigurationError` where it was not told."""
         for place, (each, _) in enumerate(self._wants):
             if each == sink:
                 del self._wants[place]
-                self._chosen.clear()
+                self.chosen.clear()
                 return
         raise ConfigurationError(f"{sink!r} is not among the event sinks; remove what was added")
 
-    def of(self, kind: type[Event]) -> tuple[EventSink, ...]:
+    def choose(self, kind: type[Event]) -> tuple[EventSink, ...]:
         """Who wants events of this kind."""
-        try:
-            return self._chosen[kind]
-        except KeyError:
-            wants = self._wants
-            chosen = tuple(sink for sink, kinds in wants if not kinds or issubclass(kind, kinds))
-            self._chosen[kind] = chosen
-            return chosen
+        wants = self._wants
+        chosen = tuple(sink for sink, kinds in wants if not kinds or issubclass(kind, kinds))
+        self.chosen[kind] = chosen
+        return chosen
 
 
 class _HasState(Protocol):
@@ -83,44 +81,50 @@ class Announcer:
     delivered at once.
     """
 
+    __slots__ = ("_delivering", "entered", "queue", "sinks")
+
     def __init__(self) -> None:
         self.sinks = EventSinks()
-        self._queue: deque[Event | tuple[Callable[..., object], tuple[Any, ...]]] = deque()
-        self._entered = 0
+        # Functions, and what they are called with: sinks and an event.
+        self.queue: deque[tuple[tuple[Callable[[Any], object], ...], Any]] = deque()
+        self.entered = 0
+        """How many entries are under way, one within the other; `enter` and `leave` count."""
         self._delivering = False
 
     def emit(self, leg: Subject, kind: type[Event], now: int, *details: object) -> None:
         """An event of ``leg``; it is only made where somebody wants it."""
-        wanted, own = self.sinks.of(kind), leg.sinks
-        told = () if own is None else own.of(kind)
-        if not (wanted or told):
+        try:
+            wanted = self.sinks.chosen[kind]
+        except KeyError:
+            wanted = self.sinks.choose(kind)
+        own = leg.sinks
+        if own is not None:
+            wanted = (*wanted, *own.choose(kind))
+        if not wanted:
             return
         event = kind(leg.name, leg.call_id, leg.role, leg.media.state, now, *details)
-        if wanted:
-            self._queue.append(event)
-        if told:
-            self._queue.append((_tell, (told, event)))
-        if not self._entered:
+        self.queue.append((wanted, event))
+        if not self.entered:
             self.flush()
 
-    def later(self, function: Callable[..., object], *arguments: Any) -> None:
+    def later(self, function: Callable[[Any], object], argument: Any) -> None:
         """Call ``function`` once everything announced before has been delivered."""
-        self._queue.append((function, arguments))
-        if not self._entered:
+        self.queue.append(((function,), argument))
+        if not self.entered:
             self.flush()
 
     def enter(self) -> None:
         """Something came in."""
-        self._entered += 1
+        self.entered += 1
 
     def leave(self) -> None:
         """It was worked on: deliver what it made happen."""
-        self._entered -= 1
-        if self._queue and not self._entered:
+        self.entered -= 1
+        if self.queue and not self.entered:
             self.flush()
 
     def __enter__(self) -> None:
-        self._entered += 1
+        self.entered += 1
 
     def __exit__(self, *_: object) -> None:
         self.leave()
@@ -130,31 +134,16 @@ class Announcer:
         if self._delivering:
             return
         self._delivering = True
-        self._entered += 1
-        queue = self._queue
+        self.entered += 1
+        queue = self.queue
         try:
             while queue:
-                item = queue.popleft()
-                if item.__class__ is tuple:
-                    function, arguments = item
-                    _call(function, arguments)
-                else:
-                    _tell(self.sinks.of(item.__class__), item)  # type: ignore[arg-type]
+                functions, argument = queue.popleft()
+                for function in functions:
+                    try:
+                        function(argument)
+                    except Exception:
+                        _log.failure("delivering {what} failed", what=argument)
         finally:
-            self._entered -= 1
+            self.entered -= 1
             self._delivering = False
-
-
-def _tell(sinks: tuple[EventSink, ...], event: Event) -> None:
-    for sink in sinks:
-        try:
-            sink(event)
-        except Exception:
-            _log.failure("an event sink failed on {event}", event=event.name)
-
-
-def _call(function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
-    try:
-        function(*arguments)
-    except Exception:
-        _log.failure("unexpected failure at the end of an entry")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from twisted.internet.defer import Deferred
+
 from sessioncore import events
 from sessioncore.errors import (
     CallFailed,
@@ -121,7 +123,9 @@ class Caller:
         if leg.state is not SessionState.PREPARED or outgoing is None:
             raise CallOver(f"call {leg.name} cannot be placed: it is {leg.state}")
         try:
-            targets = await self._env.resolve(outgoing.invitation.uri)
+            targets = self._env.resolve(outgoing.invitation.uri)
+            if not isinstance(targets, list):
+                targets = await targets
         except SessionCoreError as error:
             reason = EndReason(EndedBy.ERROR, str(error), 404, 3)
             leg.feed(GiveUp(reason))
@@ -138,7 +142,9 @@ class Caller:
         while outgoing.targets:
             target, *outgoing.targets = outgoing.targets
             try:
-                flow = await self._requests.flow_to(target)
+                flow = self._env.flows.to(target)
+                if isinstance(flow, Deferred):
+                    flow = await flow
             except UnreachableTarget as error:
                 problem = str(error)
                 continue

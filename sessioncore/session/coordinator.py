@@ -64,6 +64,7 @@ class SessionCoordinator:
         methods: tuple[Method, ...] = METHODS,
     ) -> None:
         self._env = env
+        self._tracer = env.tracer
         self._closing = False
         self._idle: Deferred[None] | None = None
         settings = env.settings
@@ -136,13 +137,15 @@ class SessionCoordinator:
     def receive(self, data: bytes, source: Address, flow: Flow, now: int) -> None:
         """Take one SIP message (`interfaces.Receive`)."""
         announcer = self.announcer
-        announcer.enter()
+        announcer.entered += 1  # as `Announcer.enter` does; all messages come by here
         try:
-            if self._env.tracer is not None:
-                self._env.tracer.datagram(data, source, now)
+            if self._tracer is not None:
+                self._tracer.datagram(data, source, now)
             self.layer.receive(data, source, flow, now)
         finally:
-            announcer.leave()
+            announcer.entered -= 1
+            if announcer.queue and not announcer.entered:
+                announcer.flush()
 
     def unreachable(self, refused: Refused, now: int) -> None:
         """The network said where nobody is."""
@@ -156,9 +159,9 @@ class SessionCoordinator:
 
     def request_received(self, tx: ServerTransaction, now: int) -> None:
         """A new request (`TransactionUser`)."""
-        if self._env.tracer is not None:
-            tx.trace = self._env.tracer.step
-            self._env.tracer.transaction(tx)
+        if self._tracer is not None:
+            tx.trace = self._tracer.step
+            self._tracer.transaction(tx)
         request = tx.request
         if request.to_tag is not None:
             leg = self.registry.by_dialog.get(key_of_request(request))

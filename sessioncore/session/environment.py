@@ -16,8 +16,11 @@ from sessioncore.sip.values import Uri
 
 __all__ = ["Environment", "LocalIp", "Resolve"]
 
-Resolve: TypeAlias = Callable[[Uri], Awaitable[list[Target]]]
-"""Where requests to a URI may go, best first (RFC 3263); fails with `SessionCoreError`."""
+Resolve: TypeAlias = Callable[[Uri], "list[Target] | Awaitable[list[Target]]"]
+"""Where requests to a URI may go, best first (RFC 3263), at once or later.
+
+Fails with `SessionCoreError`.
+"""
 
 
 class LocalIp(Protocol):

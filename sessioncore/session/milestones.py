@@ -12,8 +12,8 @@ from sessioncore.vocabulary import EndReason
 
 __all__ = ["Later", "Milestone", "Milestones"]
 
-Later: TypeAlias = Callable[..., None]
-"""Called with a function and its arguments; calls it at the end of the entry."""
+Later: TypeAlias = Callable[[Callable[[Any], object], Any], None]
+"""Called with a function and its argument; calls it at the end of the entry."""
 
 
 class Milestone:
@@ -52,13 +52,14 @@ class Milestone:
         self._outcome = outcome
         waiting, self._waiting = self._waiting, None
         if waiting and later is None:
-            _fire(waiting, outcome)
+            _fire((waiting, outcome))
         elif waiting:
             assert later is not None
-            later(_fire, waiting, outcome)
+            later(_fire, (waiting, outcome))
 
 
-def _fire(waiting: list[Deferred[Any]], outcome: object) -> None:
+def _fire(who_and_what: tuple[list[Deferred[Any]], object]) -> None:
+    waiting, outcome = who_and_what
     while waiting:
         deferred = waiting.pop(0)  # one that is fired may cancel another
         if isinstance(outcome, Exception):

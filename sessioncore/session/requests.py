@@ -65,13 +65,6 @@ class DialogRequests:
         if working is not None:
             working.addErrback(lambda failure: _log.failure("unexpected failure", failure=failure))
 
-    async def flow_to(self, target: Target) -> Flow:
-        """The flow that reaches ``target``; raises `UnreachableTarget`."""
-        flow = self._env.flows.to(target)
-        if isinstance(flow, Deferred):
-            return await flow  # type: ignore[no-any-return]
-        return flow  # type: ignore[return-value]
-
     async def next_hop(self, dialog: Dialog, flow: Flow) -> tuple[Flow, Address]:
         """Where requests of ``dialog`` go and by which flow, if possible the one it has.
 
@@ -80,12 +73,18 @@ class DialogRequests:
         if dialog.detour is not None:
             return flow, dialog.detour
         uri = dialog.next_hop
+        targets = self._env.resolve(uri)
+        if not isinstance(targets, list):
+            targets = await targets
         problem: Exception | None = None
-        for target in await self._env.resolve(uri):
+        for target in targets:
             if _serves(flow, target):
                 return flow, target.address
             try:
-                return await self.flow_to(target), target.address
+                other = self._env.flows.to(target)
+                if isinstance(other, Deferred):
+                    other = await other
+                return other, target.address
             except UnreachableTarget as error:
                 problem = error
         raise UnreachableTarget(f"{uri} has no address that a socket of ours reaches") from problem

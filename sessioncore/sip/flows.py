@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import frozen
 
@@ -68,8 +67,9 @@ class Flow(Protocol):
 class Flows(Protocol):
     """All the flows there are, and those that can be made."""
 
-    def to(self, target: Target) -> Flow | Awaitable[Flow]:
-        """The flow that reaches ``target``: UDP has it at once, a stream may have to connect.
+    def to(self, target: Target) -> Any:
+        """The `Flow` that reaches ``target``: UDP has it at once, a stream may have to connect.
 
-        Raises `UnreachableTarget` where no transport does, or fails with it.
+        Then it is something to be awaited.  Raises `UnreachableTarget` where no transport
+        does, or fails with it.
         """

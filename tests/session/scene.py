@@ -150,7 +150,7 @@ class Scene(SynchronousTestCase):
             registry.by_dialog,
             registry.by_invite,
             coordinator._acks._waiting,
-            list(coordinator.announcer._queue),
+            list(coordinator.announcer.queue),
         )
         self.assertEqual(kept, ({}, {}, {}, {}, []))
         self.assertFalse(party.manager.plane.active)

@@ -153,7 +153,7 @@ class EntryTests(Announcing):
     def test_what_is_called_later_may_fail(self) -> None:
         self.announcer.sinks.add(self.sink("a"))
         with self.announcer:
-            self.announcer.later(lambda: 1 // 0)
+            self.announcer.later(lambda _: 1 // 0, None)
             self.emit(events.CallAnswered)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self.told, [("a", "CallAnswered")])

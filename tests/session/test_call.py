@@ -166,5 +166,5 @@ class CallTests(SynchronousTestCase):
         self.assertIs(self.successResultOf(self.call.when_ended()), REASON)
 
 
-def _now(function: Any, *arguments: Any) -> None:
-    function(*arguments)
+def _now(function: Any, argument: Any) -> None:
+    function(argument)

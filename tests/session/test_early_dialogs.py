@@ -51,7 +51,6 @@ class EarlyDialogTests(CallerScene):
         self.calling()
         self.reply(180, to_tag="")
         self.assertEqual(self.us.manager._coordinator.registry.by_dialog, {})
-        self.assertEqual(self.us.names()[-1], "CallRinging")
 
     def test_what_is_not_served_is_405_there_too(self) -> None:
         call = self.ringing()

@@ -14,8 +14,8 @@ from sessioncore.vocabulary import EndedBy, EndReason
 REASON = EndReason(EndedBy.REMOTE, "busy", 486, 17)
 
 
-def now(function: Any, *arguments: Any) -> None:
-    function(*arguments)
+def now(function: Any, argument: Any) -> None:
+    function(argument)
 
 
 class MilestoneTests(SynchronousTestCase):
@@ -75,8 +75,8 @@ class MilestoneTests(SynchronousTestCase):
         self.assertTrue(self.milestone.settled)
         self.assertEqual(self.successResultOf(self.milestone.wait()), "reached")
         self.assertNoResult(waiting)
-        ((function, *arguments),) = later
-        function(*arguments)
+        ((function, argument),) = later
+        function(argument)
         self.assertEqual(self.successResultOf(waiting), "reached")
 
     def test_nobody_waits_so_nobody_is_told_later(self) -> None:

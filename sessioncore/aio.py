@@ -1,9 +1,9 @@
 """Native asyncio code and `SessionManager` in one program, under Twisted's asyncio reactor.
 
-With ``AsyncioSelectorReactor`` both share one event loop.  Two gaps remain, and this module
-closes them: code that Twisted runs cannot await what asyncio makes, and a task of asyncio
-cannot await a Deferred.  `handler` and `deferred` run a coroutine as a task in which both can
-be awaited; `future` makes a Deferred usable with ``asyncio.gather`` or ``asyncio.wait_for``.
+With ``AsyncioSelectorReactor`` both share one event loop.  A coroutine that Twisted runs still
+cannot await a future of asyncio, and a task of asyncio cannot await a Deferred.  `handler`,
+`deferred` and `react` run a coroutine as a task that can await both; `future` makes a Deferred
+usable with ``asyncio.gather`` or ``asyncio.wait_for``.
 """
 
 from __future__ import annotations
@@ -30,45 +30,47 @@ T = TypeVar("T")
 
 
 def handler(decide: Callable[[Call], Coroutine[Any, Any, T]]) -> Callable[[Call], Deferred[T]]:
-    """Make ``decide``, an ``async def`` function, usable as ``on_incoming``; a decorator too.
+    """Make ``decide``, an ``async def`` function, usable as ``on_incoming``; also a decorator.
 
-    In it both what asyncio makes and the Deferreds of a call can be awaited, in any order.
-    An exception it raises has the same effect as one of any other handler.
+    It can await futures of asyncio and the Deferreds of a call, in any order.  An exception
+    has the same effect as one of any other handler; to be cancelled after the call has ended
+    is none.  Of a method, wrap the bound one: ``on_incoming=handler(self.answer)``.
     """
 
     @wraps(decide)
     def incoming(call: Call) -> Deferred[T]:
-        return deferred(decide(call))
+        running: Deferred[Any] = deferred(decide(call))
+        return running.addErrback(_unless_over, call)
 
     return incoming
 
 
 def deferred(coroutine: Coroutine[Any, Any, T]) -> Deferred[T]:
-    """Run ``coroutine`` as an asyncio task that can await Deferreds as well.
+    """Run ``coroutine`` as an asyncio task that can also await Deferreds.
 
     Fires with what it returns, fails with what it raises; cancelling it cancels the task.
-    The task runs from the next turn of the event loop on.  Raises `ConfigurationError` where
-    no asyncio event loop runs.
+    The task begins in the next turn of the event loop.  Raises `ConfigurationError` if no
+    asyncio event loop is running.
     """
     return Deferred.fromFuture(_task(coroutine))
 
 
 def future(awaited: Deferred[T]) -> asyncio.Future[T]:
-    """A future of the running event loop with the outcome of ``awaited``, which it consumes.
+    """A future of the running event loop with the result of ``awaited``, which it consumes.
 
-    Cancelling it cancels the Deferred.  Raises `ConfigurationError` where no asyncio event
-    loop runs.
+    Cancelling it cancels the Deferred.  Raises `ConfigurationError` if no asyncio event loop
+    is running.
     """
     return awaited.asFuture(_running_loop())
 
 
 def react(main: Callable[..., Coroutine[Any, Any, None]], argv: Iterable[object] = ()) -> NoReturn:
-    """``twisted.internet.task.react`` for a ``main`` that can await asyncio's futures as well.
+    """``twisted.internet.task.react`` for a ``main`` that can also await futures of asyncio.
 
     Installs the asyncio reactor, runs ``main(reactor, *argv)``, and exits.  A signal cancels
-    ``main``, as ``asyncio.run`` does, and what it awaits in a ``finally`` is waited for; so that
-    is the place for ``await manager.stop()``.  Tasks that are left then are cancelled.  Raises
-    `ConfigurationError` where another reactor is installed already.
+    ``main``, as with ``asyncio.run``, and the reactor waits until it has ended; so put
+    ``await manager.stop()`` into a ``finally``.  Then all other tasks are cancelled.  Raises
+    `ConfigurationError` if another reactor is installed already.
     """
     from twisted.internet import asyncioreactor
 
@@ -108,6 +110,13 @@ async def _end(running: asyncio.Task[None]) -> None:
         await asyncio.wait(left)
 
 
+def _unless_over(failure: Failure, call: Call) -> Any:
+    """A handler that is cancelled after its call has not failed."""
+    if call.end_reason is not None and isinstance(failure.value, asyncio.CancelledError):
+        return None
+    return failure
+
+
 def _only_cancelled(failure: Failure) -> None:
     failure.trap(asyncio.CancelledError)  # type: ignore[no-untyped-call]
 
@@ -127,8 +136,8 @@ def _running_loop() -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()
     except RuntimeError:
         raise ConfigurationError(
-            "no asyncio event loop runs; install its reactor before any other, e.g. by"
-            " `twistd --reactor=asyncio`, or `asyncioreactor.install()` of twisted.internet"
+            "no asyncio event loop is running; use Twisted's asyncio reactor, e.g. by"
+            " `twistd --reactor=asyncio` or `sessioncore.aio.react`"
         ) from None
 
 

@@ -12,12 +12,12 @@ from twisted.python.failure import Failure
 
 from sessioncore.errors import ConfigurationError
 from sessioncore.events import Event
-from sessioncore.interfaces import ICallHandler, IEventSink
+from sessioncore.interfaces import ICallHandler
 from sessioncore.manager import SessionManager
 from sessioncore.settings import Settings
 
 if TYPE_CHECKING:
-    from sessioncore.session.call import Call
+    from sessioncore.session.call import Call, TakesEvents
 
 __all__ = ["SessionService"]
 
@@ -30,13 +30,13 @@ _log: Final = Logger(namespace="sessioncore.service")
 class SessionService(Service):
     """Starts and stops a `SessionManager` with the Twisted application it belongs to.
 
-    The arguments are those of `SessionManager`.  ``reactor`` may be left out: the service
-    then takes the process's reactor when it needs it, and none is installed before.  Stopping
-    the service ends all calls; those that are not over after ``grace`` seconds are given up.
+    The arguments are those of `SessionManager`.  Without ``reactor``, the service uses the
+    reactor of the process, and does not import it before it is needed.  Stopping the service
+    ends all calls; those that are not over after ``grace`` seconds are given up.
 
-    Sockets are bound once per start: in `privilegedStartService` where that is called, so
-    that ``twistd --uid`` can bind a reserved port, else in `startService`.  Both raise
-    `ConfigurationError` where a socket cannot be bound, and then nothing stays open.
+    Sockets are bound once per start: in `privilegedStartService` if that is called, so that
+    ``twistd --uid`` can bind a reserved port, else in `startService`.  If a socket cannot be
+    bound, both raise `ConfigurationError`, and nothing stays open.
 
     A stopped manager cannot be restarted, so each start makes a fresh one.  What belongs to
     every manager is given to the service (``on_incoming``, `add_event_sink`).
@@ -96,16 +96,16 @@ class SessionService(Service):
         )
 
     @overload
-    def add_event_sink(self, sink: IEventSink, *kinds: type[Event]) -> None: ...
+    def add_event_sink(
+        self, sink: Callable[[Event], object] | TakesEvents, *kinds: type[Event]
+    ) -> None: ...
     @overload
     def add_event_sink(self, sink: Callable[[E], object], kind: type[E], /) -> None: ...
     @overload
     def add_event_sink(
         self, sink: Callable[[E | F], object], kind: type[E], other: type[F], /
     ) -> None: ...
-    @overload
-    def add_event_sink(self, sink: Callable[[Event], object], *kinds: type[Event]) -> None: ...
-    def add_event_sink(self, sink: IEventSink | Callable[..., Any], *kinds: type[Event]) -> None:
+    def add_event_sink(self, sink: Any, *kinds: type[Event]) -> None:
         """Report the events of this manager and of all later ones to ``sink``.
 
         As `SessionManager.add_event_sink`; while the service does not run, a wrong sink is
@@ -142,22 +142,30 @@ class SessionService(Service):
             raise ConfigurationError(
                 "the service is still stopping; wait for the Deferred of stopService"
             )
+        try:
+            self._manager = self._started()
+        except ConfigurationError:
+            self._close()
+            raise
+        self._open = True
+
+    def _started(self) -> SessionManager:
         manager = self.make_manager()
         for sink, kinds in self._sinks:
             manager.add_event_sink(sink, *kinds)
         starting = manager.start()
         if starting.called:  # else Twisted logs what may still go wrong
             _raise_failure(starting)
-        self._manager = manager
-        self._open = True
+        return manager
 
     # --- stopping
 
     def stopService(self) -> Deferred[None]:
-        """End all calls as their state demands and close the sockets.
+        """End all calls as their state demands, and close the sockets.
 
-        Fires when that is done, within the grace and little more.  Does nothing where the
-        service has not started; while it is stopping, it fires when that is done.
+        Fires when that is done, shortly after the grace at the latest.  Does nothing before
+        the first start.  A second call fires with the first; cancelling either ends that wait
+        and nothing else.
         """
         super().stopService()  # type: ignore[no-untyped-call]
         manager = self._manager
@@ -176,7 +184,7 @@ class SessionService(Service):
         self._close()
 
     def _close(self) -> None:
-        """Override it to close what `make_manager` opened."""
+        """Close what a subclass opened in `make_manager`; also after a start that failed."""
 
 
 def _raise_failure(fired: Deferred[None]) -> None:

@@ -220,6 +220,33 @@ class HandlerTests(SynchronousTestCase):
         self.assertEqual(seen[0], "welcome")
         self.assertIn("the peer hung up", str(seen[1]))
 
+    def test_cancelled_after_the_call_it_has_not_failed(self) -> None:
+        async def scenario() -> None:
+            never = asyncio.get_running_loop().create_future()
+
+            @aio.handler
+            async def answer(call: Any) -> None:
+                await call.answer(source=Echo())
+                await asyncio.shield(never)
+
+            network, caller, callee = self.managers(answer)
+            before = asyncio.all_tasks()
+            for user in ("bob", "carol"):
+                call = caller.call(f"sip:{user}@192.0.2.2", source=Tone())
+                await self.during(network, 0.3)
+                if user == "bob":
+                    call.hang_up()
+                    await self.during(network, 0.3)
+                (running,) = asyncio.all_tasks() - before
+                running.cancel()
+                await self.during(network, 0.3)
+                # While the call was up, it is a failure like any other, and ends the call.
+                errors = len(self.flushLoggedErrors(asyncio.CancelledError))
+                self.assertEqual(errors, 0 if user == "bob" else 1)
+                self.assertEqual(callee.calls, [])
+
+        asyncio.run(scenario())
+
     def test_one_that_raises_answers_500(self) -> None:
         async def scenario() -> None:
             @aio.handler

@@ -40,10 +40,10 @@ class ExampleTestCase(ProcessTestCase):
         path.write_text(source)
         return path, port
 
-    def tac(self, name: str, **ports: int) -> tuple[Process, int]:
+    def tac(self, name: str, *options: str, **ports: int) -> tuple[Process, int]:
         """The application ``name``, run by ``twistd``."""
         path, port = self.example(name, **ports)
-        process = self.start(*TWISTD, "--pidfile=", "-ny", path.name)
+        process = self.start(*TWISTD, "--pidfile=", *options, "-ny", path.name)
         process.line(f"starting on {port}")
         return process, port
 
@@ -97,6 +97,13 @@ class ApplicationTests(ExampleTestCase):
         server.line("audio both ways")
         server.line("remote: the peer hung up")
         self.ended_by_signal(server)
+
+    def test_on_the_asyncio_reactor(self) -> None:
+        server, port = self.tac("sessioncore.tac", "--reactor=asyncio")
+        self.call(port, "--duration=1")
+        server.line("remote: the peer hung up")
+        self.ended_by_signal(server)
+        self.assertIn("AsyncioSelectorReactor", server.output)
 
     def test_a_port_in_use_ends_it(self) -> None:
         path, port = self.example("sessioncore.tac")

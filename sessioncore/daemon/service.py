@@ -21,7 +21,6 @@ from twisted.logger import Logger
 from sessioncore.daemon.answering import Answering, AnswerPlan
 from sessioncore.daemon.calling import CallPlan, CallRun
 from sessioncore.daemon.process import Ending, IdleCollector
-from sessioncore.errors import ConfigurationError
 from sessioncore.manager import SessionManager
 from sessioncore.net.limits import raise_descriptor_limit
 from sessioncore.service import SessionService
@@ -149,11 +148,7 @@ class DaemonService(SessionService):
         limit = raise_descriptor_limit(last - first + 1 + SPARE_DESCRIPTORS)
         if not limit.enough:
             _log.warn("{limit}", limit=limit)
-        try:
-            super()._bind()
-        except ConfigurationError:
-            self._close()
-            raise
+        super()._bind()
         _log.info(
             "{role} on {addresses}",
             role=self.role.value,

@@ -15,8 +15,10 @@ import sessioncore
 from sessioncore import cli, errors, events
 from sessioncore.daemon import options
 from sessioncore.events import Event
+from sessioncore.session.session import SessionState
 from sessioncore.settings import Settings
 from sessioncore.vocabulary import (
+    Codec,
     Direction,
     EndedBy,
     EndReason,
@@ -110,9 +112,9 @@ def statistics_of(kind: type) -> str:
 def value_reference() -> str:
     """The values that events and calls carry."""
     parts = []
-    for kind in (EndReason, NegotiatedMedia, StreamAgreement):
+    for kind in (EndReason, NegotiatedMedia, StreamAgreement, Codec):
         parts += [f"### {kind.__name__}", "", paragraph(prose(kind.__doc__)), "", *fields(kind), ""]
-    for words in (SessionRole, MediaState, Direction, EndedBy):
+    for words in (SessionRole, SessionState, MediaState, Direction, EndedBy):
         parts += [f"### {words.__name__}", "", paragraph(prose(words.__doc__)), ""]
         parts += [bullet(f"`{each.name}`", f"printed `{each}`") for each in words] + [""]
     return "\n".join(parts)

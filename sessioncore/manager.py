@@ -35,7 +35,7 @@ from sessioncore.session.call import Call, TakesEvents, event_sink
 from sessioncore.session.coordinator import SessionCoordinator
 from sessioncore.session.counters import CallCounters
 from sessioncore.session.environment import Environment
-from sessioncore.session.invitation import HeaderFields, Invitation, callable_uri
+from sessioncore.session.invitation import HeaderFields, Invitation, require_transport
 from sessioncore.session.methods import METHODS, Method
 from sessioncore.session.milestones import Milestone
 from sessioncore.session.tracing import Tracer
@@ -283,8 +283,10 @@ class SessionManager:
         settings.  Raises `ConfigurationError` for a value that cannot be used and before
         `start`, `TooManyCalls` at the limit.
         """
-        callable_uri(uri, {transport.transport for transport in self._transports})
         invitation = Invitation(uri, from_uri, display_name, headers, late_offer, ring_limit)
+        if b"transport" in invitation.uri.params:
+            there = {transport.transport for transport in self._transports}
+            require_transport(invitation.uri, there)
         if not self.running and self._stopping is None:
             raise ConfigurationError("the manager is not started: wait for start() to fire first")
         return self._coordinator.prepare(invitation, source, sink)

@@ -44,6 +44,7 @@ from sessioncore.sip.matching import TransactionLayer
 from sessioncore.sip.message import Response
 from sessioncore.sip.methods import MethodRules
 from sessioncore.sip.requesting import contact
+from sessioncore.sip.steps import GRID
 from sessioncore.sip.transaction import ClientTransaction
 from sessioncore.vocabulary import SECOND, EndedBy, EndReason, MediaState, SessionRole, host_port
 
@@ -95,7 +96,7 @@ class Caller:
         self._says: tuple[Header, ...] = (rules.allow, rules.supported)
         # A 1xx stops Timer B, so nothing else ends a call that rings for ever.
         limit = round(env.settings.ring_limit * SECOND)
-        self._ringing = env.deadlines.fifo(limit, self._rang_long_enough)
+        self._ringing = env.deadlines.fifo(limit, self._rang_long_enough, GRID)
 
     def stop(self) -> None:
         """Time nothing any more."""

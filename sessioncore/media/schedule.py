@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -23,13 +23,16 @@ from sessioncore.media.source_bank import SourceBank
 from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND
 from sessioncore.vocabulary import Address
 
-if TYPE_CHECKING:
-    from sessioncore.media.stream import Stream
-
-__all__ = ["Group", "Schedule", "Section"]
+__all__ = ["Group", "HasRemote", "Schedule", "Section"]
 
 
 _REMOTE: Final = attrgetter("remote")
+
+
+class HasRemote(Protocol):
+    """A stream, as far as the schedule knows one."""
+
+    remote: Address | None
 
 
 class Section:
@@ -138,7 +141,7 @@ class Schedule:
         self,
         bank: Bank,
         sources: SourceBank,
-        streams: Sequence[Stream | None],
+        streams: Sequence[HasRemote | None],
         handles: Sequence[Handle],
     ) -> None:
         self._bank = bank

@@ -110,7 +110,7 @@ def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
     changed = True
     while changed:
         changed = False
-        for module, imports in reached.items():
+        for imports in reached.values():
             more = set().union(*(reached[each] for each in imports)) - imports
             if more:
                 imports |= more

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from sessioncore.media.bank import PHASES, Bank, Ints, some
-from sessioncore.media.packet_io import PACKET_WIDTH, PacketIO, PortLease, Stray
+from sessioncore.media.packet_io import PACKET_WIDTH, Handle, PacketIO, PortLease, Stray
 from sessioncore.media.playout import PHASE_NS, PhaseClock, Playout
 from sessioncore.media.reception import Reception
 from sessioncore.media.statistics import MediaEvent, PlaneStatistics, StreamStatistics

@@ -157,13 +157,26 @@ class Playout:
         self._statistics = statistics
         self.sources = SourceBank(self.revise)
         self.sinks = SinkBank(changed=self.revise)
-        self.schedule = Schedule(bank, self.sources, streams, handles)
+        self.schedule = Schedule(bank, self.sources, streams, handles, self._decide)
         self.changed = self.schedule.changed
+        self._undecided: set[int] = set()
         self.first_sent: list[int] = []
         self._buffers: dict[tuple[int, int | None], _PacketBuffer] = {}
 
     def revise(self, row: int) -> None:
-        """What ``row`` sends, hears or is given changed: decide how it is played."""
+        """What ``row`` sends, hears or is given changed: how it is played is decided again.
+
+        That happens before its phase is played next, as a call that begins changes it a few times.
+        """
+        self._undecided.add(row)
+        self.changed(row)
+
+    def _decide(self) -> None:
+        """Decide how the rows are played of which something changed."""
+        while self._undecided:
+            self._decide_row(self._undecided.pop())
+
+    def _decide_row(self, row: int) -> None:
         cells = self._bank.cells
         listened = cells.listened[row] = self.sinks.serves(row)
         frames, number = cells.frames[row], cells.format[row]
@@ -171,7 +184,6 @@ class Playout:
         if way is Way.ECHO and (frames > 1 or cells.noisy[row] or not self._is_table(number)):
             way = Way.HEAR
         cells.key[row] = key_of(row, cells.lane[row], frames, way, number)
-        self.changed(row)
 
     def _is_table(self, number: int) -> bool:
         return number > 0 and self._bank.formats[number].encode_table is not None

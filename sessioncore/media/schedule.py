@@ -8,7 +8,7 @@ by row in Python.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from operator import attrgetter
 from typing import Final, Protocol
@@ -135,7 +135,10 @@ class Group:
 
 
 class Schedule:
-    """The groups of each phase.  ``streams`` and their ``handles`` are indexed by row."""
+    """The groups of each phase.  ``streams`` and their ``handles`` are indexed by row.
+
+    ``decide`` is called before groups are built: it brings the keys of the rows up to date.
+    """
 
     def __init__(
         self,
@@ -143,8 +146,10 @@ class Schedule:
         sources: SourceBank,
         streams: Sequence[HasRemote | None],
         handles: Sequence[Handle],
+        decide: Callable[[], None],
     ) -> None:
         self._bank = bank
+        self._decide = decide
         self._sources = sources
         self._handle_of = handles.__getitem__
         self._stream_of = streams.__getitem__
@@ -158,6 +163,7 @@ class Schedule:
         """The groups of a phase."""
         groups = self._groups[phase]
         if groups is None:
+            self._decide()
             groups = self._groups[phase] = self._build(phase)
         return groups
 

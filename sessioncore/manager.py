@@ -402,9 +402,12 @@ class SessionManager:
         return b"%016x" % next(self._random_words)
 
     def _random_bits(self, bits: int) -> int:
-        if bits > 64:
-            return next(self._random_words) << bits - 64 | self._random_bits(bits - 64)
-        return next(self._random_words) >> 64 - bits
+        words = self._random_words
+        drawn = next(words)
+        while bits > 64:
+            bits -= 64
+            drawn = drawn << 64 | next(words)
+        return drawn >> 64 - bits
 
     def _random_below(self, limit: int) -> int:
         return self._random_bits(32) * limit >> 32

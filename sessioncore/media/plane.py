@@ -327,13 +327,11 @@ class MediaPlane:
 
     def end(self, stream: Stream, now: int) -> None:
         """What `Stream.close` does."""
-        row, playout, cells = stream.row, self.playout, self.bank.cells
-        playout.sources.detach(row)
-        playout.sinks.detach(row)
+        row, cells = stream.row, self.bank.cells
+        self.playout.end(row)
         if cells.packets_received[row]:
             self._reception.digits.reset(row)
         self.bank.formats.forget(row)
-        playout.changed(row)
         stream.lease.release(now)
         self._streams[row] = None
         if self._in_tick:

@@ -171,6 +171,13 @@ class Playout:
         self._undecided.add(row)
         self.changed(row)
 
+    def end(self, row: int) -> None:
+        """``row`` is given back: it plays and hears nothing any more."""
+        self.sources.forget(row)
+        self.sinks.detach(row)
+        self._undecided.discard(row)
+        self.changed(row)
+
     def _decide(self) -> None:
         """Decide how the rows are played of which something changed."""
         while self._undecided:

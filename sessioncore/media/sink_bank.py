@@ -117,7 +117,10 @@ class SinkBank:
 
     def serves(self, row: int) -> bool:
         """Whether what ``row`` hears is heard by anybody."""
-        return any(row in layer.given for layer in self._layers)
+        for layer in self._layers:  # noqa: SIM110
+            if row in layer.given:
+                return True
+        return False
 
     def attach(
         self, row: int, sinks: Sinks, rate: int = DEFAULT_RATE, *, hold: bool = False
@@ -175,8 +178,13 @@ class SinkBank:
 
     def detach(self, row: int) -> list[Recording]:
         """Let ``row`` be discarded; recordings are stopped and returned, to wait for their end."""
-        dropped = [self._drop(layer, row) for layer in self._layers if row in layer.given]
-        return [recording for recording in dropped if recording is not None]
+        stopped = []
+        for layer in self._layers:
+            if row in layer.given:
+                recording = self._drop(layer, row)
+                if recording is not None:
+                    stopped.append(recording)
+        return stopped
 
     def move(self, row: int, rate: int) -> None:
         """``row`` is heard at ``rate`` from here on; its sinks hear on.

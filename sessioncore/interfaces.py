@@ -26,6 +26,7 @@ Lost: TypeAlias = "Callable[[Any, int], None]"
 
 __all__ = [
     "ICallHandler",
+    "IEventObserver",
     "IEventSink",
     "ISipFlow",
     "ISipTransport",
@@ -52,6 +53,14 @@ class IEventSink(Interface):
 
     def event(event: Event) -> None:
         """Take one event; must not block.  An exception is logged and the call goes on."""
+
+
+class IEventObserver(IEventSink):
+    """An event sink that only looks on: it takes notes, and makes nothing happen.
+
+    It is called before other sinks and in the midst of what happens, so it must not ask anything
+    of a call but to be read.  Each event costs less this way.
+    """
 
 
 class ISipFlow(Interface):

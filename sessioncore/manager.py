@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from sessioncore.errors import CallFailed, CallOver, ConfigurationError
 from sessioncore.events import Event
-from sessioncore.interfaces import ICallHandler, ISipTransport
+from sessioncore.interfaces import ICallHandler, IEventObserver, ISipTransport
 from sessioncore.media.plane import MediaPlane
 from sessioncore.media.sinks import Sink
 from sessioncore.media.sources import Source
@@ -360,7 +360,8 @@ class SessionManager:
 
         Raises `ConfigurationError` for what is not a sink or not a kind of event.
         """
-        self._announcer.sinks.add(event_sink(sink, kinds), *kinds)
+        checked, observes = event_sink(sink, kinds), IEventObserver.providedBy(sink)
+        self._announcer.sinks.add(checked, *kinds, observes=observes)
 
     def remove_event_sink(self, sink: Callable[[Any], object] | TakesEvents) -> None:
         """Call ``sink`` no more; raises `ConfigurationError` where it was not added."""

@@ -208,7 +208,7 @@ class DaemonService(SessionService):
 
     def _add_log(self, log: Log, manager: SessionManager) -> None:
         self._logs.append(log)
-        manager.add_event_sink(log.event)
+        manager.add_event_sink(log)
 
     @property
     def output_lost(self) -> bool:

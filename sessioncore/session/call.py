@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from sessioncore.errors import ConfigurationError
 from sessioncore.events import Event
-from sessioncore.interfaces import IEventSink
+from sessioncore.interfaces import IEventObserver, IEventSink
 from sessioncore.session.announcing import EventSink, EventSinks
 from sessioncore.session.milestones import Milestones
 from sessioncore.session.session import SessionState
@@ -376,10 +376,10 @@ class Call:
         It hears of an event after the sinks of the manager.  Raises `ConfigurationError` for
         what is not a sink or not a kind of event.
         """
-        checked = event_sink(sink, kinds)
+        checked, observes = event_sink(sink, kinds), IEventObserver.providedBy(sink)
         if self._leg.sinks is None:
             self._leg.sinks = EventSinks()
-        self._leg.sinks.add(checked, *kinds)
+        self._leg.sinks.add(checked, *kinds, observes=observes)
 
     def remove_event_sink(self, sink: Callable[[Any], object] | TakesEvents) -> None:
         """Call ``sink`` no more; raises `ConfigurationError` where it was not added."""

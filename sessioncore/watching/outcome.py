@@ -21,7 +21,7 @@ from sessioncore.events import (
     MediaFlowEstablished,
     MediaNegotiated,
 )
-from sessioncore.interfaces import IEventSink
+from sessioncore.interfaces import IEventObserver
 from sessioncore.vocabulary import MILLISECOND, SECOND, MediaState, SessionRole, StreamAgreement
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class _Account:
         self.since = None
 
 
-@implementer(IEventSink)
+@implementer(IEventObserver)
 class CallLedger:
     """Keeps an account of each watched call, and makes its summary when the call is over."""
 

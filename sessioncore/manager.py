@@ -283,13 +283,17 @@ class SessionManager:
         settings.  Raises `ConfigurationError` for a value that cannot be used and before
         `start`, `TooManyCalls` at the limit.
         """
-        invitation = Invitation(uri, from_uri, display_name, headers, late_offer, ring_limit)
+        invitation = self._invitation(uri, from_uri, display_name, headers, late_offer, ring_limit)
+        return self._coordinator.prepare(invitation, source, sink)
+
+    def _invitation(self, uri: str, *wishes: Any) -> Invitation:
+        invitation = Invitation(uri, *wishes)
         if b"transport" in invitation.uri.params:
             there = {transport.transport for transport in self._transports}
             require_transport(invitation.uri, there)
         if not self.running and self._stopping is None:
             raise ConfigurationError("the manager is not started: wait for start() to fire first")
-        return self._coordinator.prepare(invitation, source, sink)
+        return invitation
 
     def call(
         self,
@@ -304,18 +308,11 @@ class SessionManager:
         ring_limit: float | None = None,
     ) -> Call:
         """`prepare_call` and ``place`` in one; the call's milestones say how it goes."""
-        call = self.prepare_call(
-            uri,
-            from_uri=from_uri,
-            display_name=display_name,
-            headers=headers,
-            source=source,
-            sink=sink,
-            late_offer=late_offer,
-            ring_limit=ring_limit,
-        )
-        # A call that cannot be placed ends; whoever waits for it learns it there.
-        call.place().addErrback(_told_elsewhere)
+        invitation = self._invitation(uri, from_uri, display_name, headers, late_offer, ring_limit)
+        call, placing = self._coordinator.call(invitation, source, sink)
+        if placing is not None:
+            # A call that cannot be placed ends; whoever waits for it learns it there.
+            placing.addErrback(_told_elsewhere)
         return call
 
     @property

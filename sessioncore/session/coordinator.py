@@ -223,6 +223,18 @@ class SessionCoordinator:
 
         Raises `ConfigurationError` for what is not a source or sink, `TooManyCalls`.
         """
+        with self.announcer:
+            return self._prepare(invitation, source, sink).call
+
+    def call(
+        self, invitation: Invitation, source: Any, sink: Any
+    ) -> tuple[Call, Deferred[None] | None]:
+        """`prepare` and `place` in one."""
+        with self.announcer:
+            leg = self._prepare(invitation, source, sink)
+            return leg.call, begin(self._caller.place(leg), self.announcer)
+
+    def _prepare(self, invitation: Invitation, source: Any, sink: Any) -> Leg:
         if source is not None:
             require_source(source)
         if sink is not None:
@@ -232,10 +244,9 @@ class SessionCoordinator:
         if self.registry.full:
             most = self._env.settings.max_calls
             raise TooManyCalls(f"{len(self.registry)} calls of {most} are up")
-        with self.announcer:
-            leg = self._caller.prepare(invitation)
-            leg.media.source, leg.media.sink = source, sink
-            return leg.call
+        leg = self._caller.prepare(invitation)
+        leg.media.source, leg.media.sink = source, sink
+        return leg
 
     def place(self, leg: Leg) -> Deferred[None] | None:
         """Send the INVITE of a prepared leg; None where that is done."""

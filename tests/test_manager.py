@@ -165,9 +165,9 @@ class WrongValuesTests(Scene):
 
     def test_manager(self) -> None:
         host = self.network.host(A)
-        self.refused("there is no reactor; give one", SessionManager, None)
+        self.refused("None is not a reactor; give", SessionManager, None)
         self.refused("{} is not a Settings; make one", SessionManager, host, {})
-        self.refused("5 is not a handler", SessionManager, host, on_incoming=5)
+        self.refused("5 is not a call handler", SessionManager, host, on_incoming=5)
         manager = SessionManager(host)
         for wrong in (None, 5, b"sip:bob@192.0.2.2", ["sip:bob@192.0.2.2"]):
             says = f"{wrong!r} is not a SIP URI but {type(wrong).__name__}; write text"
@@ -269,15 +269,15 @@ class WrongValuesTests(Scene):
 
     def test_settings(self) -> None:
         for name, wrong, says in (
-            ("listen", "udp:5060", 'a tuple of texts, e.g. ("udp:5060",)'),
-            ("listen", (), "a tuple of texts"),
-            ("listen", (5060,), "a tuple of texts"),
-            ("advertise", 5, "an IP address as text"),
-            ("media_ip", b"192.0.2.1", "an IP address as text"),
-            ("rtp_ports", "40000-49999", "a pair of ports, e.g. (40000, 49999)"),
+            ("listen", "udp:5060", 'a tuple of strings, for example ("udp:5060",)'),
+            ("listen", (), "a tuple of strings"),
+            ("listen", (5060,), "a tuple of strings"),
+            ("advertise", 5, "an IP address as a string"),
+            ("media_ip", b"192.0.2.1", "an IP address as a string"),
+            ("rtp_ports", "40000-49999", "a pair of ports, for example (40000, 49999)"),
             ("rtp_ports", (40000, 49999, 1), "first and last"),
             ("rtp_ports", (40000.0, 49999), "first and last"),
-            ("codecs", "PCMU", 'a tuple of names, e.g. ("PCMU",)'),
+            ("codecs", "PCMU", 'a tuple of names, for example ("PCMU",)'),
             ("max_calls", "7", "a number"),
             ("max_calls", True, "a number"),
             ("ring_limit", "7", "a number of seconds"),

@@ -137,8 +137,8 @@ class WrongOptionsTests(SynchronousTestCase):
             "--role=uas --bogus=1": "option --bogus not recognized",
             "--role=uas --listen=tcp:5060": "--listen: cannot listen on 'tcp:5060'",
             "--role=uas --listen=udp:99999": "--listen: cannot listen on 'udp:99999'",
-            "--role=uas --listen=udp:5060:interface=here": "interface=here is no IP address; write",
-            "--role=uas --ring-limit=0": "--ring-limit: 0 s cannot be kept; give more than 0",
+            "--role=uas --listen=udp:5060:interface=here": "interface=here is not an IP address",
+            "--role=uas --ring-limit=0": "--ring-limit: 0 s is out of range; give more than 0",
             "--role=uas --ring-limit=99999": "and at most 86400",
             "--role=uas --ring-limit=ever": "--ring-limit: 'ever' is not a number of seconds",
             "--role=uas --answer-after=9 --ring-limit=8": "a call ends after 8 s of ringing",
@@ -148,8 +148,8 @@ class WrongOptionsTests(SynchronousTestCase):
             "--role=uas --record-dir=/no/such": "/no/such is not a folder that can be written to",
             "--role=uas --rtp-ports=4000": "'4000' is not a range; write e.g. 40000-49999",
             "--role=uas --rtp-ports=9000-8000": "--rtp-ports: 9000-8000 is not usable; give",
-            "--role=uas --media-ip=here": "--media-ip: 'here' is no IP address; give one, e.g. 192",
-            "--role=uas --advertise=0.0.0.0": "--advertise: 0.0.0.0 cannot be reached; give",
+            "--role=uas --media-ip=here": "--media-ip: 'here' is not an IP address; give for",
+            "--role=uas --advertise=0.0.0.0": "--advertise: 0.0.0.0 is not the address of one",
             "--role=uas --codecs=G729": (
                 "--codecs: G729 cannot be used; choose from PCMU, PCMA, G722, L16"
             ),

@@ -227,7 +227,9 @@ class AnsweredTests(CallerScene):
                 self.reply(200, sdp=True, headers=[("Contact", f"<{uri}>")])
                 self.assertEqual(self.us.names()[-1], "CallFailed")
                 self.assertIs(self.reason().by, EndedBy.ERROR)
-                self.assertIn(f"unusable 200: Contact is no sip URI: '{uri}'", self.reason().text)
+                self.assertIn(
+                    f"unusable 200: Contact is not a sip URI: '{uri}'", self.reason().text
+                )
                 self.ended_where_the_invite_went()
 
     def ended_where_the_invite_went(self, uri: bytes = b"sip:bob@192.0.2.2") -> None:

@@ -35,7 +35,7 @@ from sessioncore.session.call import Call, TakesEvents, event_sink
 from sessioncore.session.coordinator import SessionCoordinator
 from sessioncore.session.counters import CallCounters
 from sessioncore.session.environment import Environment
-from sessioncore.session.invitation import HeaderFields, Invitation, callable_uri
+from sessioncore.session.invitation import HeaderFields, Invitation, require_transport
 from sessioncore.session.methods import METHODS, Method
 from sessioncore.session.milestones import Milestone
 from sessioncore.session.tracing import Tracer
@@ -285,11 +285,17 @@ class SessionManager:
         that of the settings.  Raises `ConfigurationError` for a value that is not usable and
         before `start`, `TooManyCalls` at the limit.
         """
-        callable_uri(uri, {transport.transport for transport in self._transports})
-        invitation = Invitation(uri, from_uri, display_name, headers, late_offer, ring_limit)
+        invitation = self._invitation(uri, from_uri, display_name, headers, late_offer, ring_limit)
+        return self._coordinator.prepare(invitation, source, sink)
+
+    def _invitation(self, uri: str, *wishes: Any) -> Invitation:
+        invitation = Invitation(uri, *wishes)
+        if b"transport" in invitation.uri.params:
+            there = {transport.transport for transport in self._transports}
+            require_transport(invitation.uri, there)
         if not self.running and self._stopping is None:
             raise ConfigurationError("the manager has not started; wait for start() to fire first")
-        return self._coordinator.prepare(invitation, source, sink)
+        return invitation
 
     def call(
         self,
@@ -304,18 +310,11 @@ class SessionManager:
         ring_limit: float | None = None,
     ) -> Call:
         """`prepare_call` and ``place`` in one; the call's milestones report its progress."""
-        call = self.prepare_call(
-            uri,
-            from_uri=from_uri,
-            display_name=display_name,
-            headers=headers,
-            source=source,
-            sink=sink,
-            late_offer=late_offer,
-            ring_limit=ring_limit,
-        )
-        # A call that cannot be placed ends, and its milestones report the failure.
-        call.place().addErrback(_told_elsewhere)
+        invitation = self._invitation(uri, from_uri, display_name, headers, late_offer, ring_limit)
+        call, placing = self._coordinator.call(invitation, source, sink)
+        if placing is not None:
+            # A call that cannot be placed ends, and its milestones report the failure.
+            placing.addErrback(_told_elsewhere)
         return call
 
     @property

@@ -90,6 +90,35 @@ def own(names: set[str]) -> set[str]:
     return {name.split(".")[1] for name in names if name.startswith("sessioncore.")}
 
 
+def import_graph() -> dict[str, set[str]]:
+    """Which module imports which, for its types included."""
+    sources = {module.removesuffix(".__init__"): source for module, source in modules()}
+    graph = {}
+    for module, source in sources.items():
+        # As `modules` names it, so that relative imports are read right.
+        names = imported(module, ast.parse(source))
+        found = {name.removeprefix("sessioncore.") for name in names}
+        # ``from a import b`` names b, where that is a module, and not the package a.
+        packages = {name.rpartition(".")[0] for name in found if name in sources}
+        graph[module] = (found & set(sources)) - packages - {module}
+    return graph
+
+
+def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that import one another, directly or by way of others."""
+    reached = {module: set(imports) for module, imports in graph.items()}
+    changed = True
+    while changed:
+        changed = False
+        for imports in reached.values():
+            more = set().union(*(reached[each] for each in imports)) - imports
+            if more:
+                imports |= more
+                changed = True
+    inside = {module for module, imports in reached.items() if module in imports}
+    return sorted({tuple(sorted(reached[each] & inside)) for each in inside})  # type: ignore[arg-type]
+
+
 def within(name: str, modules: set[str]) -> bool:
     return any(name == module or name.startswith(module + ".") for module in modules)
 
@@ -180,6 +209,14 @@ class LayersTests(SynchronousTestCase):
         found = [fault for name, source in modules() for fault in faults(name, source)]
         self.assertEqual(found, [])
 
+    def test_no_module_imports_itself_by_way_of_others(self) -> None:
+        self.assertEqual(cycles(import_graph()), [])
+
+    def test_nobody_but_the_manager_imports_the_hub(self) -> None:
+        graph = import_graph()
+        importers = {module for module, imports in graph.items() if COORDINATOR in imports}
+        self.assertEqual(importers, {"manager"})
+
     def test_importing_installs_no_reactor(self) -> None:
         script = (
             "import importlib, pkgutil, sys\n"
@@ -198,6 +235,14 @@ class LayersTests(SynchronousTestCase):
 
 class CheckerTests(SynchronousTestCase):
     """The checker sees what it is there to see."""
+
+    def test_cycles(self) -> None:
+        self.assertEqual(cycles({"a": {"b"}, "b": {"c"}, "c": set()}), [])
+        self.assertEqual(cycles({"a": {"b"}, "b": {"a", "c"}, "c": {"a"}}), [("a", "b", "c")])
+        graph = import_graph()
+        self.assertIn("session.registry", graph["session.callee"])
+        self.assertIn("media.sources", graph["session.call"])  # under TYPE_CHECKING
+        self.assertIn("events", graph["session.acks"])  # from sessioncore import events
 
     def check(self, module: str, source: str, *expected: str) -> None:
         self.assertEqual(faults(module, source), list(expected))

@@ -19,7 +19,7 @@ from sessioncore.errors import ConfigurationError
 from sessioncore.media.sources import Clip, Silence, prepare
 from sessioncore.net.addresses import parse_listen
 from sessioncore.rtp.codecs import CODECS
-from sessioncore.session.invitation import callable_uri
+from sessioncore.session.invitation import callable_uri, require_transport
 from sessioncore.settings import Settings
 
 __all__ = [
@@ -55,7 +55,7 @@ def whole(option: str, text: str) -> int:
 def sip_uri(option: str, text: str) -> str:
     """A SIP URI that can be called, as it is."""
     try:
-        callable_uri(text)
+        require_transport(callable_uri(text))
     except ConfigurationError as error:
         raise usage.UsageError(f"{option}: {error}") from None
     return text

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from sessioncore.media.bank import PHASES, Bank, Ints, some
-from sessioncore.media.packet_io import PACKET_WIDTH, PacketIO, PortLease, Stray
+from sessioncore.media.packet_io import PACKET_WIDTH, Handle, PacketIO, PortLease, Stray
 from sessioncore.media.playout import PHASE_NS, PhaseClock, Playout
 from sessioncore.media.reception import Reception
 from sessioncore.media.statistics import MediaEvent, PlaneStatistics, StreamStatistics
@@ -54,11 +54,12 @@ class MediaPlane:
         self._on_event = on_event
         self.statistics = PlaneStatistics()
         self.bank = Bank(capacity)
-        self.playout = Playout(self.bank, io, self.statistics)
+        # By row: the streams, and what their packets are sent with.
+        self._streams: list[Stream | None] = []
+        self._handles: list[Handle] = []
+        self.playout = Playout(self.bank, io, self.statistics, self._streams, self._handles)
         self._reception = Reception(self.bank)
         self._clock = PhaseClock(self.statistics)
-        self._streams = self.playout.streams
-        self._handles = self.playout.handles
         self._look_at = [0] * PHASES
         self._in_tick = False
         self._ticked_at = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from sessioncore.media.bank import (
 from sessioncore.media.lane import FRAMES_PER_RING
 from sessioncore.media.packet_io import Handle, PacketIO
 from sessioncore.media.players import amplify
-from sessioncore.media.schedule import Group, Schedule, Section
+from sessioncore.media.schedule import Group, HasRemote, Schedule, Section
 from sessioncore.media.sink_bank import SinkBank
 from sessioncore.media.source_bank import SourceBank
 from sessioncore.media.statistics import PlaneStatistics
@@ -37,9 +37,6 @@ from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND, AudioCodec, TableCode
 from sessioncore.rtp.comfort_noise import render_noise
 from sessioncore.rtp.header import HEADER_SIZE, write_headers
 from sessioncore.vocabulary import MILLISECOND, SECOND
-
-if TYPE_CHECKING:
-    from sessioncore.media.stream import Stream
 
 __all__ = ["PHASES", "PHASE_NS", "PhaseClock", "Playout"]
 
@@ -147,21 +144,39 @@ class Playout:
     ``first_sent`` collects rows for the plane to act on and clear.
     """
 
-    def __init__(self, bank: Bank, io: PacketIO, statistics: PlaneStatistics) -> None:
+    def __init__(
+        self,
+        bank: Bank,
+        io: PacketIO,
+        statistics: PlaneStatistics,
+        streams: Sequence[HasRemote | None],
+        handles: Sequence[Handle],
+    ) -> None:
         self._bank = bank
         self._io = io
         self._statistics = statistics
-        self.streams: list[Stream | None] = []
-        self.handles: list[Handle] = []
         self.sources = SourceBank(self.revise)
         self.sinks = SinkBank(changed=self.revise)
-        self.schedule = Schedule(bank, self.sources, self.streams, self.handles)
+        self.schedule = Schedule(bank, self.sources, streams, handles, self._decide)
         self.changed = self.schedule.changed
+        self._undecided: set[int] = set()
         self.first_sent: list[int] = []
         self._buffers: dict[tuple[int, int | None], _PacketBuffer] = {}
 
     def revise(self, row: int) -> None:
-        """What ``row`` sends, hears or is given changed: decide how it is played."""
+        """What ``row`` sends, hears or is given changed: how it is played is decided again.
+
+        That happens before its phase is played next, as a call that begins changes it a few times.
+        """
+        self._undecided.add(row)
+        self.changed(row)
+
+    def _decide(self) -> None:
+        """Decide how the rows are played of which something changed."""
+        while self._undecided:
+            self._decide_row(self._undecided.pop())
+
+    def _decide_row(self, row: int) -> None:
         cells = self._bank.cells
         listened = cells.listened[row] = self.sinks.serves(row)
         frames, number = cells.frames[row], cells.format[row]
@@ -169,7 +184,6 @@ class Playout:
         if way is Way.ECHO and (frames > 1 or cells.noisy[row] or not self._is_table(number)):
             way = Way.HEAR
         cells.key[row] = key_of(row, cells.lane[row], frames, way, number)
-        self.changed(row)
 
     def _is_table(self, number: int) -> bool:
         return number > 0 and self._bank.formats[number].encode_table is not None

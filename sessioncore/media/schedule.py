@@ -8,10 +8,10 @@ by row in Python.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -23,13 +23,16 @@ from sessioncore.media.source_bank import SourceBank
 from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND
 from sessioncore.vocabulary import Address
 
-if TYPE_CHECKING:
-    from sessioncore.media.stream import Stream
-
-__all__ = ["Group", "Schedule", "Section"]
+__all__ = ["Group", "HasRemote", "Schedule", "Section"]
 
 
 _REMOTE: Final = attrgetter("remote")
+
+
+class HasRemote(Protocol):
+    """A stream, as far as the schedule knows one."""
+
+    remote: Address | None
 
 
 class Section:
@@ -132,16 +135,21 @@ class Group:
 
 
 class Schedule:
-    """The groups of each phase.  ``streams`` and their ``handles`` are indexed by row."""
+    """The groups of each phase.  ``streams`` and their ``handles`` are indexed by row.
+
+    ``decide`` is called before groups are built: it brings the keys of the rows up to date.
+    """
 
     def __init__(
         self,
         bank: Bank,
         sources: SourceBank,
-        streams: Sequence[Stream | None],
+        streams: Sequence[HasRemote | None],
         handles: Sequence[Handle],
+        decide: Callable[[], None],
     ) -> None:
         self._bank = bank
+        self._decide = decide
         self._sources = sources
         self._handle_of = handles.__getitem__
         self._stream_of = streams.__getitem__
@@ -155,6 +163,7 @@ class Schedule:
         """The groups of a phase."""
         groups = self._groups[phase]
         if groups is None:
+            self._decide()
             groups = self._groups[phase] = self._build(phase)
         return groups
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from attrs import define, frozen
 
 from sessioncore.media.bank import Bank
 from sessioncore.media.reports import Reports, expected_packets
 from sessioncore.vocabulary import Address, host_port
-
-if TYPE_CHECKING:
-    from sessioncore.media.stream import Stream
 
 __all__ = [
     "Counted",
@@ -190,7 +187,21 @@ def _number(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def statistics_of(stream: Stream, counted: Counted, reports: Reports | None) -> StreamStatistics:
+class _Stream(Protocol):
+    """What of a stream is not among its counters."""
+
+    remote: Address | None
+    latched: Address | None
+    refused: int
+    first_sent_at: int | None
+    first_received_at: int | None
+
+    @property
+    def counted_strangers(self) -> int:
+        """Packets of sources that are not the peer."""
+
+
+def statistics_of(stream: _Stream, counted: Counted, reports: Reports | None) -> StreamStatistics:
     """What ``counted`` says of ``stream``; ``reports`` None: no RTCP came or went."""
     numbers, jitter, transmitting, stalled, kernel_drops, clock = counted
     (

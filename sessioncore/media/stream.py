@@ -7,13 +7,14 @@ Agreements, the latch, sending and its limits, RTCP, the end.  What happens per 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
 
-from sessioncore.media.bank import NEVER, TARGET
+from sessioncore.media.bank import NEVER, TARGET, Bank
 from sessioncore.media.formats import CN, DTMF, audio_codec
 from sessioncore.media.latch import EarlySource, Latch
 from sessioncore.media.packet_io import PACKET_WIDTH, PortLease
+from sessioncore.media.playout import Playout
 from sessioncore.media.recorder import Recording
 from sessioncore.media.reports import Reports, expected_packets, first_interval
 from sessioncore.media.sinks import Sink, Sinks
@@ -31,9 +32,6 @@ from sessioncore.rtp.codecs.pcma import PCMA
 from sessioncore.rtp.codecs.pcmu import PCMU
 from sessioncore.vocabulary import COMFORT_NOISE, SECOND, Address, Codec, StreamAgreement
 
-if TYPE_CHECKING:
-    from sessioncore.media.plane import MediaPlane
-
 __all__ = ["RELEARN", "SENDABLE_PTIMES", "Stream"]
 
 RELEARN: Final = 2 * SECOND
@@ -45,6 +43,21 @@ _REFUSED_PAUSE: Final = 5 * SECOND
 _EARLY_FORMATS: Final = tuple((codec.payload_type, codec) for codec in (PCMU, PCMA, COMFORT_NOISE))
 _OVER: Final = "the stream is closed"
 _HEADER: Final = struct.Struct("!BBHII")
+
+
+class Plane(Protocol):
+    """What a stream needs of its plane (`sessioncore.media.plane.MediaPlane`)."""
+
+    bank: Bank
+    playout: Playout
+    random_bits: Callable[[int], int]
+    ntp: Callable[[int], int]
+
+    def tell(self, stream: Stream, event: MediaEvent, detail: Any, now: int) -> None:
+        """Report an event."""
+
+    def end(self, stream: Stream, now: int) -> None:
+        """Give back the row and its ports."""
 
 
 class Stream:
@@ -77,7 +90,7 @@ class Stream:
     _final: Counted | None = None
     _held: Sequence[Recording] = ()
 
-    def __init__(self, plane: MediaPlane, row: int, lease: PortLease, chance: int) -> None:
+    def __init__(self, plane: Plane, row: int, lease: PortLease, chance: int) -> None:
         self._plane = plane
         self._cells = plane.bank.cells
         self._chance = chance

@@ -28,6 +28,7 @@ from sessioncore.session.invitation import Invitation, reason_headers
 from sessioncore.session.leg import Leg
 from sessioncore.session.methods import METHODS, Method, Rooms, rules_of
 from sessioncore.session.modifying import Modifying
+from sessioncore.session.placing import Placing
 from sessioncore.session.reasons import local_reason
 from sessioncore.session.refusals import OVERLOADED, Refusals
 from sessioncore.session.registry import Registry
@@ -108,7 +109,7 @@ class SessionCoordinator:
             rules,
             on_incoming,
         )
-        self._caller = Caller(
+        caller = Caller(
             env,
             self.announcer,
             self.registry,
@@ -117,6 +118,7 @@ class SessionCoordinator:
             self._requests,
             rules,
         )
+        self._placing = caller.placing
         self._modifying = Modifying(
             env,
             self.announcer,
@@ -223,6 +225,18 @@ class SessionCoordinator:
 
         Raises `ConfigurationError` for what is not a source or sink, `TooManyCalls`.
         """
+        with self.announcer:
+            return self._prepare(invitation, source, sink).call
+
+    def call(
+        self, invitation: Invitation, source: Any, sink: Any
+    ) -> tuple[Call, Deferred[None] | None]:
+        """`prepare` and `place` in one."""
+        with self.announcer:
+            leg = self._prepare(invitation, source, sink)
+            return leg.call, begin(self._placing.place(leg), self.announcer)
+
+    def _prepare(self, invitation: Invitation, source: Any, sink: Any) -> Leg:
         if source is not None:
             require_source(source)
         if sink is not None:
@@ -232,15 +246,14 @@ class SessionCoordinator:
         if self.registry.full:
             most = self._env.settings.max_calls
             raise TooManyCalls(f"{len(self.registry)} calls of {most} are up")
-        with self.announcer:
-            leg = self._caller.prepare(invitation)
-            leg.media.source, leg.media.sink = source, sink
-            return leg.call
+        leg = self._placing.prepare(invitation)
+        leg.media.source, leg.media.sink = source, sink
+        return leg
 
     def place(self, leg: Leg) -> Deferred[None] | None:
         """Send the INVITE of a prepared leg; None where that is done."""
         with self.announcer:
-            return begin(self._caller.place(leg), self.announcer)
+            return begin(self._placing.place(leg), self.announcer)
 
     def ring(self, leg: Leg, *, early_media: bool) -> None:
         """Answer 180 or 183."""
@@ -266,7 +279,7 @@ class SessionCoordinator:
         with self.announcer:
             if leg.answered or leg.over:
                 return
-            role: Caller | Callee = self._caller
+            role: Placing | Callee = self._placing
             if leg.role is SessionRole.UAS:
                 role = self._callee
             role.limit_ringing(leg, seconds, self._env.now())
@@ -339,6 +352,6 @@ class SessionCoordinator:
     def stop(self) -> None:
         """Send, receive and time nothing any more."""
         self.layer.stop()
-        self._caller.stop()
+        self._placing.stop()
         self._acks.stop()
         self._env.deadlines.not_around(self.announcer.enter)

@@ -12,7 +12,13 @@ from sessioncore.sip.grammar import TOKEN
 from sessioncore.sip.names import header_key
 from sessioncore.sip.values import Uri, parse_uri
 
-__all__ = ["HeaderFields", "Invitation", "callable_uri", "reason_headers"]
+__all__ = [
+    "HeaderFields",
+    "Invitation",
+    "callable_uri",
+    "reason_headers",
+    "require_transport",
+]
 
 HeaderFields: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 """Header fields to add: names and values."""
@@ -28,11 +34,8 @@ _LONGEST_NAME: Final = 200
 _LONGEST_VALUE: Final = 8_000
 
 
-def callable_uri(text: str, transports: Collection[bytes] | None = (b"UDP",)) -> Uri:
-    """Read a SIP URI that a person gave, for one of ``transports`` (None: any).
-
-    Raises `ConfigurationError`.
-    """
+def callable_uri(text: str) -> Uri:
+    """Read a SIP URI that a person gave; raises `ConfigurationError`."""
     if not isinstance(text, str):
         raise ConfigurationError(
             f"{text!r} is not a SIP URI but {type(text).__name__}; write text, for example"
@@ -51,23 +54,23 @@ def callable_uri(text: str, transports: Collection[bytes] | None = (b"UDP",)) ->
         )
     if uri.headers:
         raise ConfigurationError(f"{text!r}: leave out what follows the question mark")
-    transport = uri.params.get(b"transport")
-    if transports is not None and transport is not None and transport.upper() not in transports:
-        there = b", ".join(sorted(transports)).decode()
-        raise ConfigurationError(
-            f"{text!r}: there is no such transport, only {there}; write for example"
-            " sip:alice@192.0.2.1:5060"
-        )
     return uri
 
 
-def _target(text: str) -> Uri:
-    return callable_uri(text, None)
+def require_transport(uri: Uri, transports: Collection[bytes] = (b"UDP",)) -> None:
+    """Raise `ConfigurationError` where ``uri`` names a transport that is not among these."""
+    named = uri.params.get(b"transport")
+    if named is not None and named.upper() not in transports:
+        there = b", ".join(sorted(transports)).decode()
+        raise ConfigurationError(
+            f"'{uri}': there is no such transport, only {there}; write for example"
+            " sip:alice@192.0.2.1:5060"
+        )
 
 
 def _caller(text: str | None) -> str | None:
     if text is not None:
-        callable_uri(text, None)
+        callable_uri(text)
     return text
 
 
@@ -99,7 +102,7 @@ def _is_control(character: str) -> bool:
 
 def _headers(given: HeaderFields | None) -> tuple[Header, ...]:
     """Names and values as bytes; raises `ConfigurationError`."""
-    if given is None:
+    if not given:
         return ()
     pairs = given.items() if isinstance(given, Mapping) else given
     try:
@@ -144,7 +147,7 @@ class Invitation:
     ``ring_limit`` is in seconds; None is that of the settings.  Raises `ConfigurationError`.
     """
 
-    uri: Uri = field(converter=_target)
+    uri: Uri = field(converter=callable_uri)
     from_uri: str | None = field(default=None, converter=_caller)
     display_name: str | None = field(default=None, converter=_display_name)
     headers: tuple[Header, ...] = field(default=(), converter=_headers)

@@ -72,14 +72,20 @@ class DialogRequests:
         """
         if dialog.detour is not None:
             return flow, dialog.detour
+        hop = dialog.hop
+        if hop is not None and hop[0] is flow and flow.alive:
+            return hop
         uri = dialog.next_hop
-        targets = self._env.resolve(uri)
+        targets, known = self._env.resolve(uri), True
         if not isinstance(targets, list):
-            targets = await targets
+            targets, known = await targets, False
         problem: Exception | None = None
         for target in targets:
             if _serves(flow, target):
-                return flow, target.address
+                hop = flow, target.address
+                if known:
+                    dialog.hop = hop
+                return hop
             try:
                 other = self._env.flows.to(target)
                 if isinstance(other, Deferred):

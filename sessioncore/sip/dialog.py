@@ -8,6 +8,7 @@ from typing import Final
 from attrs import define, field
 
 from sessioncore.errors import SipParseError
+from sessioncore.sip.flows import Flow
 from sessioncore.sip.message import Request, Response
 from sessioncore.sip.values import NameAddr, RawUri, Uri, parse_uri, shown
 from sessioncore.vocabulary import Address
@@ -99,7 +100,8 @@ class Dialog:
     ``key`` is its identity as `key_of_request` and `key_of_response` return it.  ``local`` and
     ``remote`` are whole From or To values with their tags.  ``remote_seq`` is None until the
     peer has sent a request (RFC 3261 section 12.1.2).  If ``detour`` is set, requests go there
-    instead of to Contact or Record-Route.
+    instead of to Contact or Record-Route.  ``hop`` is the flow and address of the next hop, if
+    they are known without a name lookup.
     """
 
     key: bytes
@@ -113,6 +115,7 @@ class Dialog:
     local_seq: int
     remote_seq: int | None
     detour: Address | None = None
+    hop: tuple[Flow, Address] | None = None
     _routing: tuple[bytes, tuple[tuple[bytes, bytes], ...]] | None = field(default=None, init=False)
 
     @classmethod
@@ -186,7 +189,7 @@ class Dialog:
         """
         target, route_set = _target_of(origin, response), _route_set(response, -1)[::-1]
         self.remote_target, self.route_set = target, route_set
-        self.detour = self._routing = None
+        self.detour = self.hop = self._routing = None
 
     @property
     def next_hop(self) -> Uri:
@@ -200,7 +203,7 @@ class Dialog:
         contact = message.contact
         if contact is not None:
             self.remote_target = _reachable(contact, "Contact")
-            self._routing = None
+            self._routing = self.hop = None
 
     def check_sequence(self, number: int) -> bool:
         """Record the CSeq number of a received request; False if it is too low for 12.2.2.

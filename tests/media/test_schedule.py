@@ -48,7 +48,7 @@ class ScheduleTests(SynchronousTestCase):
         self.bank = Bank(4, together=1)
         streams, handles = [], []
         self.lanes = {rate: self.bank.lane_at(rate) for rate in (8000, 16_000)}
-        self.schedule = Schedule(self.bank, SourceBank(), streams, handles)
+        self.schedule = Schedule(self.bank, SourceBank(), streams, handles, lambda: None)
         for number in range(len(rows)):
             self.assertEqual(self.bank.take_row(), number)
             handles.append(f"handle {number}")

@@ -886,6 +886,9 @@ class RoutingTests(CallerScene):
         """From now on names resolve when the test says so."""
         answer: Deferred[Any] = Deferred()
         self.replace(self.us, resolve=lambda uri: answer)
+        for leg in self.us.manager._coordinator.registry.by_name.values():
+            if leg.usage is not None:
+                leg.usage.dialog.hop = None  # a literal's is kept
         return answer
 
     def bye(self, call: Any) -> None:

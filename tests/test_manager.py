@@ -170,7 +170,7 @@ class WrongValuesTests(Scene):
         self.refused("5 is not a call handler", SessionManager, host, on_incoming=5)
         manager = SessionManager(host)
         for wrong in (None, 5, b"sip:bob@192.0.2.2", ["sip:bob@192.0.2.2"]):
-            says = f"{wrong!r} is not a SIP URI but {type(wrong).__name__}; write text"
+            says = f"{wrong!r} is not a SIP URI but {type(wrong).__name__}; give a string"
             self.refused(says, manager.call, wrong)
             if wrong is not None:
                 self.refused(says, manager.call, f"sip:bob@{B}", from_uri=wrong)
@@ -178,8 +178,8 @@ class WrongValuesTests(Scene):
             for function in (manager.add_event_sink, manager.remove_event_sink):
                 self.refused(f"{wrong} is not an event sink; give an IEventSink", function, wrong)
         for wrong in ("CallEnded", int, print):
-            self.refused("is not a kind of event: see", manager.add_event_sink, print, wrong)
-        self.refused("remove what was added", manager.remove_event_sink, print)
+            self.refused("is not an event class; give", manager.add_event_sink, print, wrong)
+        self.refused("give the object that was added", manager.remove_event_sink, print)
         for wrong in ("4", -1, float("nan"), float("inf")):
             self.refused("is not usable; give seconds up to", manager.stop, wrong)
 
@@ -189,7 +189,7 @@ class WrongValuesTests(Scene):
         self.run_for(0.1)
         call = callee.call_in
         self.refused("'busy' cannot refuse a call; give a status", call.reject, "busy")
-        self.refused("5 is not a reason phrase; write text", call.reject, 486, 5)
+        self.refused("5 is not a reason phrase; give a string", call.reject, 486, 5)
         for wrong in (None, "", 5):
             self.refused(f"{wrong!r} is not a URI to redirect to; write", call.redirect, wrong)
         call.reject()

@@ -159,7 +159,7 @@ class WrongOptionsTests(SynchronousTestCase):
             "--role=uas --events=/no/such/file": "/no/such/file cannot be written",
             "--role=uac --call=bob": "'bob' is not a SIP URI",
             "--role=uac --call=tel:123": "write",
-            "--role=uac --call=sip:b@h?Subject=x": "leave out what follows the question mark",
+            "--role=uac --call=sip:b@h?Subject=x": "leave out the question mark and the text",
             "--role=uac --call=sip:b@h;transport=tcp": "there is no such transport, only UDP",
             "--role=uac --call=sip:é@h": "is not a SIP URI",
             "--role=uac --call=sip:b@h --from=alice": "--from: 'alice' is not a SIP URI",

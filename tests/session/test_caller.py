@@ -261,7 +261,7 @@ class AnsweredTests(CallerScene):
                 self.run_for(0.1)
                 self.assertIn("AckSent", self.us.names())
                 self.ended_where_the_invite_went(f"sip:bob@{contact}".encode())
-                self.assertIn("no way for the ACK", self.reason("CallEnded").text)
+                self.assertIn("cannot send the ACK", self.reason("CallEnded").text)
                 self.assertIs(call.state, SessionState.ENDED)
 
     def test_repeated_200(self) -> None:

@@ -43,6 +43,7 @@ from sessioncore.media.interfaces import IMediaSink, IMediaSource
 from sessioncore.media.sinks import Deliver, Discard, MediaSink, Record
 from sessioncore.media.sources import Clip, Echo, Frames, MediaSource, Silence, Tone
 from sessioncore.media.statistics import PacketCounts, StreamStatistics
+from sessioncore.rtp.audio_codec import AudioCodec
 from sessioncore.service import SessionService
 from sessioncore.session.call import Call
 from sessioncore.session.session import SessionState
@@ -59,6 +60,7 @@ from sessioncore.vocabulary import (
 )
 
 __all__ = [
+    "AudioCodec",
     "Call",
     "CallFailed",
     "CallOver",

@@ -1,8 +1,8 @@
-"""Events on their way to the sinks: queued in a transition, delivered at the end of the entry.
+"""Delivers events to the sinks: queued during a transition, delivered at the end of the entry.
 
-An entry is whatever comes in from outside: a datagram, a tick, a run of deadlines, a call of the
-application, a lookup that ends.  What an application does when it hears of an event is an entry
-of its own, so no transition is ever interrupted by one.
+An entry is any input from outside: a datagram, a tick, a run of deadlines, a call by the
+application, the result of a lookup.  If an event sink calls back, that is an entry of its own, so
+it never interrupts a transition.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sessioncore.vocabulary import MediaState, SessionRole
 __all__ = ["Announcer", "EventSink", "EventSinks"]
 
 EventSink: TypeAlias = Callable[[Any], object]
-"""Called with each event; what it returns is ignored."""
+"""Called with each event; its return value is ignored."""
 _log = Logger(namespace="sessioncore.session.announcing")
 
 
@@ -31,26 +31,28 @@ class EventSinks:
 
     def __init__(self) -> None:
         self._wants: list[tuple[EventSink, tuple[type[Event], ...]]] = []
-        # A new tuple each time, since a sink may add and remove sinks while all are told.
+        # A new tuple for each change, because a sink may add and remove sinks when called.
         self.chosen: dict[type[Event], tuple[EventSink, ...]] = {}
-        """Who wants events of a kind, for the kinds that `choose` was asked for."""
+        """The sinks by kind of event; a cache for `choose`."""
 
     def add(self, sink: EventSink, *kinds: type[Event]) -> None:
-        """Tell ``sink`` of every event from now on, or of these kinds."""
+        """Call ``sink`` with every event from now on, or with those of ``kinds``."""
         self._wants.append((sink, kinds))
         self.chosen.clear()
 
     def remove(self, sink: EventSink) -> None:
-        """Tell ``sink`` no more; raises `ConfigurationError` where it was not told."""
+        """Stop calling ``sink``; raises `ConfigurationError` if it was not added."""
         for place, (each, _) in enumerate(self._wants):
             if each == sink:
                 del self._wants[place]
                 self.chosen.clear()
                 return
-        raise ConfigurationError(f"{sink!r} is not among the event sinks; remove what was added")
+        raise ConfigurationError(
+            f"{sink!r} is not among the event sinks; give the object that was added"
+        )
 
     def choose(self, kind: type[Event]) -> tuple[EventSink, ...]:
-        """Who wants events of this kind."""
+        """The sinks that want events of this kind."""
         wants = self._wants
         chosen = tuple(sink for sink, kinds in wants if not kinds or issubclass(kind, kinds))
         self.chosen[kind] = chosen
@@ -62,7 +64,7 @@ class _HasState(Protocol):
 
 
 class Subject(Protocol):
-    """Whom an event is about: a leg."""
+    """The subject of an event: a leg."""
 
     name: str
     call_id: str
@@ -71,13 +73,13 @@ class Subject(Protocol):
 
     @property
     def media(self) -> _HasState:
-        """Its media, for the state in the moment of the event."""
+        """Its media, for the media state at the time of the event."""
 
 
 class Announcer:
     """Queues events and delivers them, in the order in which they happened.
 
-    Between `enter` and `leave` nothing is delivered but by `flush`; outside an entry an event is
+    Between `enter` and `leave` only `flush` delivers events; outside an entry an event is
     delivered at once.
     """
 
@@ -85,14 +87,14 @@ class Announcer:
 
     def __init__(self) -> None:
         self.sinks = EventSinks()
-        # Functions, and what they are called with: sinks and an event.
+        # Functions and their arguments: sinks and an event.
         self.queue: deque[tuple[tuple[Callable[[Any], object], ...], Any]] = deque()
         self.entered = 0
-        """How many entries are under way, one within the other; `enter` and `leave` count."""
+        """The depth of nested entries; `enter` and `leave` count it."""
         self._delivering = False
 
     def emit(self, leg: Subject, kind: type[Event], now: int, *details: object) -> None:
-        """An event of ``leg``; it is only made where somebody wants it."""
+        """Announce an event of ``leg``; it is only made if a sink wants it."""
         try:
             wanted = self.sinks.chosen[kind]
         except KeyError:
@@ -108,17 +110,17 @@ class Announcer:
             self.flush()
 
     def later(self, function: Callable[[Any], object], argument: Any) -> None:
-        """Call ``function`` once everything announced before has been delivered."""
+        """Call ``function`` once all events announced before have been delivered."""
         self.queue.append(((function,), argument))
         if not self.entered:
             self.flush()
 
     def enter(self) -> None:
-        """Something came in."""
+        """An entry begins."""
         self.entered += 1
 
     def leave(self) -> None:
-        """It was worked on: deliver what it made happen."""
+        """The entry ends: deliver its events."""
         self.entered -= 1
         if self.queue and not self.entered:
             self.flush()
@@ -130,7 +132,7 @@ class Announcer:
         self.leave()
 
     def flush(self) -> None:
-        """Deliver now; what is announced meanwhile is delivered too, in its turn."""
+        """Deliver now, including events that are announced meanwhile, in order."""
         if self._delivering:
             return
         self._delivering = True

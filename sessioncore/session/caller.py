@@ -47,7 +47,7 @@ _NOBODY_ANSWERED: Final = EndReason(EndedBy.TIMEOUT, "nobody answered", 408, 19)
 
 
 class _InviteUser:
-    """Receives what the INVITE transaction of one leg has to say."""
+    """The user of the INVITE transaction of one leg."""
 
     __slots__ = ("_caller", "_leg")
 
@@ -67,7 +67,7 @@ class _InviteUser:
 
 
 class Caller:
-    """Sees calls of ours through, from the first response to the ACK; `placing` sends them."""
+    """Handles our calls from the first response to the ACK; `placing` sends the INVITE."""
 
     def __init__(
         self,
@@ -99,17 +99,17 @@ class Caller:
     # --- responses
 
     def failed(self, leg: Leg, reason: EndReason) -> None:
-        """One address did not answer; another may."""
+        """One address did not answer; try the next one."""
         if self.placing.has_another(leg):
             self.placing.go_on(leg)
         elif not leg.answered:
             leg.feed(GiveUp(reason))
 
     def answered(self, leg: Leg, response: Response, now: int) -> None:
-        """Any response to the INVITE, repeats and other forks' included."""
+        """Process any response to the INVITE, including repeats and those of other forks."""
         status = response.status
         if not leg.media.path_proven:
-            # Whoever answers has read the branch of our INVITE, so is where we sent it.
+            # The sender of the response knows the branch of our INVITE, so it is our target.
             self._establishing.control.prove_path(leg)
         if status < 200:
             self._provisional(leg, response, now)
@@ -126,7 +126,7 @@ class Caller:
         if status == 100 or leg.state is not SessionState.PROCEEDING or outgoing is None:
             return
         usage = self._early(leg, outgoing, response) if response.to_tag else None
-        # An offer in a provisional that is not reliable is none (RFC 3262 section 5).
+        # A provisional that is not reliable cannot carry an offer (RFC 3262 section 5).
         described = usage is not None and not leg.late_offer and bool(description_in(response))
         told = 1 << status
         if not outgoing.rung & told and not (described and status == 183):
@@ -144,7 +144,7 @@ class Caller:
             try:
                 dialog = Dialog.from_response(outgoing.origin, response)
             except SipParseError:
-                # Good enough for an early one; the 2xx says where its requests go.
+                # This suffices for an early dialog; the 2xx sets its remote target.
                 peer = outgoing.client.destination
                 dialog = Dialog.from_unusable(outgoing.origin, response, peer)
             usage = outgoing.early[tag] = self._usage(outgoing, dialog)
@@ -158,7 +158,7 @@ class Caller:
         )
 
     def _early_media(self, leg: Leg, usage: DialogUsage, response: Response, now: int) -> None:
-        """SDP in a provisional: the agreement of that early dialog, made once."""
+        """SDP in a provisional response: the agreement of that early dialog, made once."""
         if usage.negotiation.state is not OfferState.OFFER_SENT:
             return
         try:
@@ -167,12 +167,12 @@ class Caller:
             )
         except NegotiationError:
             self._env.counters.refused_media += 1
-            return  # unreliable, so it binds nobody; the 200 decides
+            return  # unreliable, so not binding; the 200 decides
         if not leg.media.established:
             self._establishing.agreed_early(leg, agreement, now)
 
     def _success(self, leg: Leg, response: Response, now: int) -> None:
-        """A 2xx that is not the repeat of one we have acknowledged."""
+        """A 2xx that is not a repeat of one that we have acknowledged."""
         outgoing = leg.outgoing
         assert outgoing is not None and outgoing.client is not None and outgoing.flow is not None
         if outgoing.other_forks is None:
@@ -221,7 +221,7 @@ class Caller:
             problem = self._take_answer(leg, usage, response)
         if leg.answered:
             establishing.answered(leg, now)
-            # Not Ready: a 183 said the same before, and media runs already.
+            # Not Ready: a 183 had the same description, and media is already running.
             if leg.media.state is MediaState.READY:
                 establishing.establish(leg, now)
             else:
@@ -235,7 +235,7 @@ class Caller:
         self._announcer.emit(leg, events.AckSent, written)
         agreement = usage.negotiation.agreement
         if leg.late_offer and agreement is not None and leg.state is SessionState.ANSWERED:
-            # Our answer has just left in the ACK: only now is it agreed.
+            # Our answer has just been sent in the ACK: only now there is an agreement.
             establishing.agreed(leg, agreement, written)
         if leg.answered:
             self._announcer.emit(leg, events.DialogEstablished, written)
@@ -249,32 +249,32 @@ class Caller:
         response: Response,
         body: bytes,
     ) -> int | None:
-        """Write the ACK and return when; None where the leg was over before.
+        """Write the ACK and return the time (ns); None if the leg was over before.
 
-        The time is from before the ACK leaves, so that nobody can read it earlier than that.
+        The time is taken before the ACK is sent, so that the peer cannot read it earlier.
         """
         tx, requests = outgoing.client, self._requests
         assert tx is not None
         try:
             flow, peer = await requests.next_hop(usage.dialog, usage.flow)
         except SessionCoreError as error:
-            # It has to stop repeating its 200, and its media.
+            # The peer has to stop repeating its 200, and its media.
             flow, peer = usage.flow, tx.destination
             usage.dialog.detour = peer
-            leg.feed(HangUp(EndReason(EndedBy.NETWORK, f"no way for the ACK: {error}", None, 38)))
-        # Also when the peer's BYE was faster than the resolver: it repeats its 200 till then.
+            leg.feed(HangUp(EndReason(EndedBy.NETWORK, f"cannot send the ACK: {error}", None, 38)))
+        # Also if the peer's BYE was faster than the resolver: the peer repeats its 200 till then.
         ack = requests.ack(usage.dialog, outgoing.origin.sequence, flow, peer, body)
         now = self._env.now()
         usage.flow = tx.flow = flow
         self._layer.acknowledge(tx, ack, response, peer, now, heir=outgoing.other_forks)
-        # A held call needs none of this any more.
+        # A held call does not need any of this any more.
         if outgoing.ring_end is not None:
             outgoing.ring_end.cancel()
         leg.outgoing = None
         return None if leg.over else now
 
     def _take_answer(self, leg: Leg, usage: DialogUsage, response: Response) -> EndReason | None:
-        """The answer to our offer: new, the repeat of a 183's, or another fork's."""
+        """Take the answer to our offer: a new one, the same as in a 183, or another fork's."""
         negotiation = usage.negotiation
         if negotiation.state is OfferState.AGREED:
             agreement = negotiation.agreement
@@ -294,7 +294,7 @@ class Caller:
     def _answer_offer(
         self, leg: Leg, usage: DialogUsage, response: Response
     ) -> tuple[bytes, EndReason | None]:
-        """The ACK's answer to an offer that came in the 200; a refusing one if need be."""
+        """The answer in the ACK to an offer in the 200; if necessary one that refuses it."""
         negotiation = usage.negotiation
         try:
             negotiation.receive_offer(

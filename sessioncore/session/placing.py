@@ -1,4 +1,4 @@
-"""Placing calls: the INVITE of a call of ours, from address to address until one takes it."""
+"""Placing calls: sends the INVITE to one address after the other until one accepts it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _NOBODY_ANSWERED: Final = EndReason(EndedBy.TIMEOUT, "nobody answered", 408, 19)
 class Placing:
     """Sends the INVITEs of calls and limits how long they ring.
 
-    ``user`` makes what hears the responses of a leg.
+    ``user`` makes the user of a leg's INVITE transaction, which receives the responses.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class Placing:
         self._requests = requests
         self._user = user
         self._says: tuple[Header, ...] = (rules.allow, rules.supported)
-        # A 1xx stops Timer B, so nothing else ends a call that rings for ever.
+        # A 1xx stops Timer B, so only this limit ends a call that rings for ever.
         limit = round(env.settings.ring_limit * SECOND)
         self._ringing = env.deadlines.fifo(limit, self._rang_long_enough, GRID)
 
     def stop(self) -> None:
-        """Time nothing any more."""
+        """Stop all timers."""
         self._env.deadlines.remove(self._ringing)
 
     def prepare(self, invitation: Invitation) -> Leg:
@@ -83,7 +83,7 @@ class Placing:
         return leg
 
     async def place(self, leg: Leg) -> None:
-        """Resolve the target and send the INVITE to the first address that takes it."""
+        """Resolve the target and send the INVITE to the first address that accepts it."""
         outgoing = leg.outgoing
         if leg.state is not SessionState.PREPARED or outgoing is None:
             raise CallOver(f"call {leg.name} cannot be placed: it is {leg.state}")
@@ -102,8 +102,8 @@ class Placing:
             raise CallFailed(leg.reason or local_reason("hung up"))
 
     async def _try_next(self, leg: Leg, outgoing: Outgoing) -> None:
-        """INVITE the next address (RFC 3263 section 4.3), or give up."""
-        problem = "no socket of ours reaches its addresses"
+        """Send the INVITE to the next address (RFC 3263 section 4.3), or fail the call."""
+        problem = "none of our sockets reaches its addresses"
         while outgoing.targets:
             target, *outgoing.targets = outgoing.targets
             try:
@@ -116,7 +116,7 @@ class Placing:
             if leg.state is SessionState.PREPARED or leg.state in _RINGING:
                 self._invite(leg, outgoing, flow, target)
             return
-        text = f"no way to {leg.remote_uri}: {problem}"
+        text = f"cannot reach {leg.remote_uri}: {problem}"
         leg.feed(GiveUp(EndReason(EndedBy.NETWORK, text, 503, 3)))
 
     def _invite(self, leg: Leg, outgoing: Outgoing, flow: Flow, target: Target) -> None:
@@ -129,7 +129,7 @@ class Placing:
         self._send_invite(leg, outgoing, flow, target, now)
 
     def _aim(self, leg: Leg, outgoing: Outgoing, flow: Flow, target: Target, now: int) -> None:
-        """Open what is needed towards one address."""
+        """Set up media and dialog state towards one address."""
         outgoing.flow = flow
         leg.media.signalling_host = target.host
         outgoing.contact = contact(flow, target.host)
@@ -150,7 +150,7 @@ class Placing:
             leg.media.feed(OfferPending())
 
     def _take_back(self, outgoing: Outgoing) -> None:
-        """Another address of ours faces the next target, so the offer made is none to it."""
+        """Withdraw the offer, because the next target is reached from another local address."""
         if outgoing.description:
             outgoing.offer.withdraw()
             outgoing.description = b""
@@ -159,7 +159,7 @@ class Placing:
         self, leg: Leg, outgoing: Outgoing, flow: Flow, target: Target, now: int
     ) -> None:
         for usage in outgoing.early.values():
-            self._registry.part(usage.dialog)  # of an address that was given up
+            self._registry.part(usage.dialog)  # of an address that did not accept
         outgoing.early.clear()
         headers: list[Header] = [
             (b"Contact", outgoing.contact),
@@ -186,7 +186,7 @@ class Placing:
             self._announcer.emit(leg, events.CallInitiated, now, leg.remote_uri)
 
     def has_another(self, leg: Leg) -> bool:
-        """Whether to go on to the next address (RFC 3263 section 4.3)."""
+        """Whether to try the next address (RFC 3263 section 4.3)."""
         outgoing = leg.outgoing
         return (
             outgoing is not None
@@ -196,7 +196,7 @@ class Placing:
         )
 
     def go_on(self, leg: Leg) -> None:
-        """INVITE the next address."""
+        """Send the INVITE to the next address."""
         assert leg.outgoing is not None
         self._requests.start(self._try_next(leg, leg.outgoing))
 

@@ -10,7 +10,7 @@ The way of a call through the package, INVITE datagram to audio both ways:
  3  sip/{matching,server,client}          it finds its transaction; repetitions end here
  4  sip/dialog, session/registry          a dialog: tags, route set, remote target
  5  sip/inspection, sdp/negotiation       what must be refused is refused; descriptions are judged
- 6  session/{callee,caller}               IncomingCall: the application decides; or it places a call
+ 6  session/{callee,placing}              IncomingCall: the application decides; or it places a call
  7  session/{callee,caller,establishing}  the 200 OK, the agreement, establish_media_flow: one turn
  8  session/{acks,caller}                 the ACK; it plays no part in media
  9  media/plane, session/establishing     packets both ways: MediaActive
@@ -43,6 +43,7 @@ from sessioncore.media.interfaces import IMediaSink, IMediaSource
 from sessioncore.media.sinks import Deliver, Discard, MediaSink, Record
 from sessioncore.media.sources import Clip, Echo, Frames, MediaSource, Silence, Tone
 from sessioncore.media.statistics import PacketCounts, StreamStatistics
+from sessioncore.rtp.audio_codec import AudioCodec
 from sessioncore.service import SessionService
 from sessioncore.session.call import Call
 from sessioncore.session.session import SessionState
@@ -59,6 +60,7 @@ from sessioncore.vocabulary import (
 )
 
 __all__ = [
+    "AudioCodec",
     "Call",
     "CallFailed",
     "CallOver",

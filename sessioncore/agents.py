@@ -23,16 +23,16 @@ __all__ = ["UserAgentClient", "UserAgentServer", "answer_with_echo"]
 
 
 class _UserAgent:
-    """What both have: a manager of their own, which is there for everything else."""
+    """The common part of both: each has its own ``manager`` for everything else."""
 
     manager: SessionManager
 
     def start(self) -> Deferred[None]:
-        """Bind the sockets; fails with `ConfigurationError`."""
+        """Bind the sockets; see `SessionManager.start`."""
         return self.manager.start()
 
     def stop(self, grace: float = 4.0) -> Deferred[int]:
-        """End all calls; fires with the number given up after ``grace`` seconds."""
+        """End all calls; fires with the number that had not ended after ``grace`` seconds."""
         return self.manager.stop(grace)
 
     @property
@@ -42,15 +42,15 @@ class _UserAgent:
 
     @property
     def local_addresses(self) -> list[Address]:
-        """The bound SIP sockets, port 0 resolved."""
+        """The addresses of the bound SIP sockets, with port 0 resolved."""
         return self.manager.local_addresses
 
 
 class UserAgentClient(_UserAgent):
-    """Places calls, and turns incoming ones away unless ``on_incoming`` is given.
+    """Places calls, and refuses incoming ones unless ``on_incoming`` is given.
 
-    ``settings`` as for `SessionManager`; without any it listens on a free port, so that
-    several clients fit on one host.  Further keywords go to `SessionManager` as they are.
+    ``settings`` are those of `SessionManager`; without them the client listens on a free port,
+    so that several clients fit on one host.  Other keywords are passed to `SessionManager`.
     """
 
     def __init__(self, reactor: Any, settings: Settings | None = None, **replaced: Any) -> None:
@@ -59,12 +59,12 @@ class UserAgentClient(_UserAgent):
         )
 
     def call(self, uri: str, **wishes: Any) -> Call:
-        """Place a call to ``uri``; wishes are those of `SessionManager.prepare_call`."""
+        """Place a call to ``uri``; keywords are those of `SessionManager.prepare_call`."""
         return self.manager.call(uri, **wishes)
 
 
 def answer_with_echo(call: Call) -> Deferred[Call]:
-    """The default call handler: rings, answers, sends back what it hears."""
+    """The default call handler: rings, answers, and sends back the audio it receives."""
     call.ring()
     return call.answer(source=Echo())
 

@@ -1,8 +1,8 @@
 """Timers for thousands of transactions without one reactor timer each.
 
-Timers of one constant duration (64*T1, T4, ...) never overtake one another, so each duration
-is a first-in first-out queue; the rest share one heap.  ``now`` is always passed in, in
-integer nanoseconds; nothing here reads a clock.
+Timers of one constant duration (64*T1, T4, ...) expire in the order they were armed, so each
+such duration has a first-in first-out queue.  All other timers share one heap.  ``now`` is
+always passed in, in integer nanoseconds; nothing here reads a clock.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SWEEP = 1024
 
 
 class Deadline:
-    """One armed timer; `cancel` is cheap and may come at any time, even twice."""
+    """One armed timer; `cancel` is cheap and may be called at any time, even twice."""
 
     __slots__ = ("argument", "callback", "when")
 
@@ -38,9 +38,9 @@ class Deadline:
 class Fifo(Generic[Key]):
     """All timers of one duration: (expiry, key) pairs in the order they were added.
 
-    A key is not taken out early; the callback is told the key and asks whether it still
-    matters.  Only the oldest has a `Deadline`, on a ``grid`` of ns, so that thousands of timers
-    share a wake-up.
+    Keys are never removed early: the callback receives the key and checks whether it still
+    matters.  Only the oldest entry has a `Deadline`, rounded up to a ``grid`` of ns, so that
+    thousands of timers share a wake-up.
     """
 
     __slots__ = ("_armed", "_callback", "_deadlines", "_entries", "_grid", "duration", "removed")
@@ -97,7 +97,7 @@ class Fifo(Generic[Key]):
 
 
 class Deadlines:
-    """Every timer of one process.  ``wake_at`` is told whenever an earlier one is armed."""
+    """Every timer of one process; calls ``wake_at(when)`` when an earlier one is armed."""
 
     def __init__(self, wake_at: Callable[[int], None] | None = None) -> None:
         # Ordered by time, then by the order of arming; compared in C.
@@ -110,7 +110,7 @@ class Deadlines:
         self._failed: Callable[[Exception], None] = list[Exception]().append
 
     def on_earlier(self, wake_at: Callable[[int], None]) -> None:
-        """Tell ``wake_at`` the time (ns) whenever the earliest deadline becomes earlier."""
+        """Call ``wake_at`` with the time (ns) whenever the earliest deadline becomes earlier."""
         self._wake_at = wake_at
         self._armed = _NEVER
         when = self.next()
@@ -122,23 +122,23 @@ class Deadlines:
         self._around = (*self._around, (before, after))
 
     def not_around(self, before: Callable[[], None]) -> None:
-        """Take back what `around` was told with this ``before``."""
+        """Undo the `around` call that passed this ``before``."""
         self._around = tuple(pair for pair in self._around if pair[0] != before)
 
     def fifo(self, duration: int, callback: Callable[[Any, int], None], grid: int = 1) -> Fifo[Any]:
         """A queue for timers that all last ``duration`` ns; called back as ``(key, now)``.
 
-        They fire at multiples of ``grid`` ns, up to that much late.
+        They fire at multiples of ``grid`` ns, so up to ``grid`` ns late.
         """
         return Fifo(self, duration, callback, grid)
 
     def remove(self, fifo: Fifo[Any]) -> None:
-        """Take a queue out; what is in it, and what still comes, is never called back."""
+        """Remove a queue; its callback is never called again, even for entries added later."""
         fifo.clear()
         fifo.removed = True
 
     def at(self, when: int, callback: Callable[[Any, int], None], argument: Any = None) -> Deadline:
-        """Call ``callback(argument, now)`` once ``when`` (ns) has come."""
+        """Call ``callback(argument, now)`` once the time ``when`` (ns) is reached."""
         deadline = Deadline(when, callback, argument)
         self._serial += 1
         heappush(self._heap, (when, self._serial, deadline))
@@ -155,18 +155,19 @@ class Deadlines:
         self._sweep_at = max(_SWEEP, 2 * len(self._heap))
 
     def next(self) -> int | None:
-        """When the earliest deadline falls due, or None."""
+        """The time (ns) of the earliest deadline, or None."""
         heap = self._heap
         while heap and heap[0][2].callback is None:
             heappop(heap)
         return heap[0][0] if heap else None
 
     def run(self, now: int, failed: Callable[[Exception], None] | None = None) -> None:
-        """Call back everything that was armed before and is due at ``now``.
+        """Call back all timers that were armed before this run and are due at ``now``.
 
-        What a callback arms for ``now`` or earlier waits for the next run, so that a callback
-        that arms itself again cannot hold the process up.  An error in one callback does not
-        lose the others: ``failed`` is told of each, or else the first is raised at the end.
+        A timer that a callback arms for ``now`` or earlier waits for the next run, so a
+        callback that rearms itself cannot block the process.  An error in one callback does
+        not stop the others: ``failed`` is called with each error; without ``failed``, the
+        first error is raised at the end.
         """
         errors: list[Exception] = []
         self._failed = failed or errors.append

@@ -1,7 +1,7 @@
 """Every error of the library in one tree.
 
-``status`` is the SIP status a request that caused the error is answered with, or None where
-no answer is due.
+``status`` is the SIP status that answers the request that caused the error, or None if there
+is no request to answer.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ __all__ = [
 
 
 class SessionCoreError(Exception):
-    """Root of the tree."""
+    """The base class of all errors."""
 
     status: int | None = None
 
 
 class SipParseError(SessionCoreError):
-    """Bytes that are no SIP message, or a header value that RFC 3261 does not allow.
+    """Bytes that are not a SIP message, or a header value that RFC 3261 does not allow.
 
-    ``request`` is the `sessioncore.sip.message.Request` that can still be answered, as far as
-    it could be read, or None.
+    ``request`` is a `sessioncore.sip.message.Request` with the parts that could be read, if
+    they suffice to answer it; otherwise None.
     """
 
     request: Any = None
@@ -52,15 +52,15 @@ class SipParseError(SessionCoreError):
 
 
 class SdpParseError(SessionCoreError):
-    """Bytes that are no RFC 8866 session description."""
+    """Bytes that are not an RFC 8866 session description."""
 
     status: int | None = 400
 
 
 class NegotiationError(SessionCoreError):
-    """An offer or answer we cannot agree to; ``reasons`` says why, format by format.
+    """An offer or answer that we cannot accept; ``reasons`` says why, format by format.
 
-    ``warning_code`` is the code of RFC 3261 section 20.43 that fits best (304: media type,
+    ``warning_code`` is the closest code of RFC 3261 section 20.43 (304: media type,
     305: format, 301: address, 399: anything else).
     """
 
@@ -80,33 +80,34 @@ class NegotiationError(SessionCoreError):
 
 
 class AnswerRefused(NegotiationError):
-    """An answer that breaks RFC 3264 or shares nothing with our offer; it cannot be refused
-    in SIP any more, so the call ends by BYE.
+    """An answer that breaks RFC 3264 or shares no format with our offer.
+
+    SIP cannot refuse an answer, so the call ends with BYE.
     """
 
     status: int | None = None
 
 
 class RtpParseError(SessionCoreError):
-    """Bytes that are no RTP or RTCP packet."""
+    """Bytes that are not an RTP or RTCP packet."""
 
 
 class ConfigurationError(SessionCoreError):
-    """An option, URI or setting that cannot be used; the text says what to do instead."""
+    """An option, URI, argument or setting that is not usable; the text says what to do instead."""
 
 
 class MediaFileError(ConfigurationError):
-    """A WAV file that is missing, broken or of a kind we do not read."""
+    """A WAV file that is missing, broken or in an unsupported format."""
 
 
 class NoPortsError(SessionCoreError):
-    """All RTP ports of the configured range are taken."""
+    """All RTP ports of the configured range are in use."""
 
     status: int | None = 503
 
 
 class UnreachableTarget(SessionCoreError):
-    """No socket and no connection of ours reaches where a request should go."""
+    """None of our sockets and connections reaches the target of a request."""
 
     status: int | None = 503
 
@@ -118,7 +119,7 @@ class TooManyCalls(SessionCoreError):
 
 
 class UnexpectedInput(SessionCoreError):
-    """A machine was given an input its table rules out; names table, state and input."""
+    """A machine got an input that its table rules out; names the table, state and input."""
 
     def __init__(self, table: str, state: object, given: object) -> None:
         super().__init__(f"{table}: {type(given).__name__} in state {state} is not in the table")
@@ -128,7 +129,7 @@ class UnexpectedInput(SessionCoreError):
 
 
 class CallFailed(SessionCoreError):
-    """A call ended before what was waited for; ``reason`` is its `EndReason`."""
+    """A call ended before the awaited milestone; ``reason`` is its `EndReason`."""
 
     kind: ClassVar[str] = "call failed"
 
@@ -139,11 +140,11 @@ class CallFailed(SessionCoreError):
 
 
 class CallOver(SessionCoreError):
-    """Something was asked of a call that is already over, or too late in it."""
+    """The call is over, or past the point at which the requested action is possible."""
 
 
 class ModificationRefused(SessionCoreError):
-    """A change of a call was refused; the call goes on as it was.  ``reason`` says why."""
+    """A change to a call was refused; the call goes on unchanged.  ``reason`` says why."""
 
     def __init__(self, reason: EndReason) -> None:
         super().__init__(str(reason))
@@ -152,4 +153,4 @@ class ModificationRefused(SessionCoreError):
 
 
 class OneWayByAgreement(SessionCoreError):
-    """Audio both ways was waited for, but the two sides agreed on one direction or none."""
+    """Audio both ways cannot come: the two sides agreed on one direction or none."""

@@ -1,9 +1,10 @@
 """Every event an embedder, the command line, a log or a test can see.
 
-All are frozen and in the past tense.  ``session`` is our own id of the leg, ``at`` is in
-monotonic nanoseconds, ``media_state`` is the state in the moment of the event.
+All events are frozen and named in the past tense.  ``session`` is our own id of the leg,
+``at`` is in monotonic nanoseconds, ``media_state`` is the media state at the time of the event.
 
-Ten or so are made for each call, and without slots a frozen one is made in less time.
+Each call makes about ten events.  They have no slots, because a frozen class without slots is
+faster to instantiate.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ __all__ = [
 
 @frozen(slots=False)
 class Event:
-    """What all events carry."""
+    """The attributes of all events."""
 
     session: str
     call_id: str
@@ -74,7 +75,7 @@ class CallInitiated(Event):
 class IncomingCall(Event):
     """UAS: an INVITE arrived.
 
-    Where it cannot be served, `CallFailed` follows at once and no application is asked.
+    If it cannot be served, `CallFailed` follows at once and the application is not asked.
     """
 
     remote_uri: str
@@ -90,7 +91,7 @@ class CallRinging(Event):
 
 @frozen(slots=False)
 class EarlyMediaStarted(Event):
-    """SDP in a provisional response agreed on media before the answer.  Once per call."""
+    """SDP in a provisional response set up media before the call was answered.  Once per call."""
 
 
 @frozen(slots=False)
@@ -112,7 +113,7 @@ class MediaNegotiated(Event):
 
 @frozen(slots=False)
 class MediaFlowEstablished(Event):
-    """`establish_media_flow` has run: open for receiving, sending as agreed."""
+    """`establish_media_flow` has run: the stream receives, and sends if that was agreed."""
 
     local: Address
     remote: Address | None
@@ -140,23 +141,23 @@ class MediaActive(Event):
 
 @frozen(slots=False)
 class MediaStalled(Event):
-    """Nothing was heard for 5 s where receiving is allowed; ``text`` says what is known of why."""
+    """No packet came for 5 s although receiving is allowed; ``text`` gives the likely cause."""
 
     text: str
 
 
 @frozen(slots=False)
 class MediaFailed(Event):
-    """A source or sink of ours failed and was taken off, e.g. a full disk; the call goes on."""
+    """Our source or sink failed (for example a full disk) and was removed; the call goes on."""
 
     text: str
 
 
 @frozen(slots=False)
 class MediaPathProblem(Event):
-    """ICMP says that nobody listens where our RTP goes; ``text`` names that address.
+    """ICMP reports that nothing listens at the address our RTP goes to; ``text`` names it.
 
-    At most once in 5 s.
+    Emitted at most once in 5 s.
     """
 
     text: str
@@ -174,9 +175,9 @@ class CallResumed(Event):
 
 @frozen(slots=False)
 class OfferRefused(Event):
-    """A re-INVITE of the peer's was refused; the call and its media go on unchanged.
+    """A re-INVITE from the peer was refused; the call and its media go on unchanged.
 
-    ``reasons`` say why, format by format where it is for the media.
+    ``reasons`` say why; for media, format by format.
     """
 
     status: int
@@ -185,7 +186,10 @@ class OfferRefused(Event):
 
 @frozen(slots=False)
 class DigitReceived(Event):
-    """One key (0-9, *, #, A-D) by RFC 4733; ``duration`` in ms.  Once per key press."""
+    """The peer pressed one key (0-9, *, #, A-D; RFC 4733).  ``duration`` is in ms.
+
+    Emitted once per key press.
+    """
 
     digit: str
     duration: int
@@ -193,7 +197,7 @@ class DigitReceived(Event):
 
 @frozen(slots=False)
 class TransferRequested(Event):
-    """The peer sent a REFER; it is never followed by itself."""
+    """The peer sent a REFER; it is never followed automatically."""
 
     target: str
 

@@ -1,7 +1,7 @@
-"""What is written in C: optional, and used only where it belongs to this version of the package.
+"""The optional C extensions, used only if they were compiled from this version of the package.
 
-Beside each stands a module that does the same in Python.  An extension that was compiled from
-another version is as none at all: what it is asked might not be what it does.
+A Python module beside each extension does the same.  An extension that was compiled from
+another version is ignored, because its functions may differ from what Python expects.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ INTERFACES: Final = {
     "sip._builder": 1,
     "sip._reader": 1,
 }
-"""Each changes, here and in its C source, with what Python asks of the extension."""
+"""Change a number here and in the C source whenever the interface of that extension changes."""
 
 
 def compiled(name: str) -> Any:
-    """The extension ``sessioncore.name``, or None where Python has to do without it.
+    """The extension ``sessioncore.name``, or None if the Python version has to be used.
 
-    Warns where there is one that was compiled from another version.
+    Warns if the extension was compiled from another version.
     """
     try:
         module = import_module(f"sessioncore.{name}")
@@ -34,8 +34,8 @@ def compiled(name: str) -> Any:
     if getattr(module, "INTERFACE", None) == INTERFACES[name]:
         return module
     warnings.warn(
-        f"{module.__file__} was compiled from another version of sessioncore and is not used:"
-        " Python does its work, more slowly, until it is built or installed again"
+        f"{module.__file__} was compiled from another version of sessioncore and is not used."
+        " The slower Python version is used instead.  Build the extension again"
         " (python setup.py build_ext --inplace, or pip install)",
         RuntimeWarning,
         stacklevel=2,

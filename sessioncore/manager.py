@@ -1,4 +1,4 @@
-"""`SessionManager`: the embedding API.  Sockets, clockwork, media plane and coordinator in one."""
+"""`SessionManager`: the embedding API over sockets, clockwork, media plane and coordinator."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from sessioncore.vocabulary import SECOND, Address
 __all__ = ["ManagerStatistics", "SessionManager"]
 
 WRITING: Final = 0.5
-"""Seconds that stopping waits for the thread that writes recordings."""
+"""Seconds that `SessionManager.stop` waits for the thread that writes recordings."""
 _LONGEST_GRACE: Final = 86_400
 TICK: Final = 5_000_000
 """Nanoseconds between two media phases."""
@@ -61,7 +61,7 @@ F = TypeVar("F", bound=Event)
 
 @frozen
 class ManagerStatistics:
-    """Counters since the start: calls, SIP transactions, media, and what is up now."""
+    """Counters since the start (calls, SIP transactions, media), and the number of calls now."""
 
     calls_up: int
     rtp_ports_free: int
@@ -76,10 +76,11 @@ class SessionManager:
     ``reactor`` is any reactor with UDP, or a `testing.FakeHost`.  ``on_incoming`` decides
     about incoming calls: an `ICallHandler`, or a callable that takes the `Call` and returns
     None, a Deferred or a coroutine; without it they are refused with 480.  ``clockwork``,
-    ``resolver`` and ``random_bytes`` replace what the manager would make itself.  ``tracer``
-    is told of what happens below the events (`sessioncore.session.tracing`).  ``transports``
-    (`ISipTransport`) carry SIP in place of the UDP sockets that ``settings.listen`` names.
-    ``methods`` says who answers which request (`sessioncore.session.methods`).
+    ``resolver`` and ``random_bytes`` replace those that the manager would make itself.
+    ``tracer`` is notified of steps below the events (`sessioncore.session.tracing`).
+    ``transports`` (`ISipTransport`) carry SIP in place of the UDP sockets of
+    ``settings.listen``.  ``methods`` says which component answers which request
+    (`sessioncore.session.methods`).
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class SessionManager:
     ) -> None:
         if reactor is None:
             raise ConfigurationError(
-                "there is no reactor; give one, e.g. `from twisted.internet import reactor`"
+                "None is not a reactor; give for example `from twisted.internet import reactor`"
             )
         if not isinstance(settings, Settings | None):
             raise ConfigurationError(f"{settings!r} is not a Settings; make one by Settings(...)")
@@ -112,7 +113,7 @@ class SessionManager:
             self._random_below,
             families=tuple(sorted({6 if each.ipv6 else 4 for each in listening})),
         )
-        # Any, since what a zope interface promises is not seen through its type.
+        # Any: mypy does not see the methods of a zope interface through its type.
         self._transports: list[Any] = list(transports or ()) or [
             SipUdpTransport(reactor, each, self.clockwork, advertise=settings.advertise)
             for each in listening
@@ -156,13 +157,13 @@ class SessionManager:
         self.running = False
         self._stopping: Milestone | None = None
 
-    # --- life
+    # --- start and stop
 
     def start(self) -> Deferred[None]:
         """Open the SIP sockets.
 
-        Fires when calls can be placed and answered; fails with `ConfigurationError` where a
-        socket cannot be bound, and then nothing stays open.
+        Fires when calls can be placed and answered.  Fails with `ConfigurationError` if a
+        socket cannot be bound; then nothing stays open.
         """
         return maybeDeferred(self._start)
 
@@ -187,8 +188,9 @@ class SessionManager:
     def stop(self, grace: float = 4.0) -> Deferred[int]:
         """End every call as its state demands, then close everything.
 
-        Calls that are not over after ``grace`` seconds are given up; fires with how many.
-        Asked again, it fires with the same; cancelling it ends that wait and nothing else.
+        Calls that are not over after ``grace`` seconds are abandoned; the Deferred fires with
+        their number.  A second call fires with the same result.  Cancelling the Deferred ends
+        that wait and nothing else.
         Raises `ConfigurationError` for a ``grace`` below 0 or above a day.
         """
         if not isinstance(grace, int | float) or not 0 <= grace <= _LONGEST_GRACE:
@@ -216,7 +218,7 @@ class SessionManager:
         given_up = self._coordinator.give_up()
         if given_up:
             _log.warn(
-                "gave up {count} calls that had not ended after {grace} s",
+                "abandoned {count} calls that had not ended after {grace} s",
                 count=given_up,
                 grace=grace,
             )
@@ -234,7 +236,7 @@ class SessionManager:
             self.clockwork.stop()
 
     def _recordings_written(self) -> Deferred[None]:
-        """Fires once all recordings are on disk, or the disk was waited for long enough."""
+        """Fires once all recordings are on disk, or after `WRITING` seconds."""
         closed = self.plane.playout.sinks.recorder.close()
         reactor = self._reactor
         written: Deferred[None] = Deferred()
@@ -242,7 +244,7 @@ class SessionManager:
         if closed.done():
             written.callback(None)
         elif not IReactorFromThreads.providedBy(reactor):
-            # Under a fake clock no virtual time makes the writer's thread any faster.
+            # The writer's thread runs in real time, even under a fake clock.
             try:
                 written.callback(closed.result(WRITING))
             except TimeoutError:
@@ -255,7 +257,7 @@ class SessionManager:
 
     def _not_written(self, failure: Failure) -> None:
         failure.trap(TimeoutError, CancelledError)  # type: ignore[no-untyped-call]
-        _log.error("recordings are incomplete: the disk did not follow in {s} s", s=WRITING)
+        _log.error("recordings are incomplete: the disk was not done after {s} s", s=WRITING)
 
     def _close_sockets(self) -> list[Deferred[Any]]:
         return [maybeDeferred(transport.close) for transport in self._open.take()]
@@ -274,14 +276,14 @@ class SessionManager:
         late_offer: bool = False,
         ring_limit: float | None = None,
     ) -> Call:
-        """A call to ``uri`` that has sent nothing yet; ``place`` it when ready.
+        """A call to ``uri`` that has sent nothing yet; call its ``place`` when ready.
 
-        ``from_uri`` and ``display_name`` say who calls, ``headers`` are further header fields
-        of the INVITE (a dict, or pairs of name and value).  ``source`` is played and ``sink``
-        hears from the first packet on.  ``late_offer`` sends the INVITE without a description,
-        so that the callee offers.  ``ring_limit`` is in seconds, in place of that of the
-        settings.  Raises `ConfigurationError` for a value that cannot be used and before
-        `start`, `TooManyCalls` at the limit.
+        ``from_uri`` and ``display_name`` identify the caller; ``headers`` are further header
+        fields of the INVITE (a dict, or pairs of name and value).  ``source`` is played and
+        ``sink`` receives audio from the first packet on.  ``late_offer`` sends the INVITE
+        without a description, so that the callee offers.  ``ring_limit``, in seconds, replaces
+        that of the settings.  Raises `ConfigurationError` for a value that is not usable and
+        before `start`, `TooManyCalls` at the limit.
         """
         invitation = self._invitation(uri, from_uri, display_name, headers, late_offer, ring_limit)
         return self._coordinator.prepare(invitation, source, sink)
@@ -292,7 +294,7 @@ class SessionManager:
             there = {transport.transport for transport in self._transports}
             require_transport(invitation.uri, there)
         if not self.running and self._stopping is None:
-            raise ConfigurationError("the manager is not started: wait for start() to fire first")
+            raise ConfigurationError("the manager has not started; wait for start() to fire first")
         return invitation
 
     def call(
@@ -307,11 +309,11 @@ class SessionManager:
         late_offer: bool = False,
         ring_limit: float | None = None,
     ) -> Call:
-        """`prepare_call` and ``place`` in one; the call's milestones say how it goes."""
+        """`prepare_call` and ``place`` in one; the call's milestones report its progress."""
         invitation = self._invitation(uri, from_uri, display_name, headers, late_offer, ring_limit)
         call, placing = self._coordinator.call(invitation, source, sink)
         if placing is not None:
-            # A call that cannot be placed ends; whoever waits for it learns it there.
+            # A call that cannot be placed ends, and its milestones report the failure.
             placing.addErrback(_told_elsewhere)
         return call
 
@@ -321,17 +323,17 @@ class SessionManager:
         return [leg.call for leg in self._coordinator.registry.by_name.values()]
 
     def find_call(self, session: str) -> Call | None:
-        """The call that is up with that id (`Call.session`, `Event.session`), or None."""
+        """The call with that id (`Call.session`, `Event.session`) if it is up, else None."""
         leg = self._coordinator.registry.by_name.get(session)
         return None if leg is None else leg.call
 
     @property
     def local_addresses(self) -> list[Address]:
-        """The SIP sockets as they are bound, port 0 resolved."""
+        """The addresses of the bound SIP sockets, with port 0 resolved."""
         return [transport.local for transport in self._open]
 
     def statistics(self) -> ManagerStatistics:
-        """All counters, as plain numbers by name."""
+        """All counters by name, as plain numbers."""
         calls: CallCounters = self._counters
         sip: Counters = self._coordinator.layer.counters
         media: PlaneStatistics = self.plane.statistics
@@ -356,18 +358,18 @@ class SessionManager:
         self, sink: Callable[[E | F], object], kind: type[E], other: type[F], /
     ) -> None: ...
     def add_event_sink(self, sink: Any, *kinds: type[Event]) -> None:
-        """Call ``sink`` with every event of every call from now on, or those of ``kinds``.
+        """Call ``sink`` with every event of every call from now on, or with those of ``kinds``.
 
-        Raises `ConfigurationError` for what is not a sink or not a kind of event.
+        Raises `ConfigurationError` if ``sink`` is not a sink or a kind is not an event class.
         """
         checked, observes = event_sink(sink, kinds), IEventObserver.providedBy(sink)
         self._announcer.sinks.add(checked, *kinds, observes=observes)
 
     def remove_event_sink(self, sink: Callable[[Any], object] | TakesEvents) -> None:
-        """Call ``sink`` no more; raises `ConfigurationError` where it was not added."""
+        """Stop calling ``sink``; raises `ConfigurationError` if it was not added."""
         self._announcer.sinks.remove(event_sink(sink, ()))
 
-    # --- what the coordinator and the plane are given
+    # --- callbacks for the coordinator and the media plane
 
     def _wake(self) -> None:
         if not self._ticking:
@@ -389,7 +391,7 @@ class SessionManager:
         try:
             self._coordinator.establishing.media_event(stream, kind, detail, now)
         except Exception as error:
-            self._faults.caught("telling of media failed", error)
+            self._faults.caught("reporting a media event failed", error)
             raise  # the plane counts it and goes on
 
     def _local_ip(self, flow: Flow, peer: str) -> str:
@@ -415,7 +417,7 @@ class SessionManager:
 
 
 def _random_words(random_bytes: Callable[[int], bytes]) -> Iterator[int]:
-    """Random numbers of 64 bits; the operating system is asked for them by the page."""
+    """Random numbers of 64 bits, read from the operating system one page at a time."""
     return chain.from_iterable(map(_PAGE.unpack, map(random_bytes, repeat(_PAGE.size))))
 
 
@@ -429,7 +431,6 @@ def _handler(given: Any) -> IncomingHandler | None:
     handler = given.incoming_call if ICallHandler.providedBy(given) else given
     if not callable(handler):
         raise ConfigurationError(
-            f"{given!r} is not a handler of incoming calls; give an ICallHandler or a function"
-            " of one argument"
+            f"{given!r} is not a call handler; give an ICallHandler or a function of one argument"
         )
     return handler

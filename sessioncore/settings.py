@@ -1,4 +1,4 @@
-"""What an embedder may set, checked when it is made."""
+"""The settings of a `SessionManager`, checked when they are made."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _product() -> str:
 
 
 def _given(kinds: tuple[type, ...], say: str) -> Callable[[object, Any, object], None]:
-    """A check that a value is of one of ``kinds``; bool is no number."""
+    """A check that a value is of one of ``kinds``; a bool does not count as a number."""
 
     def check(_settings: object, attribute: Any, value: object) -> None:
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
@@ -59,24 +59,24 @@ def _ip_literal(_settings: object, attribute: object, value: str | None) -> None
         address = ip_address(value)
     except ValueError:
         raise ConfigurationError(
-            f"{name}: {value!r} is no IP address; give one, e.g. {_EXAMPLE}"
+            f"{name}: {value!r} is not an IP address; give for example {_EXAMPLE}"
         ) from None
     if address.is_unspecified or address.is_multicast:
         raise ConfigurationError(
-            f"{name}: {value} cannot be reached; give the address of one host, e.g. {_EXAMPLE}"
+            f"{name}: {value} is not the address of one host; give for example {_EXAMPLE}"
         )
 
 
 def _port_range(_settings: object, _attribute: object, value: tuple[int, int]) -> None:
     if len(value) != 2 or not all(isinstance(port, int) for port in value):
         raise ConfigurationError(
-            f"rtp_ports: {value!r} is not usable; give first and last, e.g. (40000, 49999)"
+            f"rtp_ports: {value!r} is not usable; give first and last, for example (40000, 49999)"
         )
     first, last = value
     if not (1024 <= first < last <= 65535) or last - first < 1:
         raise ConfigurationError(
             f"rtp_ports: {first}-{last} is not usable; give at least two ports in 1024-65535,"
-            " e.g. 40000-49999"
+            " for example 40000-49999"
         )
 
 
@@ -85,7 +85,7 @@ def _usable_codecs(_settings: object, _attribute: object, value: object) -> None
         isinstance(each, str | AudioCodec) for each in value
     ):
         raise ConfigurationError(
-            f'codecs: {value!r} is not usable; give a tuple of names, e.g. ("PCMU",)'
+            f'codecs: {value!r} is not usable; give a tuple of names, for example ("PCMU",)'
         )
     unknown = [each for each in value if isinstance(each, str) and each not in CODECS]
     if unknown or not value:
@@ -118,7 +118,7 @@ def _some_seconds(_settings: object, attribute: object, value: float) -> None:
     name = getattr(attribute, "name", "value")
     if not 0 < value <= _LONGEST:
         raise ConfigurationError(
-            f"{name}: {value:g} s cannot be kept; give more than 0 and at most {_LONGEST}"
+            f"{name}: {value:g} s is out of range; give more than 0 and at most {_LONGEST} s"
         )
 
 
@@ -127,26 +127,27 @@ def _printable(_settings: object, attribute: Any, value: str) -> None:
         raise ConfigurationError(f"{attribute.name}: {value!r} is not usable; give plain ASCII")
 
 
-_A_PAIR: Final = "a pair of ports, e.g. (40000, 49999)"
-_AN_IP: Final = f'an IP address as text, e.g. "{_EXAMPLE}"'
+_A_PAIR: Final = "a pair of ports, for example (40000, 49999)"
+_AN_IP: Final = f'an IP address as a string, for example "{_EXAMPLE}"'
 
 
 @frozen
 class Settings:
-    """Where to listen, what to say of ourselves, what to speak, how much to take on.
+    """Listening sockets, advertised addresses, codecs and limits of a `SessionManager`.
 
     ``listen``: SIP sockets such as ``udp:5060:interface=127.0.0.1``.  ``advertise``: the IP
     that Contact and Via name instead of the local one.  ``media_ip``: the IP that ``c=`` names
     instead of the local one.  ``rtp_ports``: first and last port, inclusive.  ``codecs``:
     RFC 3551 names or `AudioCodec` objects, preferred first.  ``nat``: True treats every peer as
-    behind a NAT, False none, None (the default) goes by whether its SDP address differs from
-    its SIP source.
+    behind a NAT, False none; None (the default) treats a peer as behind a NAT if its SDP
+    address differs from its SIP source.  ``max_calls``: calls at the same time.
     ``ring_limit``: seconds that a call may ring, in either role.
-    Raises `ConfigurationError` on a value that cannot work.
+    Raises `ConfigurationError` for a value that is not usable.
     """
 
     listen: tuple[str, ...] = field(
-        default=("udp:5060",), validator=_each_given('a tuple of texts, e.g. ("udp:5060",)')
+        default=("udp:5060",),
+        validator=_each_given('a tuple of strings, for example ("udp:5060",)'),
     )
     advertise: str | None = field(
         default=None, validator=[_given((str, type(None)), _AN_IP), _ip_literal]

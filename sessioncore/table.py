@@ -1,4 +1,4 @@
-"""State machines as tables: rows in, a dict of cells out, one `Machine.feed` for all of them.
+"""State machines as tables: rows go in, a dict of cells comes out, `Machine.feed` steps them all.
 
 A table names its states (an Enum), its inputs (small classes) and a row for **every** cell.
 A row goes to a next state and may run an action; an action returns effects and may not raise.
@@ -64,7 +64,7 @@ def impossible(states: Enum | Iterable[Enum], *given: type, because: str) -> Ite
 
 
 class Table:
-    """A machine's whole behaviour.  Building it checks that every cell is answered once."""
+    """The whole behaviour of a machine.  Building it checks that each cell has exactly one row."""
 
     def __init__(
         self,
@@ -138,11 +138,11 @@ class Table:
 
 
 class Machine:
-    """Something that walks a `Table`.
+    """An instance of a `Table`: it holds the current state.
 
-    Subclasses set ``table`` and implement `perform`.  An input fed while another is being
-    worked on waits for its turn; when performing an effect raises, the other effects are
-    performed and the inputs that wait are worked on; the first error is raised afterwards.
+    Subclasses set ``table`` and implement `perform`.  An input that is fed while another is
+    being processed is queued.  If performing an effect raises, the other effects are still
+    performed and the queued inputs processed; then the first error is raised.
     """
 
     __slots__ = ("_waiting", "state", "trace")
@@ -152,7 +152,7 @@ class Machine:
     def __init__(self, trace: Trace | None = None) -> None:
         self.state = self.table.initial
         self.trace = trace
-        # None, or while one input is worked on those that came since.
+        # While an input is processed: the inputs fed since.  Otherwise None.
         self._waiting: list[object] | None = None
 
     def perform(self, effect: Any) -> None:
@@ -160,14 +160,14 @@ class Machine:
         raise NotImplementedError
 
     def feed(self, given: object) -> None:
-        """Give the machine one input; raises `UnexpectedInput` where the table says so."""
+        """Process one input; raises `UnexpectedInput` if the table declares it impossible."""
         if self._waiting is not None:
             self._waiting.append(given)
             return
         if self.trace is not None:
             self._work_off([given], ())
             return
-        # As `_step` does; most inputs have no effects, and then this was all.
+        # `_step`, inlined; most inputs have no effects and are done here.
         try:
             new, action = self.table.cells[self.state, given.__class__]
         except KeyError:
@@ -181,13 +181,13 @@ class Machine:
             self._work_off([], effects)
 
     def _work_off(self, waiting: list[object], effects: Iterable[object]) -> None:
-        """Perform ``effects``, then take one input after the other; raises the first error."""
+        """Perform ``effects``, then process the queued inputs in order; raises the first error."""
         self._waiting = waiting
         first: Exception | None = None
         try:
             while True:
                 for effect in effects:
-                    # A send that fails must not keep the timer behind it from being armed.
+                    # A failed send must not prevent the timer after it from being armed.
                     try:
                         self.perform(effect)
                     except Exception as error:
@@ -204,7 +204,7 @@ class Machine:
             raise first
 
     def _step(self, given: object) -> Iterable[object]:
-        """Go where the table says; returns the effects, to be performed in the new state."""
+        """Take the transition of the table; returns the effects to perform in the new state."""
         old = self.state
         try:
             new, action = self.table.cells[old, given.__class__]

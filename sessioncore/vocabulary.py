@@ -1,7 +1,7 @@
-"""The words every part of the house shares: roles, states, directions, codecs, reasons.
+"""The terms that all parts of the package share: roles, states, directions, codecs, reasons.
 
-Plain values only.  Nothing here acts, so ``sip``, ``sdp``, ``rtp`` and ``media`` can share
-these without knowing one another.
+They are plain values without behaviour, so ``sip``, ``sdp``, ``rtp`` and ``media`` can share
+them without importing one another.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ Address: TypeAlias = tuple[str, int]
 
 
 def host_port(host: str, port: int | None) -> str:
-    """``192.0.2.1:5060`` or ``[2001:db8::1]:5060`` (RFC 5952 section 6), no zone.
+    """``192.0.2.1:5060`` or ``[2001:db8::1]:5060`` (RFC 5952 section 6), without a zone.
 
-    Used as it is in SIP too (RFC 3261 25.1 ``hostport``), where the port may be missing.
+    SIP uses the same form (``hostport`` of RFC 3261 section 25.1), where the port is optional.
     """
     if ":" in host:
         host = f"[{host.partition('%')[0]}]"
@@ -62,7 +62,7 @@ class SessionRole(Enum):
 
 
 class MediaState(Enum):
-    """How far the audio of a session is; the same machine for both roles."""
+    """The media state of a session; the same machine for both roles."""
 
     IDLE = "Idle"
     NEGOTIATING = "Negotiating"
@@ -77,7 +77,7 @@ class MediaState(Enum):
 
 
 class Direction(IntEnum):
-    """RFC 3264 section 5.1 direction as this side sees it; bit 1 sends, bit 2 receives."""
+    """The direction of RFC 3264 section 5.1 as this side sees it; bit 1 sends, bit 2 receives."""
 
     INACTIVE = 0
     SENDONLY = 1
@@ -111,8 +111,8 @@ class Codec:
     """An RTP payload format as SDP names it: encoding name, RTP clock rate in Hz, channels.
 
     ``payload_type`` is the static type of RFC 3551 table 4, or the dynamic one to propose.
-    ``fmtp`` is what our descriptions say of it in ``a=fmtp``.  How the audio of a codec is
-    coded is known to its subclass `sessioncore.rtp.audio_codec.AudioCodec`.
+    ``fmtp`` is the value of ``a=fmtp`` in our descriptions.  The subclass
+    `sessioncore.rtp.audio_codec.AudioCodec` adds encoding and decoding.
     """
 
     name: str
@@ -131,11 +131,11 @@ TELEPHONE_EVENT: Final = Codec("telephone-event", 101, fmtp="0-15")
 
 @frozen(slots=False)
 class StreamAgreement:
-    """What one m-line agreed on (RFC 3264), as this side sees it.
+    """The agreement on one m-line (RFC 3264), as this side sees it.
 
-    ``send_*`` payload types are what the peer asked to be sent, ``receive_*`` what we asked
-    for; RFC 3264 section 5.1 lets them differ.  ``remote`` is where the peer wants RTP; None
-    where it named no usable address (port 0, ``0.0.0.0``).  ``ptime`` is in ms.
+    The peer chose the ``send_*`` payload types and we chose the ``receive_*`` ones; RFC 3264
+    section 5.1 lets them differ.  ``remote`` is where the peer wants RTP, or None if it named
+    no usable address (port 0, ``0.0.0.0``).  ``ptime`` is in ms.
     """
 
     codec: Codec
@@ -153,16 +153,16 @@ class StreamAgreement:
     other_receive_payload_types: tuple[tuple[int, Codec], ...] = ()
     """Further formats the peer may switch to without asking (RFC 3264 section 6.1)."""
     index: int = 0
-    """Which m-line of the description this is, from 0."""
+    """The index of the m-line in the description, from 0."""
 
     @property
     def sends(self) -> bool:
-        """Whether this side is to send, and knows where to."""
+        """Whether this side sends and has an address to send to."""
         return self.direction.sends and self.remote is not None
 
     @property
     def receives(self) -> bool:
-        """Whether this side is to receive."""
+        """Whether this side receives."""
         return self.direction.receives
 
 
@@ -203,11 +203,11 @@ class EndedBy(Enum):
 
 @frozen(slots=False)
 class EndReason:
-    """Why a call ended: who ended it, the SIP status, the Q.850 cause, and words for people.
+    """Why a call ended: who ended it, the SIP status, the Q.850 cause, and a readable text.
 
-    ``status`` is the final status that ended an unanswered call, or None after a BYE;
-    ``cause`` the Q.850 cause value (RFC 3326, RFC 4497 table) where one applies; ``reasons``
-    say why a description was not taken, format by format.
+    ``status`` is the final status that ended an unanswered call, or None after a BYE.
+    ``cause`` is the Q.850 cause value (RFC 3326, table of RFC 4497), or None if none applies.
+    ``reasons`` say why a description was refused, format by format.
     """
 
     by: EndedBy
@@ -221,7 +221,7 @@ class EndReason:
 
     @cached_property
     def _text(self) -> str:
-        # Most calls end for the same few reasons, and each is told twice.
+        # Most calls end for the same few reasons, and each text is needed twice.
         status = "" if self.status is None else f" {self.status}"
         cause = "" if self.cause is None else f" (Q.850 {self.cause})"
         return f"{self.by.value}{status}: {self.text}{cause}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from pkgutil import walk_packages
 
@@ -45,6 +46,29 @@ class ExportsTests(SynchronousTestCase):
     def test_everything_public_is_documented(self) -> None:
         for name in sessioncore.__all__:
             self.assertTrue(getattr(sessioncore, name).__doc__, name)
+
+    def test_what_is_returned_or_raised_is_public(self) -> None:
+        """Types named by return annotations, and errors named by docstrings."""
+        ours = {
+            name
+            for module in MODULES
+            for name, value in vars(import_module(module)).items()
+            if isinstance(value, type) and value.__module__.startswith("sessioncore.")
+        }
+        # Private to whoever gets them, or of a module the reference names.
+        elsewhere = {"TakesEvents", "Recording", "SipParseError", "SdpParseError"}
+        named: set[str] = set()
+        for name in sessioncore.__all__:
+            kind = getattr(sessioncore, name)
+            for member in vars(kind).values():
+                function = member.fget if isinstance(member, property) else member
+                function = getattr(function, "__func__", function)
+                if not callable(function) or getattr(function, "__name__", "_")[0] == "_":
+                    continue
+                returned = getattr(function, "__annotations__", {}).get("return", "")
+                named |= set(re.findall(r"\w+", str(returned)))
+                named |= set(re.findall(r"`(?:errors\.)?(\w+)`", function.__doc__ or ""))
+        self.assertEqual((named & ours) - set(sessioncore.__all__) - elsewhere, set())
 
 
 def _case(name: str) -> tuple[bool, str]:

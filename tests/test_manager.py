@@ -165,12 +165,12 @@ class WrongValuesTests(Scene):
 
     def test_manager(self) -> None:
         host = self.network.host(A)
-        self.refused("there is no reactor; give one", SessionManager, None)
+        self.refused("None is not a reactor; give", SessionManager, None)
         self.refused("{} is not a Settings; make one", SessionManager, host, {})
-        self.refused("5 is not a handler", SessionManager, host, on_incoming=5)
+        self.refused("5 is not a call handler", SessionManager, host, on_incoming=5)
         manager = SessionManager(host)
         for wrong in (None, 5, b"sip:bob@192.0.2.2", ["sip:bob@192.0.2.2"]):
-            says = f"{wrong!r} is not a SIP URI but {type(wrong).__name__}; write text"
+            says = f"{wrong!r} is not a SIP URI but {type(wrong).__name__}; give a string"
             self.refused(says, manager.call, wrong)
             if wrong is not None:
                 self.refused(says, manager.call, f"sip:bob@{B}", from_uri=wrong)
@@ -178,8 +178,8 @@ class WrongValuesTests(Scene):
             for function in (manager.add_event_sink, manager.remove_event_sink):
                 self.refused(f"{wrong} is not an event sink; give an IEventSink", function, wrong)
         for wrong in ("CallEnded", int, print):
-            self.refused("is not a kind of event: see", manager.add_event_sink, print, wrong)
-        self.refused("remove what was added", manager.remove_event_sink, print)
+            self.refused("is not an event class; give", manager.add_event_sink, print, wrong)
+        self.refused("give the object that was added", manager.remove_event_sink, print)
         for wrong in ("4", -1, float("nan"), float("inf")):
             self.refused("is not usable; give seconds up to", manager.stop, wrong)
 
@@ -189,7 +189,7 @@ class WrongValuesTests(Scene):
         self.run_for(0.1)
         call = callee.call_in
         self.refused("'busy' cannot refuse a call; give a status", call.reject, "busy")
-        self.refused("5 is not a reason phrase; write text", call.reject, 486, 5)
+        self.refused("5 is not a reason phrase; give a string", call.reject, 486, 5)
         for wrong in (None, "", 5):
             self.refused(f"{wrong!r} is not a URI to redirect to; write", call.redirect, wrong)
         call.reject()
@@ -269,15 +269,15 @@ class WrongValuesTests(Scene):
 
     def test_settings(self) -> None:
         for name, wrong, says in (
-            ("listen", "udp:5060", 'a tuple of texts, e.g. ("udp:5060",)'),
-            ("listen", (), "a tuple of texts"),
-            ("listen", (5060,), "a tuple of texts"),
-            ("advertise", 5, "an IP address as text"),
-            ("media_ip", b"192.0.2.1", "an IP address as text"),
-            ("rtp_ports", "40000-49999", "a pair of ports, e.g. (40000, 49999)"),
+            ("listen", "udp:5060", 'a tuple of strings, for example ("udp:5060",)'),
+            ("listen", (), "a tuple of strings"),
+            ("listen", (5060,), "a tuple of strings"),
+            ("advertise", 5, "an IP address as a string"),
+            ("media_ip", b"192.0.2.1", "an IP address as a string"),
+            ("rtp_ports", "40000-49999", "a pair of ports, for example (40000, 49999)"),
             ("rtp_ports", (40000, 49999, 1), "first and last"),
             ("rtp_ports", (40000.0, 49999), "first and last"),
-            ("codecs", "PCMU", 'a tuple of names, e.g. ("PCMU",)'),
+            ("codecs", "PCMU", 'a tuple of names, for example ("PCMU",)'),
             ("max_calls", "7", "a number"),
             ("max_calls", True, "a number"),
             ("ring_limit", "7", "a number of seconds"),

@@ -63,7 +63,7 @@ _log: Final = Logger(namespace="sessioncore")
 
 
 class Log(Protocol):
-    """A sink for every event that is closed in the end."""
+    """An `IEventObserver` of every event that is closed in the end."""
 
     def event(self, event: Event) -> None: ...
     def close(self) -> None: ...

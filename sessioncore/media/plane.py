@@ -327,16 +327,18 @@ class MediaPlane:
 
     def end(self, stream: Stream, now: int) -> None:
         """What `Stream.close` does."""
-        row, cells = stream.row, self.bank.cells
-        self.playout.end(row)
+        row, playout, cells = stream.row, self.playout, self.bank.cells
+        cells.playing[row] = False
+        playout.sources.detach(row)
+        playout.sinks.detach(row)
         if cells.packets_received[row]:
             self._reception.digits.reset(row)
         self.bank.formats.forget(row)
+        playout.changed(row)
         stream.lease.release(now)
         self._streams[row] = None
         if self._in_tick:
             # Lent anew in this tick, the row would be told what happened to the old stream.
-            cells.playing[row] = False
             self._ended.append(row)
         else:
             self.bank.give_back(row)

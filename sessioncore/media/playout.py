@@ -171,13 +171,6 @@ class Playout:
         self._undecided.add(row)
         self.changed(row)
 
-    def end(self, row: int) -> None:
-        """``row`` is given back: it plays and hears nothing any more."""
-        self.sources.forget(row)
-        self.sinks.detach(row)
-        self._undecided.discard(row)
-        self.changed(row)
-
     def _decide(self) -> None:
         """Decide how the rows are played of which something changed."""
         while self._undecided:
@@ -185,7 +178,9 @@ class Playout:
 
     def _decide_row(self, row: int) -> None:
         cells = self._bank.cells
-        listened = cells.listened[row] = self.sinks.serves(row)
+        if not cells.playing[row]:
+            return  # it will be asked again when there is something to play
+        listened = cells.listened[row] = row in self.sinks.served
         frames, number = cells.frames[row], cells.format[row]
         way = Way.HEAR if listened else self.sources.way(row)
         if way is Way.ECHO and (frames > 1 or cells.noisy[row] or not self._is_table(number)):

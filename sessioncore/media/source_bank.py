@@ -57,24 +57,18 @@ class SourceBank:
 
     def attach(self, row: int, source: Source, rate: int = DEFAULT_RATE) -> None:
         """Let ``row``, sent at ``rate``, play ``source`` from its beginning."""
-        self.detach(row)
-        if source.__class__ is not Silence:
-            self._set(row, self._begin(row, source, rate))
-            self._source[row] = source
+        self._remove(row)
+        try:
+            if source.__class__ is not Silence:
+                self._set(row, self._begin(row, source, rate))
+                self._source[row] = source
+        finally:
             self._changed(row)
 
     def detach(self, row: int) -> None:
         """Let ``row`` be silent."""
-        if row in self._source:
-            self.forget(row)
+        if self._remove(row):
             self._changed(row)
-
-    def forget(self, row: int) -> None:
-        """The same for a row that is given back, which plays nothing any more."""
-        if self._source.pop(row, None) is not None:
-            player = self._players[self._player[row]]
-            self._player[row] = 0
-            player.detach(row)
 
     def move(self, row: int, rate: int) -> None:
         """``row`` is sent at ``rate`` from here on; its source plays on."""
@@ -149,6 +143,14 @@ class SourceBank:
         """What ended or failed since this was last asked."""
         told, self._reports = self._reports, []
         return told
+
+    def _remove(self, row: int) -> bool:
+        if self._source.pop(row, None) is None:
+            return False
+        player = self._players[self._player[row]]
+        self._player[row] = 0
+        player.detach(row)
+        return True
 
     def _set(self, row: int, player: Player) -> None:
         if player not in self._players:

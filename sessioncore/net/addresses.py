@@ -95,11 +95,11 @@ def parse_listen(text: str) -> Listen:
         given[name] = value
     port = given.get("port", "5060")
     if not _PORT.match(port) or int(port) > 65535:
-        raise ConfigurationError(f"cannot listen on {text!r}: {port!r} is no port; {_EXAMPLE}")
+        raise ConfigurationError(f"cannot listen on {text!r}: {port!r} is not a port; {_EXAMPLE}")
     interface = given.get("interface", "").removeprefix("[").removesuffix("]")
     if interface and not is_literal(interface):
         raise ConfigurationError(
-            f"cannot listen on {text!r}: interface={interface} is no IP address; {_EXAMPLE}"
+            f"cannot listen on {text!r}: interface={interface} is not an IP address; {_EXAMPLE}"
         )
     if is_ipv6(interface) and ip_address(interface).is_link_local:
         # Neither SIP nor SDP can say the zone that it takes to reach one (RFC 4007 section 6).

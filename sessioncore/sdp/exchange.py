@@ -7,10 +7,10 @@ from typing import Protocol
 
 from attrs import define
 
+from sessioncore.sdp.acceptance import Accepted
 from sessioncore.sdp.authoring import Rows
 from sessioncore.sdp.description import Description
 from sessioncore.sdp.formats import Proposal
-from sessioncore.sdp.streams import Accepted
 from sessioncore.table import Table, impossible, on
 from sessioncore.vocabulary import Address, Direction, NegotiatedMedia
 

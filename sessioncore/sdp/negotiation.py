@@ -10,6 +10,13 @@ from __future__ import annotations
 from typing import Final
 
 from sessioncore.errors import AnswerRefused, NegotiationError, SdpParseError, UnexpectedInput
+from sessioncore.sdp.acceptance import (
+    accept_answer,
+    accept_offer,
+    agree,
+    agreed_direction,
+    recheck,
+)
 from sessioncore.sdp.authoring import HEAD, OURS, Rows, answer_rows, write_content
 from sessioncore.sdp.description import parse_description
 from sessioncore.sdp.exchange import (
@@ -26,13 +33,6 @@ from sessioncore.sdp.exchange import (
     Settled,
 )
 from sessioncore.sdp.formats import FormatMatch, MediaPolicy, Proposal, propose
-from sessioncore.sdp.streams import (
-    accept_answer,
-    accept_offer,
-    agree,
-    agreed_direction,
-    recheck,
-)
 from sessioncore.table import Machine, Trace
 from sessioncore.vocabulary import Address, Codec, Direction, NegotiatedMedia
 

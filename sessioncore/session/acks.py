@@ -1,6 +1,6 @@
-"""The ACK of a 2xx of ours: waiting for it, reading it, and what it may owe.
+"""The ACK of our 2xx: waiting for it, reading it, and the answer it may have to bring.
 
-It plays a part in media only where it brings the answer to an offer of ours.
+It plays a part in media only if it brings the answer to our offer.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _ANSWERED: Final = (SessionState.ANSWERED, SessionState.LEAVING)
 
 
 class Acks:
-    """Which legs wait for an ACK, and what happens when it comes or does not.
+    """The legs that wait for an ACK; acts when the ACK comes and when it does not.
 
-    ``find`` gives the leg of a name, if it is still there.
+    ``find`` returns the leg with a name, or None.
     """
 
     def __init__(
@@ -53,23 +53,23 @@ class Acks:
         self._establishing = establishing
         self._find = find
         self._waiting: dict[str, int] = {}
-        # Nearly every ACK comes before the first repeat, so only the later ones have a timer each.
+        # Nearly every ACK comes before the first repeat, so that one uses a shared queue.
         self._first_repeats = env.deadlines.fifo(T1, self._repeat, GRID)
 
     def stop(self) -> None:
-        """Time nothing any more."""
+        """Stop all timers."""
         self._env.deadlines.remove(self._first_repeats)
 
     def too_many(self, source: str) -> bool:
-        """Whether half of the room is taken by calls this IP has not acknowledged.
+        """Whether calls that this IP has not acknowledged use half of the allowed calls.
 
-        Each of them may send RTP to wherever its offer said.  A trunk behind one IP that sets
-        up many calls at once has to get through.
+        Each of them may send RTP to the address in its offer, which may be forged.  The limit
+        is high, so that a trunk behind one IP can set up many calls at once.
         """
         return 2 * self._waiting.get(source, 0) >= self._env.settings.max_calls
 
     def expect(self, leg: Leg, usage: DialogUsage, tx: ServerTransaction, now: int) -> None:
-        """A 2xx is about to leave; it is repeated until `read` or `stop_waiting`."""
+        """A 2xx is about to be sent; it is repeated until `read` or `stop_waiting`."""
         usage.unacknowledged = waiting = UnacknowledgedSuccess(leg.name, tx, now)
         self._first_repeats.add(waiting, now)
         source = waiting.source
@@ -87,7 +87,7 @@ class Acks:
         leg.feed(AckMissing(_MISSING))
 
     def stop_waiting(self, usage: DialogUsage) -> None:
-        """The ACK came, will not come, or no longer matters."""
+        """The ACK came, will not come, or does not matter any more."""
         waiting = usage.unacknowledged
         if waiting is None:
             return
@@ -100,7 +100,7 @@ class Acks:
             del self._waiting[waiting.source]
 
     def read(self, leg: Leg, usage: DialogUsage, request: Request, now: int) -> None:
-        """An ACK of the dialog arrived; one that is not waited for is counted."""
+        """An ACK of the dialog arrived; an unexpected one is only counted."""
         waiting = usage.unacknowledged
         if waiting is None or waiting.cseq != request.cseq.number:
             self._env.counters.stray_acks += 1
@@ -116,15 +116,15 @@ class Acks:
             self._announcer.emit(leg, events.DialogEstablished, now)
         leg.feed(_ACK_READ)
         if problem is not None:
-            # The peer owes an answer and there is none to be had (RFC 3261 13.2.2.4).
+            # The peer owes an answer and the ACK had no usable one (RFC 3261 13.2.2.4).
             leg.feed(HangUp(problem))
 
     def _take_answer(
         self, leg: Leg, usage: DialogUsage, request: Request, now: int
     ) -> EndReason | None:
-        """The answer to our offer in the 2xx; returns why there is none."""
+        """Take the answer to the offer in our 2xx; returns the reason if there is none."""
         negotiation = usage.negotiation
-        # With our BYE out no media begins any more, whatever the answer (section 15.1.1).
+        # After our BYE no media begins any more, whatever the answer (section 15.1.1).
         if negotiation.state is not OfferState.OFFER_SENT or leg.state is SessionState.ENDING:
             return None
         agreed = self._answer_in(request, leg, usage)

@@ -1,10 +1,9 @@
-"""Events on their way to the sinks: queued in a transition, delivered at the end of the entry.
+"""Delivers events to the sinks: queued during a transition, delivered at the end of the entry.
 
-Observers (`IEventObserver`) only look on, so they need not be queued for: they are called at once.
-
-An entry is whatever comes in from outside: a datagram, a tick, a run of deadlines, a call of the
-application, a lookup that ends.  What an application does when it hears of an event is an entry
-of its own, so no transition is ever interrupted by one.
+An entry is any input from outside: a datagram, a tick, a run of deadlines, a call by the
+application, the result of a lookup.  If an event sink calls back, that is an entry of its own, so
+it never interrupts a transition.  An observer (`IEventObserver`) never calls back, so it is called
+at once.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from sessioncore.vocabulary import MediaState, SessionRole
 __all__ = ["Announcer", "EventSink", "EventSinks"]
 
 EventSink: TypeAlias = Callable[[Any], object]
-"""Called with each event; what it returns is ignored."""
+"""Called with each event; its return value is ignored."""
 _log = Logger(namespace="sessioncore.session.announcing")
 
 
@@ -40,29 +39,31 @@ class EventSinks:
 
     def __init__(self) -> None:
         self._wants: list[tuple[EventSink, tuple[type[Event], ...], bool]] = []
-        # New tuples each time, since a sink may add and remove sinks while all are told.
+        # New tuples for each change, because a sink may add and remove sinks when called.
         self.chosen: dict[type[Event], Chosen | None] = {}
-        """Who wants events of a kind, for the kinds that `choose` was asked for."""
+        """Who wants events, by kind; a cache for `choose`."""
 
     def add(self, sink: EventSink, *kinds: type[Event], observes: bool = False) -> None:
-        """Tell ``sink`` of every event from now on, or of these kinds.
+        """Call ``sink`` with every event from now on, or with those of ``kinds``.
 
-        One that ``observes`` is called at once, others at the end of the entry.
+        A sink that ``observes`` is called at once, others at the end of the entry.
         """
         self._wants.append((sink, kinds, observes))
         self.chosen.clear()
 
     def remove(self, sink: EventSink) -> None:
-        """Tell ``sink`` no more; raises `ConfigurationError` where it was not told."""
+        """Stop calling ``sink``; raises `ConfigurationError` if it was not added."""
         for place, (each, *_) in enumerate(self._wants):
             if each == sink:
                 del self._wants[place]
                 self.chosen.clear()
                 return
-        raise ConfigurationError(f"{sink!r} is not among the event sinks; remove what was added")
+        raise ConfigurationError(
+            f"{sink!r} is not among the event sinks; give the object that was added"
+        )
 
     def choose(self, kind: type[Event]) -> Chosen | None:
-        """Who wants events of this kind; None where nobody does."""
+        """Who wants events of this kind; None if nobody does."""
         groups: tuple[list[EventSink], list[EventSink]] = ([], [])
         for sink, kinds, observes in self._wants:
             if not kinds or issubclass(kind, kinds):
@@ -72,7 +73,7 @@ class EventSinks:
         return chosen
 
     def choose_with(self, others: Chosen | None, kind: type[Event]) -> Chosen | None:
-        """``others``, and after them who of these wants events of this kind."""
+        """``others``, followed by those of these that want events of this kind."""
         own = self.choose(kind)
         if own is None or others is None:
             return own or others
@@ -84,7 +85,7 @@ class _HasState(Protocol):
 
 
 class Subject(Protocol):
-    """Whom an event is about: a leg."""
+    """The subject of an event: a leg."""
 
     name: str
     call_id: str
@@ -93,13 +94,13 @@ class Subject(Protocol):
 
     @property
     def media(self) -> _HasState:
-        """Its media, for the state in the moment of the event."""
+        """Its media, for the media state at the time of the event."""
 
 
 class Announcer:
     """Queues events and delivers them, in the order in which they happened.
 
-    Between `enter` and `leave` nothing is delivered but by `flush`; outside an entry an event is
+    Between `enter` and `leave` only `flush` delivers events; outside an entry an event is
     delivered at once.
     """
 
@@ -107,14 +108,14 @@ class Announcer:
 
     def __init__(self) -> None:
         self.sinks = EventSinks()
-        # Functions, and what they are called with: sinks and an event.
+        # Functions and their arguments: sinks and an event.
         self.queue: deque[tuple[tuple[Callable[[Any], object], ...], Any]] = deque()
         self.entered = 0
-        """How many entries are under way, one within the other; `enter` and `leave` count."""
+        """The depth of nested entries; `enter` and `leave` count it."""
         self._delivering = False
 
     def emit(self, leg: Subject, kind: type[Event], now: int, *details: object) -> None:
-        """An event of ``leg``; it is only made where somebody wants it."""
+        """Announce an event of ``leg``; it is only made if a sink wants it."""
         try:
             wanted = self.sinks.chosen[kind]
         except KeyError:
@@ -136,17 +137,17 @@ class Announcer:
                 self.flush()
 
     def later(self, function: Callable[[Any], object], argument: Any) -> None:
-        """Call ``function`` once everything announced before has been delivered."""
+        """Call ``function`` once all events announced before have been delivered."""
         self.queue.append(((function,), argument))
         if not self.entered:
             self.flush()
 
     def enter(self) -> None:
-        """Something came in."""
+        """An entry begins."""
         self.entered += 1
 
     def leave(self) -> None:
-        """It was worked on: deliver what it made happen."""
+        """The entry ends: deliver its events."""
         self.entered -= 1
         if self.queue and not self.entered:
             self.flush()
@@ -158,7 +159,7 @@ class Announcer:
         self.leave()
 
     def flush(self) -> None:
-        """Deliver now; what is announced meanwhile is delivered too, in its turn."""
+        """Deliver now, including events that are announced meanwhile, in order."""
         queue = self.queue
         if not queue or self._delivering:
             return

@@ -1,4 +1,4 @@
-"""Descriptions as bodies of messages, and the header fields that several answers share."""
+"""Session descriptions as message bodies, and header fields that several responses share."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ RETRY_LATER: Final[Header] = (b"Retry-After", b"10")
 
 
 def description_in(message: Message) -> bytes:
-    """The session description a message carries, or nothing where its body is something else."""
+    """The session description in the body of a message, or empty if the body is something else."""
     body = message.body
     return body if body and message.content_type == SDP else b""

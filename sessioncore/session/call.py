@@ -1,4 +1,4 @@
-"""The public handle of one leg: what an application holds, asks and waits for."""
+"""`Call`: the public handle of one leg, with its properties, actions and milestones."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ F = TypeVar("F", bound=Event)
 
 
 class TakesEvents(Protocol):
-    """An object that is handed each event; `IEventSink` is the same for zope.interface."""
+    """An object that receives each event; `IEventSink` is the same for zope.interface."""
 
     def event(self, event: Any, /) -> object:
-        """Take one event."""
+        """Receive one event."""
 
 
 class _Leg(Protocol):
-    """What a `Call` needs of the leg behind it."""
+    """The attributes of a leg that `Call` uses."""
 
     role: SessionRole
     name: str
@@ -76,52 +76,52 @@ class _Leg(Protocol):
 
 
 class Control(Protocol):
-    """What the coordinator does for a `Call`; its methods are those of `Call`."""
+    """The coordinator as a `Call` uses it; the methods are those of `Call`."""
 
     def place(self, leg: Any) -> Deferred[None] | None:
-        """None where it is done."""
+        """Send the INVITE; None if that is done at once."""
 
     def ring(self, leg: Any, *, early_media: bool) -> None:
-        """180 or 183."""
+        """Send 180 or 183."""
 
     def answer(self, leg: Any, source: Any, sink: Any) -> Deferred[None] | None:
-        """None where it is done."""
+        """Send 200; None if that is done at once."""
 
     def refuse(self, leg: Any, status: int, phrase: str | None, uri: str | None = None) -> None:
-        """300 to 699; ``uri`` is the Contact."""
+        """Send 300 to 699; ``uri`` is the Contact."""
 
     def limit_ringing(self, leg: Any, seconds: float) -> None:
-        """From now on."""
+        """End the call unless it is answered within ``seconds`` from now."""
 
     def hang_up(self, leg: Any, text: str | None, cause: int | None) -> None:
-        """With a Reason, where there is one."""
+        """End the call; sends a Reason if ``text`` or ``cause`` is given."""
 
     def abandon(self, leg: Any, text: str) -> None:
-        """Hang up, for a reason that is nobody else's business."""
+        """End the call without a Reason; ``text`` is only for our end reason."""
 
     def modify(self, leg: Any, direction: Direction) -> Deferred[None]:
-        """By a re-INVITE."""
+        """Offer another direction by a re-INVITE."""
 
     def set_source(self, leg: Any, source: Any) -> None:
-        """From the next frame on."""
+        """Play ``source`` from the next frame on."""
 
     def set_sink(self, leg: Any, sink: Any) -> None:
-        """From the next frame on."""
+        """Replace the sinks from the next frame on."""
 
     def add_sink(self, leg: Any, sink: Any) -> None:
-        """Beside those it has."""
+        """Add one sink to the others."""
 
     def remove_sink(self, leg: Any, sink: Any) -> None:
-        """And none else."""
+        """Remove one sink; the others stay."""
 
 
 class Call:
     """One leg of a call, in either role.
 
     The milestones (`when_answered`, `when_media_ready`, `when_two_way`, `when_ended`) each
-    return a new Deferred, also long after they were reached.  They fail with
-    `errors.CallFailed`, whose ``reason`` says why, when the call ends before.  Cancelling one
-    ends that wait and nothing else.  Everything can be read after the end of the call, too.
+    return a new Deferred, even long after they were reached.  If the call ends before, the
+    Deferred fails with `errors.CallFailed`, whose ``reason`` says why.  Cancelling a Deferred
+    ends that wait and nothing else.  All properties stay readable after the end of the call.
     """
 
     __slots__ = ("_control", "_leg")
@@ -133,16 +133,16 @@ class Call:
     def __repr__(self) -> str:
         return f"<Call {self.session} {self.role} {self.state} media {self.media_state}>"
 
-    # --- what it is
+    # --- properties
 
     @property
     def role(self) -> SessionRole:
-        """UAC where we sent the INVITE, UAS where we received it."""
+        """UAC if we sent the INVITE, UAS if we received it."""
         return self._leg.role
 
     @property
     def session(self) -> str:
-        """Our own id of this leg, as events and logs carry it; no other leg ever has it."""
+        """Our own id of this leg, as in events and logs; no other leg ever has the same."""
         return self._leg.name
 
     @property
@@ -152,22 +152,22 @@ class Call:
 
     @property
     def state(self) -> SessionState:
-        """Where the INVITE session stands."""
+        """The state of the INVITE session."""
         return self._leg.state
 
     @property
     def media_state(self) -> MediaState:
-        """How far the audio is."""
+        """The state of the media."""
         return self._leg.media_state
 
     @property
     def local_uri(self) -> str:
-        """Our side's URI: From of an outgoing call, To of an incoming one."""
+        """Our URI: From of an outgoing call, To of an incoming one."""
         return self._leg.local_uri
 
     @property
     def remote_uri(self) -> str:
-        """The other side's URI."""
+        """The peer's URI."""
         return self._leg.remote_uri
 
     @property
@@ -178,9 +178,9 @@ class Call:
 
     @property
     def remote_display_name(self) -> str:
-        """UAS: the caller's display name, without its quotes; empty where there is none.
+        """UAS: the caller's display name, without quotes; empty if there is none.
 
-        It is what the caller claims: see `asserted_identity` for what a proxy vouches for.
+        The caller can claim any name; see `asserted_identity` for one that a proxy vouches for.
         """
         invite = self._leg.invite
         return "" if invite is None else _unquoted(invite.from_.display)
@@ -203,7 +203,7 @@ class Call:
     def asserted_identity(self) -> tuple[str, ...]:
         """UAS: the values of P-Asserted-Identity (RFC 3325), as received.
 
-        Believe them only where everything that reaches you comes from a proxy you trust.
+        Trust them only if all your calls come from a proxy that you trust.
         """
         invite = self._leg.invite
         values = [] if invite is None else invite.values(b"P-Asserted-Identity")
@@ -211,75 +211,75 @@ class Call:
 
     @property
     def negotiated_media(self) -> NegotiatedMedia | None:
-        """What both sides agreed on, or None before that."""
+        """The agreement of both sides, or None before there is one."""
         return self._leg.negotiated_media
 
     @property
     def local_rtp(self) -> Address | None:
-        """The address our RTP is received on and sent from, or was at the end."""
+        """The address that RTP is received on and sent from, or was at the end."""
         return self._leg.local_rtp
 
     @property
     def remote_rtp(self) -> Address | None:
-        """Where our RTP goes now: the latched source, else the SDP address."""
+        """The address our RTP is sent to: the latched source, else the SDP address."""
         return self._leg.remote_rtp
 
     @property
     def transmitting(self) -> bool:
-        """Whether RTP of ours is running."""
+        """Whether we are sending RTP."""
         return self._leg.transmitting
 
     @property
     def statistics(self) -> StreamStatistics | None:
-        """Counters of the media, live or as they were at the end; None if there was none."""
+        """Counters of the media, live or as they were at the end; None if there was no media."""
         return self._leg.media_statistics
 
     @property
     def packet_counts(self) -> PacketCounts | None:
-        """Packets sent, received and lost, and the jitter: `statistics` in little, and cheaper."""
+        """Packets sent, received and lost, and the jitter: a cheaper part of `statistics`."""
         return self._leg.media_counts
 
     @property
     def why_silent(self) -> str | None:
-        """What speaks most for nothing being heard, in words for people; None without media."""
+        """The most likely reason that nothing is received, as text; None without media."""
         return self._leg.media_problem()
 
     def why_too_little(self, due: int) -> str | None:
-        """`why_silent` where ``due`` packets should have been received."""
+        """As `why_silent`, if ``due`` packets should have been received."""
         return self._leg.media_problem(due)
 
     @property
     def end_reason(self) -> EndReason | None:
-        """Why the call ended or is ending, or None while nothing has ended it."""
+        """Why the call ended or is ending, or None while it goes on."""
         return self._leg.reason
 
-    # --- what to do with it
+    # --- actions
 
     def place(self) -> Deferred[Call]:
         """UAC: send the INVITE of a prepared call.
 
-        Fires with this call once the INVITE was written; fails with `CallFailed` where the
-        target does not resolve or nothing could be sent.  Cancelling it hangs up.
+        Fires with this call once the INVITE was written.  Fails with `CallFailed` if the
+        target does not resolve or the INVITE cannot be sent.  Cancelling it hangs up.
         """
         return self._controlled(self._control.place(self._leg), "cancelled before it was placed")
 
     def ring(self, *, early_media: bool = False) -> None:
         """UAS: answer 180, or 183 with our description and start the media early.
 
-        Raises `CallOver` where the call is no longer waiting for its answer, `CallFailed`
-        where nothing can be sent to the caller.
+        Raises `CallOver` if the call does not wait for an answer any more, `CallFailed` if
+        nothing can be sent to the caller.
         """
         self._control.ring(self._leg, early_media=early_media)
 
     def limit_ringing(self, seconds: float) -> None:
         """End the call unless it is answered within ``seconds`` from now.
 
-        It takes the place of the limit of the settings and of an earlier one; it does nothing
-        where the call was answered or is over.  Raises `ConfigurationError` for what is not a
-        number of seconds up to a day.
+        Replaces the limit of the settings and any earlier limit.  Does nothing if the call was
+        answered or is over.  Raises `ConfigurationError` if ``seconds`` is not a number of
+        seconds up to a day.
         """
         if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-            raise ConfigurationError(f"{seconds!r} is not a number of seconds")
+            raise ConfigurationError(f"{seconds!r} is not a number of seconds; give a number")
         if not 0 < seconds <= 86_400:
             raise ConfigurationError(f"{seconds} s is not usable; give seconds, at most a day")
         self._control.limit_ringing(self._leg, seconds)
@@ -287,22 +287,23 @@ class Call:
     def answer(
         self, source: Source | None = None, sink: Sink | Sequence[Sink] | None = None
     ) -> Deferred[Call]:
-        """UAS: answer 200 with ``source`` to play and ``sink`` to listen (None: as set).
+        """UAS: answer 200; play ``source`` and pass received audio to ``sink`` (None: as set).
 
-        Fires with this call once the 200 OK was written; fails with `CallOver` where the call
-        is over, with `CallFailed` where answering failed, with `ConfigurationError` for what is
-        not a source or sink; then the call still waits.  Cancelling it hangs up.
+        Fires with this call once the 200 OK was written.  Fails with `CallOver` if the call is
+        over and with `CallFailed` if answering failed.  Fails with `ConfigurationError` if
+        ``source`` or ``sink`` is not one; then the call still waits for an answer.  Cancelling
+        it hangs up.
         """
         return self._controlled(
             self._control.answer(self._leg, source, sink), "cancelled while it was answered"
         )
 
     def reject(self, status: int = 486, reason: str | None = None) -> None:
-        """UAS: refuse with a final status of 300-699; raises `CallOver` when too late."""
+        """UAS: refuse with a final status of 300 to 699; raises `CallOver` if it is too late."""
         self._control.refuse(self._leg, status, reason)
 
     def redirect(self, uri: str) -> None:
-        """UAS: answer 302 with ``uri`` as Contact; raises `CallOver` when too late."""
+        """UAS: answer 302 with ``uri`` as Contact; raises `CallOver` if it is too late."""
         if not isinstance(uri, str) or not uri:
             raise ConfigurationError(
                 f"{uri!r} is not a URI to redirect to; write for example sip:alice@192.0.2.1"
@@ -314,10 +315,10 @@ class Call:
     ) -> Deferred[EndReason]:
         """End the call, whatever its state, by CANCEL, BYE or a final response.
 
-        ``reason`` is why, in words; the end reason has it, and so has, with the Q.850 ``cause``
-        (16, normal clearing, if not given), the Reason header field of the CANCEL or BYE (RFC
-        3326).  Without either nothing is said to the peer.  Fires with the end reason once the
-        call is over (a BYE answered or timed out).  Cancelling it changes nothing.  Raises
+        ``reason`` is a text for the end reason.  With the Q.850 ``cause`` (16, normal clearing,
+        if not given) it is also sent in the Reason header field of the CANCEL or BYE (RFC
+        3326); without both no Reason is sent.  Fires with the end reason once the call is over
+        (the BYE was answered or timed out).  Cancelling it changes nothing.  Raises
         `ConfigurationError` for a reason or cause that cannot be sent.
         """
         self._control.hang_up(self._leg, reason, cause)
@@ -326,37 +327,37 @@ class Call:
     def modify(self, direction: Direction) -> Deferred[Call]:
         """Offer another ``direction`` by a re-INVITE: SENDONLY and INACTIVE hold the peer.
 
-        Where both sides offer at once it is tried again after the wait of RFC 3261 section
-        14.1.  Fires with this call once the peer agreed and the media is as agreed; fails with
-        `ModificationRefused` where the peer refuses or another change is under way (the call
-        goes on as it was), with `CallOver` where the call is not up and with `CallFailed` where
-        it ends before.  Cancelling it changes nothing.
+        If both sides offer at once, it is tried again after the wait of RFC 3261 section 14.1.
+        Fires with this call once the peer has agreed and the media has changed.  Fails with
+        `ModificationRefused` if the peer refuses or another change is under way (the call goes
+        on unchanged), with `CallOver` if the call is not up, and with `CallFailed` if it ends
+        before.  Cancelling it changes nothing.
         """
         return self._control.modify(self._leg, Direction(direction)).addCallback(self._itself)
 
     def set_source(self, source: Source) -> None:
         """Play ``source`` from the next frame on; see `sessioncore.media.sources`.
 
-        Raises `ConfigurationError` for what is not a source.
+        Raises `ConfigurationError` if it is not a source.
         """
         self._control.set_source(self._leg, source)
 
     def set_sink(self, sink: Sink | Sequence[Sink]) -> None:
-        """Hand what is heard to ``sink`` from the next frame on; see `media.sinks`.
+        """Pass received audio to ``sink`` from the next frame on; see `media.sinks`.
 
-        Several sinks in a list or tuple all hear it.  They replace those before; ``()`` leaves
-        none.  Raises `ConfigurationError` for what is not a sink.
+        ``sink`` may be a list or tuple of several sinks.  It replaces the earlier sinks; ``()``
+        removes all.  Raises `ConfigurationError` if it is not a sink.
         """
         self._control.set_sink(self._leg, sink)
 
     def add_sink(self, sink: Sink) -> None:
-        """Hand what is heard to ``sink`` as well; raises as `set_sink`."""
+        """Pass received audio to ``sink`` as well; raises as `set_sink`."""
         self._control.add_sink(self._leg, sink)
 
     def remove_sink(self, sink: Sink) -> None:
-        """Hand nothing more to ``sink``; the other sinks hear on.
+        """Stop passing audio to ``sink``; the other sinks stay.
 
-        Raises `ConfigurationError` where this very object is not among the sinks.
+        Raises `ConfigurationError` if this object is not among the sinks.
         """
         self._control.remove_sink(self._leg, sink)
 
@@ -373,8 +374,8 @@ class Call:
     def add_event_sink(self, sink: Any, *kinds: type[Event]) -> None:
         """Call ``sink`` with every event of this call from now on, or with those of ``kinds``.
 
-        It hears of an event after the sinks of the manager.  Raises `ConfigurationError` for
-        what is not a sink or not a kind of event.
+        The sinks of the manager are called first.  Raises `ConfigurationError` if ``sink`` is
+        not a sink or a kind is not an event class.
         """
         checked, observes = event_sink(sink, kinds), IEventObserver.providedBy(sink)
         if self._leg.sinks is None:
@@ -382,11 +383,11 @@ class Call:
         self._leg.sinks.add(checked, *kinds, observes=observes)
 
     def remove_event_sink(self, sink: Callable[[Any], object] | TakesEvents) -> None:
-        """Call ``sink`` no more; raises `ConfigurationError` where it was not added."""
+        """Stop calling ``sink``; raises `ConfigurationError` if it was not added."""
         sinks = self._leg.sinks or EventSinks()
         sinks.remove(event_sink(sink, ()))
 
-    # --- what to wait for
+    # --- milestones
 
     def when_answered(self) -> Deferred[Call]:
         """Fires with this call once the first 200 OK was written or read."""
@@ -399,7 +400,7 @@ class Call:
     def when_two_way(self) -> Deferred[Call]:
         """Fires with this call once media was seen in both directions.
 
-        Fails with `OneWayByAgreement` as soon as the two sides agreed on less than that.
+        Fails with `OneWayByAgreement` as soon as the two sides agree on one direction or none.
         """
         return self._leg.milestones.when_two_way().addCallback(self._itself)
 
@@ -411,10 +412,10 @@ class Call:
         return self
 
     def _controlled(self, doing: Deferred[None] | None, cancelled: str) -> Deferred[Call]:
-        """``doing`` with this call as its result, and cancelling it as a hang-up.
+        """A Deferred for ``doing`` that fires with this call; cancelling it hangs up.
 
-        None is done already.  The work itself is not cancelled: a cancel from inside it would
-        be lost.
+        ``doing`` is None if the work is done.  The work itself is never cancelled: a cancel
+        from inside it would be lost.
         """
         if doing is None:
             return succeed(self)
@@ -439,10 +440,12 @@ class Call:
 
 
 def event_sink(given: Any, kinds: tuple[Any, ...]) -> EventSink:
-    """The function that takes events; raises `ConfigurationError` for what cannot."""
+    """The function that receives events; raises `ConfigurationError` if there is none."""
     for kind in kinds:
         if not (isinstance(kind, type) and issubclass(kind, Event)):
-            raise ConfigurationError(f"{kind!r} is not a kind of event: see sessioncore.events")
+            raise ConfigurationError(
+                f"{kind!r} is not an event class; give classes of sessioncore.events"
+            )
     sink = given
     if IEventSink.providedBy(given) or not callable(given):
         sink = getattr(given, "event", None)

@@ -1,4 +1,4 @@
-"""The UAS path of a call: INVITE read, application asked, 200 written; its ACK is in `acks`."""
+"""The UAS path of a call: INVITE read, application asked, 200 written; `acks` reads the ACK."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ __all__ = ["Callee", "Handler"]
 
 _log = Logger(namespace="sessioncore.session.callee")
 _NOBODY_ANSWERED: Final = EndReason(EndedBy.TIMEOUT, "nobody answered", 480, 19)
-"""Q.850 19, no answer from the user, is 480 in RFC 3398 section 7.2.4.1; 408 is no user at all."""
+"""Q.850 19, no answer from user, maps to 480 (RFC 3398 section 7.2.4.1); 408 is for no user."""
 _INVITE_READ: Final = InviteRead()
 _ANSWER_WRITTEN: Final = AnswerWritten()
 _OFFER_PENDING: Final = OfferPending()
@@ -91,7 +91,7 @@ class Callee:
     # --- an INVITE begins a call
 
     def invited(self, tx: ServerTransaction, now: int) -> None:
-        """Refuse what must be refused, else ask the application (the walk, rows 4 to 6)."""
+        """Refuse the INVITE if necessary, else ask the application (the walk, rows 4 to 6)."""
         source = tx.source[0]
         if self._acks.too_many(source):
             self._refusals.busy(tx, now)
@@ -114,7 +114,7 @@ class Callee:
         self._registry.by_invite[tx.key] = leg
         leg.feed(_INVITE_READ)
         self._announcer.emit(leg, events.IncomingCall, now, leg.remote_uri, leg.local_uri)
-        # Whoever listens hears of the call before the application decides.
+        # Event sinks receive IncomingCall before the application decides.
         self._announcer.flush()
         if not leg.over:
             self._ask(leg)
@@ -137,11 +137,11 @@ class Callee:
         if offer:
             negotiation.receive_offer(offer, signalling_host=source)
             leg.media.feed(_OFFER_PENDING)
-        # Last: what is refused must not use up ports.
+        # Last, so that refused calls use no ports.
         establishing.open(leg, ip, negotiation, now)
 
     def _limit_ringing(self, leg: Leg, incoming: Incoming, request: Request, now: int) -> None:
-        """End it when the caller's Expires or our own limit runs out (RFC 3261 section 13.3.1)."""
+        """End the call after the caller's Expires or our own limit (RFC 3261 section 13.3.1)."""
         limit, reason = self._env.settings.ring_limit, _NOBODY_ANSWERED
         with suppress(SipParseError):
             if request.expires is not None and request.expires < limit:
@@ -163,7 +163,7 @@ class Callee:
         incoming.ring_end = self._env.deadlines.at(when, ring_enough)
 
     def _ask(self, leg: Leg) -> None:
-        """Hand the call to the application, whichever way it likes to decide."""
+        """Pass the call to the application, which may decide at once, by Deferred or coroutine."""
         if self._handler is None:
             self.refuse(leg, 480, None)
             return
@@ -180,22 +180,22 @@ class Callee:
 
     def _handler_failed(self, failure: Failure, leg: Leg) -> None:
         if isinstance(failure.value, CallFailed | CallOver) and leg.over:
-            return  # the call ended under the handler's hands; everybody has been told why
+            return  # the call ended while the handler ran, and its end reason was announced
         self._env.counters.handler_errors += 1
-        _log.failure("the handler of incoming calls failed", failure=failure)
+        _log.failure("the call handler failed", failure=failure)
         with self._announcer:
             leg.feed(HangUp(EndReason(EndedBy.ERROR, "the application failed", None, 41), 500))
 
-    # --- what the application says
+    # --- decisions of the application
 
     def ring(self, leg: Leg, *, early_media: bool) -> None:
-        """180, or 183 with our description; raises `CallOver` when too late.
+        """Send 180, or 183 with our description; raises `CallOver` if it is too late.
 
-        Raises `CallFailed` where it cannot be sent.
+        Raises `CallFailed` if it cannot be sent.
         """
         usage, incoming = self._undecided(leg)
         now = self._env.now()
-        # An offer of ours in a 183 would need PRACK, so only an early offer can be answered.
+        # Our offer in a 183 would need PRACK, so only an early offer can be answered.
         described = early_media and not leg.late_offer
         agreement = self._describe(leg, usage, incoming) if described else None
         self._respond(leg, usage, incoming.server, 183 if described else 180, now)
@@ -205,7 +205,7 @@ class Callee:
             self._announcer.emit(leg, events.CallRinging, now, 180)
 
     async def accept(self, leg: Leg, source: Any, sink: Any) -> None:
-        """200 OK, then media, in one turn (the walk, row 7)."""
+        """Send 200 OK, then establish media, in one turn (the walk, row 7)."""
         establishing = self._establishing
         usage, incoming = self._undecided(leg)
         tx, now = incoming.server, self._env.now()
@@ -228,12 +228,12 @@ class Callee:
             establishing.control.answered(leg)
 
     def refuse(self, leg: Leg, status: int, phrase: str | None, uri: str | None = None) -> None:
-        """A final response of 300 to 699; raises `CallOver` when too late."""
+        """Send a final response of 300 to 699; raises `CallOver` if it is too late."""
         self._undecided(leg)
         if not isinstance(status, int) or not 300 <= status <= 699:
             raise ConfigurationError(f"{status!r} cannot refuse a call; give a status of 300-699")
         if not isinstance(phrase, str | None):
-            raise ConfigurationError(f"{phrase!r} is not a reason phrase; write text")
+            raise ConfigurationError(f"{phrase!r} is not a reason phrase; give a string")
         headers: tuple[Header, ...] = ()
         if uri is not None:
             if any(not "!" <= c <= "~" or c in '<>"' for c in uri):
@@ -246,14 +246,14 @@ class Callee:
     def _undecided(self, leg: Leg) -> tuple[DialogUsage, Incoming]:
         usage, incoming = leg.usage, leg.incoming
         if leg.state is not SessionState.INCOMING or usage is None or incoming is None:
-            raise CallOver(f"call {leg.name} no longer waits for an answer: it is {leg.state}")
+            raise CallOver(f"call {leg.name} does not wait for an answer: it is {leg.state}")
         return usage, incoming
 
     def _describe(self, leg: Leg, usage: DialogUsage, incoming: Incoming) -> NegotiatedMedia | None:
-        """Make our description once; returns what it agreed on, if it is an answer.
+        """Make our description once; returns the agreement if it is an answer.
 
-        An offer that turns out to be none to agree to, now that our own ports are known, is
-        refused by 488; then `CallFailed` is raised.
+        If the offer proves unacceptable, now that our own ports are known, it is refused with
+        488 and `CallFailed` is raised.
         """
         if usage.local_description:
             return None
@@ -297,13 +297,13 @@ class Callee:
     # --- before the answer
 
     def cancelled(self, tx: ServerTransaction) -> None:
-        """The caller gave up before the answer (RFC 3261 section 9.2)."""
+        """The caller cancelled the INVITE before the answer (RFC 3261 section 9.2)."""
         leg = self._registry.by_invite.get(tx.key)
         if leg is not None:
             leg.feed(CancelRead(ended_by_peer(tx.cancel or tx.request, "cancelled", 487)))
 
     def transport_failed(self, tx: ServerTransaction) -> None:
-        """A response cannot be sent: before the answer that is the end of the call."""
+        """A response cannot be sent: before the answer this ends the call."""
         leg = self._registry.by_invite.get(tx.key)
         if leg is not None:
             text = f"cannot reach {tx.source[0]}"
@@ -311,5 +311,5 @@ class Callee:
 
 
 def _fired_with(call: Call, outcome: Deferred[Any]) -> bool:
-    """Whether that is what `Call.answer` returns once all is done: nothing of it can fail."""
+    """Whether ``outcome`` has fired with the call, as `Call.answer` returns it; cannot fail."""
     return outcome.called and outcome.result is call and not outcome.paused

@@ -1,6 +1,6 @@
-"""Where SIP, SDP and media meet: it builds the parts of the session layer and wires them.
+"""The place where SIP, SDP and media meet: builds the parts of the session layer, connects them.
 
-What comes in goes to the part that answers it; nothing else happens here.
+It passes messages and calls of the application to the responsible part, and does nothing else.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from sessioncore.session.invitation import Invitation, reason_headers
 from sessioncore.session.leg import Leg
 from sessioncore.session.methods import METHODS, Method, Rooms, rules_of
 from sessioncore.session.modifying import Modifying
+from sessioncore.session.placing import Placing
 from sessioncore.session.reasons import local_reason
 from sessioncore.session.refusals import OVERLOADED, Refusals
 from sessioncore.session.registry import Registry
@@ -50,8 +51,8 @@ _SHUTTING_DOWN: Final = 480
 class SessionCoordinator:
     """Makes calls out of messages, descriptions and streams, and announces their events.
 
-    ``env`` is what it and its parts know of the world; ``wake`` is called when a stream opens
-    and ticks are wanted; ``methods`` says who answers which request.
+    ``env`` is the environment of all parts.  ``wake`` is called when a stream opens and ticks
+    are needed.  ``methods`` is the table of who answers which request.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class SessionCoordinator:
             rules,
             on_incoming,
         )
-        self._caller = Caller(
+        caller = Caller(
             env,
             self.announcer,
             self.registry,
@@ -117,6 +118,7 @@ class SessionCoordinator:
             self._requests,
             rules,
         )
+        self._placing = caller.placing
         self._modifying = Modifying(
             env,
             self.announcer,
@@ -132,12 +134,12 @@ class SessionCoordinator:
         self._rooms = Rooms(rules, self.registry, self._callee, self._modifying, refusals)
         env.deadlines.around(self.announcer.enter, self.announcer.leave)
 
-    # --- what comes in
+    # --- input from the network
 
     def receive(self, data: bytes, source: Address, flow: Flow, now: int) -> None:
-        """Take one SIP message (`interfaces.Receive`)."""
+        """Process one SIP message (`interfaces.Receive`)."""
         announcer = self.announcer
-        announcer.entered += 1  # as `Announcer.enter` does; all messages come by here
+        announcer.entered += 1  # `Announcer.enter`, inlined: every message runs this
         try:
             if self._tracer is not None:
                 self._tracer.datagram(data, source, now)
@@ -148,12 +150,12 @@ class SessionCoordinator:
                 announcer.flush()
 
     def unreachable(self, refused: Refused, now: int) -> None:
-        """The network said where nobody is."""
+        """The network reported unreachable addresses."""
         with self.announcer:
             self.layer.unreachable(refused, now)
 
     def lost(self, flow: Flow, now: int) -> None:
-        """A connection ended: requests that wait for an answer over it have failed."""
+        """A connection ended: requests that wait for a response over it have failed."""
         with self.announcer:
             self.layer.flow_lost(flow, now)
 
@@ -209,19 +211,19 @@ class SessionCoordinator:
         self._callee.cancelled(tx)
 
     def tag_of_accepted(self, cancel: Request) -> bytes | None:
-        """Our tag in the call that a CANCEL came too late for (`TransactionUser`)."""
+        """Our tag in the call whose CANCEL came too late (`TransactionUser`)."""
         return self.registry.tag_of(cancel)
 
     def transport_failed(self, tx: ServerTransaction, now: int) -> None:
         """A response could not be sent (`TransactionUser`)."""
         self._callee.transport_failed(tx)
 
-    # --- what applications ask (`sessioncore.session.call.Control`)
+    # --- actions of applications (`sessioncore.session.call.Control`)
 
     def prepare(self, invitation: Invitation, source: Any, sink: Any) -> Call:
         """A UAC leg that has sent nothing yet.
 
-        Raises `ConfigurationError` for what is not a source or sink, `TooManyCalls`.
+        Raises `ConfigurationError` if ``source`` or ``sink`` is not one, and `TooManyCalls`.
         """
         with self.announcer:
             return self._prepare(invitation, source, sink).call
@@ -232,7 +234,7 @@ class SessionCoordinator:
         """`prepare` and `place` in one."""
         with self.announcer:
             leg = self._prepare(invitation, source, sink)
-            return leg.call, begin(self._caller.place(leg), self.announcer)
+            return leg.call, begin(self._placing.place(leg), self.announcer)
 
     def _prepare(self, invitation: Invitation, source: Any, sink: Any) -> Leg:
         if source is not None:
@@ -240,18 +242,18 @@ class SessionCoordinator:
         if sink is not None:
             require_sink(sink)
         if self._closing:
-            raise TooManyCalls("no more calls are placed: it is shutting down")
+            raise TooManyCalls("no more calls are placed: the manager is shutting down")
         if self.registry.full:
             most = self._env.settings.max_calls
-            raise TooManyCalls(f"{len(self.registry)} calls of {most} are up")
-        leg = self._caller.prepare(invitation)
+            raise TooManyCalls(f"{len(self.registry)} calls are up; the limit is {most}")
+        leg = self._placing.prepare(invitation)
         leg.media.source, leg.media.sink = source, sink
         return leg
 
     def place(self, leg: Leg) -> Deferred[None] | None:
-        """Send the INVITE of a prepared leg; None where that is done."""
+        """Send the INVITE of a prepared leg; None if that is done at once."""
         with self.announcer:
-            return begin(self._caller.place(leg), self.announcer)
+            return begin(self._placing.place(leg), self.announcer)
 
     def ring(self, leg: Leg, *, early_media: bool) -> None:
         """Answer 180 or 183."""
@@ -259,7 +261,7 @@ class SessionCoordinator:
             self._callee.ring(leg, early_media=early_media)
 
     def answer(self, leg: Leg, source: Any, sink: Any) -> Deferred[None] | None:
-        """Answer 200 and establish media; None where that is done."""
+        """Answer 200 and establish media; None if that is done at once."""
         announcer = self.announcer
         announcer.enter()
         try:
@@ -277,18 +279,18 @@ class SessionCoordinator:
         with self.announcer:
             if leg.answered or leg.over:
                 return
-            role: Caller | Callee = self._caller
+            role: Placing | Callee = self._placing
             if leg.role is SessionRole.UAS:
                 role = self._callee
             role.limit_ringing(leg, seconds, self._env.now())
 
     def abandon(self, leg: Leg, text: str) -> None:
-        """End the leg as `hang_up` does, and say nothing of it to the peer."""
+        """End the leg as `hang_up` does, without a Reason for the peer."""
         with self.announcer:
             leg.feed(HangUp(local_reason(text)))
 
     def hang_up(self, leg: Leg, text: str | None, cause: int | None) -> None:
-        """End the leg as its state demands; nothing if it is over."""
+        """End the leg as its state demands; does nothing if it is over."""
         headers = () if text is None and cause is None else reason_headers(cause, text or "")
         with self.announcer:
             if not leg.leaving:
@@ -301,28 +303,28 @@ class SessionCoordinator:
             return self._modifying.modify(leg, direction)
 
     def set_source(self, leg: Leg, source: Any) -> None:
-        """Play ``source``; raises `ConfigurationError` for what is not a source."""
+        """Play ``source``; raises `ConfigurationError` if it is not a source."""
         require_source(source)
         self.establishing.control.set_source(leg, source)
 
     def set_sink(self, leg: Leg, sink: Any) -> None:
-        """Hand what is heard to ``sink``; raises `ConfigurationError` for what is not a sink."""
+        """Pass received audio to ``sink``; raises `ConfigurationError` if it is not a sink."""
         require_sink(sink)
         self.establishing.control.set_sink(leg, sink)
 
     def add_sink(self, leg: Leg, sink: Any) -> None:
-        """Hand what is heard to ``sink`` too; raises `ConfigurationError` for what is none."""
+        """Pass received audio to ``sink`` too; raises `ConfigurationError` if it is not a sink."""
         require_sink(sink)
         self.establishing.control.add_sink(leg, sink)
 
     def remove_sink(self, leg: Leg, sink: Any) -> None:
-        """Hand nothing more to ``sink``; raises `ConfigurationError` where it got nothing."""
+        """Stop passing audio to ``sink``; raises `ConfigurationError` if it was not added."""
         self.establishing.control.remove_sink(leg, sink)
 
     # --- the end
 
     def close(self) -> Deferred[None]:
-        """Take no more calls and end those that are up; fires when none is left."""
+        """Refuse new calls and end those that are up; fires when none is left."""
         self._closing = True
         reason = local_reason("shutting down")
         with self.announcer:
@@ -339,17 +341,17 @@ class SessionCoordinator:
             self.announcer.later(idle.callback, None)
 
     def give_up(self) -> int:
-        """End without another message what still waits; returns how many legs that were."""
+        """End the remaining legs without another message; returns their number."""
         with self.announcer:
             legs = list(self.registry.by_name.values())
             for leg in legs:
-                leg.feed(GiveUp(EndReason(EndedBy.TIMEOUT, "given up at shutdown", None, 102)))
+                leg.feed(GiveUp(EndReason(EndedBy.TIMEOUT, "abandoned at shutdown", None, 102)))
             self._env.counters.given_up += len(legs)
         return len(legs)
 
     def stop(self) -> None:
-        """Send, receive and time nothing any more."""
+        """Stop sending, receiving and all timers."""
         self.layer.stop()
-        self._caller.stop()
+        self._placing.stop()
         self._acks.stop()
         self._env.deadlines.not_around(self.announcer.enter)

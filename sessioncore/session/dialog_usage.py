@@ -1,4 +1,4 @@
-"""One dialog of a call with all that belongs to it (RFC 3261 section 12, RFC 5057)."""
+"""One dialog of a call and its state (RFC 3261 section 12, RFC 5057)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["DialogUsage"]
 
 @define(eq=False)
 class DialogUsage:
-    """A dialog, early or confirmed: its SIP side, its offer/answer machine, what it waits for.
+    """A dialog, early or confirmed: its SIP state, its offer/answer machine, its pending 2xx.
 
-    A callee has one; a caller one for each To tag of the responses to its INVITE, until a 2xx
-    confirms one of them.  ``contact`` is how we are named in it.
+    A callee has one.  A caller has one for each To tag in the responses to its INVITE, until a
+    2xx confirms one of them.  ``contact`` is our Contact in it.
     """
 
     dialog: Dialog
@@ -30,8 +30,8 @@ class DialogUsage:
     flow: Flow
     contact: bytes
     local_description: bytes = b""
-    """Our description as it was last sent; the 200 repeats what a 183 said."""
+    """Our description as last sent; the 200 repeats that of a 183."""
     unacknowledged: UnacknowledgedSuccess | None = None
     """Our 2xx that waits for its ACK."""
     modification: Modification | None = None
-    """Offers after the first exchange; there is none until somebody makes one."""
+    """Offers after the first exchange; None until there is one."""

@@ -1,4 +1,4 @@
-"""How calls end: what the session table asks for, carried out."""
+"""How calls end: carries out the effects of the session table."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class Ending:
         }
 
     def discard(self, leg: Leg, now: int) -> None:
-        """Forget a leg that nobody has heard of, and nobody will."""
+        """Forget a leg that was never announced and will not be."""
         self._establishing.control.close(leg, now)
         self._forget(leg)
 
     def decided(self, leg: Leg) -> None:
-        """The INVITE of a callee is answered, or will not be: no CANCEL matters any more."""
+        """The INVITE of a callee is answered or refused: CANCEL has no effect any more."""
         incoming, leg.incoming = leg.incoming, None
         if incoming is not None:
             self._registry.by_invite.pop(incoming.server.key, None)

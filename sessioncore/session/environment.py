@@ -1,4 +1,4 @@
-"""What every part of the session layer is given: one frozen value, handed down."""
+"""The environment of all parts of the session layer, as one frozen value."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from sessioncore.sip.values import Uri
 __all__ = ["Environment", "LocalIp", "Resolve"]
 
 Resolve: TypeAlias = Callable[[Uri], "list[Target] | Awaitable[list[Target]]"]
-"""Where requests to a URI may go, best first (RFC 3263), at once or later.
+"""Returns the targets for a URI, best first (RFC 3263), or an awaitable of them.
 
 Fails with `SessionCoreError`.
 """
 
 
 class LocalIp(Protocol):
-    """Which of our addresses media towards a peer is bound to."""
+    """Chooses the local address for media towards a peer."""
 
     def __call__(self, flow: Flow, peer: str) -> str:
-        """An IP literal of this host; raises OSError where there is no route."""
+        """An IP literal of this host; raises OSError if there is no route."""
 
 
 @frozen(eq=False)
 class Environment:
-    """Settings, time, chance, names and flows; nothing of it is read from anywhere else.
+    """Settings, clock, randomness, resolver and flows; no part reads these from elsewhere.
 
-    ``now`` is in monotonic ns; ``random_token`` gives a new unguessable token, ``random_bits(n)``
+    ``now`` returns monotonic ns, ``random_token`` a new unguessable token, ``random_bits(n)``
     n random bits.
     """
 

@@ -1,4 +1,4 @@
-"""Media of legs, the same for both roles: ports, the agreement made true, what the plane sees."""
+"""Media of legs, the same for both roles: ports, agreements, and events of the media plane."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _SEEN: Final = frozenset(
 
 
 class Establishing:
-    """Opens the media of legs, makes agreements true and announces what becomes of them.
+    """Opens the media of legs, applies agreements and announces media events.
 
-    ``wake`` is called when a stream opens and ticks are wanted.
+    ``wake`` is called when a stream opens and ticks are needed.
     """
 
     def __init__(
@@ -62,23 +62,23 @@ class Establishing:
         trace = None if tracer is None else tracer.step
         return OfferAnswer(self._policy, None, self._env.random_bits(62), trace)
 
-    # --- where media is received
+    # --- local addresses and ports
 
     def local_ip(self, leg: Leg, flow: Flow) -> str:
-        """Which address of ours the peer's media reaches; raises OSError where none does."""
+        """Our address that the peer's media reaches; raises OSError if there is none."""
         return self._env.local_ip(flow, leg.media.signalling_host)
 
     def choose_ip(self, leg: Leg, flow: Flow, negotiation: OfferAnswer) -> str:
-        """`local_ip`, by which offers are judged, and which descriptions name."""
+        """Choose `local_ip` for judging offers, and the IP that descriptions name."""
         ip = self.local_ip(leg, flow)
         shown = self._env.settings.media_ip
         if shown is None or (":" in shown) is not (":" in ip):
-            shown = ip  # what we are told to show is of the other IP version
+            shown = ip  # the configured IP is of the other version
         negotiation.local = (shown, 0)
         return ip
 
     def open(self, leg: Leg, ip: str, negotiation: OfferAnswer, now: int) -> None:
-        """Lease ports on ``ip``, and have the descriptions name them; raises `NoPortsError`."""
+        """Lease ports on ``ip`` and put them into the descriptions; raises `NoPortsError`."""
         _, port = self.control.open(leg, ip, now)
         self._wake()
         negotiation.local = (negotiation.local[0], port)
@@ -86,23 +86,23 @@ class Establishing:
     # --- agreements
 
     def agreed(self, leg: Leg, agreement: NegotiatedMedia, now: int) -> None:
-        """The second description of an exchange was written or read: make it true."""
+        """The second description of an exchange was written or read: apply the agreement."""
         leg.media.agreed(agreement)
         self.establish(leg, now)
 
     def agreed_early(self, leg: Leg, agreement: NegotiatedMedia, now: int) -> None:
-        """The same by a provisional response, before the answer, which may never come."""
+        """As `agreed`, by a provisional response; the call may never be answered."""
         leg.media.agreed(agreement)
         self.control.begins_early(leg)
         self._announcer.emit(leg, events.EarlyMediaStarted, now)
         self.establish(leg, now)
 
     def establish(self, leg: Leg, now: int) -> None:
-        """Make the agreement true; once per agreement, the same for both roles."""
+        """Apply the agreement; once per agreement, the same for both roles."""
         media = leg.media
         agreement = media.agreement
         if leg.leaving or agreement is None:
-            return  # no media begins once we are going (RFC 3261 section 15.1.1)
+            return  # no media begins once the leg is ending (RFC 3261 section 15.1.1)
         announcer = self._announcer
         audio = agreement.streams[0]
         announcer.emit(leg, events.MediaNegotiated, now, agreement)
@@ -113,7 +113,7 @@ class Establishing:
             announcer.emit(leg, events.CallHeld if media.held else events.CallResumed, now)
         leg.milestones.reach_media(announcer.later)
         if not media.both_ways:
-            why = OneWayByAgreement(f"agreed on {agreement}, not audio both ways")
+            why = OneWayByAgreement(f"the agreement is not audio both ways: {agreement}")
             leg.milestones.miss_two_way(why, announcer.later)
 
     def answered(self, leg: Leg, now: int) -> None:
@@ -122,10 +122,10 @@ class Establishing:
         self._announcer.emit(leg, events.CallAnswered, now)
         leg.milestones.reach_answer(self._announcer.later)
 
-    # --- what the plane sees
+    # --- events of the media plane
 
     def media_event(self, stream: Stream, kind: MediaEvent, detail: Any, now: int) -> None:
-        """What the plane saw happen to a stream."""
+        """Process an event that the media plane reports for a stream."""
         leg: Leg | None = stream.owner
         if leg is None or leg.media.stream is not stream:
             return
@@ -144,7 +144,7 @@ class Establishing:
     def _seen(self, leg: Leg, stream: Stream, kind: MediaEvent, now: int) -> None:
         if leg.media.saw(kind):
             self._announcer.emit(leg, events.MediaActive, now)
-            # Where the agreement is for less, that milestone was missed already.
+            # If the agreement is one-way, that milestone has already failed.
             leg.milestones.reach_two_way(self._announcer.later)
         elif kind is MediaEvent.STALLED:
             self._announcer.emit(leg, events.MediaStalled, now, stream.why_silent())

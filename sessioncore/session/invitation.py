@@ -1,4 +1,4 @@
-"""What an application wishes of an INVITE of ours, checked where it is given."""
+"""The parameters of our INVITE as the application gives them, checked at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OURS: Final = frozenset(
     b" Max-Forwards Proxy-Authorization Record-Route Require Route Supported To User-Agent"
     b" Authorization Via".split()
 )
-"""Written by us, where they are needed; another of them would contradict."""
+"""Header fields that we write ourselves; an application cannot add them."""
 _LONGEST_NAME: Final = 200
 _LONGEST_VALUE: Final = 8_000
 
@@ -38,7 +38,7 @@ def callable_uri(text: str) -> Uri:
     """Read a SIP URI that a person gave; raises `ConfigurationError`."""
     if not isinstance(text, str):
         raise ConfigurationError(
-            f"{text!r} is not a SIP URI but {type(text).__name__}; write text, for example"
+            f"{text!r} is not a SIP URI but {type(text).__name__}; give a string, for example"
             " sip:alice@192.0.2.1:5060"
         )
     try:
@@ -53,12 +53,12 @@ def callable_uri(text: str) -> Uri:
             " sip:alice@192.0.2.1:5060"
         )
     if uri.headers:
-        raise ConfigurationError(f"{text!r}: leave out what follows the question mark")
+        raise ConfigurationError(f"{text!r}: leave out the question mark and the text after it")
     return uri
 
 
 def require_transport(uri: Uri, transports: Collection[bytes] = (b"UDP",)) -> None:
-    """Raise `ConfigurationError` where ``uri`` names a transport that is not among these."""
+    """Raise `ConfigurationError` if ``uri`` names a transport that is not among these."""
     named = uri.params.get(b"transport")
     if named is not None and named.upper() not in transports:
         there = b", ".join(sorted(transports)).decode()
@@ -86,7 +86,7 @@ def _display_name(text: str | None) -> str | None:
 
 
 def _on_one_line(text: str) -> bool:
-    """Whether it is text without any line end, or another control character but the tab."""
+    """Whether ``text`` is a string without control characters other than the tab."""
     return all(character == "\t" or not _is_control(character) for character in text)
 
 
@@ -116,7 +116,7 @@ def _headers(given: HeaderFields | None) -> tuple[Header, ...]:
 
 def _header(name: object, value: object) -> Header:
     if not isinstance(name, str) or not isinstance(value, str):
-        raise ConfigurationError(f"headers: {name!r}: {value!r} is not usable; give two texts")
+        raise ConfigurationError(f"headers: {name!r}: {value!r} is not usable; give two strings")
     key = name.encode("utf-8", "replace")
     if TOKEN.fullmatch(key) is None:
         raise ConfigurationError(f"headers: {name!r} is not the name of a header field")
@@ -142,9 +142,9 @@ def _some_seconds(_made: object, attribute: Any, value: object) -> None:
 
 @frozen
 class Invitation:
-    """Whom to call and how: URI, caller, header fields, offer, how long it may ring.
+    """The parameters of an outgoing call: URI, caller, header fields, offer, ring limit.
 
-    ``ring_limit`` is in seconds; None is that of the settings.  Raises `ConfigurationError`.
+    ``ring_limit`` is in seconds; None means that of the settings.  Raises `ConfigurationError`.
     """
 
     uri: Uri = field(converter=callable_uri)
@@ -165,7 +165,7 @@ class Invitation:
 def reason_headers(cause: int | None, text: str) -> tuple[Header, ...]:
     """The Reason header field of a BYE or CANCEL (RFC 3326), Q.850 ``cause`` and ``text``.
 
-    Raises `ConfigurationError` for what cannot stand there.
+    Raises `ConfigurationError` for values that it cannot carry.
     """
     if cause is not None and (
         isinstance(cause, bool) or not isinstance(cause, int) or not 1 <= cause <= 127

@@ -1,4 +1,4 @@
-"""A session with all it holds: its dialogs, its media, what it waits for."""
+"""A session with its dialogs, its media and its pending INVITE."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from sessioncore.vocabulary import Address, MediaState, NegotiatedMedia, Session
 __all__ = ["Effects", "Incoming", "Leg", "Outgoing"]
 
 Effects: TypeAlias = "Mapping[type, Callable[[Leg, Any], None]]"
-"""How what the session table asks for is carried out."""
+"""The functions that carry out the effects of the session table, by effect class."""
 Header: TypeAlias = tuple[bytes, bytes]
 
 
 @define(eq=False)
 class Incoming:
-    """An INVITE of a peer's that is not answered yet."""
+    """An INVITE from the peer that is not answered yet."""
 
     server: ServerTransaction
     ring_end: Deadline | None = None
@@ -39,14 +39,14 @@ class Incoming:
 
 @define(eq=False)
 class Outgoing:
-    """An INVITE of ours until its ACK: whom it is for, how it went out, its early dialogs."""
+    """Our INVITE until its ACK: its target, its transaction, its early dialogs."""
 
     invitation: Invitation
     origin: InitialRequest
     offer: OfferAnswer
     """The one offer, which each dialog answers for itself (RFC 3261 section 13.2.2.4)."""
     targets: Sequence[Target] = ()
-    """Where else to try it (RFC 3263 section 4.3)."""
+    """The other targets to try (RFC 3263 section 4.3)."""
     flow: Flow | None = None
     contact: bytes = b""
     description: bytes = b""
@@ -54,7 +54,7 @@ class Outgoing:
     early: dict[bytes, DialogUsage] = field(factory=dict)
     """By To tag."""
     other_forks: ClientUser | None = None
-    """Ends the dialogs of 2xx that are not the call's."""
+    """Ends the dialogs that other forks create with a 2xx."""
     ring_end: Deadline | None = None
     rung: int = 0
     """Bit n is set once a provisional of status n was announced."""
@@ -71,11 +71,11 @@ class Leg(Session):
     incoming: Incoming | None = None
     outgoing: Outgoing | None = None
     invite: Request | None = None
-    """The INVITE of an incoming call, for who reads its header fields."""
+    """The INVITE of an incoming call, for access to its header fields."""
     sinks: EventSinks | None = None
     """Event sinks of this call alone."""
     reason_headers: tuple[Header, ...] = ()
-    """What our CANCEL or BYE says of why (RFC 3326)."""
+    """The Reason header field of our CANCEL or BYE (RFC 3326)."""
 
     def __init__(
         self,
@@ -94,11 +94,11 @@ class Leg(Session):
         self.call = Call(self, control)
 
     def perform(self, effect: object) -> None:
-        """Have it carried out what the table asks for."""
+        """Carry out one effect of the table."""
         self.effects[effect.__class__](self, effect)
 
     def usage_of(self, remote_tag: bytes) -> DialogUsage:
-        """The dialog with that tag of the peer's, confirmed or early; there is one."""
+        """The dialog with that remote tag, confirmed or early; it must exist."""
         if self.usage is not None:
             return self.usage
         assert self.outgoing is not None
@@ -106,7 +106,7 @@ class Leg(Session):
 
     @property
     def media_state(self) -> MediaState:
-        """How far the audio is."""
+        """The media state."""
         return self.media.state
 
     @property
@@ -116,19 +116,19 @@ class Leg(Session):
 
     @property
     def local_rtp(self) -> Address | None:
-        """Where RTP is received, or was at the end."""
+        """The address RTP is received at, or was at the end."""
         stream = self.media.counting
         return None if stream is None else stream.local
 
     @property
     def remote_rtp(self) -> Address | None:
-        """Where RTP goes, or went to at the end."""
+        """The address RTP is sent to, or was at the end."""
         stream = self.media.counting
         return None if stream is None else stream.remote
 
     @property
     def transmitting(self) -> bool:
-        """Whether RTP of ours runs."""
+        """Whether we send RTP."""
         return self.media.stream is not None and self.media.stream.transmitting
 
     @property
@@ -138,11 +138,11 @@ class Leg(Session):
 
     @property
     def media_counts(self) -> Any:
-        """The heart of those counters."""
+        """The most important of those counters."""
         stream = self.media.counting
         return None if stream is None else stream.counts
 
     def media_problem(self, due: int | None = None) -> str | None:
-        """What those counters say of silence, or of too little where so many packets are due."""
+        """The likely cause of silence, or of fewer than ``due`` packets, by those counters."""
         stream = self.media.counting
         return None if stream is None else stream.why_silent(due)

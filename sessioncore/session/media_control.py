@@ -34,16 +34,16 @@ _CLOSED: Final = StreamClosed()
 
 
 class SessionMedia(MediaStateMachine):
-    """The media side of one session: its state, its row, what was agreed and what was seen."""
+    """The media of one session: its state, its row, the agreement and the directions seen."""
 
     stream: Stream | None = None
     ended: Stream | None = None
-    """The stream after its end: its row is gone, its counters stay."""
+    """The stream after its end: its row was released, its counters stay."""
     agreement: NegotiatedMedia | None = None
     sends = False
-    """Whether the agreement has us send, and says where to."""
+    """Whether the agreement lets us send and names an address."""
     receives = False
-    """Whether the agreement has us receive."""
+    """Whether the agreement lets us receive."""
     signalling_host = ""
     path_proven = False
     established = False
@@ -55,7 +55,7 @@ class SessionMedia(MediaStateMachine):
 
     @property
     def counting(self) -> Stream | None:
-        """The stream whose counters are this session's: the open one, or that which ended."""
+        """The stream with the counters of this session: the open one, or the one that ended."""
         return self.stream or self.ended
 
     @property
@@ -76,7 +76,7 @@ class SessionMedia(MediaStateMachine):
         self.feed(_AGREED)
 
     def saw(self, kind: MediaEvent) -> bool:
-        """Note what the plane saw; True where that made the media active."""
+        """Record an event of the media plane; True if it made the media active."""
         if kind is MediaEvent.FIRST_SENT:
             self.sent = True
         elif kind is MediaEvent.STALLED:
@@ -94,7 +94,7 @@ class SessionMedia(MediaStateMachine):
 
 
 class _HasMedia(Protocol):
-    """A session as the controller sees it."""
+    """A session as the controller uses it."""
 
     media: SessionMedia
 
@@ -107,14 +107,14 @@ class MediaSessionController:
     ) -> None:
         self.plane = plane
         self._nat = nat
-        # Played before there is an agreement: what we offer, by the numbers we offer it with.
+        # Formats played before there is an agreement: those we offer, with their payload types.
         self._early = tuple((each.payload_type, each) for each in (*codecs, COMFORT_NOISE))
 
     def open(self, session: _HasMedia, local_ip: str, now: int) -> Address:
-        """Lease ports and open a row for receiving; returns where RTP will arrive.
+        """Lease ports and open a row for receiving; returns the address for RTP.
 
-        A row that is open, and has no agreement yet, moves there with all that it holds.
-        Raises `NoPortsError` where the range is used up.
+        An open row without an agreement moves to the new ports and keeps its state.
+        Raises `NoPortsError` if all ports of the range are in use.
         """
         media = session.media
         if media.stream is not None:
@@ -129,14 +129,14 @@ class MediaSessionController:
         return stream.local
 
     def expect_early(self, session: _HasMedia, ip: str) -> None:
-        """Play what comes from ``ip`` even before there is an agreement (RFC 3264 section 5.1)."""
+        """Play RTP from ``ip`` even before there is an agreement (RFC 3264 section 5.1)."""
         if session.media.stream is not None:
             session.media.stream.expect_early(ip, self._early)
 
     def establish_media_flow(
         self, session: _HasMedia, remote_address: Address | None, now: int
     ) -> None:
-        """Make the agreement true: receiving as agreed, remote set, transmission running.
+        """Apply the agreement: receive as agreed, set the remote address, start transmission.
 
         Called once per agreement, in the turn in which the second description was sent or
         received, whatever the role.  ``remote_address`` None (hold, no address) leaves the
@@ -156,23 +156,23 @@ class MediaSessionController:
         media.established = True
 
     def begins_early(self, session: _HasMedia) -> None:
-        """What is about to be established comes before the answer, which may never come."""
+        """The media about to be established is early media; the call may never be answered."""
         if session.media.stream is not None:
             session.media.stream.unanswered = True
 
     def answered(self, session: _HasMedia) -> None:
-        """The call was answered whose media began early."""
+        """A call with early media was answered."""
         if session.media.stream is not None:
             session.media.stream.answered()
 
     def start_audio_transmission(self, session: _HasMedia, now: int) -> None:
-        """Send the row's source, silence if it has none, to the remote address."""
+        """Send the row's source, or silence if it has none, to the remote address."""
         media = session.media
         if media.stream is not None:
             media.stream.start_transmission(now, media.path_proven)
 
     def stop_audio_transmission(self, session: _HasMedia) -> None:
-        """Send no more RTP; receiving and RTCP go on."""
+        """Stop sending RTP; receiving and RTCP go on."""
         if session.media.stream is not None:
             session.media.stream.stop_transmission()
 
@@ -182,7 +182,7 @@ class MediaSessionController:
             session.media.stream.update_remote_address(remote_address, now)
 
     def prove_path(self, session: _HasMedia) -> None:
-        """The ACK came: somebody who can read our answers asked for this media."""
+        """The ACK came, which proves that the peer reads our responses and wants this media."""
         session.media.path_proven = True
         if session.media.stream is not None:
             session.media.stream.prove_path()
@@ -194,20 +194,20 @@ class MediaSessionController:
             session.media.stream.set_source(source)
 
     def set_sink(self, session: _HasMedia, sink: Any) -> None:
-        """Hand what is heard to ``sink``, now or as soon as the row is open."""
+        """Pass received audio to ``sink``, now or as soon as the row is open."""
         session.media.sink = sink
         if session.media.stream is not None:
             session.media.stream.set_sink(sink)
 
     def add_sink(self, session: _HasMedia, sink: Any) -> None:
-        """Hand what is heard to ``sink`` as well."""
+        """Pass received audio to ``sink`` as well."""
         media = session.media
         media.sink = (*sinks_of(() if media.sink is None else media.sink), sink)
         if media.stream is not None:
             media.stream.add_sink(sink)
 
     def remove_sink(self, session: _HasMedia, sink: Any) -> None:
-        """Hand nothing more to ``sink``; raises `ConfigurationError` where it got nothing."""
+        """Stop passing audio to ``sink``; raises `ConfigurationError` if it was not added."""
         media = session.media
         given = sinks_of(() if media.sink is None else media.sink)
         kept = tuple(each for each in given if each is not sink)
@@ -218,12 +218,12 @@ class MediaSessionController:
         media.sink = kept
 
     def close(self, session: _HasMedia, now: int) -> None:
-        """Say RTCP BYE, finish recordings, give the row and its ports back."""
+        """Send RTCP BYE, finish recordings, release the row and its ports."""
         media = session.media
         stream = media.stream
         if stream is not None:
             media.stream, media.ended = None, stream
             stream.close(now)
-            # The session keeps the stream: without this the two would wait for the collector.
+            # The session keeps the stream; this breaks the reference cycle between the two.
             stream.owner = None
         media.feed(_CLOSED)

@@ -1,4 +1,4 @@
-"""How far the audio of a session is: one table for both roles (design: MediaState)."""
+"""The media state of a session: one table for both roles."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class OfferPending:
 
 @define(eq=False, init=False)
 class OfferWithdrawn:
-    """The pending offer was refused or came to nothing."""
+    """The pending offer was refused or failed."""
 
 
 @define(eq=False, init=False)
@@ -54,7 +54,7 @@ class Silenced:
 
 @define(eq=False, init=False)
 class StreamClosed:
-    """The call is over and its row was given back."""
+    """The call is over and its row was released."""
 
 
 MEDIA_STATE = Table(
@@ -102,7 +102,7 @@ MEDIA_STATE = Table(
         ignore(
             (IDLE, NEGOTIATING, READY, ESTABLISHED),
             Silenced,
-            because="only what was active can stall",
+            because="only active media can stall",
         ),
         on(tuple(MediaState), StreamClosed, IDLE),
     ],
@@ -110,12 +110,12 @@ MEDIA_STATE = Table(
 
 
 class MediaStateMachine(Machine):
-    """The media state of one session; all its doing is in the coordinator."""
+    """The media state of one session; the table has no actions."""
 
     __slots__ = ()
     table = MEDIA_STATE
     state: MediaState
 
     def perform(self, effect: object) -> None:
-        """The table has no actions, so there is nothing to carry out."""
+        """Does nothing: the table has no actions."""
         raise AssertionError(effect)

@@ -1,6 +1,6 @@
-"""The methods of SIP: who answers each, in a dialog and outside (RFC 3261 section 8.2.1).
+"""The table of SIP methods: who answers each, in a dialog and outside (RFC 3261 section 8.2.1).
 
-One row a method; `Allow`, 405, `Accept`, `Supported` and 420 follow from the rows.
+One row per method; `Allow`, 405, `Accept`, `Supported` and 420 are derived from the rows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["METHODS", "Method", "Rooms", "rules_of"]
 
 @frozen(eq=False)
 class Rooms:
-    """What answers may need."""
+    """The parts of the session layer that answers may use."""
 
     rules: MethodRules
     registry: Registry
@@ -36,18 +36,18 @@ class Rooms:
 
 
 Outside: TypeAlias = Callable[[Rooms, ServerTransaction, int], None]
-"""Answers a request outside any dialog; the last argument is now, in ns."""
+"""Answers a request outside any dialog; the last argument is the time, in ns."""
 Within: TypeAlias = Callable[[Rooms, Leg, DialogUsage, ServerTransaction, int], None]
 """Answers a request within a dialog."""
 
 
 @frozen
 class Method:
-    """One row: ``outside`` and ``within`` answer; with neither the method gets 405.
+    """One row: ``outside`` and ``within`` answer the method; without both it gets 405.
 
-    ``early`` is whether a dialog that is not confirmed takes it, ``bodies`` which media types
-    its body may have (None: it is not looked at), ``extensions`` the option tags that come with
-    it.  ``matched_below`` is for ACK and CANCEL, which find a transaction of another request.
+    ``early``: it is allowed in an early dialog.  ``bodies`` are the media types its body may
+    have (None: any).  ``extensions`` are the option tags that come with it.  ``matched_below``
+    is for ACK and CANCEL, which the transaction layer matches to another request.
     """
 
     name: bytes
@@ -61,7 +61,7 @@ class Method:
 
     @property
     def rule(self) -> MethodRule:
-        """What a request has to satisfy before anybody answers it."""
+        """The rule that a request has to satisfy before it is answered."""
         served = self.matched_below or bool(self.outside or self.within)
         return MethodRule(
             self.name,
@@ -86,7 +86,7 @@ def _bye(rooms: Rooms, leg: Leg, usage: DialogUsage, tx: ServerTransaction, now:
     tx.respond(200, now=now)
     outgoing = leg.outgoing
     if leg.usage is None and outgoing is not None:
-        # An early dialog of a caller's: the call ends with the last of them.
+        # An early dialog of a caller; the call ends with the last of them.
         outgoing.early.pop(usage.dialog.remote_tag)
         rooms.registry.part(usage.dialog)
         if outgoing.early:
@@ -95,7 +95,7 @@ def _bye(rooms: Rooms, leg: Leg, usage: DialogUsage, tx: ServerTransaction, now:
 
 
 def _options(rooms: Rooms, tx: ServerTransaction, now: int) -> None:
-    """RFC 3261 section 11.2: what an INVITE would get, and what we can do."""
+    """RFC 3261 section 11.2: the status that an INVITE would get, and our capabilities."""
     rules = rooms.rules
     tx.respond(200, headers=(rules.allow, rules.accept, rules.supported), now=now)
 
@@ -112,11 +112,11 @@ METHODS: Final = (
     Method(b"BYE", within=_bye, makes_sense_outside=False),
     Method(b"CANCEL", matched_below=True),
     Method(b"OPTIONS", outside=_options, within=_options_within),
-    # Known to the registry, and not served: 405, where others get 501.
+    # Known but not served: 405; unknown methods get 501.
     *map(Method, b"INFO MESSAGE NOTIFY PRACK PUBLISH REFER REGISTER SUBSCRIBE UPDATE".split()),
 )
 
 
 def rules_of(methods: tuple[Method, ...]) -> MethodRules:
-    """What follows from the rows."""
+    """The rules derived from the rows."""
     return MethodRules(method.rule for method in methods)

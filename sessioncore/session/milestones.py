@@ -1,4 +1,4 @@
-"""What a call reaches once or never, and the Deferreds of those who wait for it."""
+"""Milestones, which a call reaches once or never, and the Deferreds that wait for them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sessioncore.vocabulary import EndReason
 __all__ = ["Later", "Milestone", "Milestones"]
 
 Later: TypeAlias = Callable[[Callable[[Any], object], Any], None]
-"""Called with a function and its argument; calls it at the end of the entry."""
+"""Takes a function and its argument, and calls it at the end of the entry."""
 
 
 class Milestone:
-    """Something that happens once or never; late subscribers get the outcome at once."""
+    """An outcome that comes once or never; later waits get it at once."""
 
     __slots__ = ("_outcome", "_waiting")
 
@@ -31,7 +31,7 @@ class Milestone:
         return self._outcome is not None
 
     def wait(self) -> Deferred[Any]:
-        """A Deferred of its own; cancelling it ends this wait and nothing else."""
+        """A new Deferred for the outcome; cancelling it ends this wait and nothing else."""
         if isinstance(self._outcome, Exception):
             return fail(self._outcome)
         if self._outcome is not None:
@@ -43,9 +43,9 @@ class Milestone:
         return waiting
 
     def settle(self, outcome: object, later: Later | None = None) -> None:
-        """The outcome; with an Exception all who wait fail.  Only the first one counts.
+        """Set the outcome; only the first one counts.  An Exception fails the Deferreds.
 
-        Those who wait are told now, or by ``later``.
+        The Deferreds fire now, or through ``later``.
         """
         if self._outcome is not None:
             return
@@ -61,7 +61,7 @@ class Milestone:
 def _fire(who_and_what: tuple[list[Deferred[Any]], object]) -> None:
     waiting, outcome = who_and_what
     while waiting:
-        deferred = waiting.pop(0)  # one that is fired may cancel another
+        deferred = waiting.pop(0)  # a callback may cancel another one
         if isinstance(outcome, Exception):
             deferred.errback(outcome)
         else:
@@ -70,14 +70,14 @@ def _fire(who_and_what: tuple[list[Deferred[Any]], object]) -> None:
 
 _REACHED: Final = "reached"
 REACHED: Final = Milestone()
-"""What a milestone of a call is once it was reached; one for all calls, as it names none."""
+"""A milestone that was reached; shared by all calls, because it has no data of a call."""
 REACHED.settle(_REACHED)
 
 
 class Milestones:
-    """The milestones of one call.  None stands for one that was not reached nor asked for.
+    """The milestones of one call; None is a milestone that was neither reached nor asked for.
 
-    What was reached is known at once; whoever waits hears of it by ``later``.
+    A milestone is set at once; the Deferreds that wait for it fire through ``later``.
     """
 
     __slots__ = ("_answered", "_asked_for", "_ended", "_media_ready", "_two_way")
@@ -112,7 +112,7 @@ class Milestones:
         return waited.wait()
 
     def _ask(self) -> Milestone:
-        """A milestone that was not reached so far; after the end it never will be."""
+        """A milestone that is not reached yet; after the end of the call it has failed."""
         milestone = Milestone()
         if isinstance(self._ended, EndReason):
             milestone.settle(CallFailed(self._ended))
@@ -140,12 +140,12 @@ class Milestones:
             self._two_way.settle(_REACHED, later)
 
     def miss_two_way(self, why: Exception, later: Later) -> None:
-        """The two sides agreed on less than audio both ways."""
+        """The two sides agreed on one direction or none."""
         self._two_way = self._two_way or Milestone()
         self._two_way.settle(why, later)
 
     def reach_end(self, reason: EndReason, later: Later) -> None:
-        """The call is over; what it did not reach by now it never will."""
+        """The call is over; all milestones that were not reached fail."""
         waited, self._ended = self._ended, reason
         for milestone in self._asked_for:
             milestone.settle(CallFailed(reason), later)

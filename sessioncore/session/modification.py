@@ -1,7 +1,7 @@
 """Offers within a dialog, ours and the peer's, as one table (RFC 3261 section 14, RFC 3311).
 
-It says who may offer now; what is offered is the business of `sessioncore.sdp.negotiation`,
-what carries it (re-INVITE, UPDATE, PRACK) that of `sessioncore.session.modifying`.
+It decides who may offer now.  `sessioncore.sdp.negotiation` makes the offers, and
+`sessioncore.session.modifying` sends them (re-INVITE, UPDATE, PRACK).
 """
 
 from __future__ import annotations
@@ -55,21 +55,21 @@ class ModificationState(Enum):
 
 @define(eq=False)
 class OfferWanted:
-    """Our side wants to change something; ``wish`` is what, for whoever sends it."""
+    """Our side wants a change; ``wish`` describes it for the sender of the offer."""
 
     wish: Any
 
 
 @define(eq=False)
 class OfferRead:
-    """The peer sent a request that may change something; ``request`` is how it is answered."""
+    """The peer sent a request that may change something; ``request`` is its transaction."""
 
     request: Any
 
 
 @define(eq=False, init=False)
 class Answered:
-    """The peer took our offer, and everything that completes it has been sent."""
+    """The peer accepted our offer, and everything that completes it has been sent."""
 
 
 @define(eq=False, init=False)
@@ -89,12 +89,12 @@ class BackOffOver:
 
 @define(eq=False, init=False)
 class Settled:
-    """The peer's request was refused, or everything that completes it has come."""
+    """The peer's request was refused, or everything that completes it has arrived."""
 
 
 @define(eq=False, init=False)
 class DialogOver:
-    """Nothing is modified any more."""
+    """The dialog has ended; no more modifications."""
 
 
 # Effects.
@@ -102,19 +102,19 @@ class DialogOver:
 
 @define(eq=False, init=False)
 class SendOffer:
-    """Send what is wanted."""
+    """Send the offer that our side wants."""
 
 
 @define(eq=False)
 class TakeOffer:
-    """Judge the peer's request, answer it."""
+    """Process the peer's request and answer it."""
 
     request: Any
 
 
 @define(eq=False)
 class Refuse:
-    """Refuse the peer's request for now: 491 where our offer is out, else 500."""
+    """Refuse the peer's request for now: 491 if our offer is pending, else 500."""
 
     request: Any
 
@@ -126,7 +126,7 @@ class BackOff:
 
 @define(eq=False, init=False)
 class Drop:
-    """What is wanted will not be sent any more."""
+    """The wanted offer will not be sent any more."""
 
 
 _SEND = (SendOffer(),)
@@ -196,17 +196,17 @@ MODIFICATION = Table(
         impossible(
             (_S.OFFERING, _S.YIELDING, _S.BACKING_OFF, _S.OVER),
             OfferWanted,
-            because="one wish at a time; who has another is refused before",
+            because="one wish at a time; another is refused before it gets here",
         ),
         on(_S.IDLE, OfferRead, _S.OFFERED, _take),
         on(_S.BACKING_OFF, OfferRead, _S.YIELDING, _take, "the peer's first, then ours"),
         on(_S.OFFERING, OfferRead, None, _not_now, "RFC 3261 section 14.2, RFC 3311 section 5.2"),
         on(_THEIRS, OfferRead, None, _not_now, "RFC 3261 section 14.2"),
-        impossible(_S.OVER, OfferRead, because="the dialog is gone: 481"),
+        impossible(_S.OVER, OfferRead, because="the dialog does not exist any more: 481"),
         on(_S.OFFERING, Answered, _S.IDLE, _done),
         on(_S.OFFERING, Refused, _S.IDLE, _done),
         on(_S.OFFERING, Glared, _S.BACKING_OFF, _wait, "RFC 3261 section 14.1"),
-        impossible(_NONE_OUT, Answered, Refused, Glared, because="no offer of ours is out"),
+        impossible(_NONE_OUT, Answered, Refused, Glared, because="we have no offer pending"),
         on(_S.BACKING_OFF, BackOffOver, _S.OFFERING, _send),
         ignore(
             (_S.IDLE, _S.OFFERING, *_THEIRS), BackOffOver, because="the peer's offer came between"
@@ -223,14 +223,14 @@ MODIFICATION = Table(
             BackOffOver,
             Settled,
             DialogOver,
-            because="the dialog is gone",
+            because="the dialog does not exist any more",
         ),
     ],
 )
 
 
 class Modification(Machine):
-    """The offers of one dialog: whose is under way, and what our side wants."""
+    """The offers of one dialog: whose is under way, and the change that our side wants."""
 
     __slots__ = ("_perform", "wish")
     table = MODIFICATION
@@ -242,5 +242,5 @@ class Modification(Machine):
         self.wish: Any = None
 
     def perform(self, effect: object) -> None:
-        """Hand one effect to who carries it out."""
+        """Pass one effect to the function that carries it out."""
         self._perform(effect)

@@ -1,6 +1,6 @@
-"""Offers after the first exchange: the peer's, judged and answered, and ours (RFC 3261 section 14).
+"""Offers after the first exchange: answers those of the peer, makes ours (RFC 3261 section 14).
 
-Either role can be the one that offers.  Whose turn it is says `sessioncore.session.modification`.
+Either role can offer; the table in `sessioncore.session.modification` decides whose turn it is.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _GLARED = Glared()
 
 
 class _Wish:
-    """What our side wants of the dialog, and who waits for it."""
+    """The change that our side wants, and the Deferred that waits for it."""
 
     __slots__ = ("direction", "done")
 
@@ -71,7 +71,7 @@ class _Wish:
 
 
 class _ReinviteUser:
-    """Receives what the transaction of a re-INVITE of ours has to say."""
+    """The user of the transaction of our re-INVITE."""
 
     __slots__ = ("_leg", "_modifying", "_usage")
 
@@ -91,7 +91,7 @@ class _ReinviteUser:
 
 
 class Modifying:
-    """Answers the offers of a peer within dialogs, and makes ours."""
+    """Answers the peer's offers within dialogs, and makes ours."""
 
     def __init__(
         self,
@@ -137,9 +137,9 @@ class Modifying:
     # --- the peer's
 
     def reinvited(self, leg: Leg, usage: DialogUsage, tx: ServerTransaction, now: int) -> None:
-        """A new offer, or a request for one, within the dialog (RFC 3261 section 14.2).
+        """Process an offer, or a request for one, within the dialog (RFC 3261 section 14.2).
 
-        Refusals keep their state: a copy of what was refused must not be accepted later.
+        Refusals keep their state: a copy of a refused request must not be accepted later.
         """
         if usage.modification is None and self._first_exchange_open(leg, usage):
             self._refuse(usage, tx)
@@ -150,7 +150,7 @@ class Modifying:
 
     @staticmethod
     def _first_exchange_open(leg: Leg, usage: DialogUsage) -> bool:
-        """It counts as one of them, though no machine looks after it."""
+        """Whether the first exchange is still open; `Modification` does not track it."""
         return (
             usage.negotiation.state is OfferState.OFFER_SENT
             or not leg.answered
@@ -159,7 +159,7 @@ class Modifying:
         )
 
     def _refuse(self, usage: DialogUsage, tx: ServerTransaction) -> None:
-        """491 where our offer is out, 500 where the peer's is (RFC 3261 section 14.2)."""
+        """Refuse: 491 if our offer is pending, 500 if the peer's is (RFC 3261 section 14.2)."""
         now = self._env.now()
         if usage.negotiation.state is OfferState.OFFER_SENT:
             tx.respond(491, now=now, stateful=True)
@@ -189,12 +189,12 @@ class Modifying:
         self._make_true(leg, usage, now)
 
     def _renegotiate(self, leg: Leg, usage: DialogUsage, tx: ServerTransaction) -> bytes:
-        """Our answer to the offer of a re-INVITE, or our offer where it brought none."""
+        """Our answer to the offer of a re-INVITE, or our offer if it had none."""
         offer, negotiation = description_in(tx.request), usage.negotiation
         if offer:
             negotiation.receive_offer(offer, signalling_host=tx.source[0])
         usage.dialog.refresh_target(tx.request)
-        # The peer may have moved to another network; its media is judged by where it is now.
+        # The peer may have moved to another network; its current source address counts for media.
         leg.media.signalling_host = tx.source[0]
         return negotiation.make_answer() if offer else negotiation.make_offer()
 
@@ -207,17 +207,17 @@ class Modifying:
     # --- ours
 
     def modify(self, leg: Leg, direction: Direction) -> Deferred[None]:
-        """Offer ``direction`` by a re-INVITE; fires once the peer agreed.
+        """Offer ``direction`` by a re-INVITE; fires once the peer has agreed.
 
-        Fails with `CallOver` where the call is not up, `ModificationRefused` where another
-        change is under way or the peer refuses, `CallFailed` where the call ends before.
+        Fails with `CallOver` if the call is not up, `ModificationRefused` if another change is
+        under way or the peer refuses, `CallFailed` if the call ends before.
         """
         usage = leg.usage
         if usage is None or leg.state is not SessionState.CONFIRMED:
             return fail(CallOver(f"call {leg.name} cannot be modified: it is {leg.state}"))
         machine = self._machine(leg, usage)
         if machine.wish is not None:
-            text = "another change of ours is under way; wait for it"
+            text = "another change is under way; wait for it to finish"
             return fail(ModificationRefused(EndReason(EndedBy.LOCAL, text)))
         wish = _Wish(direction)
         machine.feed(OfferWanted(wish))
@@ -241,14 +241,14 @@ class Modifying:
     def answered(
         self, leg: Leg, usage: DialogUsage, tx: ClientTransaction, response: Response, now: int
     ) -> None:
-        """A final response to our re-INVITE, repeats of a 2xx excepted."""
+        """Process a final response to our re-INVITE; not called for repeats of a 2xx."""
         machine = self._machine(leg, usage)
         if response.status < 300:
             self._accepted(leg, usage, tx, response, now)
         elif machine.state is not ModificationState.OFFERING:
-            return  # the dialog is gone
+            return  # the dialog has ended
         elif response.status in (408, 481):
-            # RFC 3261 section 12.2.1.2: the peer knows no such dialog, so it is over.
+            # RFC 3261 section 12.2.1.2: the peer does not know the dialog, so it is over.
             usage.negotiation.withdraw()
             leg.feed(HangUp(answered_with(response)))
         else:
@@ -259,7 +259,7 @@ class Modifying:
                 self._give_up(machine, answered_with(response))
 
     def lost(self, leg: Leg, usage: DialogUsage) -> None:
-        """No answer to our re-INVITE: as 408 (RFC 3261 section 14.1)."""
+        """No response to our re-INVITE: the same as 408 (RFC 3261 section 14.1)."""
         if self._machine(leg, usage).state is ModificationState.OFFERING:
             usage.negotiation.withdraw()
             leg.feed(HangUp(EndReason(EndedBy.TIMEOUT, "no answer to a re-INVITE", 408, 102)))
@@ -272,7 +272,7 @@ class Modifying:
         self._requests.start(self._acknowledge(usage, tx, response))
         machine = self._machine(leg, usage)
         if machine.state is not ModificationState.OFFERING or leg.leaving:
-            return  # the dialog is gone, or as good as gone
+            return  # the dialog has ended or is ending
         wish: _Wish = machine.wish
         try:
             usage.negotiation.receive_answer(
@@ -291,7 +291,7 @@ class Modifying:
         self, usage: DialogUsage, tx: ClientTransaction, response: Response
     ) -> None:
         flow, peer = tx.flow, tx.destination
-        with suppress(SessionCoreError):  # then where the re-INVITE went
+        with suppress(SessionCoreError):  # on failure, the ACK goes where the re-INVITE went
             flow, peer = await self._requests.next_hop(usage.dialog, usage.flow)
         ack = self._requests.ack(usage.dialog, response.cseq.number, flow, peer)
         tx.flow = flow
@@ -303,7 +303,7 @@ class Modifying:
         self._announcer.later(wish.done.errback, ModificationRefused(reason))
 
     def _back_off(self, leg: Leg, usage: DialogUsage) -> None:
-        """RFC 3261 section 14.1: 2.1 to 4 s for who made the Call-ID, else up to 2 s."""
+        """RFC 3261 section 14.1: wait 2.1 to 4 s if we made the Call-ID, else up to 2 s."""
         steps = self._env.random_bits(16) * (191 if leg.role is SessionRole.UAC else 201) >> 16
         wait = (210 + steps if leg.role is SessionRole.UAC else steps) * 10 * MILLISECOND
         machine = self._machine(leg, usage)

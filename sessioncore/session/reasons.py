@@ -1,4 +1,4 @@
-"""Why calls end, in the words of RFC 3261, RFC 3326 (Reason) and Q.850."""
+"""Why calls end, in terms of RFC 3261, RFC 3326 (Reason) and Q.850."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _TEXT: Final = re.compile(rb'text\s*=\s*"((?:[^"\\]|\\.){0,200})"', re.IGNORECAS
 _WARNING: Final = re.compile(rb'[0-9]{3} [^ "]+ "((?:[^"\\]|\\.){1,200})"')
 _LONGEST_PHRASE: Final = 200
 _LONGEST_REASON: Final = 500
-"""A Reason value of the peer's is searched no further than that."""
+"""Only that much of the peer's Reason value is searched."""
 
-# RFC 3398 section 8.2.6.1 read backwards, as far as it says anything a person would miss.
+# The reverse of RFC 3398 section 8.2.6.1, where the cause adds information.
 _CAUSE_OF_STATUS: Final = {
     403: 21,
     404: 1,
@@ -50,7 +50,7 @@ _CAUSE_OF_STATUS: Final = {
 
 
 def _words(raw: bytes) -> str:
-    """The peer's words, fit for a line of a log."""
+    """The peer's text, cleaned for a log line."""
     text = raw[:_LONGEST_PHRASE].decode("utf-8", "backslashreplace")
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
@@ -73,7 +73,7 @@ def answered_with(response: Response) -> EndReason:
         told = _words(found[1])
         text, reasons = f"{text}: {told}", tuple(told.split("; "))
     if response.status < 400:
-        # Where it moved to is for the application to follow, or not.
+        # The application decides whether to follow the redirection.
         text = f"{text}: {_words(response.first(b'Contact') or b'nowhere')}"
     cause = q850_cause(response) or _CAUSE_OF_STATUS.get(response.status)
     return EndReason(EndedBy.REMOTE, text, response.status, cause, reasons)
@@ -91,7 +91,7 @@ def ended_by_peer(message: Message, text: str, status: int | None = None) -> End
 
 @lru_cache(maxsize=8)
 def _cleared(text: str, status: int | None) -> EndReason:
-    """The end that nearly every call comes to, made once."""
+    """The most common end of a call, cached."""
     return EndReason(EndedBy.REMOTE, text, status, 16)
 
 
@@ -102,19 +102,19 @@ def local_reason(text: str, status: int | None = None, cause: int | None = None)
 
 
 def unready(error: Exception) -> EndReason:
-    """Why we refuse an INVITE before any application is asked; of media, format by format."""
+    """Why we refuse an INVITE before the application is asked; for media, format by format."""
     status = getattr(error, "status", None) or 500
     by = EndedBy.NETWORK if isinstance(error, OSError) else EndedBy.ERROR
     return EndReason(by, str(error), status, _CAUSE_OF_STATUS.get(status), _reasons(error))
 
 
 def faulty(status: int, text: str) -> EndReason:
-    """Why an INVITE is refused that no user agent of ours could serve."""
+    """Why an INVITE is refused that `sessioncore.sip.inspection` ruled out."""
     return EndReason(EndedBy.ERROR, f"{REASONS[status].decode()}: {text}", status)
 
 
 def unusable(what: str, error: Exception) -> EndReason:
-    """Why an answered call cannot go on: there is no media; 88 is an incompatible destination."""
+    """Why an answered call cannot go on: no media; Q.850 88 is incompatible destination."""
     return EndReason(EndedBy.ERROR, f"no usable {what}: {error}", None, 88, _reasons(error))
 
 

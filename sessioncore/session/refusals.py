@@ -1,6 +1,6 @@
-"""Requests that are refused without asking any application, and what is announced of them.
+"""Refuses requests without asking the application, and announces the refusals.
 
-A call that is turned away is a session that only begins and ends: `IncomingCall`, `CallFailed`.
+A refused call has two events: `IncomingCall` and `CallFailed`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ __all__ = ["MOST_TOLD", "OVERLOADED", "Refusals"]
 Headers = tuple[Header, ...]
 
 MOST_TOLD: Final = 100
-"""Calls turned away that are announced in a second; the others are answered and counted."""
+"""The refused calls that are announced per second; the others are only answered and counted."""
 OVERLOADED: Final = 512 * 1024
-"""Kernel memory of messages that wait: some 400 of them, a tenth of a second of work."""
+"""Kernel memory of waiting messages (bytes): about 400 messages, a tenth of a second of work."""
 
 
 class Refusals:
-    """Refuses requests; ``discard`` drops a leg that nobody has heard of.
+    """Refuses requests; ``discard`` drops a leg that was not announced.
 
     See docs/decisions/turned-away.md.
     """
@@ -52,15 +52,15 @@ class Refusals:
         self._telling_since = 0
 
     def busy(self, tx: ServerTransaction, now: int) -> None:
-        """There is no room for it now (RFC 3261 section 21.5.4)."""
+        """Refuse a request because a limit is reached (RFC 3261 section 21.5.4)."""
         self._env.counters.refused_busy += 1
         tx.respond(503, headers=(RETRY_LATER,), now=now)
 
     def overloaded(self, tx: ServerTransaction, now: int) -> bool:
-        """Refuse a call where more messages wait than can be read in good time.
+        """Refuse a call if more messages wait than can be read in time; True if it did.
 
-        A call that is taken on costs ten times one that is refused, so without this a server
-        that falls behind answers calls whose callers have long given up, and no others.
+        Accepting a call costs ten times as much as refusing it.  Without this, a server that
+        falls behind would only answer calls whose callers have already given up.
         """
         if tx.flow.backlog <= OVERLOADED:
             return False
@@ -69,16 +69,16 @@ class Refusals:
         return True
 
     def no_dialog(self, tx: ServerTransaction, now: int) -> None:
-        """A request with a To tag that leads to no dialog (RFC 3261 section 12.2.2)."""
+        """Refuse a request whose To tag belongs to no dialog (RFC 3261 section 12.2.2)."""
         self._env.counters.no_dialog += 1
         tx.respond(481, now=now)
 
     def faulty(
         self, leg: Leg | None, tx: ServerTransaction, refusal: Refusal, full: bool, now: int
     ) -> None:
-        """Refuse a request that `inspect` speaks against; ``leg`` is that of its dialog.
+        """Refuse a request as `inspect` decided; ``leg`` is that of its dialog, or None.
 
-        Calls refused while the server is ``full`` emit no events: there was no room anyway.
+        Calls refused while the server is ``full`` emit no events.
         """
         request = tx.request
         if request.method != b"INVITE" or (leg is None and full):
@@ -95,18 +95,18 @@ class Refusals:
         self._turn_away(leg, tx, reason, refusal.headers, now)
 
     def unready(self, leg: Leg, tx: ServerTransaction, error: Exception, now: int) -> None:
-        """Refuse a call that could not even be rung."""
+        """Refuse a call before ringing, because of ``error``."""
         reason, headers = self.explain(tx, error)
         self._turn_away(leg, tx, reason, headers, now)
 
     def offer(self, leg: Leg, tx: ServerTransaction, error: Exception, now: int) -> None:
-        """Refuse a re-INVITE, for good: a copy of it must not be accepted later."""
+        """Refuse a re-INVITE and keep state: a copy of it must not be accepted later."""
         reason, headers = self.explain(tx, error)
         _respond(tx, reason, headers, now, stateful=True)
         self._offer_refused(leg, reason, now)
 
     def explain(self, tx: ServerTransaction, error: Exception) -> tuple[EndReason, Headers]:
-        """Count what an INVITE could not be agreed to for; why, for us and for the peer."""
+        """Count a refused INVITE; returns the reason, and the header fields for the peer."""
         counters, reason = self._env.counters, unready(error)
         if isinstance(error, NegotiationError | SdpParseError):
             counters.refused_media += 1
@@ -126,7 +126,7 @@ class Refusals:
             self._discard(leg, now)
 
     def _may_tell(self, now: int) -> bool:
-        """Whether there is a place for it in the logs of this second."""
+        """Whether the limit of announced refusals per second is not reached yet."""
         if now - self._telling_since >= SECOND:
             self._telling_since, self._told = now, 0
         self._told += 1
@@ -142,7 +142,7 @@ def _respond(
 ) -> None:
     phrase = None
     if reason.status == 400 and not headers:
-        # RFC 3261 section 21.4.1: the phrase should say what is wrong; elsewhere a Warning does.
+        # RFC 3261 section 21.4.1: the phrase should say what is wrong; otherwise a Warning does.
         phrase = reason.text.encode("ascii", "replace")
     tx.respond(reason.status or 500, phrase, headers=headers, now=now, stateful=stateful)
 

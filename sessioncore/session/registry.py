@@ -1,4 +1,4 @@
-"""Which legs there are, found by their name, by a dialog of theirs, by their INVITE."""
+"""The legs of a coordinator, found by name, by dialog, or by INVITE."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Registry"]
 
 
 class Registry:
-    """The legs of one coordinator.  A leg is in it from its first moment until `forget`."""
+    """The legs of one coordinator; each is registered from `new` until `forget`."""
 
     def __init__(self, env: Environment, effects: Effects, control: Control) -> None:
         self.by_name: Final[dict[str, Leg]] = {}
@@ -35,11 +35,11 @@ class Registry:
 
     @property
     def full(self) -> bool:
-        """Whether as many are up as the settings allow."""
+        """Whether the limit of the settings is reached."""
         return len(self.by_name) >= self._env.settings.max_calls
 
     def new(self, role: SessionRole, call_id: bytes) -> Leg:
-        """A leg with a name and a tag of its own."""
+        """A new leg with a unique name and a unique tag."""
         leg = Leg(
             role, next(self._names), call_id, self._env.random_token(), self._effects, self._control
         )
@@ -49,19 +49,19 @@ class Registry:
         return leg
 
     def join(self, leg: Leg, dialog: Dialog) -> None:
-        """Requests of ``dialog`` are for ``leg`` from here on."""
+        """Route requests of ``dialog`` to ``leg`` from now on."""
         self.by_dialog[dialog.key] = leg
         if self._env.tracer is not None:
             self._env.tracer.dialog(dialog)
 
     def part(self, dialog: Dialog) -> None:
-        """There is no such dialog any more."""
+        """Remove a dialog that has ended."""
         self.by_dialog.pop(dialog.key, None)
 
     def forget(self, leg: Leg) -> None:
-        """Nothing is for ``leg`` any more; from here on only its handle knows it."""
+        """Remove a leg that is over; only its handle refers to it after that."""
         del self.by_name[leg.name]
-        # The handle keeps the leg: without this the two would wait for the garbage collector.
+        # The handle keeps the leg; this breaks the reference cycle between the two.
         del leg.call
         if leg.usage is not None:
             self.part(leg.usage.dialog)
@@ -70,7 +70,7 @@ class Registry:
                 self.part(usage.dialog)
 
     def tag_of(self, cancel: Request) -> bytes | None:
-        """Our tag in the dialog of the INVITE that a CANCEL came too late for."""
+        """Our tag in the dialog of the INVITE whose CANCEL came too late."""
         invite = cancel.call_id, cancel.from_tag or b"", cancel.cseq.number
         for leg in self.by_name.values():
             dialog = None if leg.usage is None else leg.usage.dialog

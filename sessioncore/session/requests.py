@@ -1,4 +1,4 @@
-"""Requests of ours within dialogs: where they go, the ACK of a 2xx, BYE, unwanted forks."""
+"""Our requests within dialogs: their next hop, the ACK of a 2xx, BYE, unwanted forks."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ __all__ = ["MOST_FORKS", "DialogRequests", "OtherForks"]
 
 _log = Logger(namespace="sessioncore.session.requests")
 MOST_FORKS: Final = 16
-"""Dialogs per INVITE; what a callee makes beyond that times out by itself."""
+"""Dialogs per INVITE; further ones are ignored, and time out at the callee."""
 
 
 class _ByeUser:
-    """Uses the transaction of a BYE: whatever comes of it, the dialog is over."""
+    """The user of a BYE transaction: whatever the outcome, the dialog is over."""
 
     __slots__ = ("_leg",)
 
@@ -51,7 +51,7 @@ class _ByeUser:
 
 
 class DialogRequests:
-    """Finds out where a dialog's requests go, and sends them."""
+    """Finds the next hop of requests within a dialog, and sends them."""
 
     def __init__(self, env: Environment, announcer: Announcer, layer: TransactionLayer) -> None:
         self._env = env
@@ -60,15 +60,15 @@ class DialogRequests:
         self.writer: Final = RequestWriter(layer.new_branch, env.settings.user_agent.encode())
 
     def start(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
-        """Run a coroutine nobody waits for; what it raises is logged."""
+        """Run a coroutine in the background; exceptions are logged."""
         working = begin(work, self._announcer)
         if working is not None:
             working.addErrback(lambda failure: _log.failure("unexpected failure", failure=failure))
 
     async def next_hop(self, dialog: Dialog, flow: Flow) -> tuple[Flow, Address]:
-        """Where requests of ``dialog`` go and by which flow, if possible the one it has.
+        """The flow and address for requests of ``dialog``, if possible the flow it has.
 
-        Raises `SessionCoreError` where that is nowhere.
+        Raises `SessionCoreError` if the next hop cannot be reached.
         """
         if dialog.detour is not None:
             return flow, dialog.detour
@@ -93,17 +93,17 @@ class DialogRequests:
                 return other, target.address
             except UnreachableTarget as error:
                 problem = error
-        raise UnreachableTarget(f"{uri} has no address that a socket of ours reaches") from problem
+        raise UnreachableTarget(f"none of our sockets reaches an address of {uri}") from problem
 
     def ack(
         self, dialog: Dialog, sequence: int, flow: Flow, peer: Address, body: bytes = b""
     ) -> bytes:
-        """The ACK of a 2xx to the INVITE of that CSeq number."""
+        """The ACK of a 2xx to the INVITE with that CSeq number."""
         headers = (CONTENT_SDP,) if body else ()
         return self.writer.within(dialog, b"ACK", flow, peer, headers, body, sequence).data
 
     def send_ack(self, flow: Flow, ack: bytes, peer: Address) -> None:
-        """Send an ACK; no transaction looks after it."""
+        """Send an ACK, which has no transaction."""
         self._layer.transmit(ack, flow, peer)
 
     def send(
@@ -116,7 +116,7 @@ class DialogRequests:
         headers: tuple[Header, ...] = (),
         body: bytes = b"",
     ) -> ClientTransaction | None:
-        """A request within the dialog, seen through by a transaction; None after the end."""
+        """Send a request within the dialog; returns its transaction, or None after the end."""
         if self._layer.stopped:
             return None
         data, branch = self.writer.within(dialog, method, flow, peer, headers, body)
@@ -131,25 +131,25 @@ class DialogRequests:
         leg: Leg | None = None,
         headers: tuple[Header, ...] = (),
     ) -> None:
-        """Send a BYE; ``leg`` learns when it was answered or never will be."""
+        """Send a BYE; ``leg`` is notified when it was answered or timed out."""
         self.send(_ByeUser(leg), dialog, b"BYE", flow, peer, headers)
 
     async def end(self, leg: Leg, usage: DialogUsage) -> None:
-        """Send the leg's BYE; where it can go nowhere, the leg is over without it."""
+        """Send the leg's BYE; if it cannot be sent, the leg ends without it."""
         try:
             flow, peer = await self.next_hop(usage.dialog, usage.flow)
         except SessionCoreError as error:
-            _log.warn("no BYE to {uri}: {error}", uri=leg.remote_uri, error=error)
+            _log.warn("cannot send BYE to {uri}: {error}", uri=leg.remote_uri, error=error)
             leg.feed(ByeAnswered())
             return
         self.bye(usage.dialog, flow, peer, leg, leg.reason_headers)
 
 
 class OtherForks:
-    """Ends what other forks of an answered INVITE begin (RFC 3261 section 13.2.2.4).
+    """Ends the dialogs of other forks of an answered INVITE (RFC 3261 section 13.2.2.4).
 
-    Each of their 2xx gets an ACK, and a BYE once; a repeated one gets the same ACK again.  Uses
-    the INVITE's transaction once the call has its dialog, or none any more.
+    Each 2xx of theirs gets an ACK and one BYE; a repeated 2xx gets the same ACK again.  It is
+    the user of the INVITE's transaction once the call has its dialog or is over.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class OtherForks:
         self._acks: dict[bytes, tuple[Flow, bytes, Address] | None] = {}
 
     def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
-        """A 2xx of a fork that is not the call's."""
+        """A 2xx of another fork."""
         tag = response.to_tag or b""
         ack = self._acks.get(tag)
         if ack is not None:
@@ -172,7 +172,7 @@ class OtherForks:
             self._requests.start(self._end(tag, response))
 
     def timed_out(self, tx: ClientTransaction, now: int) -> None:
-        """A 2xx was there, so nothing times out any more."""
+        """Does nothing: there was a 2xx, so nothing times out."""
 
     def transport_failed(self, tx: ClientTransaction, now: int) -> None:
         """Likewise."""
@@ -192,7 +192,7 @@ class OtherForks:
 
 
 def _serves(flow: Flow, target: Target) -> bool:
-    """Whether requests to ``target`` can go by ``flow``: one transport, one IP version."""
+    """Whether requests to ``target`` can use ``flow``: same transport, same IP version."""
     return (
         flow.alive
         and flow.transport == target.transport

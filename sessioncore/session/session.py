@@ -1,7 +1,7 @@
 """One leg of a call: the INVITE session as one table for both roles.
 
-Pure: the table says what has to happen (`SendBye`, `RefuseInvite`, `Finish`, ...); it is
-carried out in `sessioncore.session.ending`.
+Pure: the table returns effects (`SendBye`, `RefuseInvite`, `Finish`, ...), and
+`sessioncore.session.ending` carries them out.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 
 
 class SessionState(Enum):
-    """Where a leg stands; the same states for caller and callee."""
+    """The state of a leg; the same states for caller and callee."""
 
     PREPARED = "Prepared"
     CALLING = "Calling"
@@ -60,18 +60,18 @@ class SessionState(Enum):
         return self.value
 
 
-# Inputs.  Those with a reason end the leg; the reason of the first of them is kept.  Those that
-# carry nothing are made without a call of ours.
+# Inputs.  Those with a reason end the leg; the first reason is kept.  Those without data have
+# no __init__, so that making them costs no Python call.
 
 
 @define(eq=False, init=False)
 class InviteWritten:
-    """UAC: the INVITE left."""
+    """UAC: the INVITE was sent."""
 
 
 @define(eq=False, init=False)
 class InviteRead:
-    """UAS: an INVITE arrived that nothing speaks against."""
+    """UAS: an INVITE arrived that can be served."""
 
 
 @define(eq=False, init=False)
@@ -93,12 +93,12 @@ class FailureRead:
 
 @define(eq=False, init=False)
 class AnswerWritten:
-    """UAS: the first 2xx left."""
+    """UAS: the first 2xx was sent."""
 
 
 @define(eq=False, init=False)
 class AckWritten:
-    """UAC: the ACK of the 2xx left."""
+    """UAC: the ACK of the 2xx was sent."""
 
 
 @define(eq=False, init=False)
@@ -123,7 +123,7 @@ class HangUp:
 
 @define(eq=False)
 class Refuse:
-    """UAS: the application refuses or redirects; ``headers`` go into the answer."""
+    """UAS: the application refuses or redirects; ``headers`` go into the response."""
 
     reason: EndReason
     status: int
@@ -147,12 +147,12 @@ class ByeRead:
 
 @define(eq=False, init=False)
 class ByeAnswered:
-    """Our BYE got a final response, or none will come."""
+    """Our BYE got a final response, or timed out."""
 
 
 @define(eq=False)
 class GiveUp:
-    """Nothing more can be sent or expected: timeout, transport failure, forced stop."""
+    """The leg ends without another message: timeout, transport failure, forced stop."""
 
     reason: EndReason
 
@@ -162,7 +162,7 @@ class GiveUp:
 
 @define(eq=False, init=False)
 class SendCancel:
-    """Withdraw the INVITE; the transaction layer waits for a 1xx first (section 9.1)."""
+    """Cancel the INVITE; the transaction layer waits for a 1xx first (section 9.1)."""
 
 
 @define(eq=False, init=False)
@@ -186,7 +186,7 @@ class StopMedia:
 
 @define(eq=False, init=False)
 class Finish:
-    """The leg is over: close its media, announce it."""
+    """The leg is over: close its media, announce the end."""
 
 
 _STOP_MEDIA = (StopMedia(),)
@@ -266,7 +266,7 @@ _OPEN = (_S.ANSWERED, _S.CONFIRMED, _S.LEAVING, _S.ENDING)
 _GOING = frozenset((_S.CANCELLING, _S.LEAVING, _S.ENDING, _S.ENDED))
 _ANY_BUT_ENDED = tuple(state for state in SessionState if state is not _S.ENDED)
 _ROLE = "the role of the leg rules it out"
-_LATE = "the leg is over; what still arrives is answered by the transactions"
+_LATE = "the leg is over; the transaction layer answers late messages"
 
 SESSION = Table(
     "session",
@@ -329,7 +329,7 @@ SESSION = Table(
             because="only an unanswered incoming call is answered or refused",
         ),
         impossible((_S.PREPARED, *_UAC_BEFORE_ANSWER, _S.CANCELLING), CancelRead, because=_ROLE),
-        # --- between 2xx and ACK; a BYE of ours waits for the ACK or 64*T1 (section 15)
+        # --- between 2xx and ACK; our BYE waits for the ACK or 64*T1 (section 15)
         on(_S.ANSWERED, AckWritten, _S.CONFIRMED),
         on(_S.ANSWERED, AckRead, _S.CONFIRMED),
         on(_S.ANSWERED, AckMissing, _S.ENDING, _bye),
@@ -345,14 +345,14 @@ SESSION = Table(
         on(_S.CONFIRMED, AckMissing, _S.ENDING, _bye, "no ACK to the 2xx of a re-INVITE"),
         on(_S.CONFIRMED, HangUp, _S.ENDING, _bye),
         on(_S.CONFIRMED, ByeRead, _S.ENDED, _finish),
-        # --- our BYE is out
+        # --- our BYE was sent
         on(_S.ENDING, ByeAnswered, _S.ENDED, _finished),
-        ignore(_S.ENDING, HangUp, AckMissing, because="the BYE is out"),
-        ignore(_S.ENDING, ByeRead, because="BYEs crossed; ours will be answered too"),
+        ignore(_S.ENDING, HangUp, AckMissing, because="the BYE was sent"),
+        ignore(_S.ENDING, ByeRead, because="BYEs crossed; ours is answered too"),
         impossible(
             tuple(s for s in _ANY_BUT_ENDED if s is not _S.ENDING),
             ByeAnswered,
-            because="no BYE of ours is out",
+            because="we have not sent a BYE",
         ),
         impossible(
             (_S.PREPARED, *_UAC_BEFORE_ANSWER, _S.INCOMING, _S.CANCELLING),
@@ -393,7 +393,7 @@ SESSION = Table(
 
 
 class Session(Machine):
-    """One leg: its role, its ids, where it stands, and why it ended."""
+    """One leg: its role, its ids, its state, and the reason of its end."""
 
     table = SESSION
     state: SessionState
@@ -408,10 +408,10 @@ class Session(Machine):
 
     @property
     def leaving(self) -> bool:
-        """Whether it is over or about to be: no media begins any more."""
+        """Whether the leg is over or ending: no media begins any more."""
         return self.state in _GOING
 
     @property
     def over(self) -> bool:
-        """Whether nothing more can come of this leg."""
+        """Whether the leg has ended."""
         return self.state is SessionState.ENDED

@@ -1,4 +1,4 @@
-"""What a call can be followed by: the places that datagrams, machines and dialogs pass."""
+"""The interface for tracing calls: datagrams, transactions, dialogs and machine steps."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["Tracer"]
 
 
 class Tracer(Protocol):
-    """Is told of what happens below the events, in order.  Costs nothing where there is none."""
+    """Is notified of the steps below the events, in order.  Without a tracer it costs nothing."""
 
     def datagram(self, data: bytes, source: Address, now: int) -> None:
-        """A SIP datagram arrived; nothing has looked at it yet."""
+        """A SIP datagram arrived; it has not been parsed yet."""
 
     def transaction(self, tx: ServerTransaction | ClientTransaction) -> None:
-        """A transaction began; retransmissions do not come here."""
+        """A transaction began; not called for retransmissions."""
 
     def dialog(self, dialog: Dialog) -> None:
         """A dialog began."""

@@ -1,7 +1,7 @@
 """A 2xx to an INVITE that waits for its ACK (RFC 3261 section 13.3.1.4).
 
-The transaction layer is done with the INVITE once a 2xx leaves; repeating the 2xx until the
-ACK arrives is the session's business.
+The transaction layer is done with the INVITE once a 2xx is sent.  The session repeats the 2xx
+until the ACK arrives.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ __all__ = ["UnacknowledgedSuccess"]
 
 
 class UnacknowledgedSuccess:
-    """A 2xx that is repeated at T1, 2*T1, ... up to every T2, and given up after 64*T1.
+    """A 2xx that is repeated at T1, 2*T1, ... up to every T2, until 64*T1 have passed.
 
-    ``session`` is the name of its leg, ``source`` the IP the INVITE came from.
+    ``session`` is the name of its leg, ``source`` the IP address the INVITE came from.
     """
 
     __slots__ = ("_answered", "_interval", "cseq", "gives_up", "session", "source")
@@ -32,15 +32,15 @@ class UnacknowledgedSuccess:
 
     @property
     def waiting(self) -> bool:
-        """Whether the ACK has not come, and the dialog not ended without it."""
+        """Whether the ACK has not come and the dialog has not ended."""
         return self._answered is not None
 
     def acknowledged(self) -> None:
-        """Keep nothing: the timer of the next repeat may be armed for a while yet."""
+        """Drop the references: the timer of the next repeat may keep this object for a while."""
         self._answered = None
 
     def repeat(self, now: int) -> int:
-        """Send the 2xx again; returns when (ns) the next repeat is due, or giving up."""
+        """Send the 2xx again; returns the time (ns) of the next repeat or of the timeout."""
         if self._answered is not None:
             self._answered.resend(now)
         self._interval = min(2 * self._interval, T2)

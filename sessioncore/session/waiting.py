@@ -1,4 +1,4 @@
-"""Coroutines that wait only now and then."""
+"""Runs coroutines that seldom have to wait."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Work = Coroutine[Deferred[Any], Any, None]
 
 
 def begin(work: Work, entry: AbstractContextManager[None]) -> Deferred[None] | None:
-    """Run ``work`` until it waits; None where it came to its end without waiting.
+    """Run ``work`` until it waits; None if it finished without waiting.
 
-    Else a Deferred that fires at its end or fails with what it raised; each time it goes on is
-    an ``entry`` of its own.  The same as ``Deferred.fromCoroutine`` at a sixth of its cost where
-    all that was to be awaited had come.
+    Otherwise returns a Deferred that fires when ``work`` finishes, or fails with its exception;
+    each time ``work`` resumes is an ``entry`` of its own.  It does the same as
+    ``Deferred.fromCoroutine``, at a sixth of the cost if ``work`` did not have to wait.
     """
     try:
         waited = work.send(None)
@@ -32,7 +32,7 @@ def begin(work: Work, entry: AbstractContextManager[None]) -> Deferred[None] | N
 def _going_on(
     work: Work, waited: Deferred[Any], entry: AbstractContextManager[None]
 ) -> Generator[Deferred[Any], Any, None]:
-    """``work`` from its first wait on, as a generator that Twisted drives."""
+    """``work`` from its first wait on, as a generator for ``inlineCallbacks``."""
     while True:
         failure: BaseException | None = None
         result = None

@@ -1,1 +1,1 @@
-"""RFC 3261 and RFC 6026, pure: bytes in, bytes out.  Knows no SDP and no media."""
+"""RFC 3261 and RFC 6026 without I/O: bytes in, bytes out.  Imports neither SDP nor media."""

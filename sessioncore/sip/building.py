@@ -1,6 +1,6 @@
-"""Messages to bytes (RFC 3261 sections 7 and 8.2.6).
+"""Builds the bytes of messages (RFC 3261 sections 7 and 8.2.6).
 
-Responses are written in C (``_builder.c``) where that was compiled and nothing is unusual.
+The C extension (``_builder.c``), if it was compiled, writes all usual responses.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _STATUS_LINES: Final = {
 
 
 def _joined(lines: list[bytes]) -> bytes:
-    """The head of a message; a line break inside a line would let its author write further ones."""
+    """The head of a message; refuses line breaks in a line, which would inject header fields."""
     head = b"\r\n".join(lines)
     if not head.count(b"\n") == head.count(b"\r") == len(lines) - 1:
         raise ValueError(f"line break inside a line of {lines!r}")
@@ -64,10 +64,10 @@ def build_response(
 ) -> bytes:
     """The bytes of a response to ``request`` (RFC 3261 section 8.2.6).
 
-    Via, From, To, Call-ID and CSeq are copied as they came; of the last four the first each,
-    and what is missing stays missing.  ``via`` replaces the topmost Via, ``to_tag`` is added
-    to a To without tag, ``record_route`` copies Record-Route, a 100 copies Timestamp.
-    Content-Length is appended.  Raises ValueError for a line break inside a name or value.
+    All Via, and the first From, To, Call-ID and CSeq, are copied as they came; a missing field
+    stays missing.  ``via`` replaces the topmost Via, ``to_tag`` is added to a To without a tag,
+    ``record_route`` copies Record-Route, a 100 copies Timestamp.  Content-Length is appended.
+    Raises ValueError for a line break inside a name or value.
     """
     if reason is None and status in _STATUS_LINES:
         start = _STATUS_LINES[status]
@@ -79,7 +79,7 @@ def build_response(
         try:
             plain = _respond_compiled(request, start, to_tag, headers, body, via, record_route)
         except SipParseError:
-            plain = None  # A To that cannot be read.
+            plain = None  # The To cannot be read.
         if plain is not None:
             return plain
     return _respond(request, start, to_tag, headers, body, via, record_route)
@@ -94,7 +94,7 @@ def _respond(
     via: bytes | None,
     record_route: bool,
 ) -> bytes:
-    """Any response, after its status line, as `build_response` says."""
+    """Any response after its status line, as `build_response` describes it."""
     firsts = request._firsts
     if to_tag is not None and _has_to_tag(request):
         to_tag = None
@@ -135,7 +135,7 @@ def _what_there_is(firsts: dict[bytes, bytes], to_tag: bytes | None) -> list[byt
 
 
 def _path(request: Message, via: bytes | None, record_route: bool) -> list[bytes]:
-    """All Via, and Record-Route where that is wanted."""
+    """All Via, and Record-Route if requested."""
     values = request.all(b"Via")
     if via is not None and values:
         rest = b""
@@ -157,5 +157,5 @@ def _has_to_tag(request: Message) -> bool:
     try:
         return request.to_tag is not None
     except SipParseError:
-        # A To we cannot read is answered 400; it gets no second tag.
+        # A To that cannot be read is answered 400; it gets no second tag.
         return _TAG.search(request._firsts.get(b"To", b"")) is not None

@@ -1,4 +1,4 @@
-"""Client transactions (RFC 3261 section 17.1, RFC 6026): their tables and what walks them."""
+"""Client transactions (RFC 3261 section 17.1, RFC 6026) and their tables."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ Effects: TypeAlias = Iterable[Effect]
 
 @define(eq=False)
 class Deliver(Effect):
-    """Hand a response to the user."""
+    """Deliver a response to the user."""
 
     response: Response
     now: int
@@ -147,7 +147,10 @@ def _end(tx: ClientTransaction, given: Input) -> Effects:
 
 
 class ClientInviteState(Enum):
-    """RFC 3261 figure 5 and RFC 6026 section 8.4; Held and Cancelling say where a CANCEL is."""
+    """RFC 3261 figure 5 and RFC 6026 section 8.4.
+
+    Held: a CANCEL waits for a 1xx.  Cancelling: the CANCEL was sent.
+    """
 
     CALLING = "Calling"
     HELD = "Held"
@@ -187,7 +190,7 @@ CLIENT_INVITE: Final = Table(
     final=(_CI.TERMINATED,),
     rows=(
         on(_CI.CALLING, Provisional, _CI.PROCEEDING, _deliver, "any 1xx stops timers A and B"),
-        on(_CI.HELD, Provisional, _CI.CANCELLING, _deliver_and_cancel, "the CANCEL may leave now"),
+        on(_CI.HELD, Provisional, _CI.CANCELLING, _deliver_and_cancel, "the CANCEL is sent now"),
         on(_RINGING, Provisional, None, _deliver),
         ignore(_OVER, Provisional, because="a late provisional changes nothing"),
         on((*_SILENT, *_RINGING), Success, _CI.ACCEPTED, _completed, "RFC 6026: Timer M"),
@@ -199,7 +202,7 @@ CLIENT_INVITE: Final = Table(
         on(_CI.CALLING, Cancel, _CI.HELD, None, "RFC 3261 section 9.1: only after a 1xx"),
         on(_CI.PROCEEDING, Cancel, _CI.CANCELLING, _cancel),
         ignore((_CI.HELD, _CI.CANCELLING), Cancel, because="one CANCEL is enough"),
-        ignore(_OVER, Cancel, because="too late: the final response was here first"),
+        ignore(_OVER, Cancel, because="too late: the final response has come"),
         on(_SILENT, RepeatDue, None, _repeat_request, "Timer A"),
         ignore((*_RINGING, *_OVER), RepeatDue, because="a response stopped Timer A"),
         on(_SILENT, GiveUp, _CI.TERMINATED, _time_out, "Timer B"),
@@ -213,16 +216,16 @@ CLIENT_INVITE: Final = Table(
         ignore(_CI.TERMINATED, LingerOver, because="already forgotten"),
         impossible((*_SILENT, *_RINGING), LingerOver, because="armed by the final response"),
         on((*_SILENT, *_RINGING), TransportFailed, _CI.TERMINATED, _fail),
-        ignore(_CI.COMPLETED, TransportFailed, because="the response comes again, so does our ACK"),
+        ignore(_CI.COMPLETED, TransportFailed, because="the next repeat gets another ACK"),
         ignore((_CI.ACCEPTED, _CI.TERMINATED), TransportFailed, because="nothing is sent here"),
         on(_SILENT, Unreachable, _CI.TERMINATED, _fail, "ICMP, RFC 3261 section 18.4"),
-        ignore((*_RINGING, *_OVER), Unreachable, because="somebody there has answered"),
+        ignore((*_RINGING, *_OVER), Unreachable, because="a response has come from there"),
     ),
 )
 
 
 class ClientOtherState(Enum):
-    """RFC 3261 figure 6; Completed lives on in the layer for Timer K."""
+    """RFC 3261 figure 6; the layer keeps Completed for Timer K."""
 
     TRYING = "Trying"
     PROCEEDING = "Proceeding"
@@ -258,17 +261,17 @@ CLIENT_OTHER: Final = Table(
         on(_CO_OPEN, TransportFailed, _CO.TERMINATED, _fail),
         ignore(_CO_OVER, TransportFailed, because="nothing more is sent"),
         on(_CO.TRYING, Unreachable, _CO.TERMINATED, _fail, "ICMP, RFC 3261 section 18.4"),
-        ignore((_CO.PROCEEDING, *_CO_OVER), Unreachable, because="somebody there has answered"),
+        ignore((_CO.PROCEEDING, *_CO_OVER), Unreachable, because="a response has come from there"),
     ),
 )
 
 
 class ClientTransaction(Machine):
-    """One request of ours on its way to a final response.
+    """One of our requests, until it has a final response.
 
     ``data`` is the request as sent, ``key`` its branch and method, ``step`` the number of
-    repeats so far, ``ack`` what a repeated final response is answered with, once there is
-    something; ``cancel_headers`` go into its CANCEL.
+    repeats so far.  ``ack`` is the ACK that answers a repeated final response, once there is
+    one.  ``cancel_headers`` go into its CANCEL.
     """
 
     __slots__ = (
@@ -286,7 +289,7 @@ class ClientTransaction(Machine):
         "user",
     )
     last_step: ClassVar[int] = STEP_OF_T2
-    """Timer E stays at this repeat's interval; before Timer A would repeat its last, B ends it."""
+    """Timer E stays at the interval of this repeat; Timer B ends an INVITE before it matters."""
 
     def __init__(
         self,
@@ -322,9 +325,9 @@ class ClientTransaction(Machine):
         return self._request
 
     def dismiss_user(self) -> ClientUser[ClientTransaction]:
-        """The user, who is not told anything from now on.
+        """Detach and return the user, which is not notified any more.
 
-        A call that holds its transaction and is held by it as its user would be a cycle.
+        A call that refers to its transaction and is its user would be a reference cycle.
         """
         user, self.user = self.user, NOBODY
         return user
@@ -335,16 +338,16 @@ class ClientTransaction(Machine):
 
 
 class _Nobody:
-    """A user whom the outcome of the transaction does not concern."""
+    """A user that ignores the outcome of the transaction."""
 
     def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
         """Does nothing."""
 
     def timed_out(self, tx: ClientTransaction, now: int) -> None:
-        """The same."""
+        """Does nothing."""
 
     def transport_failed(self, tx: ClientTransaction, now: int) -> None:
-        """The same."""
+        """Does nothing."""
 
 
 NOBODY: Final[ClientUser[ClientTransaction]] = _Nobody()

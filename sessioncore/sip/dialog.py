@@ -1,4 +1,4 @@
-"""Dialogs (RFC 3261 section 12): what two user agents agree on about the messages between them."""
+"""Dialogs (RFC 3261 section 12): identity, sequence numbers, route set and remote target."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sessioncore.vocabulary import Address
 __all__ = ["Dialog", "InitialRequest", "dialog_key", "key_of_request", "key_of_response", "tag"]
 
 MAX_ROUTES: Final = 70
-"""No request passes more proxies than Max-Forwards lets it."""
+"""A request cannot pass more proxies than Max-Forwards allows."""
 
 
 def tag(random: Callable[[], bytes]) -> bytes:
-    """A new From or To tag; ``random`` gives token bytes, 32 bits of chance at least (19.3)."""
+    """A new From or To tag; ``random`` returns token bytes with at least 32 random bits (19.3)."""
     return b"t" + random()
 
 
@@ -30,17 +30,17 @@ def dialog_key(call_id: bytes, local_tag: bytes, remote_tag: bytes) -> bytes:
 
 
 def key_of_request(request: Request) -> bytes:
-    """The key of the dialog a received request belongs to."""
+    """The key of the dialog that a received request belongs to."""
     return dialog_key(request.call_id, request.to_tag or b"", request.from_tag or b"")
 
 
 def key_of_response(response: Response) -> bytes:
-    """The key of the dialog a response to a request of ours makes or belongs to."""
+    """The key of the dialog that a response to our request creates or belongs to."""
     return dialog_key(response.call_id, response.from_tag or b"", response.to_tag or b"")
 
 
 def _route_set(message: Request | Response, nearest: int) -> tuple[NameAddr, ...]:
-    """The Record-Route values; requests go first to the one at index ``nearest``."""
+    """The route set from Record-Route; requests go first to the value at index ``nearest``."""
     if b"Record-Route" not in message._firsts:
         return ()
     routes = message.record_routes
@@ -51,10 +51,10 @@ def _route_set(message: Request | Response, nearest: int) -> tuple[NameAddr, ...
 
 
 def _reachable(address: NameAddr, name: str) -> Uri:
-    """A URI that requests can go to: UDP does not keep what ``sips`` asks for (8.1.2)."""
+    """A URI that requests can go to; not ``sips``, which UDP cannot fulfil (8.1.2)."""
     uri = address.uri
     if isinstance(uri, RawUri) or uri.scheme != b"sip":
-        raise SipParseError(f"{name} is no sip URI: {shown(uri.raw)}")
+        raise SipParseError(f"{name} is not a sip URI: {shown(uri.raw)}")
     return uri
 
 
@@ -78,10 +78,11 @@ def _target_of(origin: InitialRequest, response: Response) -> Uri:
 
 @define(eq=False)
 class InitialRequest:
-    """A request of ours outside any dialog: what the dialogs it makes are made of.
+    """The parts of our request outside a dialog that its dialogs are made from.
 
-    ``uri`` is the Request-URI, ``local`` and ``remote`` are the whole From and To values, From
-    with ``local_tag``; ``sequence`` is the CSeq number, one for all addresses that are tried.
+    ``uri`` is the Request-URI.  ``local`` and ``remote`` are the whole From and To values, From
+    with ``local_tag``.  ``sequence`` is the CSeq number, the same for all addresses that are
+    tried.
     """
 
     uri: bytes
@@ -96,11 +97,11 @@ class InitialRequest:
 class Dialog:
     """One dialog, as this side sees it; the same class for early and confirmed ones.
 
-    ``key`` is its identity as `key_of_request` and `key_of_response` give it, ``local`` and
-    ``remote`` are whole From or To values with their tags, ``remote_seq`` is None until the
-    peer has sent a request (RFC 3261 section 12.1.2).  ``detour`` is where requests go in place
-    of what Contact and Record-Route say; ``hop`` where they lead, where no name has to be looked
-    up for it.
+    ``key`` is its identity as `key_of_request` and `key_of_response` return it.  ``local`` and
+    ``remote`` are whole From or To values with their tags.  ``remote_seq`` is None until the
+    peer has sent a request (RFC 3261 section 12.1.2).  If ``detour`` is set, requests go there
+    instead of to Contact or Record-Route.  ``hop`` is the flow and address of the next hop, if
+    they are known without a name lookup.
     """
 
     key: bytes
@@ -119,9 +120,9 @@ class Dialog:
 
     @classmethod
     def from_request(cls, request: Request, local_tag: bytes) -> Dialog:
-        """The UAS side (RFC 3261 section 12.1.1); raises `SipParseError`.
+        """The dialog of the UAS (RFC 3261 section 12.1.1); raises `SipParseError`.
 
-        Without Contact, which RFC 2543 allowed, the remote target is the From URI.
+        Without a Contact, which RFC 2543 allowed, the remote target is the From URI.
         """
         call_id, remote_tag = request.call_id, request.from_tag or b""
         return cls(
@@ -139,10 +140,10 @@ class Dialog:
 
     @classmethod
     def from_response(cls, origin: InitialRequest, response: Response) -> Dialog:
-        """The UAC side (RFC 3261 section 12.1.2); raises `SipParseError`.
+        """The dialog of the UAC (RFC 3261 section 12.1.2); raises `SipParseError`.
 
-        ``origin`` is our INVITE, ``response`` a 101 to 299 to it.  Without Contact the remote
-        target is the Request-URI.
+        ``origin`` is our INVITE, ``response`` a 101 to 299 to it.  Without a Contact, the
+        remote target is the Request-URI.
         """
         target = _target_of(origin, response)
         return cls._calling(origin, response, target, _route_set(response, -1)[::-1])
@@ -151,9 +152,9 @@ class Dialog:
     def from_unusable(
         cls, origin: InitialRequest, response: Response, destination: Address
     ) -> Dialog:
-        """The UAC side where Contact or Record-Route of a response cannot be used.
+        """The dialog of the UAC if Contact or Record-Route of a response is not usable.
 
-        Enough to end it: requests go where the INVITE went, as it did.
+        It suffices to end the call: requests go where the INVITE went.
         """
         dialog = cls._calling(origin, response, parse_uri(origin.uri), ())
         dialog.detour = destination
@@ -182,9 +183,9 @@ class Dialog:
         )
 
     def confirm(self, origin: InitialRequest, response: Response) -> None:
-        """The 2xx of an early dialog: its target and its route set count (section 13.2.2.4).
+        """Take target and route set from the 2xx of an early dialog (section 13.2.2.4).
 
-        Raises `SipParseError`, and leaves the dialog as it was.
+        If it raises `SipParseError`, the dialog is unchanged.
         """
         target, route_set = _target_of(origin, response), _route_set(response, -1)[::-1]
         self.remote_target, self.route_set = target, route_set
@@ -192,7 +193,7 @@ class Dialog:
 
     @property
     def next_hop(self) -> Uri:
-        """The URI to resolve for where requests go (RFC 3261 section 8.1.2)."""
+        """The URI that resolves to the next hop of requests (RFC 3261 section 8.1.2)."""
         if not self.route_set:
             return self.remote_target
         return _reachable(self.route_set[0], "Record-Route")
@@ -205,10 +206,10 @@ class Dialog:
             self._routing = self.hop = None
 
     def check_sequence(self, number: int) -> bool:
-        """Take the CSeq number of a received request; False: too low, answer 500 (12.2.2).
+        """Record the CSeq number of a received request; False if it is too low for 12.2.2.
 
-        Not for ACK and CANCEL.  An equal number passes: the copy of a request that was refused
-        without keeping state is a new request to us.
+        The caller then answers 500.  Not for ACK and CANCEL.  An equal number passes, because
+        the copy of a request that was refused statelessly is a new request to us.
         """
         if self.remote_seq is not None and number < self.remote_seq:
             return False
@@ -216,7 +217,7 @@ class Dialog:
         return True
 
     def next_sequence(self) -> int:
-        """The CSeq number of our next request; it counts as used."""
+        """The CSeq number of our next request; each call returns a new one."""
         self.local_seq += 1
         return self.local_seq
 

@@ -1,4 +1,4 @@
-"""What requests and responses share: header fields, and typed values read on demand.
+"""The common base of requests and responses: header fields, and typed values read on demand.
 
 RFC 3261 sections 7.3 and 20.  The typed values are attributes of `Message`.
 """
@@ -38,7 +38,7 @@ else:
     class lazy:
         """A typed value: read when first asked for, then an ordinary attribute.
 
-        ``functools.cached_property`` takes a lock per reading before Python 3.12.
+        Before Python 3.12, ``functools.cached_property`` takes a lock for each first read.
         """
 
         def __init__(self, read):
@@ -55,9 +55,9 @@ else:
 
 
 class Message:
-    """What requests and responses share.
+    """The base of requests and responses.
 
-    ``raw`` is the whole datagram.  The typed properties raise `SipParseError` (400) where the
+    ``raw`` is the whole datagram.  The typed properties raise `SipParseError` (400) if the
     header field is missing or broken.
     """
 
@@ -81,7 +81,7 @@ class Message:
         return self._firsts.get(CANONICAL.get(name) or header_key(name))
 
     def all(self, name: bytes) -> list[bytes]:
-        """The raw values of all header fields of that name, in order, commas untouched."""
+        """The raw values of all header fields of that name, in order, not split at commas."""
         key = CANONICAL.get(name) or header_key(name)
         first = self._firsts.get(key)
         if first is None:
@@ -89,7 +89,7 @@ class Message:
         return list(self._repeated[key]) if key in self._repeated else [first]
 
     def values(self, name: bytes) -> list[bytes]:
-        """All values of that name, cut at commas outside quotes and brackets; none is empty."""
+        """All values of that name, split at commas outside quotes and brackets; none is empty."""
         return [item for field in self.all(name) for item in split_list(field) if item]
 
     def _required(self, name: bytes) -> bytes:
@@ -114,7 +114,7 @@ class Message:
             return parse_via(value)
         items = split_list(value)
         if b"" in items:
-            raise SipParseError("an empty value among the Vias")
+            raise SipParseError("Via has an empty value")
         return parse_via(items[0])
 
     @lazy
@@ -146,12 +146,12 @@ class Message:
 
     @lazy
     def from_tag(self) -> bytes | None:
-        """The tag of From, None where it has none."""
+        """The tag of From, or None."""
         return self.from_.params.get(b"tag")
 
     @lazy
     def to_tag(self) -> bytes | None:
-        """The tag of To, None where it has none."""
+        """The tag of To, or None."""
         return self.to.params.get(b"tag")
 
     @lazy
@@ -166,7 +166,7 @@ class Message:
 
     @lazy
     def contacts(self) -> list[NameAddr]:
-        """All Contact values; ``Contact: *`` is one whose URI is a `RawUri` of no scheme."""
+        """All Contact values; the URI of ``Contact: *`` is a `RawUri` without a scheme."""
         value = self._firsts.get(b"Contact", b"")
         if value and b"," not in value and b"Contact" not in self._repeated:
             return [parse_contact(value)]
@@ -194,17 +194,17 @@ class Message:
 
     @lazy
     def content_length(self) -> int | None:
-        """Content-Length in octets, None where it is not there."""
+        """Content-Length in octets, or None if it is missing."""
         return self._number(b"Content-Length")
 
     @lazy
     def max_forwards(self) -> int | None:
-        """Max-Forwards, 0 to 255 (RFC 3261 section 20.22), None where it is not there."""
+        """Max-Forwards, 0 to 255 (RFC 3261 section 20.22), or None if it is missing."""
         return self._number(b"Max-Forwards", 255)
 
     @lazy
     def expires(self) -> int | None:
-        """Expires in seconds, None where it is not there."""
+        """Expires in seconds, or None if it is missing."""
         return self._number(b"Expires")
 
     @lazy
@@ -217,13 +217,13 @@ class Message:
 
     @lazy
     def date(self) -> datetime | None:
-        """Date (RFC 3261 section 20.17), None where it is not there."""
+        """Date (RFC 3261 section 20.17), or None if it is missing."""
         value = self._firsts.get(b"Date")
         if value is None:
             return None
         match = grammar.DATE.fullmatch(value)
         if match is None:
-            raise SipParseError("no Date")
+            raise SipParseError("Date is not a SIP date")
         day, month, year, hour, minute, second = match.groups()
         try:
             return datetime(
@@ -236,7 +236,7 @@ class Message:
                 tzinfo=UTC,
             )
         except ValueError as error:
-            raise SipParseError(f"no Date: {error}") from None
+            raise SipParseError(f"Date is not a SIP date: {error}") from None
 
 
 _MONTHS: Final = b"JanFebMarAprMayJunJulAugSepOctNovDec"

@@ -1,4 +1,4 @@
-"""Where messages leave: targets, which name their transport, and the flows that reach them."""
+"""Targets, which name their transport, and the flows that reach them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["Flow", "Flows", "Target"]
 
 @frozen
 class Target:
-    """Where a request goes (RFC 3263 section 4): a transport and an address.
+    """The destination of a request (RFC 3263 section 4): a transport and an address.
 
-    ``transport`` is the token a Via names, e.g. ``b"UDP"``; ``host`` is an IP literal;
-    ``tls_name`` is the name the peer's certificate has to carry (RFC 5922), where the transport
-    asks for one.
+    ``transport`` is the Via transport token, for example ``b"UDP"``; ``host`` is an IP literal;
+    ``tls_name`` is the name that the peer's certificate must contain (RFC 5922), if the
+    transport requires one.
     """
 
     transport: bytes
@@ -35,15 +35,15 @@ class Target:
 
 
 class Flow(Protocol):
-    """Where bytes leave: one bound SIP socket, or one connection."""
+    """Sends bytes: one bound SIP socket, or one connection."""
 
     @property
     def reliable(self) -> bool:
-        """Whether the transport repeats by itself; False for UDP."""
+        """Whether the transport retransmits by itself; False for UDP."""
 
     @property
     def transport(self) -> bytes:
-        """The transport as a Via names it, e.g. ``b"UDP"``."""
+        """The Via transport token, for example ``b"UDP"``."""
 
     @property
     def local(self) -> Address:
@@ -51,25 +51,25 @@ class Flow(Protocol):
 
     @property
     def alive(self) -> bool:
-        """False once a connection has ended; a socket of UDP is alive as long as it is open."""
+        """False once a connection has ended; a UDP socket is alive as long as it is open."""
 
     @property
     def backlog(self) -> int:
-        """Bytes that have come and were not read yet; 0 where that is not known."""
+        """Bytes that have arrived but were not read yet; 0 if that is not known."""
 
     def send(self, data: bytes, address: Address) -> None:
-        """Send one message; never blocks; raises OSError where it knows that it cannot."""
+        """Send one message; never blocks; raises OSError if it is known that it cannot be sent."""
 
     def sent_by(self, peer: str) -> bytes:
-        """Host and port for Via and Contact as ``peer`` (an IP address) can reach them."""
+        """Host and port for Via and Contact at which ``peer`` (an IP address) can reach us."""
 
 
 class Flows(Protocol):
-    """All the flows there are, and those that can be made."""
+    """The existing flows, and a way to make new ones."""
 
     def to(self, target: Target) -> Any:
-        """The `Flow` that reaches ``target``: UDP has it at once, a stream may have to connect.
+        """The `Flow` that reaches ``target``, or an awaitable of it if it has to connect first.
 
-        Then it is something to be awaited.  Raises `UnreachableTarget` where no transport
-        does, or fails with it.
+        Raises `UnreachableTarget`, or the awaitable fails with it, if no transport reaches the
+        target.
         """

@@ -1,11 +1,11 @@
-"""RFC 3261 section 25 as byte patterns: the only place that says which bytes SIP allows.
+"""RFC 3261 section 25 as byte patterns: the only place that defines which bytes SIP allows.
 
-Strings here are pieces of patterns, ``re.Pattern`` objects are whole productions; names are the
-RFC's.  All run in linear time: every repetition is possessive or cannot overlap what follows.
-``LWS`` never contains a line break, because values are unfolded before they meet a pattern.
+Strings are parts of patterns, ``re.Pattern`` objects are whole productions; the names are those
+of the RFC.  All run in linear time: every repetition is possessive or cannot overlap what follows.
+``LWS`` never contains a line break, because values are unfolded before they are matched.
 
-More is accepted than the RFC writes in four places, each because phones send it: ``_`` in
-host names, ``#`` in the user part, ``:::`` in IPv6 (RFC 5118 section 4.10) and IPv6 addresses
+In four places more is accepted than the RFC allows, because phones send it: ``_`` in host
+names, ``#`` in the user part, ``:::`` in IPv6 (RFC 5118 section 4.10) and IPv6 addresses
 without brackets in parameters (RFC 5118 section 4.5).
 """
 
@@ -61,7 +61,7 @@ _QUOTED = rb'"(?>[^"\\\x00-\x08\x0a-\x1f\x7f]++|\\[^\r\n\x80-\xff])*+"'
 _ESCAPED = rb"%[0-9A-Fa-f]{2}"
 _NUMBER = rb"0{0,20}([0-9]{1,10})"
 
-# 25.1 host.  Labels are not checked one by one: whether a name exists is the resolver's say.
+# 25.1 host.  Labels are not checked one by one: the resolver decides whether a name exists.
 _HOSTNAME = rb"[A-Za-z0-9_][A-Za-z0-9_.\-]*+"
 _IPV6 = rb"\[[0-9A-Fa-f:.]{2,63}\]"
 _HOST = rb"(?:" + _HOSTNAME + rb"|" + _IPV6 + rb")"
@@ -126,7 +126,7 @@ DATE: Final = re.compile(
     rb"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) ([0-9]{4}) "
     rb"([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT"
 )
-"""rfc1123-date; SIP-date knows no time zone but GMT."""
+"""rfc1123-date; the only time zone of SIP-date is GMT."""
 
 _PLAIN_ADDRESS = rb"([^>]{1,255}+)>(?:;tag=(" + _TOKEN + rb"))?"
 _PLAIN_VIA = (
@@ -140,8 +140,8 @@ PLAIN_REQUIRED: Final = re.compile(
 
 Groups: sent-protocol with sent-by; rport, a branch that is more than the magic cookie, rport, or
 other parameters; twice an address without its closing
-bracket, and the tag; Call-ID; CSeq.  What is yet to be read (the first, the addresses, CSeq) is
-short enough to be remembered.
+bracket, and the tag; Call-ID; CSeq.  The groups that are parsed further (the first, the
+addresses, CSeq) are short enough to be cached.
 """
 
 # 7.3.1: a comma separates values unless it stands in quotes or in angle brackets.
@@ -153,7 +153,7 @@ REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([^\x00-\x20\x7f]++) " + 
 SLOPPY_REQUEST_LINE: Final = re.compile(
     rb"(" + _TOKEN + rb")[ \t]++(.*[^ \t])[ \t]++" + _VERSION + _LWS, re.DOTALL
 )
-"""What can still be told to be a request, so that it can be refused instead of ignored."""
+"""A line that can still be recognised as a request line, so that the request can be refused."""
 STATUS_LINE: Final = re.compile(_VERSION + rb" ([1-6][0-9]{2})(?: (.*))?", re.DOTALL)
 PLAIN_START: Final = re.compile(
     rb"(?:(" + _TOKEN + rb") ([^\x00-\x20\x7f]++) SIP/2\.0"
@@ -165,7 +165,7 @@ PLAIN_FIELD: Final = re.compile(
 )
 """A header field on one line, without white space around its value.  Groups: name, value.
 
-The value may be empty, as that of our own Supported; then white space may follow the colon.
+The value may be empty, as in our own Supported; then white space may follow the colon.
 """
 LINE_END: Final = re.compile(rb"\r?\n")
 FOLD: Final = re.compile(rb"\r?\n[ \t]++")

@@ -1,4 +1,4 @@
-"""What a user agent server must refuse before anyone is rung (RFC 3261 section 8.2)."""
+"""The checks of a user agent server before it processes a request (RFC 3261 section 8.2)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sessioncore.sip.values import RawUri, Uri
 __all__ = ["Refusal", "inspect"]
 
 SCHEMES: Final = frozenset((b"sip", b"tel"))
-"""Request-URI schemes that are served: UDP does not keep what sips promises."""
+"""The supported Request-URI schemes; not sips, because UDP cannot fulfil its promise."""
 
 _MOST_ECHOED: Final = 16
 
 
 @frozen
 class Refusal:
-    """A status to refuse with, the header fields that go with it, and why, for people."""
+    """The status of a refusal, its header fields, and the reason as text."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...] = ()
@@ -32,10 +32,10 @@ class Refusal:
 def inspect(
     request: Request, rules: MethodRules, *, in_dialog: bool, early: bool = False
 ) -> Refusal | None:
-    """What speaks against a well-formed request, in the order of RFC 3261 section 8.2, or None.
+    """The refusal of a well-formed request, or None; checks in the order of RFC 3261 section 8.2.
 
-    ``in_dialog`` says whether the request belongs to a dialog of ours, ``early`` that this one
-    is not confirmed.  A To tag that belongs to none is the caller's 481.  Raises nothing.
+    ``in_dialog``: the request belongs to one of our dialogs.  ``early``: that dialog is not
+    confirmed.  The caller answers 481 to a To tag that belongs to no dialog.  Raises nothing.
     """
     rule = rules.by_name.get(request.method)
     if rule is None or not rule.served:
@@ -62,25 +62,25 @@ def inspect(
 
 
 def _uri_refused(uri: Uri | RawUri) -> Refusal:
-    """8.2.2.1; header fields in a Request-URI are not allowed (19.1.1), still less acted on."""
+    """8.2.2.1; header fields are not allowed in a Request-URI (19.1.1)."""
     if uri.scheme not in SCHEMES:
         return Refusal(416, text=f"Request-URI of scheme {uri.scheme.decode()}")
     return Refusal(400, text="header fields in the Request-URI")
 
 
 def _extension_refused(request: Request, extensions: frozenset[bytes]) -> Refusal | None:
-    """8.2.2.3; Proxy-Require is none of a user agent's business."""
+    """8.2.2.3; a user agent ignores Proxy-Require."""
     unknown = [option for option in request.values(b"Require") if option.lower() not in extensions]
     if not unknown:
         return None
     if not all(TOKEN.fullmatch(option) for option in unknown):
-        raise SipParseError("no option tag in Require")
+        raise SipParseError("Require has a value that is not an option tag")
     echoed = b", ".join(dict.fromkeys(unknown[:_MOST_ECHOED]))
     return Refusal(420, ((b"Unsupported", echoed),), f"Require: {echoed.decode()}")
 
 
 def _body_refused(request: Request, accepted: tuple[bytes, ...]) -> Refusal | None:
-    """8.2.3; a body whose handling is optional may be anything, it is not looked at."""
+    """8.2.3; a body whose handling is optional may have any type and is ignored."""
     encoding = request._firsts.get(b"Content-Encoding")
     encoded = encoding is not None and encoding.strip().lower() not in (b"", b"identity")
     kind = request.content_type
@@ -101,7 +101,7 @@ def _optional(request: Request) -> bool:
 
 
 def _answer_refused(request: Request) -> Refusal | None:
-    """8.2.5: the peer must be able to read the description we answer with."""
+    """8.2.5: the peer must accept the description in our answer."""
     for item in request.values(b"Accept"):
         kind, *parameters = (b"".join(piece.split()).lower() for piece in item.split(b";"))
         refused = any(each.startswith(b"q=0") and not each[3:].strip(b".0") for each in parameters)

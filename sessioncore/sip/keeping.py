@@ -1,8 +1,8 @@
-"""What the transaction layer remembers, for how long, and every timer of its transactions.
+"""Storage and timers of the transaction layer.
 
-Transactions in progress are objects; those that only wait for stragglers are one dict entry
-``key -> response bytes`` and one (expiry, key) in a first-in first-out queue, because a busy
-server holds tens of thousands of them and the garbage collector must not have to look.
+A transaction in progress is an object.  A finished one that only absorbs retransmissions is one
+dict entry ``key -> response bytes`` and one (expiry, key) in a first-in first-out queue: a busy
+server holds tens of thousands of them, and the garbage collector does not have to visit these.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ from sessioncore.vocabulary import MILLISECOND, SECOND, Address
 __all__ = ["TAG_PREFIX", "Keeping"]
 
 COOKIE: Final = b"z9hG4bK"
-"""What every RFC 3261 branch begins with."""
+"""The magic cookie that begins every RFC 3261 branch."""
 TAG_PREFIX: Final = b"sl-"
-"""What computed To tags begin with, so that few ACKs need a MAC."""
+"""The prefix of computed To tags, so that few ACKs need a MAC."""
 TRYING_AFTER: Final = 200 * MILLISECOND
 LONGEST_KEPT: Final = 2048
-"""Bytes; a response copies the Via fields of its request, which may be as long as a datagram."""
+"""Bytes.  A response copies the Via fields of its request, which may be as long as a datagram."""
 PROVISIONAL_AGAIN: Final = 60 * SECOND
 
 
@@ -64,7 +64,7 @@ class _Held(Protocol):
 
 
 class Keeping:
-    """Keeps transactions for the layer; the keeper of `sessioncore.sip.roles`, for both sides."""
+    """Keeps the layer's transactions; implements both keepers of `sessioncore.sip.roles`."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Keeping:
         """Finished server transactions that still absorb retransmissions."""
         self._merged: Shards[bytes] = Shards()
         self._fifos: list[Fifo[bytes]] = []
-        # RFC 3261 table 4; what each timer means in which state is said by the tables.
+        # RFC 3261 table 4; the tables define what each timer means in each state.
         clients, servers = self._clients, self._servers
         self._timer_b = self._timer(GIVE_UP, self._feeding(clients, GiveUp))
         self._timer_d = self._timer(GIVE_UP, self._feeding(self._lingering, LingerOver))
@@ -118,14 +118,14 @@ class Keeping:
 
     @property
     def server_header(self) -> bytes | None:
-        """The Server header field of our responses; None for none."""
+        """The Server header field of our responses; None omits it."""
         return self.response_headers[0][1] if self.response_headers else None
 
     @server_header.setter
     def server_header(self, value: bytes | None) -> None:
         self.response_headers = () if value is None else ((b"Server", value),)
 
-    # What is in progress
+    # Transactions in progress
 
     @property
     def pending_clients(self) -> int:
@@ -134,11 +134,11 @@ class Keeping:
 
     @property
     def pending_servers(self) -> int:
-        """Requests without final response, and refused INVITEs without ACK."""
+        """Requests without a final response, and refused INVITEs without an ACK."""
         return len(self._servers)
 
     def stop(self) -> None:
-        """Drop every transaction and timer; nothing is sent or received from here on."""
+        """Drop every transaction and timer; nothing is sent or received after that."""
         self.stopped = True
         for held in (
             self._clients,
@@ -153,7 +153,7 @@ class Keeping:
         for fifo in self._fifos:
             self._deadlines.remove(fifo)
 
-    # Requests of ours
+    # Our requests
 
     def new_branch(self) -> bytes:
         """A branch for a new client transaction."""
@@ -169,10 +169,10 @@ class Keeping:
         branch: bytes,
         now: int,
     ) -> ClientTransaction:
-        """Send a request whose topmost Via has ``branch`` and see it through.
+        """Send a request whose topmost Via has ``branch``, in a new client transaction.
 
-        ``user`` is told in a later turn when it cannot be sent.  Raises `CallOver` when the
-        layer has stopped.
+        If it cannot be sent, ``user`` is notified in a later reactor turn.  Raises `CallOver`
+        if the layer has stopped.
         """
         if self.stopped:
             raise CallOver("the SIP layer has stopped")
@@ -186,10 +186,10 @@ class Keeping:
             self._deadlines.at(now, self._feeding(self._clients, TransportFailed), tx.key)
         return tx
 
-    # What transactions ask for
+    # Services for transactions
 
     def transmit(self, data: bytes, flow: Flow, address: Address) -> bool:
-        """Send; False where the transport says that it will not work."""
+        """Send; False if the transport reports that it cannot."""
         if self.stopped:
             self.counters.dropped += 1
             return True
@@ -201,7 +201,7 @@ class Keeping:
         return True
 
     def computed_tag(self, request: Request) -> bytes:
-        """The To tag that is the same for every copy of ``request`` and for its ACK."""
+        """The computed To tag, the same for every copy of ``request`` and for its ACK."""
         mac = self._mac.copy()
         try:
             parts = [request.call_id, request.from_tag or b"", request.via.branch or b""]
@@ -211,7 +211,7 @@ class Keeping:
         return TAG_PREFIX + mac.hexdigest().encode("ascii")
 
     def count_repeat(self) -> None:
-        """Count one retransmission that left."""
+        """Count one retransmission that was sent."""
         self.counters.retransmitted += 1
 
     def count_unacknowledged(self) -> None:
@@ -227,7 +227,7 @@ class Keeping:
         self._timers_g[min(tx.step, STEP_OF_T2)].add(tx.key, now)
 
     def settle(self, tx: ClientTransaction, now: int) -> None:
-        """A final response is there: no longer pending; linger for Timer D, K or M."""
+        """A final response came: the request is not pending any more; arm Timer D, K or M."""
         self._clients.pop(tx.key, None)
         if tx.state is ClientInviteState.ACCEPTED or (
             tx.state is ClientInviteState.COMPLETED and not tx.flow.reliable
@@ -257,21 +257,21 @@ class Keeping:
         self._timer_h.add(tx.key, now)
 
     def full(self, in_dialog: bool) -> bool:
-        """Whether strangers make us remember too much; within a dialog there is more room."""
+        """Whether the limit of transactions is reached; within a dialog it is higher."""
         most = 2 if in_dialog else 1
         pending, finished = len(self._servers), self.remembered
         return pending >= most * self.max_pending or finished >= most * self.max_finished
 
     def await_answer(self, tx: ServerTransaction, now: int) -> None:
-        """The turn of its request is over and the transaction still open."""
-        # Nobody answers a non-INVITE request in time: its client gives up, so do we.
+        """The reactor turn of its request is over and the transaction is still open."""
+        # If nobody answers a non-INVITE request in time, its client gives up, and so do we.
         invite = tx.request.method == b"INVITE"
         (self._timer_trying if invite else self._timer_h).add(tx.key, now)
 
     def retire(self, tx: ServerTransaction, answer: bytes, now: int) -> None:
-        """Keep ``answer`` under the key for Timer I, J or L and let the object go.
+        """Keep ``answer`` under the key for Timer I, J or L, and drop the object.
 
-        One that is long, because the request was, is not kept: a copy is a new request then.
+        A long answer (to a long request) is not kept; a copy of the request is then a new one.
         """
         key = tx.key
         if key in self._servers:
@@ -281,7 +281,7 @@ class Keeping:
                 self._finished.parts[hash(key) & LAST][key] = answer
                 self.remembered += 1
                 timer = self._timer_i if answer is CONFIRMED_MARK else self._timer_j
-                # What leads to the key is forgotten with it.
+                # The merge key is forgotten together with the key.
                 timer.add(tx.merge_key or key, now)
             else:
                 self.drop_server(tx)
@@ -292,17 +292,17 @@ class Keeping:
             del self._merged[tx.merge_key]
 
     def tell_cancelled(self, tx: ServerTransaction, now: int) -> None:
-        """Tell the transaction user that the INVITE was cancelled."""
+        """Notify the transaction user that the INVITE was cancelled."""
         self.user.cancel_received(tx, now)
 
     def tell_failed(self, tx: ServerTransaction, now: int) -> None:
-        """Tell the transaction user that the transport failed."""
+        """Notify the transaction user that the transport failed."""
         self.user.transport_failed(tx, now)
 
     # Timers
 
     def _feeding(self, held: _Held, kind: Callable[[int], Input]) -> Callable[[bytes, int], None]:
-        """What a timer calls: it feeds the transaction, if that is still there."""
+        """A timer callback that feeds the transaction, if it still exists."""
 
         def fire(key: bytes, now: int) -> None:
             tx = held.get(key)
@@ -315,13 +315,13 @@ class Keeping:
         self._absorbing.pop(key)
 
     def _finished_enough(self, key: bytes, now: int) -> None:
-        """``key`` is that of the transaction, or of what merges with its request."""
+        """``key`` is that of a transaction, or a merge key."""
         self.remembered -= 1
         key = self._merged.parts[hash(key) & LAST].pop(key, key)
         self._finished.parts[hash(key) & LAST].pop(key, None)
 
     def _while_pending(self, kind: Callable[[int], Input]) -> Callable[[bytes, int], None]:
-        """As `_feeding`, and a minute later the provisional response is due again."""
+        """As `_feeding`; a minute later the provisional response is due again."""
         feed = self._feeding(self._servers, kind)
 
         def fire(key: bytes, now: int) -> None:

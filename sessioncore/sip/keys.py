@@ -1,4 +1,4 @@
-"""How messages are recognised: transaction keys, merged requests, where responses go."""
+"""Keys that match messages: transactions and merged requests; and the address of responses."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["ack_keys", "merge_key", "response_address", "transaction_key"]
 
 
 def transaction_key(request: Request, method: bytes) -> bytes:
-    """What tells one server transaction from another (RFC 3261 section 17.2.3).
+    """The key of a server transaction (RFC 3261 section 17.2.3).
 
-    Beyond branch, sent-by and method it has Call-ID and CSeq number: both are the same for
-    every copy, its ACK and its CANCEL, and a client that never changes its branch is served.
-    ``method`` is INVITE for ACK and CANCEL, which belong to an INVITE.
+    In addition to branch, sent-by and method it has Call-ID and CSeq number.  Both are the same
+    for every copy, its ACK and its CANCEL, and they serve a client that never changes its
+    branch.  ``method`` is INVITE for ACK and CANCEL, which belong to an INVITE.
     """
     via = request.via
     branch = via.branch
@@ -44,13 +44,13 @@ def _old_key(request: Request, method: bytes, to_tag: bytes) -> bytes:
 
 
 def merge_key(request: Request) -> bytes:
-    """What copies of one request have in common that came by several ways (8.2.2.2)."""
+    """A key that is the same for all copies of a request that come by several paths (8.2.2.2)."""
     number, method = request.cseq
     return b"%b %d %b %b" % (method, number, request.from_tag or b"", request.call_id)
 
 
 def response_address(via: Via, source: Address, flow: Flow) -> Address:
-    """Where a response goes: back where the request came from, at the port asked for.
+    """The address of a response: the source of the request, at the requested port.
 
     RFC 3261 section 18.2.2 without ``maddr``, RFC 3581 section 4.
     """

@@ -1,7 +1,7 @@
-"""The transaction layer: which transaction a message belongs to (RFC 3261 sections 17 and 9).
+"""The transaction layer: matches messages to transactions (RFC 3261 sections 17 and 9).
 
-Retransmissions, stray ACKs and CANCELs, merged and malformed requests end here; what is left
-reaches the transaction user.
+It absorbs retransmissions, stray ACKs and CANCELs, merged and malformed requests; all other
+messages reach the transaction user.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ _NOTHING: Final[dict[bytes | None, bytes]] = {}
 class TransactionLayer(Keeping):
     """All transactions of one process; bytes come in by `receive` and leave by the flows.
 
-    ``random_token`` gives unguessable token bytes (at least 64 bits), ``secret`` keys the
-    computed To tags of stateless refusals.  ``max_pending`` and ``max_finished`` bound what
-    strangers can make us remember; above them requests get a stateless 503, those within a
-    dialog only above twice as many.
+    ``random_token`` returns unguessable token bytes (at least 64 bits); ``secret`` is the key
+    of the computed To tags of stateless refusals.  ``max_pending`` and ``max_finished`` limit
+    the transactions that strangers can create.  Above them requests get a stateless 503;
+    requests within a dialog do so only above twice the limit.
     """
 
     def receive(self, data: bytes, source: Address, flow: Flow, now: int) -> None:
-        """Take one datagram; whatever is in it, nothing is raised but what the user raises."""
+        """Process one datagram; raises only what the user raises, whatever the datagram holds."""
         if self.stopped:
             self.counters.dropped += 1
             return
@@ -76,7 +76,7 @@ class TransactionLayer(Keeping):
             message = parse_message(data)
         except SipParseError as error:
             if len(data) <= 4 and not data.strip(b"\r\n\x00"):
-                self.counters.keepalives += 1  # RFC 5626 section 3.5.1 and what others send
+                self.counters.keepalives += 1  # RFC 5626 section 3.5.1, and other keepalives
             else:
                 self._refuse_malformed(error, source, flow)
             return
@@ -173,7 +173,7 @@ class TransactionLayer(Keeping):
             if key in self._servers:
                 self._servers[key].feed(Acked(now))
                 return
-            if self._finished.get(key):  # only the mark of an accepted INVITE is empty
+            if self._finished.get(key):  # only the entry of an accepted INVITE is empty
                 self.counters.retransmissions_absorbed += 1
                 return
         to_tag = request.to_tag
@@ -187,14 +187,14 @@ class TransactionLayer(Keeping):
         self.user.ack_received(request, source, flow, now)
 
     def _receive_cancel(self, request: Request, source: Address, flow: Flow, now: int) -> None:
-        """RFC 3261 section 9.2; answered statelessly, since every copy gets the same answer."""
+        """RFC 3261 section 9.2; answered statelessly, because every copy gets the same answer."""
         key = transaction_key(request, b"INVITE")
         tx = self._servers.get(key)
         if tx is not None:
             self._refuse(request, 200, source, flow, to_tag=tx.to_tag)
             tx.feed(Cancelled(now, request))
         elif key in self._finished:
-            # Only the mark of an accepted INVITE is empty; one that was refused has no dialog.
+            # Only the entry of an accepted INVITE is empty; a refused INVITE has no dialog.
             tag = None if self._finished.get(key) else self._tag_of_accepted(request, now)
             self._refuse(request, 200, source, flow, to_tag=tag)
         else:
@@ -202,10 +202,10 @@ class TransactionLayer(Keeping):
             self._refuse(request, 481, source, flow)
 
     def _tag_of_accepted(self, cancel: Request, now: int) -> bytes:
-        """The To tag of the 2xx that a CANCEL crossed, which nobody knows but the user.
+        """The To tag of the 2xx that a CANCEL crossed, which only the user knows.
 
-        He has to look for it, so he is asked once and the tag is kept: one for an INVITE that
-        is itself remembered, as long as that.
+        The user has to search for it, so it is asked once per INVITE; the tag is kept as long
+        as the INVITE.
         """
         key = transaction_key(cancel, b"CANCEL")
         tag = self._finished.get(key)
@@ -239,12 +239,12 @@ class TransactionLayer(Keeping):
             tx.feed(Failure(now, response))
 
     def cancel(self, tx: ClientTransaction, now: int, headers: Headers = ()) -> None:
-        """Give an INVITE up: CANCEL at once after a 1xx, else as soon as one comes.
+        """Cancel an INVITE: send CANCEL at once after a 1xx, else as soon as one comes.
 
         ``headers`` (a Reason, RFC 3326) go into the CANCEL.
 
-        When no final response comes within 64*T1 after the CANCEL, the user is told
-        ``timed_out``.  Does nothing once a final response is there.
+        If no final response comes within 64*T1 after the CANCEL, the user's ``timed_out`` is
+        called.  Does nothing after a final response.
         """
         tx.cancel_headers = headers
         tx.feed(Cancel(now))
@@ -259,10 +259,10 @@ class TransactionLayer(Keeping):
         *,
         heir: ClientUser | None = None,
     ) -> None:
-        """Send the ACK of a 2xx, and from here on to every repeat of it, unasked.
+        """Send the ACK of a 2xx, and send it again for every repeat of that 2xx.
 
-        The 2xx of other forks still go to the user, or to ``heir`` in its place: so a call that
-        is over need not stay in memory for the 64*T1 in which a 2xx may be repeated.
+        The 2xx of other forks still go to the user, or to ``heir`` in its place.  So a call
+        that is over need not stay in memory for the 64*T1 in which a 2xx may be repeated.
         """
         tx.ack = ack
         tx.acknowledged_tag = response.to_tag
@@ -272,18 +272,18 @@ class TransactionLayer(Keeping):
         self.transmit(ack, tx.flow, destination)
 
     def unreachable(self, refused: Mapping[Address, Collection[bytes]], now: int) -> None:
-        """ICMP said that nobody is at these addresses (RFC 3261 section 18.4).
+        """ICMP reported these addresses as unreachable (RFC 3261 section 18.4).
 
-        With each goes what was quoted of the requests that met nobody, which has to be the
-        beginning of ours: so whoever does not see our requests cannot end them, unless he
-        claims a network that quotes nothing.
+        Each address comes with the beginnings of requests that the ICMP errors quoted.  A quote
+        has to match our request, so that an attacker who does not see our requests cannot end
+        them (unless the network quotes nothing).
         """
         for tx in [tx for tx in self._clients.values() if tx.destination in refused]:
             if any(map(tx.data.startswith, refused[tx.destination])):
                 tx.feed(Unreachable(now))
 
     def flow_lost(self, flow: Flow, now: int) -> None:
-        """A connection ended: what still waits for a response over it has failed."""
+        """A connection ended: all requests that wait for a response over it have failed."""
         for tx in [tx for tx in self._clients.values() if tx.flow is flow]:
             tx.feed(TransportFailed(now))
 
@@ -297,7 +297,7 @@ class TransactionLayer(Keeping):
         to_tag: bytes | None = None,
         reason: bytes | None = None,
     ) -> None:
-        """Answer once and keep nothing (RFC 3261 section 8.2.7)."""
+        """Answer once and keep no state (RFC 3261 section 8.2.7)."""
         self.counters.stateless += 1
         try:
             via = request.via

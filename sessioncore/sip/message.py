@@ -1,10 +1,10 @@
-"""SIP messages (RFC 3261 section 7): bytes to `Request` or `Response`, and back to bytes.
+"""SIP messages (RFC 3261 section 7): parses bytes into `Request` or `Response`.
 
-Reading makes one pass over the header block into (name, raw value) pairs: in C (``_reader.c``)
-where that was compiled, with one pattern everywhere, line by line where something is unusual
-about the message; typed values are read on demand, once.
-Everything either parses or raises `SipParseError`; where a request is broken but an answer can
-still be built, the error carries what was read as ``error.request``.
+One pass over the header block makes (name, raw value) pairs.  The C extension (``_reader.c``)
+does it if it was compiled, otherwise one regular expression; unusual messages are read line by
+line.  Typed values are parsed on demand, once.
+Every input either parses or raises `SipParseError`.  If a broken request can still be answered,
+the error has the parts that could be read as ``error.request``.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Request(Message):
     def __init__(
         self, method: bytes, uri: bytes, body: bytes, raw: bytes, firsts: dict[bytes, bytes]
     ) -> None:
-        # What Message.__init__ does; a call of it would be a tenth of reading a message.
+        # Message.__init__, inlined: the call would take a tenth of the time of reading a message.
         self.method = method
         self.uri = uri
         self.body = body
@@ -66,12 +66,12 @@ class Request(Message):
 
     @lazy
     def any_uri(self) -> Uri | RawUri:
-        """The Request-URI, whatever its scheme; 400 where it is none."""
+        """The Request-URI, of any scheme; raises `SipParseError` (400) if it is not a URI."""
         return parse_any_uri(self.uri)
 
     @property
     def request_uri(self) -> Uri:
-        """The Request-URI; 400 where it is none, 416 where its scheme is not SIP's."""
+        """The Request-URI; raises `SipParseError`: 400 if not a URI, 416 if not SIP or SIPS."""
         uri = self.any_uri
         if isinstance(uri, RawUri):
             raise SipParseError(f"URI scheme {shown(uri.scheme)} is not supported", 416)
@@ -99,8 +99,8 @@ def parse_message(data: bytes) -> Request | Response:
     """Read one datagram (RFC 3261 sections 7 and 18.3).
 
     The body is cut to Content-Length; without one it is the rest of the datagram.  Raises
-    `SipParseError`: 400, 505 for another SIP version, 513 above 65,535 bytes; its ``request``
-    is what can be answered, or None.
+    `SipParseError` with status 400, 505 for another SIP version, or 513 above 65,535 bytes.
+    Its ``request`` is the request that can be answered, or None.
     """
     if _read_compiled is not None:
         plain = _read_compiled(data)
@@ -123,7 +123,7 @@ def parse_message(data: bytes) -> Request | Response:
     if lines != data.count(b"\r", 0, end):
         return _read_carefully(data)
     if lines != len(firsts) or not _is_canonical(firsts):
-        # Were there another line break, some line would not have been read as it stands.
+        # Any other line break means that a line was not read correctly.
         if lines != len(fields) or lines > MAX_HEADER_FIELDS:
             return _read_carefully(data)
         _index(fields, message)
@@ -141,7 +141,7 @@ _is_canonical: Final = CANONICAL_NAMES.issuperset
 
 
 def _read_carefully(data: bytes) -> Request | Response:
-    """Any message: what can be read is read even after a fault, for the answer."""
+    """Read any message; after a fault it reads on, so that the request can be answered."""
     if len(data) > MAX_MESSAGE:
         raise SipParseError("message above 65,535 bytes", 513)
     # 7.5: line breaks before the start line are ignored.
@@ -193,7 +193,7 @@ def _read_start(line: bytes, body: bytes, raw: bytes) -> tuple[Request | Respons
         fault = "broken request line"
         match = grammar.SLOPPY_REQUEST_LINE.fullmatch(line)
         if match is None:
-            raise SipParseError("neither request line nor status line")
+            raise SipParseError("the first line is neither a request line nor a status line")
     if len(line) > MAX_LINE:
         fault = "a request line above 16,384 bytes"
     method, uri, version = match.groups()
@@ -216,7 +216,7 @@ def _read_lines(lines: list[bytes]) -> tuple[list[tuple[bytes, bytes]], str | No
         if not colon or name not in CANONICAL:
             name = name.rstrip(b" \t")
             if not colon or grammar.TOKEN.fullmatch(name) is None:
-                fault = "a line that is no header field"
+                fault = "a line that is not a header field"
                 continue
         fields.append((name, value.strip()))
     if any(len(line) > MAX_LINE for line in lines):
@@ -225,7 +225,7 @@ def _read_lines(lines: list[bytes]) -> tuple[list[tuple[bytes, bytes]], str | No
 
 
 def _index(fields: list[tuple[bytes, bytes]], message: Message) -> None:
-    """Give a message its header fields, whatever the spelling of their names (7.3.3)."""
+    """Store the header fields in ``message`` under their canonical names (7.3.3)."""
     headers = []
     firsts: dict[bytes, bytes] = {}
     repeated: dict[bytes, list[bytes]] = {}
@@ -256,7 +256,7 @@ def _frame(message: Message) -> str | None:
     if length < len(body):
         message.body = body[:length]
     elif length > len(body):
-        return "shorter than Content-Length says"
+        return "body shorter than Content-Length"
     return None
 
 
@@ -265,11 +265,11 @@ _HOPS: Final = frozenset(b"%d" % number for number in range(256))
 
 
 def required_faults(message: Message) -> str | None:
-    """What makes a message unusable beyond framing, or None (RFC 3261 8.1.1, RFC 4475).
+    """The fault, beyond framing, that makes a message unusable, or None (RFC 3261 8.1.1, RFC 4475).
 
-    Reads what every message needs: Via, From, To, Call-ID, CSeq, Contact where there is one,
+    Checks the fields that every message needs: Via, From, To, Call-ID, CSeq, Contact if present,
     and for requests the Request-URI, Max-Forwards and the CSeq method.  All but Via and Contact
-    may be there once only.  A URI scheme that is not ours is no fault.
+    may occur only once.  An unsupported URI scheme is not a fault.
     """
     repeated = message._repeated
     if repeated:
@@ -281,7 +281,7 @@ def required_faults(message: Message) -> str | None:
             if _require_compiled(message):
                 return None
         except SipParseError:
-            pass  # The fault that is told is the first in the order below.
+            pass  # The checks below report the first fault in a fixed order.
     firsts = message._firsts
     try:
         plain = _read_plain(message, firsts)
@@ -297,18 +297,18 @@ def required_faults(message: Message) -> str | None:
             return None
         message.any_uri = parse_any_uri(message.uri)
         if message.cseq.method != message.method:
-            return "CSeq names another method"
+            return "the CSeq method differs from the request method"
         if firsts.get(b"Max-Forwards", b"70") not in _HOPS:
             parse_number(firsts[b"Max-Forwards"], 255)
         if not plain and (message.via.branch or b"").lower() == b"z9hg4bk":
-            return "branch is nothing but the magic cookie"  # RFC 4475 section 3.2.1
+            return "the branch is only the magic cookie"  # RFC 4475 section 3.2.1
     except SipParseError as error:
         return str(error)
     return None
 
 
 def _read_plain(message: Message, firsts: dict[bytes, bytes]) -> bool:
-    """Set at once what the properties would set one by one; False where they must."""
+    """Set all typed values in one step; False if the properties have to parse one by one."""
     try:
         top = firsts[b"Via"]
         match = _match_required(

@@ -1,4 +1,4 @@
-"""What a server has to know of each method (RFC 3261 section 8.2): one table, and what follows.
+"""The table of methods for a server (RFC 3261 section 8.2), and the headers derived from it.
 
 `Allow`, `Accept`, `Supported`, 405, 415, 420 and 501 all come from the rules of one table.
 """
@@ -17,12 +17,12 @@ SDP: Final = b"application/sdp"
 
 @frozen
 class MethodRule:
-    """One method of the registry, and what of it is served.
+    """The rule of one method.
 
-    ``served`` is whether we answer it at all: a method that is known and not served gets 405,
-    one without a rule 501.  ``outside`` is whether it makes sense outside a dialog, ``early``
-    whether a dialog that is not confirmed takes it.  ``bodies`` are the media types its body may
-    have; None does not look at the body.  ``extensions`` are the option tags that come with it.
+    ``served``: we answer it.  A known method that is not served gets 405, a method without a
+    rule 501.  ``outside``: it is allowed outside a dialog.  ``early``: it is allowed in an early
+    dialog.  ``bodies`` are the media types that its body may have; None accepts any body.
+    ``extensions`` are the option tags that come with it.
     """
 
     name: bytes
@@ -34,7 +34,7 @@ class MethodRule:
 
 
 class MethodRules:
-    """The rules of a server, and the header fields that tell them."""
+    """The rules of a server, and the header fields that advertise them."""
 
     def __init__(self, rules: Iterable[MethodRule]) -> None:
         self.by_name: Final = {rule.name: rule for rule in rules}
@@ -42,7 +42,7 @@ class MethodRules:
         bodies = [body for rule in served for body in rule.bodies or ()]
         extensions = [option for rule in served for option in rule.extensions]
         self.extensions: Final = frozenset(extensions)
-        """Option tags that work, in lower case."""
+        """The supported option tags, in lower case."""
         self.allow: Final = (b"Allow", b", ".join(rule.name for rule in served))
         self.accept: Final = (b"Accept", b", ".join(dict.fromkeys(bodies)))
         self.supported: Final = (b"Supported", b", ".join(sorted(self.extensions)))

@@ -19,7 +19,7 @@ _NAMES: Final = (
     b"WWW-Authenticate"
 ).split()
 
-# 7.3.3 and the registry it started; the letters are case-insensitive like every name.
+# Compact forms: 7.3.3 and the IANA registry; case-insensitive like every name.
 _COMPACT: Final = {
     b"a": b"Accept-Contact",
     b"b": b"Referred-By",
@@ -43,7 +43,7 @@ _COMPACT: Final = {
 }
 
 CANONICAL: Final[dict[bytes, bytes]] = {}
-"""The spellings that are looked up without lower-casing, to the one spelling used inside."""
+"""Common spellings, looked up without lower-casing, and their canonical spelling."""
 for _name in _NAMES:
     CANONICAL[_name] = CANONICAL[_name.lower()] = _name
 for _letter, _name in _COMPACT.items():
@@ -53,7 +53,7 @@ CANONICAL_NAMES: Final = frozenset(CANONICAL.values())
 
 
 def header_key(name: bytes) -> bytes:
-    """The canonical spelling of a known header field name, an unknown one in lower case."""
+    """The canonical spelling of a known header field name; an unknown name in lower case."""
     known = CANONICAL.get(name)
     if known is None:
         lower = name.lower()
@@ -117,4 +117,4 @@ REASONS: Final[dict[int, bytes]] = {
     604: b"Does Not Exist Anywhere",
     606: b"Not Acceptable",
 }
-"""The default reason phrase of every status we may send."""
+"""The default reason phrase of each status that we may send."""

@@ -1,4 +1,4 @@
-"""Pieces that header values and URIs share: hosts, ports, parameters, numbers, lists.
+"""The common parts of header values and URIs: hosts, ports, parameters, numbers, lists.
 
 RFC 3261 section 25.1.  Every reader either returns a value or raises `SipParseError`.
 """
@@ -28,17 +28,17 @@ __all__ = [
 ]
 
 Params: TypeAlias = Mapping[bytes, bytes | None]
-"""Parameters by lower-case name, None where one has no value.
+"""Parameters by lower-case name; the value is None for a parameter without a value.
 
-Values of header parameters are as received (quotes included), those of URI parameters are
-unescaped once.  Where a name is repeated the first one counts.
+Values of header parameters are as received (quotes included); those of URI parameters are
+unescaped once.  If a name is repeated, the first one counts.
 """
 
 NO_PARAMS: Final[Params] = MappingProxyType({})
 CACHED: Final = 2048
-"""How many values each cache of what repeats holds."""
+"""The number of values in each cache of repeated values."""
 CACHEABLE: Final = 256
-"""Longer values are read anew each time, so that strangers cannot fill the caches."""
+"""Longer values (bytes) are not cached, so that strangers cannot fill the memory."""
 
 
 def _ipv6(text: bytes) -> bytes:
@@ -47,17 +47,17 @@ def _ipv6(text: bytes) -> bytes:
     try:
         IPv6Address(text.decode("ascii"))
     except ValueError:
-        raise SipParseError(f"no IPv6 address: {shown(text)}") from None
+        raise SipParseError(f"not an IPv6 address: {shown(text)}") from None
     return text
 
 
 def shown(value: bytes) -> str:
-    """The start of a value for an error text, in ASCII whatever it holds."""
+    """The start of a value for an error text, with all non-ASCII bytes escaped."""
     return ascii(value[:60])[1:]
 
 
 def read_host(text: bytes) -> bytes:
-    """A host without the brackets of an IPv6 address, which is checked."""
+    """A host without the brackets of an IPv6 address; an IPv6 address is checked."""
     return _ipv6(text) if text.startswith(b"[") else text
 
 
@@ -65,9 +65,9 @@ def read_port(text: bytes | None) -> int | None:
     """A port of one to five digits, 1 to 65535."""
     if text is None:
         return None
-    port = int(text)  # the pattern let through nothing but one to five digits
+    port = int(text)  # the pattern allows only one to five digits
     if not 0 < port < 65_536:
-        raise SipParseError(f"no port: {port}")
+        raise SipParseError(f"not a port: {port}")
     return port
 
 
@@ -87,9 +87,9 @@ def read_params(text: bytes) -> Params:
 
 
 def parse_call_id(value: bytes) -> bytes:
-    """Check a Call-ID, which is one word (RFC 3261 section 20.8), and give it back."""
+    """Check a Call-ID, which is one word (RFC 3261 section 20.8), and return it."""
     if not value or b" " in value or b"\t" in value:
-        raise SipParseError(f"no Call-ID: {shown(value)}")
+        raise SipParseError(f"not a Call-ID: {shown(value)}")
     return value
 
 
@@ -100,18 +100,18 @@ def parse_number(value: bytes, largest: int = 0xFFFFFFFF) -> int:
     else:
         match = grammar.NUMBER.fullmatch(value)
         if match is None:
-            raise SipParseError(f"no number: {shown(value)}")
+            raise SipParseError(f"not a number: {shown(value)}")
         number = int(match[1])
     if number > largest:
-        raise SipParseError(f"no number up to {largest}: {shown(value)}")
+        raise SipParseError(f"not a number up to {largest}: {shown(value)}")
     return number
 
 
 def split_list(value: bytes) -> list[bytes]:
-    """Cut a header value at its commas, but not in quotes or angle brackets (7.3.1).
+    """Split a header value at its commas, but not in quotes or angle brackets (7.3.1).
 
-    Items come without surrounding white space and may be empty.  Raises `SipParseError`
-    where a quote or bracket is never closed, or for more than 256 items.
+    Items are stripped of white space and may be empty.  Raises `SipParseError` if a quote or
+    bracket is not closed, or for more than 256 items.
     """
     if b"," not in value:
         return [value.strip()]
@@ -123,7 +123,7 @@ def split_list(value: bytes) -> list[bytes]:
         while at <= len(value) and len(items) <= grammar.MAX_LIST_ITEMS:
             match = grammar.LIST_ITEM.match(value, at)
             if match is None or (match.end() < len(value) and value[match.end()] != 0x2C):
-                raise SipParseError(f"quote or bracket without end: {shown(value[at:])}")
+                raise SipParseError(f"quote or bracket is not closed: {shown(value[at:])}")
             items.append(match.group())
             at = match.end() + 1
     if len(items) > grammar.MAX_LIST_ITEMS:

@@ -1,7 +1,7 @@
-"""Every request we send is written here (RFC 3261 sections 8.1.1, 9.1, 12.2.1.1 and 17.1.1.3).
+"""Writes every request we send (RFC 3261 sections 8.1.1, 9.1, 12.2.1.1 and 17.1.1.3).
 
-The Via names the transport of the flow the request leaves by, the CSeq comes from the counter
-of its dialog, the Route header fields from the route set.
+The Via names the transport of the flow that the request leaves by.  The CSeq comes from the
+counter of its dialog, the Route header fields from the route set.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Written(NamedTuple):
 
 
 def contact(flow: Flow, peer: str) -> bytes:
-    """The Contact value that names us to ``peer``; requests come back by the same transport."""
+    """Our Contact value for ``peer``; requests come back by the same transport."""
     sent_by = flow.sent_by(peer)
     if flow.transport == b"UDP":
         return b"<sip:%b>" % sent_by
@@ -38,7 +38,7 @@ def contact(flow: Flow, peer: str) -> bytes:
 
 
 class RequestWriter:
-    """Writes requests; ``new_branch`` gives a fresh branch, ``user_agent`` says who we are."""
+    """Writes requests; ``new_branch`` returns a fresh branch, ``user_agent`` is the User-Agent."""
 
     def __init__(self, new_branch: Callable[[], bytes], user_agent: bytes) -> None:
         self._new_branch = new_branch
@@ -79,8 +79,8 @@ class RequestWriter:
     ) -> Written:
         """A request within ``dialog`` (RFC 3261 section 12.2.1.1).
 
-        It takes the next CSeq number unless ``sequence`` is given: the ACK of a 2xx has that
-        of its INVITE (section 13.2.2.4).
+        It takes the next CSeq number unless ``sequence`` is given: the ACK of a 2xx has the
+        number of its INVITE (section 13.2.2.4).
         """
         via, branch = self._via(flow, peer)
         if sequence is None:
@@ -105,7 +105,7 @@ class RequestWriter:
 
 
 def acknowledgement(request: Request, response: Response) -> bytes:
-    """The ACK of a 3xx to 6xx, made of our INVITE (RFC 3261 section 17.1.1.3)."""
+    """The ACK of a 3xx to 6xx, built from our INVITE (RFC 3261 section 17.1.1.3)."""
     return _of_invite(b"ACK", request, response.first(b"To") or _own(request, b"To"))
 
 
@@ -115,7 +115,7 @@ def cancellation(request: Request, headers: Iterable[Header] = ()) -> bytes:
 
 
 def _of_invite(method: bytes, request: Request, to: bytes, headers: Iterable[Header] = ()) -> bytes:
-    """A request that goes the same way as our INVITE, to the next hop only."""
+    """A request that takes the path of our INVITE, to the next hop only."""
     return build_request(
         method,
         request.uri,

@@ -1,6 +1,6 @@
-"""Who a transaction deals with: the user above, and the layer that keeps it.
+"""The interfaces that a transaction uses: its user above, and the layer that keeps it.
 
-Generic over the transactions of either side, which import this module.
+They are generic over the transactions of both sides, which import this module.
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ Server = TypeVar("Server", contravariant=True)  # noqa: PLC0105
 
 
 class TransactionUser(Protocol[Server]):
-    """Whoever answers requests: the coordinator."""
+    """Answers requests: the coordinator."""
 
     def request_received(self, tx: Server, now: int) -> None:
         """A new, well-formed request; never ACK or CANCEL, never a retransmission."""
 
     def ack_received(self, request: Request, source: Address, flow: Flow, now: int) -> None:
-        """An ACK that belongs to no transaction, so to a 2xx; match it by dialog and CSeq."""
+        """An ACK without a transaction, so of a 2xx; match it by dialog and CSeq."""
 
     def cancel_received(self, tx: Server, now: int) -> None:
-        """The unanswered INVITE ``tx`` was cancelled; the CANCEL has its 200 already."""
+        """The unanswered INVITE ``tx`` was cancelled; the CANCEL has been answered with 200."""
 
     def tag_of_accepted(self, cancel: Request) -> bytes | None:
-        """The To tag of the 2xx to the INVITE of a late CANCEL; None where it is not known."""
+        """The To tag of the 2xx to the INVITE of a late CANCEL; None if it is not known."""
 
     def transport_failed(self, tx: Server, now: int) -> None:
-        """A response could not be sent; before the final one that ends the transaction."""
+        """A response could not be sent; before the final response, this ends the transaction."""
 
 
 class ClientUser(Protocol[Client]):
-    """Whoever sent a request and waits for its responses."""
+    """The sender of a request, which receives its responses."""
 
     def response_received(self, tx: Client, response: Response, now: int) -> None:
-        """Every 1xx and the first final; for INVITE every 2xx, repeats and forks included."""
+        """Every 1xx and the first final response; for INVITE every 2xx, with repeats and forks."""
 
     def timed_out(self, tx: Client, now: int) -> None:
         """No final response came in 64*T1 (after the request, or after its CANCEL)."""
 
     def transport_failed(self, tx: Client, now: int) -> None:
-        """The request could not be sent, or the network said that nobody is there."""
+        """The request could not be sent, or the network reported its target as unreachable."""
 
 
 class ClientKeeper(Protocol[Client]):
-    """What a client transaction asks of the transaction layer."""
+    """The transaction layer as a client transaction uses it."""
 
     def transmit(self, data: bytes, flow: Flow, address: Address) -> bool:
         """Send; False where the transport says that it will not work."""
@@ -66,7 +66,7 @@ class ClientKeeper(Protocol[Client]):
         """Arm the next Timer A or E, number ``tx.step``."""
 
     def settle(self, tx: Client, now: int) -> None:
-        """A final response is there: no longer pending; linger for Timer D, K or M."""
+        """A final response came: the request is not pending any more; arm Timer D, K or M."""
 
     def drop_client(self, tx: Client) -> None:
         """Forget the transaction."""
@@ -79,7 +79,7 @@ class ClientKeeper(Protocol[Client]):
 
 
 class ServerKeeper(Protocol[Server]):
-    """What a server transaction asks of the transaction layer."""
+    """The transaction layer as a server transaction uses it."""
 
     def transmit(self, data: bytes, flow: Flow, address: Address) -> bool:
         """Send; False where the transport says that it will not work."""
@@ -91,16 +91,16 @@ class ServerKeeper(Protocol[Server]):
         """Arm Timer H."""
 
     def retire(self, tx: Server, answer: bytes, now: int) -> None:
-        """Keep ``answer`` under the key for Timer I, J or L and let the object go."""
+        """Keep ``answer`` under the key for Timer I, J or L, and drop the object."""
 
     def drop_server(self, tx: Server) -> None:
         """Forget the transaction."""
 
     def tell_cancelled(self, tx: Server, now: int) -> None:
-        """Tell the transaction user that the INVITE was cancelled."""
+        """Notify the transaction user that the INVITE was cancelled."""
 
     def tell_failed(self, tx: Server, now: int) -> None:
-        """Tell the transaction user that the transport failed."""
+        """Notify the transaction user that the transport failed."""
 
     def count_repeat(self) -> None:
         """Count one retransmission that left."""
@@ -110,45 +110,45 @@ class ServerKeeper(Protocol[Server]):
 
     @property
     def response_headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """What we put into every response behind the rest."""
+        """The header fields that end each of our responses."""
 
     def computed_tag(self, request: Request) -> bytes:
-        """The To tag that is the same for every copy of ``request`` without any state."""
+        """The computed To tag, the same for every copy of ``request``; needs no state."""
 
 
 @define
 class Counters:
-    """What the layer has seen and done, as plain numbers."""
+    """The counters of the layer, as plain numbers."""
 
     requests: int = 0
     """Requests that could be read, retransmissions included."""
     responses: int = 0
     """Responses that came in."""
     malformed: int = 0
-    """Datagrams that are no SIP message, or break RFC 3261 beyond repair."""
+    """Datagrams that are not a SIP message, or break RFC 3261 beyond repair."""
     keepalives: int = 0
     """Empty datagrams (RFC 5626 section 3.5.1)."""
     unmatched_responses: int = 0
-    """Responses to no request of ours; dropped."""
+    """Responses that match none of our requests; dropped."""
     several_vias: int = 0
     """Responses with more than one Via (RFC 3261 section 8.1.3.3); dropped."""
     unmatched_cancels: int = 0
-    """CANCELs of no INVITE; answered 481."""
+    """CANCELs that match no INVITE; answered 481."""
     acks_swallowed: int = 0
-    """ACKs of refusals that left no state."""
+    """ACKs of stateless refusals."""
     retransmissions_absorbed: int = 0
-    """Messages that came again and went no further."""
+    """Retransmissions that were absorbed."""
     retransmitted: int = 0
-    """Messages of ours that were sent again."""
+    """Our retransmissions."""
     stateless: int = 0
-    """Responses sent by the layer itself that left no state."""
+    """Stateless responses sent by the layer itself."""
     merged: int = 0
-    """Copies of a request that came by another way; answered 482."""
+    """Copies of a request that came by another path; answered 482."""
     too_many: int = 0
     """Requests answered 503 because too many transactions are kept."""
     unacknowledged: int = 0
     """Final responses other than 2xx whose ACK never came (Timer H)."""
     send_failures: int = 0
-    """Messages the socket would not send."""
+    """Messages that the socket did not send."""
     dropped: int = 0
-    """Messages in either direction after the layer was stopped."""
+    """Messages in either direction after the layer had stopped."""

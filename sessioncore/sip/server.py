@@ -1,8 +1,8 @@
-"""Server transactions (RFC 3261 section 17.2, RFC 6026): their tables and what walks them.
+"""Server transactions (RFC 3261 section 17.2, RFC 6026) and their tables.
 
-A server transaction that has nothing more to decide *retires*: Accepted, Confirmed and the
-non-INVITE Completed live on as one entry ``key -> bytes`` in the layer, and the object is let
-go.  That is why these states are final in the tables below.
+A server transaction that has nothing more to decide *retires*: the layer keeps Accepted,
+Confirmed and the non-INVITE Completed as one entry ``key -> bytes`` and drops the object.
+Therefore these states are final in the tables below.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ __all__ = [
 Effects: TypeAlias = Iterable[Effect]
 
 ACCEPTED_MARK: Final = b""
-"""What a server INVITE transaction in Accepted leaves behind: absorbs INVITE, passes ACK on."""
+"""The entry of a server INVITE transaction in Accepted: absorbs INVITE, passes ACK on."""
 CONFIRMED_MARK: Final = b"ACK"
-"""What one in Confirmed leaves behind: absorbs INVITE and ACK."""
+"""The entry of a server INVITE transaction in Confirmed: absorbs INVITE and ACK."""
 
 
 def fitted(
@@ -68,7 +68,7 @@ def fitted(
 ) -> bytes:
     """``data``, cut until a stateless refusal is at most 1.5 times the request plus 200 bytes.
 
-    A stranger who forges a source must not make us a useful amplifier.
+    So we are not useful as an amplifier for requests with a forged source.
     """
     limit = len(request.raw) * 3 // 2 + 200
     if len(data) <= limit:
@@ -91,7 +91,7 @@ class Provide(Effect):
 
 
 class Finish(Effect):
-    """Leave only ``answer`` behind, or else the response that was given last, and send that."""
+    """Retire and send: keep only ``answer``, or without it the last response, and send that."""
 
     __slots__ = ("answer",)
 
@@ -99,7 +99,7 @@ class Finish(Effect):
         self.answer = answer
 
     def perform(self, tx: Any) -> None:
-        """Let the layer keep the bytes, then send."""
+        """Pass the bytes to the layer, then send."""
         last, answer = tx.last, self.answer
         tx.keeper.retire(tx, last if answer is None else answer, tx.now)
         if not tx.keeper.transmit(last, tx.flow, tx.destination):
@@ -108,17 +108,17 @@ class Finish(Effect):
 
 @define(eq=False)
 class Retire(Effect):
-    """Leave only ``answer`` behind."""
+    """Keep only ``answer``."""
 
     answer: bytes
     now: int
 
     def perform(self, tx: ServerTransaction) -> None:
-        """Let the layer keep the bytes."""
+        """Pass the bytes to the layer."""
         tx.keeper.retire(tx, self.answer, self.now)
 
 
-# What every call comes by is made once; the rest is made where it is needed.
+# Effects that every call needs are made once; the others are made when needed.
 _PROVIDED: Final = (Provide(),)
 _ACCEPTED: Final = (Finish(ACCEPTED_MARK),)
 _ANSWERED: Final = (Finish(),)
@@ -286,7 +286,7 @@ SERVER_INVITE: Final = Table(
             AnswerSuccess,
             AnswerFailure,
             Refuse,
-            because="the transport failed or the layer stopped; an answer goes nowhere",
+            because="the transport failed or the layer stopped; no answer can be sent",
         ),
         on(_SI.PROCEEDING, StillSilent, None, _try, "100 Trying"),
         ignore((_SI.COMPLETED, *_SI_DONE), StillSilent, because="answered in time"),
@@ -371,12 +371,12 @@ SERVER_OTHER: Final = Table(
 
 
 class ServerTransaction(Machine):
-    """One request of a peer's and what we answered: by `SERVER_INVITE` or `SERVER_OTHER`.
+    """One request of the peer and our answer to it; its table is `SERVER_INVITE` or `SERVER_OTHER`.
 
-    ``source`` is where it came from, ``last`` what was said last, ``now`` when (ns) the request
-    came or the user last answered it, ``cancel`` its first CANCEL (whose Reason may say why),
-    ``merge_key`` what copies of the request that come by another way share with it.  It is
-    ``fresh`` in the turn its request came in.
+    ``source`` is the address the request came from, ``last`` our last response.  ``now`` is the
+    time (ns) at which the request came or the user last answered it.  ``cancel`` is its first
+    CANCEL (which may have a Reason).  ``merge_key`` is the same for copies of the request that
+    come by another path.  It is ``fresh`` in the turn in which its request came.
     """
 
     __slots__ = (
@@ -410,7 +410,7 @@ class ServerTransaction(Machine):
         now: int,
         merge_key: bytes | None = None,
     ) -> None:
-        # As Machine.__init__ does; every call comes by here twice.
+        # Machine.__init__, inlined; every call runs this twice.
         self.table = table
         self.state = table.initial
         self.trace = None
@@ -445,8 +445,8 @@ class ServerTransaction(Machine):
         """Send a response and return its bytes.
 
         Without ``to_tag`` the tag of an earlier response is used, or one computed from the
-        request.  A final 3xx to 6xx that is the first thing said, in the turn the request came
-        in, is sent once and leaves no state (RFC 3261 section 8.2.7), unless ``stateful``.
+        request.  A 3xx to 6xx that is the first response, in the turn in which the request
+        came, is sent once and keeps no state (RFC 3261 section 8.2.7), unless ``stateful``.
         Raises `UnexpectedInput` after a final response.
         """
         request = self.request
@@ -477,7 +477,7 @@ class ServerTransaction(Machine):
         return data
 
     def resend(self, now: int) -> None:
-        """Send the last response again; how a session repeats its 2xx until the ACK."""
+        """Send the last response again; a session repeats its 2xx with it until the ACK."""
         if self.last is not None:
             Resend(self.last, now).perform(self)
 

@@ -1,8 +1,8 @@
-"""A large dict in parts, so that no insertion has to move all of it.
+"""A large dict split into parts, so that no insertion has to move all of it.
 
-A dict that is full moves everything it holds to a larger table: 13 ms at 87,000 entries, 61 ms at
-350,000, in which no media leaves.  It does so now and then even at a constant size, since a
-deleted entry leaves its place unused until then.
+A full dict moves all its entries to a larger table.  That takes 13 ms at 87,000 entries and
+61 ms at 350,000, during which no media is sent.  It also happens now and then at a constant
+size, because the place of a deleted entry stays unused until then.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ __all__ = ["LAST", "Shards"]
 Value = TypeVar("Value")
 
 LAST: Final = 63
-"""The index of the last part; a power of two less one.
+"""The index of the last part; a power of two minus one.
 
-Twice the most that the transaction layer remembers (250,000 entries) makes 8,000 a part.
+Twice the limit of the transaction layer (250,000 entries) makes 8,000 entries per part.
 """
 
 
 class Shards(Generic[Value]):
-    """What a dict with ``bytes`` (or None) as keys does, in 64 dicts.
+    """A dict with ``bytes`` (or None) as keys, made of 64 dicts.
 
-    Where it matters, look into ``parts[hash(key) & LAST]``, the dict that has ``key`` if any has:
-    that saves a call.  The hash of bytes is keyed by chance, so nobody can choose keys that are all
-    in one part.
+    Code that must be fast uses ``parts[hash(key) & LAST]``, the dict that has ``key`` if any has,
+    which saves a call.  Python randomizes the hash of bytes, so nobody can choose keys that all
+    fall into one part.
     """
 
     __slots__ = ("parts",)
@@ -52,14 +52,14 @@ class Shards(Generic[Value]):
         return self.parts[hash(key) & LAST].get(key)
 
     def pop(self, key: bytes | None) -> Value | None:
-        """Take ``key`` out; its value, or None where it was not there."""
+        """Remove ``key``; returns its value, or None if it was missing."""
         return self.parts[hash(key) & LAST].pop(key, None)
 
     def items(self) -> Iterator[tuple[bytes | None, Value]]:
-        """All (key, value), in no order."""
+        """All (key, value) pairs, in no particular order."""
         return chain.from_iterable(part.items() for part in self.parts)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all entries."""
         for part in self.parts:
             part.clear()

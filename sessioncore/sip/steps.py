@@ -1,4 +1,4 @@
-"""What a transaction machine is fed and what its actions ask for; RFC 3261's timers."""
+"""The inputs and effects of the transaction machines, and the timers of RFC 3261."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ T4: Final = 5 * SECOND
 GIVE_UP: Final = 64 * T1
 """Timers B, D, F, H, J, L and M over UDP (RFC 3261 table 4, RFC 6026 section 8)."""
 GRID: Final = 5 * MILLISECOND
-"""Timers fire on this grid, so that thousands of them share a wake-up; up to that much late."""
+"""Timers fire on this grid, so that thousands share a wake-up; they are at most that late."""
 
 REPEATS: Final = (T1, 2 * T1, 4 * T1, 8 * T1, 16 * T1, 32 * T1)
 """Timer A: the wait before each repeat (RFC 3261 section 17.1.1.2); 64*T1 ends it.
@@ -65,7 +65,7 @@ STEP_OF_T2: Final = REPEATS.index(T2)
 
 @define(eq=False)
 class Input:
-    """What every input carries: the time it came, in ns."""
+    """The base of all inputs: the time of arrival, in ns."""
 
     now: int
 
@@ -93,7 +93,7 @@ class Failure(Input):
 
 @define(eq=False)
 class Cancel(Input):
-    """The user gives the INVITE up."""
+    """The user cancels the INVITE."""
 
 
 @define(eq=False)
@@ -123,7 +123,7 @@ class TransportFailed(Input):
 
 @define(eq=False)
 class Unreachable(Input):
-    """ICMP said that the request met nobody (RFC 3261 section 18.4)."""
+    """ICMP reported the request's target as unreachable (RFC 3261 section 18.4)."""
 
 
 @define(eq=False)
@@ -133,12 +133,12 @@ class Retransmission(Input):
 
 @define(eq=False)
 class Acked(Input):
-    """An ACK of this INVITE transaction came."""
+    """An ACK for this INVITE transaction came."""
 
 
 @define(eq=False)
 class Cancelled(Input):
-    """A CANCEL of this INVITE transaction came."""
+    """A CANCEL for this INVITE transaction came."""
 
     request: Request
 
@@ -166,7 +166,7 @@ class AnswerFailure(Input):
 
 @define(eq=False)
 class Refuse(Input):
-    """The user sends a 3xx to 6xx in the turn of the request: once, leaving no state."""
+    """The user sends a 3xx to 6xx in the turn of the request: once, keeping no state."""
 
     data: bytes
 
@@ -185,18 +185,18 @@ class MinuteOver(Input):
 
 
 class Effect:
-    """Something to do after a step; `perform` is given the transaction."""
+    """An action to perform on the transaction after a step."""
 
     __slots__ = ()
 
     def perform(self, tx: Any) -> None:
-        """Do it."""
+        """Perform the effect on ``tx``."""
         raise NotImplementedError
 
 
 @define(eq=False)
 class Send(Effect):
-    """Send ``data`` to where this transaction sends."""
+    """Send ``data`` to the address of this transaction."""
 
     data: bytes
     now: int
@@ -209,7 +209,7 @@ class Send(Effect):
 
 @define(eq=False)
 class Resend(Effect):
-    """Send what was sent before once more, and count it."""
+    """Send the last message again, and count it."""
 
     data: bytes
     now: int

@@ -1,9 +1,9 @@
-"""The four transaction machines of RFC 3261 section 17, repaired as RFC 6026 asks.
+"""The four transaction machines of RFC 3261 section 17, with the corrections of RFC 6026.
 
-Each side has its own module, `sessioncore.sip.client` and `sessioncore.sip.server`; inputs,
-effects and timers are in ``steps``, whom transactions deal with in ``roles``.  A transaction
-knows its request, its flow and where to send; everything else is asked of its keeper, the
-transaction layer in `sessioncore.sip.matching`.
+Each side has its own module, `sessioncore.sip.client` and `sessioncore.sip.server`.  Inputs,
+effects and timers are in ``steps``, the interfaces of users and keepers in ``roles``.  A
+transaction knows its request, its flow and its address; its keeper, the transaction layer in
+`sessioncore.sip.matching`, does the rest.
 """
 
 from __future__ import annotations
@@ -49,4 +49,4 @@ ClientUser: TypeAlias = roles.ClientUser[ClientTransaction]
 TransactionUser: TypeAlias = roles.TransactionUser[ServerTransaction]
 
 TABLES: Final = (CLIENT_INVITE, CLIENT_OTHER, SERVER_INVITE, SERVER_OTHER)
-"""All four, for diagrams and checks."""
+"""All four tables, for diagrams and checks."""

@@ -1,7 +1,7 @@
 """URIs of RFC 3261 section 19.1.
 
-What was read is remembered in a bounded cache, so URIs are shared and must never be changed
-(attrs' ``frozen`` would guard that, at a microsecond per value).
+A bounded cache holds the parsed URIs, so they are shared and must never be changed (attrs'
+``frozen`` would enforce that, but costs a microsecond per value).
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ __all__ = ["RawUri", "Uri", "parse_any_uri", "parse_uri", "read_uri", "remembere
 class Uri:
     """A SIP or SIPS URI (RFC 3261 section 19.1).
 
-    ``raw`` is the URI as received and what `bytes` gives back; ``scheme`` is lower-case;
-    ``user`` and ``password`` are still escaped; ``host`` has no brackets; ``headers`` is what
-    follows "?", never acted on.
+    ``raw`` is the URI as received, and the result of ``bytes(uri)``; ``scheme`` is lower-case;
+    ``user`` and ``password`` are still escaped; ``host`` has no brackets; ``headers`` is the
+    part after "?", which is never acted on.
     """
 
     raw: bytes
@@ -54,7 +54,7 @@ class Uri:
 
     @property
     def user_text(self) -> str:
-        """The user part unescaped once, as text; empty where there is none."""
+        """The user part as text, unescaped once; empty if there is none."""
         return unquote_to_bytes(self.user or b"").decode("utf-8", "replace")
 
     def __bytes__(self) -> bytes:
@@ -66,7 +66,7 @@ class Uri:
 
 @define
 class RawUri:
-    """A URI of a scheme we do not read into (``tel:``, ``http:``, ...), or Contact's ``*``."""
+    """A URI of another scheme (``tel:``, ``http:``, ...), kept as it is, or Contact's ``*``."""
 
     headers: ClassVar = b""
 
@@ -99,7 +99,7 @@ def read_uri(data: bytes) -> Uri | RawUri:
     if match is None:
         foreign = grammar.FOREIGN_URI.fullmatch(data)
         if foreign is None or foreign[1].lower() in (b"sip", b"sips"):
-            raise SipParseError(f"no URI: {shown(data)}")
+            raise SipParseError(f"not a URI: {shown(data)}")
         return RawUri(data, foreign[1].lower())
     scheme, user, password, host, port, params, headers = match.groups()
     return Uri(

@@ -1,8 +1,8 @@
-"""Typed header values of RFC 3261: name-addr and CSeq here, URIs and Via from their files.
+"""Typed header values of RFC 3261: name-addr and CSeq; URIs and Via have their own modules.
 
-Every reader either returns a value or raises `SipParseError` (400, or 416 for a URI scheme
-that is not ours).  What repeats from message to message is remembered in bounded caches, so
-values are shared and must never be changed.
+Every reader either returns a value or raises `SipParseError` (400, or 416 for an unsupported
+URI scheme).  Bounded caches hold values that repeat from message to message, so values are
+shared and must never be changed.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _read_address(data: bytes) -> tuple[bytes, Uri | RawUri]:
     data += b">"
     match = grammar.DISPLAY_ADDRESS.fullmatch(data)
     if match is None:
-        raise SipParseError(f"no address: {shown(data)}")
+        raise SipParseError(f"not an address: {shown(data)}")
     quoted, tokens, uri = match.groups()
     return quoted or tokens.rstrip(), read_uri(uri)
 
@@ -116,7 +116,7 @@ def parse_name_addr(value: bytes) -> NameAddr:
 def _header_params(text: bytes) -> Params:
     params = read_params(text)
     if b"tag" in params and not grammar.TOKEN.fullmatch(params[b"tag"] or b""):
-        raise SipParseError(f"no tag: {shown(text)}")
+        raise SipParseError(f"not a tag: {shown(text)}")
     return params
 
 
@@ -144,7 +144,7 @@ def parse_cseq(value: bytes) -> CSeq:
 def _read_cseq(value: bytes) -> CSeq:
     match = grammar.CSEQ.fullmatch(value)
     if match is None or (number := int(match[1])) > 0xFFFFFFFF:
-        raise SipParseError(f"no CSeq: {shown(value)}")
+        raise SipParseError(f"not a CSeq: {shown(value)}")
     return CSeq(number, match[2])
 
 
@@ -159,7 +159,7 @@ def parse_content_type(value: bytes) -> bytes:
 def _read_content_type(value: bytes) -> bytes:
     match = grammar.CONTENT_TYPE.fullmatch(value)
     if match is None:
-        raise SipParseError("no Content-Type")
+        raise SipParseError(f"not a Content-Type: {shown(value)}")
     return b"%b/%b" % (match[1].lower(), match[2].lower())
 
 

@@ -1,4 +1,4 @@
-"""The Via header field (RFC 3261 section 20.42) and what RFC 3581 makes of it."""
+"""The Via header field (RFC 3261 section 20.42), with rport (RFC 3581)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["SentBy", "Via", "parse_via", "remembered_sent_by"]
 
 
 class SentBy(NamedTuple):
-    """What a Via says about its sender; ``text`` is host and port as 17.2.3 compares them."""
+    """The sent-by of a Via; ``text`` is host and port in the form that 17.2.3 compares."""
 
     transport: bytes
     host: bytes
@@ -74,13 +74,13 @@ class Via:
 
     @property
     def rport(self) -> bool:
-        """Whether the sender asks for RFC 3581 treatment: rport is there, without a value."""
+        """Whether the sender asks for RFC 3581: rport is present, without a value."""
         return b"rport" in self.params and self.params[b"rport"] is None
 
     def with_received(self, source: Address) -> bytes:
         """This value as a server copies it into the response (RFC 3261 18.2.1, RFC 3581 4).
 
-        A ``received`` or ``rport`` value that the client wrote never survives.
+        A ``received`` or ``rport`` value written by the client is always replaced.
         """
         params = self.params
         wants_port = b"rport" in params
@@ -88,7 +88,7 @@ class Via:
         if not wants_port and b"received" not in params and host == self.sender.host:
             return self.raw
         raw = self.raw
-        # branch and rport and nothing else: nearly every phone behind a NAT.
+        # Only branch and rport, as nearly every phone behind a NAT sends it.
         plain = wants_port and self.branch is not None and raw.count(b";") == 2
         if plain and raw.endswith(b";rport"):
             kept = raw[:-6]
@@ -121,7 +121,7 @@ _RECEIVED_OR_RPORT: Final = re.compile(
 def _read_sent_by(data: bytes) -> SentBy:
     match = grammar.SENT_PROTOCOL.fullmatch(data)
     if match is None:
-        raise SipParseError(f"no Via: {shown(data)}")
+        raise SipParseError(f"not a Via: {shown(data)}")
     host, port = read_host(match[2]), read_port(match[3])
     lower = host.lower()
     text = lower if port is None else b"%b:%d" % (lower, port)
@@ -140,6 +140,6 @@ def parse_via(value: bytes) -> Via:
         return Via(value.strip(), sender, None, NO_PARAMS)
     rest = value[len(head) :]
     if grammar.PARAMS.fullmatch(rest) is None:
-        raise SipParseError(f"no Via: {shown(value)}")
+        raise SipParseError(f"not a Via: {shown(value)}")
     params = read_params(rest)
     return Via(value.strip(), sender, params.get(b"branch"), params)

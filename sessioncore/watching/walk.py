@@ -54,7 +54,7 @@ WALK: Final = (
         "what must be refused is refused; descriptions are judged",
     ),
     (
-        ("session/callee", "session/caller"),
+        ("session/callee", "session/placing"),
         "IncomingCall: the application decides; or it places a call",
     ),
     (

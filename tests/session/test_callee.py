@@ -600,7 +600,7 @@ class RefusingTests(CalleeScene):
         """RFC 5630 section 5.1.2: such a Contact contradicts a sip Request-URI."""
         for name, uri in (("Contact", "sips:alice@192.0.2.3"), ("Record-Route", "sips:p.example")):
             answered = self.refused(headers=[(name, f"<{uri}>")])
-            said = f"{name} is no sip URI: '{uri}'"
+            said = f"{name} is not a sip URI: '{uri}'"
             self.assertEqual((answered.status, answered.reason.decode()), (400, said))
         self.assertEqual(self.us.incoming, [])
 
@@ -637,7 +637,7 @@ class RefusingTests(CalleeScene):
 
     def test_why_a_faulty_invite_is_refused_is_told(self) -> None:
         for status, text, given in (
-            (400, "Contact is no sip URI: 'tel:+1'", {"headers": [("Contact", "<tel:+1>")]}),
+            (400, "Contact is not a sip URI: 'tel:+1'", {"headers": [("Contact", "<tel:+1>")]}),
             (420, "Bad Extension: Require: 100rel", {"headers": [("Require", "100rel")]}),
             (406, "Not Acceptable: Accept does not list application/sdp",
              {"headers": [("Accept", "text/plain")]}),

@@ -227,7 +227,9 @@ class AnsweredTests(CallerScene):
                 self.reply(200, sdp=True, headers=[("Contact", f"<{uri}>")])
                 self.assertEqual(self.us.names()[-1], "CallFailed")
                 self.assertIs(self.reason().by, EndedBy.ERROR)
-                self.assertIn(f"unusable 200: Contact is no sip URI: '{uri}'", self.reason().text)
+                self.assertIn(
+                    f"unusable 200: Contact is not a sip URI: '{uri}'", self.reason().text
+                )
                 self.ended_where_the_invite_went()
 
     def ended_where_the_invite_went(self, uri: bytes = b"sip:bob@192.0.2.2") -> None:
@@ -259,7 +261,7 @@ class AnsweredTests(CallerScene):
                 self.run_for(0.1)
                 self.assertIn("AckSent", self.us.names())
                 self.ended_where_the_invite_went(f"sip:bob@{contact}".encode())
-                self.assertIn("no way for the ACK", self.reason("CallEnded").text)
+                self.assertIn("cannot send the ACK", self.reason("CallEnded").text)
                 self.assertIs(call.state, SessionState.ENDED)
 
     def test_repeated_200(self) -> None:

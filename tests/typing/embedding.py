@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from sessioncore import (
+    AudioCodec,
     Call,
     CallFailed,
     CallOver,
@@ -153,6 +154,11 @@ def greeting(path: str) -> Clip | MediaSource:
     except MediaFileError as error:
         print(error)
         return Noise()
+
+
+def with_codec(codec: AudioCodec) -> Settings:
+    """Settings with a codec of the application's own."""
+    return Settings(codecs=(codec, "PCMU"))
 
 
 def listener() -> MediaSink:

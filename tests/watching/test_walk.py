@@ -46,11 +46,11 @@ CALLEE = """\
 9 MediaActive, Media State: Active
 """
 CALLER = """\
-6 OutgoingCallPrepared, Media State: Idle
 5 OfferAnswer: Nothing -> OfferSent on OfferMade
 6 media state: Idle -> Negotiating on OfferPending
 3 client INVITE transaction begins
 6 session: Prepared -> Calling on InviteWritten
+6 OutgoingCallPrepared, Media State: Idle
 6 CallInitiated, Media State: Negotiating
 1 bytes from 192.0.2.2:5060: SIP/2.0 200 OK
 2 Response

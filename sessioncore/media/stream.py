@@ -225,7 +225,7 @@ class Stream:
         if former is not None:
             self.answered()  # only the first agreement can be one before the answer
         else:
-            if not self.unanswered:
+            if self._held and not self.unanswered:
                 self._begin_recording()
             self._cells.next_report[self.row] = now + first_interval(self._chance)
         self._plane.playout.revise(self.row)
@@ -300,7 +300,7 @@ class Stream:
             self._begin_recording()
 
     def _begin_recording(self) -> None:
-        held, self._held = self._held, []
+        held, self._held = self._held, ()
         for recording in held:
             self._plane.playout.sinks.recorder.begin(recording)
 

@@ -51,6 +51,7 @@ class Establishing:
         self._announcer = announcer
         self._policy = policy
         self._wake = wake
+        self._trace = None if env.tracer is None else env.tracer.step
         settings = env.settings
         self.control: Final = MediaSessionController(
             plane, nat=settings.nat, codecs=settings.codec_list
@@ -58,9 +59,7 @@ class Establishing:
 
     def negotiation(self) -> OfferAnswer:
         """An offer/answer machine for a new dialog."""
-        tracer = self._env.tracer
-        trace = None if tracer is None else tracer.step
-        return OfferAnswer(self._policy, None, self._env.random_bits(62), trace)
+        return OfferAnswer(self._policy, None, self._env.random_bits(62), self._trace)
 
     # --- local addresses and ports
 

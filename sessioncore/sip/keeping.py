@@ -275,8 +275,7 @@ class Keeping:
         """
         key = tx.key
         if key in self._servers:
-            short = len(answer) <= LONGEST_KEPT
-            if answer is ACCEPTED_MARK or (short and not tx.flow.reliable):
+            if answer is ACCEPTED_MARK or (len(answer) <= LONGEST_KEPT and not tx.flow.reliable):
                 del self._servers[key]
                 self._finished.parts[hash(key) & LAST][key] = answer
                 self.remembered += 1

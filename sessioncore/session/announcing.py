@@ -104,10 +104,11 @@ class Announcer:
     delivered at once.
     """
 
-    __slots__ = ("_delivering", "entered", "queue", "sinks")
+    __slots__ = ("_chosen", "_delivering", "entered", "queue", "sinks")
 
     def __init__(self) -> None:
         self.sinks = EventSinks()
+        self._chosen = self.sinks.chosen
         # Functions and their arguments: sinks and an event.
         self.queue: deque[tuple[tuple[Callable[[Any], object], ...], Any]] = deque()
         self.entered = 0
@@ -117,7 +118,7 @@ class Announcer:
     def emit(self, leg: Subject, kind: type[Event], now: int, *details: object) -> None:
         """Announce an event of ``leg``; it is only made if a sink wants it."""
         try:
-            wanted = self.sinks.chosen[kind]
+            wanted = self._chosen[kind]
         except KeyError:
             wanted = self.sinks.choose(kind)
         if leg.sinks is not None:

@@ -11,6 +11,7 @@ from sessioncore.sip.message import Request, Response
 from sessioncore.vocabulary import MILLISECOND, SECOND
 
 __all__ = [
+    "COARSE_GRID",
     "GIVE_UP",
     "GRID",
     "REPEATS",
@@ -54,6 +55,8 @@ GRID: Final = 20 * MILLISECOND
 
 It is one media period: little beside 500 ms, and at 1,000 calls a second 20 timers a wake-up.
 """
+COARSE_GRID: Final = 5 * GRID
+"""The same for timers of seconds after which something is only given up or forgotten."""
 
 REPEATS: Final = (T1, 2 * T1, 4 * T1, 8 * T1, 16 * T1, 32 * T1)
 """Timer A: the wait before each repeat (RFC 3261 section 17.1.1.2); 64*T1 ends it.

@@ -106,7 +106,7 @@ _DIRECTIONS: Final = tuple(direction.name.lower() for direction in Direction)
 _MIRRORED: Final = tuple(Direction((each & 1) << 1 | (each & 2) >> 1) for each in Direction)
 
 
-@frozen
+@frozen(cache_hash=True)
 class Codec:
     """An RTP payload format as SDP names it: encoding name, RTP clock rate in Hz, channels.
 

@@ -304,7 +304,9 @@ class Bank:
 
     def give_back(self, row: int) -> None:
         """The row may be lent again; nothing plays or sends for it any more."""
-        self.lanes[self.cells.lane[row]].clear(row)
+        cells = self.cells
+        if cells.end[row] != NEVER or cells.noisy[row]:
+            self.lanes[cells.lane[row]].clear(row)
         self._words_of[row] = _WORD_DEFAULTS
         self._flags_of[row] = False
         self._meanings_of[row] = 0

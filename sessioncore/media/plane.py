@@ -328,6 +328,7 @@ class MediaPlane:
     def end(self, stream: Stream, now: int) -> None:
         """What `Stream.close` does."""
         row, playout, cells = stream.row, self.playout, self.bank.cells
+        cells.playing[row] = False
         playout.sources.detach(row)
         playout.sinks.detach(row)
         if cells.packets_received[row]:
@@ -338,7 +339,6 @@ class MediaPlane:
         self._streams[row] = None
         if self._in_tick:
             # Lent anew in this tick, the row would be told what happened to the old stream.
-            cells.playing[row] = False
             self._ended.append(row)
         else:
             self.bank.give_back(row)

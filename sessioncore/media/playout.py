@@ -178,7 +178,9 @@ class Playout:
 
     def _decide_row(self, row: int) -> None:
         cells = self._bank.cells
-        listened = cells.listened[row] = self.sinks.serves(row)
+        if not cells.playing[row]:
+            return  # it will be asked again when there is something to play
+        listened = cells.listened[row] = row in self.sinks.served
         frames, number = cells.frames[row], cells.format[row]
         way = Way.HEAR if listened else self.sources.way(row)
         if way is Way.ECHO and (frames > 1 or cells.noisy[row] or not self._is_table(number)):

@@ -112,12 +112,10 @@ class SinkBank:
         self._layers = [_Layer()]
         self._codes: list[tuple[_Use, int]] = [(_Use.NONE, 0)]
         self._reports: list[SinkReport] = []
+        self.served: set[int] = set()
+        """The rows with sinks: what they hear is heard by somebody."""
         self.failures = 0
         """Application objects taken off because they raised."""
-
-    def serves(self, row: int) -> bool:
-        """Whether what ``row`` hears is heard by anybody."""
-        return any(row in layer.given for layer in self._layers)
 
     def attach(
         self, row: int, sinks: Sinks, rate: int = DEFAULT_RATE, *, hold: bool = False
@@ -157,6 +155,7 @@ class SinkBank:
                 given, use = _Given(sink, sink.write, None), _Use.CALL
                 wanted = getattr(sink, "rate", DEFAULT_RATE)
         self._free_layer(row).put(row, given, self._code(use, wanted))
+        self.served.add(row)
         self._changed(row)
         return recording
 
@@ -175,6 +174,8 @@ class SinkBank:
 
     def detach(self, row: int) -> list[Recording]:
         """Let ``row`` be discarded; recordings are stopped and returned, to wait for their end."""
+        if row not in self.served:
+            return []
         dropped = [self._drop(layer, row) for layer in self._layers if row in layer.given]
         return [recording for recording in dropped if recording is not None]
 
@@ -271,6 +272,8 @@ class SinkBank:
     def _drop(self, layer: _Layer, row: int) -> Recording | None:
         recording = layer.given[row].recording
         layer.drop(row)
+        if not any(row in each.given for each in self._layers):
+            self.served.discard(row)
         self._changed(row)
         if recording is not None:
             self.recorder.stop(recording)

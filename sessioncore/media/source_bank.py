@@ -67,8 +67,8 @@ class SourceBank:
 
     def detach(self, row: int) -> None:
         """Let ``row`` be silent."""
-        self._remove(row)
-        self._changed(row)
+        if self._remove(row):
+            self._changed(row)
 
     def move(self, row: int, rate: int) -> None:
         """``row`` is sent at ``rate`` from here on; its source plays on."""
@@ -144,11 +144,13 @@ class SourceBank:
         told, self._reports = self._reports, []
         return told
 
-    def _remove(self, row: int) -> None:
-        if self._source.pop(row, None) is not None:
-            player = self._players[self._player[row]]
-            self._player[row] = 0
-            player.detach(row)
+    def _remove(self, row: int) -> bool:
+        if self._source.pop(row, None) is None:
+            return False
+        player = self._players[self._player[row]]
+        self._player[row] = 0
+        player.detach(row)
+        return True
 
     def _set(self, row: int, player: Player) -> None:
         if player not in self._players:

@@ -256,13 +256,12 @@ class Stream:
 
     def _enter_lane(self, codec: AudioCodec) -> int:
         """See to it that the row is in the lane of ``codec``; returns the lane's rate."""
-        plane, cells, row = self._plane, self._cells, self.row
-        lane = plane.bank.lane_at(codec.sample_rate)
-        if (cells.lane[row], cells.clock[row]) != (lane.number, codec.clock_rate):
-            plane.bank.move(row, lane, codec.clock_rate)
-            plane.playout.sources.move(row, lane.rate)
-            plane.playout.sinks.move(row, lane.rate)
-        return lane.rate
+        plane, row, rate = self._plane, self.row, codec.sample_rate
+        if self._rate != rate or self._cells.clock[row] != codec.clock_rate:
+            plane.bank.move(row, plane.bank.lane_at(rate), codec.clock_rate)
+            plane.playout.sources.move(row, rate)
+            plane.playout.sinks.move(row, rate)
+        return rate
 
     def _fill_columns(self, agreement: StreamAgreement, now: int) -> None:
         cells, row, formats = self._cells, self.row, self._plane.bank.formats
@@ -405,7 +404,8 @@ class Stream:
 
     @property
     def _rate(self) -> int:
-        return self._plane.bank.lane_of(self.row).rate
+        lane: int = self._cells.lane[self.row]
+        return self._plane.bank.lanes[lane].rate
 
     def close(self, now: int) -> None:
         """RTCP BYE, flush the sink, give the ports back; `statistics` stay as they are."""

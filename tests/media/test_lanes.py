@@ -718,12 +718,16 @@ class KeptFramesTests(SynchronousTestCase):
         self.assertFalse(np.any(lane.filled))
 
     def test_a_row_that_is_lent_again_heard_nothing(self):
-        stream = self.bench.call()
-        self.bench.run(0.2, Speaker(self.bench, stream, PCMU, sine(440, 1)))
-        rows, lane = self.rows(stream), self.bench.plane.bank.lanes[0]
-        self.assertTrue(np.any(lane.frames_heard(rows)))
-        stream.close(self.bench.now)
-        self.assertFalse(np.any(lane.frames_heard(rows)))
+        lane = self.bench.plane.bank.lanes[0]
+        for data in (rtp(1, 0, 5, sine(440, 0.02).tobytes()[:160]), rtp(1, 0, 5, b"\x1e", 13)):
+            stream = self.bench.call(receive_comfort_noise_payload_type=13)
+            stream.set_sink(Deliver(lambda samples: None))
+            self.bench.io.arrive(stream, data)
+            self.bench.run(0.045)
+            rows = self.rows(stream)
+            self.assertTrue(np.any(lane.frames_heard(rows)))
+            stream.close(self.bench.now)
+            self.assertFalse(np.any(lane.frames_heard(rows)))
 
 
 class ShortCutTests(SynchronousTestCase):

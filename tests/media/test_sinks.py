@@ -226,7 +226,7 @@ class Several(BankCase):
         self.assertIsNone(self.bank.remove(3, deliver))
         self.consume([3, 4])
         self.bank.remove(3, listener)
-        self.assertFalse(self.bank.serves(3))
+        self.assertNotIn(3, self.bank.served)
         self.consume([3, 4])
         recording.finished.result(WAIT)
         self.assertEqual(read_wav(path).mono.tolist(), [3] * 320)
@@ -244,14 +244,14 @@ class Several(BankCase):
         self.bank.attach(0, [Deliver(print), Listener()])
         for nothing in ((), [], Discard(), [Discard()]):
             self.assertEqual(self.bank.attach(0, nothing), [])
-            self.assertFalse(self.bank.serves(0))
+            self.assertNotIn(0, self.bank.served)
 
     def test_one_that_was_not_given(self):
         self.bank.attach(0, Deliver(print))
         for other in (Deliver(print), Record("x.wav"), Listener()):
             with self.assertRaisesRegex(ConfigurationError, "is not among the sinks of this call"):
                 self.bank.remove(0, other)
-        self.assertTrue(self.bank.serves(0))
+        self.assertIn(0, self.bank.served)
 
     def test_where_one_is_wrong_none_is_given(self):
         path = self.mktemp()
@@ -262,7 +262,7 @@ class Several(BankCase):
         self.bank.remove(0, kept)  # it is as it was
         with self.assertRaisesRegex(ConfigurationError, "another recording is writing to it"):
             self.bank.attach(0, [Record(path), Record(path)])
-        self.assertFalse(self.bank.serves(0))
+        self.assertNotIn(0, self.bank.served)
         self.bank.attach(0, Record(path))
 
     def test_one_that_fails_leaves_the_others(self):

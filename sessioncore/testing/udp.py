@@ -174,7 +174,7 @@ class FakeUdpPort(Generic[Host]):
         """Does nothing: there is no broadcast here (`IUDPTransport`)."""
 
     def getBroadcastAllowed(self) -> bool:
-        """There is no broadcast here (`IUDPTransport`)."""
+        """False: there is no broadcast here (`IUDPTransport`)."""
         return False
 
 

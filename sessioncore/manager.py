@@ -338,7 +338,7 @@ class SessionManager:
         sip: Counters = self._coordinator.layer.counters
         media: PlaneStatistics = self.plane.statistics
         return ManagerStatistics(
-            len(self._coordinator.registry),
+            self._coordinator.registry.up,
             self.plane.ports_free(self.clockwork.now()),
             asdict(calls),
             asdict(sip),

@@ -245,7 +245,7 @@ class SessionCoordinator:
             raise TooManyCalls("no more calls are placed: the manager is shutting down")
         if self.registry.full:
             most = self._env.settings.max_calls
-            raise TooManyCalls(f"{len(self.registry)} calls are up; the limit is {most}")
+            raise TooManyCalls(f"{self.registry.up} calls are up; the limit is {most}")
         leg = self._placing.prepare(invitation)
         leg.media.source, leg.media.sink = source, sink
         return leg

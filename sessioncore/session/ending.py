@@ -14,7 +14,14 @@ from sessioncore.session.leg import Effects, Leg
 from sessioncore.session.modification import DialogOver
 from sessioncore.session.registry import Registry
 from sessioncore.session.requests import DialogRequests
-from sessioncore.session.session import Finish, RefuseInvite, SendBye, SendCancel, StopMedia
+from sessioncore.session.session import (
+    CloseMedia,
+    Finish,
+    RefuseInvite,
+    SendBye,
+    SendCancel,
+    StopMedia,
+)
 from sessioncore.sip.matching import TransactionLayer
 
 __all__ = ["Ending"]
@@ -46,6 +53,7 @@ class Ending:
         self._idle = idle
         self.effects: Effects = {
             StopMedia: self._stop_media,
+            CloseMedia: self._close_media,
             SendCancel: self._send_cancel,
             SendBye: self._send_bye,
             RefuseInvite: self._refuse_invite,
@@ -67,6 +75,10 @@ class Ending:
 
     def _stop_media(self, leg: Leg, effect: StopMedia) -> None:
         self._establishing.control.stop_audio_transmission(leg)
+
+    def _close_media(self, leg: Leg, effect: CloseMedia) -> None:
+        self._establishing.control.close(leg, self._env.now())
+        self._registry.make_room(leg)
 
     def _send_cancel(self, leg: Leg, effect: SendCancel) -> None:
         assert leg.outgoing is not None and leg.outgoing.client is not None

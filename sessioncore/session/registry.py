@@ -24,6 +24,8 @@ class Registry:
         self.by_dialog: Final[dict[bytes, Leg]] = {}
         self.by_invite: Final[dict[bytes, Leg]] = {}
         """Unanswered legs of callees, by the key of the INVITE's transaction."""
+        self.up = 0
+        """Legs that count against the limit on concurrent calls."""
         self._env = env
         self._effects = effects
         self._control = control
@@ -35,8 +37,18 @@ class Registry:
 
     @property
     def full(self) -> bool:
-        """Whether the limit of the settings is reached."""
-        return len(self.by_name) >= self._env.settings.max_calls
+        """Whether the limit of the settings is reached.
+
+        Calls whose BYE has left take no room, unless there are as many of them again.
+        """
+        limit = self._env.settings.max_calls
+        return self.up >= limit or len(self.by_name) >= 2 * limit
+
+    def make_room(self, leg: Leg) -> None:
+        """The leg only waits for the answer to its BYE."""
+        if leg.takes_room:
+            leg.takes_room = False
+            self.up -= 1
 
     def new(self, role: SessionRole, call_id: bytes) -> Leg:
         """A new leg with a unique name and a unique tag."""
@@ -44,6 +56,7 @@ class Registry:
             role, next(self._names), call_id, self._env.random_token(), self._effects, self._control
         )
         self.by_name[leg.name] = leg
+        self.up += 1
         if self._env.tracer is not None:
             leg.trace = leg.media.trace = self._env.tracer.step
         return leg
@@ -61,6 +74,7 @@ class Registry:
     def forget(self, leg: Leg) -> None:
         """Remove a leg that is over; only its handle refers to it after that."""
         del self.by_name[leg.name]
+        self.make_room(leg)
         # The handle keeps the leg; this breaks the reference cycle between the two.
         del leg.call
         if leg.usage is not None:

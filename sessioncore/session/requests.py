@@ -14,7 +14,7 @@ from sessioncore.session.bodies import CONTENT_SDP, Header
 from sessioncore.session.dialog_usage import DialogUsage
 from sessioncore.session.environment import Environment
 from sessioncore.session.leg import Leg
-from sessioncore.session.session import ByeAnswered
+from sessioncore.session.session import ByeAnswered, ByeUnanswered
 from sessioncore.session.waiting import begin
 from sessioncore.sip.dialog import Dialog, InitialRequest
 from sessioncore.sip.flows import Flow, Target
@@ -22,7 +22,7 @@ from sessioncore.sip.matching import TransactionLayer
 from sessioncore.sip.message import Response
 from sessioncore.sip.requesting import RequestWriter
 from sessioncore.sip.transaction import ClientTransaction, ClientUser
-from sessioncore.vocabulary import Address
+from sessioncore.vocabulary import Address, host_port
 
 __all__ = ["MOST_FORKS", "DialogRequests", "OtherForks"]
 
@@ -40,14 +40,17 @@ class _ByeUser:
         self._leg = leg
 
     def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
-        if response.status >= 200:
-            self.timed_out(tx, now)
+        if response.status >= 200 and self._leg is not None:
+            self._leg.feed(ByeAnswered())
 
     def timed_out(self, tx: ClientTransaction, now: int) -> None:
         if self._leg is not None:
-            self._leg.feed(ByeAnswered())
+            self._leg.feed(ByeUnanswered("the BYE was not answered"))
 
-    transport_failed = timed_out
+    def transport_failed(self, tx: ClientTransaction, now: int) -> None:
+        if self._leg is not None:
+            peer = host_port(*tx.destination)
+            self._leg.feed(ByeUnanswered(f"the BYE did not reach {peer}"))
 
 
 class DialogRequests:
@@ -140,7 +143,7 @@ class DialogRequests:
             flow, peer = await self.next_hop(usage.dialog, usage.flow)
         except SessionCoreError as error:
             _log.warn("cannot send BYE to {uri}: {error}", uri=leg.remote_uri, error=error)
-            leg.feed(ByeAnswered())
+            leg.feed(ByeUnanswered(f"no BYE was sent: {error}"))
             return
         self.bye(usage.dialog, flow, peer, leg, leg.reason_headers)
 

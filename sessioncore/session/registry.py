@@ -45,7 +45,7 @@ class Registry:
         return self.up >= limit or len(self.by_name) >= 2 * limit
 
     def make_room(self, leg: Leg) -> None:
-        """The leg only waits for the answer to its BYE."""
+        """Take a leg that only waits for the response to its BYE out of the limit."""
         if leg.takes_room:
             leg.takes_room = False
             self.up -= 1

@@ -63,7 +63,7 @@ class ClientKeeper(Protocol[Client]):
     """The transaction layer as a client transaction uses it."""
 
     def transmit(self, data: bytes, flow: Flow, address: Address) -> bool:
-        """Send; False where the transport says that it will not work."""
+        """Send; False if the transport reports that it cannot."""
 
     def repeat_client(self, tx: Client, now: int) -> None:
         """Arm the next Timer A or E, number ``tx.step``."""
@@ -85,7 +85,7 @@ class ServerKeeper(Protocol[Server]):
     """The transaction layer as a server transaction uses it."""
 
     def transmit(self, data: bytes, flow: Flow, address: Address) -> bool:
-        """Send; False where the transport says that it will not work."""
+        """Send; False if the transport reports that it cannot."""
 
     def repeat_server(self, tx: Server, now: int) -> None:
         """Arm the next Timer G, number ``tx.step``."""

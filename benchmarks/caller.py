@@ -92,7 +92,7 @@ class Caller(LineOnlyReceiver):
         self.clockwork = self._manager.clockwork
         self._log = EventLog(open_log(log), text_lines, self.clockwork.deadlines)
         self._ledger = CallLedger(self._log.event)
-        self._manager.add_event_sink(self._log.event)
+        self._manager.add_event_sink(self._log)
         self._manager.add_event_sink(self._ledger, *self._ledger.kinds)
         self._manager.start().addErrback(_fail)
         IdleCollector(lambda: False).start(self.clockwork.now())

@@ -289,7 +289,7 @@ class Side:
         self._log = EventLog(open_log(os.devnull), text_lines, self.manager.clockwork.deadlines)
         self._ledger = CallLedger(self._log.event)
         if log:
-            self.manager.add_event_sink(self._log.event)
+            self.manager.add_event_sink(self._log)
             self.manager.add_event_sink(self._ledger, *self._ledger.kinds)
         host.clockwork.start()
         self.manager.start()

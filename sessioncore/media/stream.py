@@ -219,7 +219,7 @@ class Stream:
             self._clear_columns()
         self._fill_columns(agreement, now)
         if former is None:
-            if not self.unanswered:
+            if self._held and not self.unanswered:
                 self._begin_recording()
             self._cells.next_report[self.row] = now + first_interval(self._chance)
         self._plane.playout.revise(self.row)
@@ -306,7 +306,7 @@ class Stream:
             self._begin_recording()
 
     def _begin_recording(self) -> None:
-        held, self._held = self._held, []
+        held, self._held = self._held, ()
         for recording in held:
             self._plane.playout.sinks.recorder.begin(recording)
 

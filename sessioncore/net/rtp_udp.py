@@ -170,11 +170,11 @@ class ReactorPacketIO(PooledPorts[_Pair]):
     ) -> list[int]:
         """As `send`, for leases that are not latched."""
         failed = []
-        for position, pair in enumerate(handles):
+        for pair, packet, address in zip(handles, packets, addresses, strict=False):
             try:
-                pair.ports[0].write(bytes(packets[position]), addresses[position])
+                pair.ports[0].write(bytes(packet), address)
             except OSError:
-                failed.append(position)
+                failed.append(handles.index(pair))
         return failed
 
     def failures(self) -> list[Failure]:

@@ -123,5 +123,5 @@ class Ending:
         if outgoing is not None and outgoing.ring_end is not None:
             outgoing.ring_end.cancel()
         self._registry.forget(leg)
-        if not len(self._registry):
+        if not self._registry.by_name:
             self._idle()

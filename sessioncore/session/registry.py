@@ -26,7 +26,9 @@ class Registry:
         """Unanswered legs of callees, by the key of the INVITE's transaction."""
         self.up = 0
         """Legs that count against the limit on concurrent calls."""
-        self._env = env
+        self._tracer = env.tracer
+        self._random_token = env.random_token
+        self._most = env.settings.max_calls
         self._effects = effects
         self._control = control
         # Names are unique among managers and runs: 40 random bits, and a number.
@@ -41,8 +43,7 @@ class Registry:
 
         Calls whose BYE has left take no room, unless there are as many of them again.
         """
-        limit = self._env.settings.max_calls
-        return self.up >= limit or len(self.by_name) >= 2 * limit
+        return self.up >= self._most or len(self.by_name) >= 2 * self._most
 
     def make_room(self, leg: Leg) -> None:
         """Take a leg that only waits for the response to its BYE out of the limit."""
@@ -53,19 +54,19 @@ class Registry:
     def new(self, role: SessionRole, call_id: bytes) -> Leg:
         """A new leg with a unique name and a unique tag."""
         leg = Leg(
-            role, next(self._names), call_id, self._env.random_token(), self._effects, self._control
+            role, next(self._names), call_id, self._random_token(), self._effects, self._control
         )
         self.by_name[leg.name] = leg
         self.up += 1
-        if self._env.tracer is not None:
-            leg.trace = leg.media.trace = self._env.tracer.step
+        if self._tracer is not None:
+            leg.trace = leg.media.trace = self._tracer.step
         return leg
 
     def join(self, leg: Leg, dialog: Dialog) -> None:
         """Route requests of ``dialog`` to ``leg`` from now on."""
         self.by_dialog[dialog.key] = leg
-        if self._env.tracer is not None:
-            self._env.tracer.dialog(dialog)
+        if self._tracer is not None:
+            self._tracer.dialog(dialog)
 
     def part(self, dialog: Dialog) -> None:
         """Remove a dialog that has ended."""
@@ -78,10 +79,10 @@ class Registry:
         # The handle keeps the leg; this breaks the reference cycle between the two.
         del leg.call
         if leg.usage is not None:
-            self.part(leg.usage.dialog)
+            self.by_dialog.pop(leg.usage.dialog.key, None)
         if leg.outgoing is not None:
             for usage in leg.outgoing.early.values():
-                self.part(usage.dialog)
+                self.by_dialog.pop(usage.dialog.key, None)
 
     def tag_of(self, cancel: Request) -> bytes | None:
         """Our tag in the dialog of the INVITE whose CANCEL came too late."""

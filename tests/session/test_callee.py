@@ -279,7 +279,7 @@ class AnsweringTests(CalleeScene):
         self.caller.invite()
         self.run_for(0.19)
         self.assertEqual(self.them.lines(), [])
-        self.run_for(0.03)
+        self.run_for(0.04)
         self.assertEqual(self.them.lines(), ["100 INVITE"])
 
     def test_provisional_again_every_minute(self) -> None:
@@ -841,7 +841,7 @@ class HandlerTests(CalleeScene):
     def fails_after_the_answer(self, decide: Any) -> None:
         self.decisions = decide
         self.caller.established(self)
-        self.run_for(1)
+        self.run_for(1.1)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self.us.counters["handler_errors"], 1)
         self.assertEqual(len(self.them.times(b"BYE")), 2)

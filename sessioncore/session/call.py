@@ -317,7 +317,7 @@ class Call:
 
         ``reason`` is a text for the end reason.  With the Q.850 ``cause`` (16, normal clearing,
         if not given) it is also sent in the Reason header field of the CANCEL or BYE (RFC
-        3326); without both no Reason is sent.  Fires with the end reason once the call is over
+        3326); without either, no Reason is sent.  Fires with the end reason once the call is over
         (the BYE was answered or timed out).  Cancelling it changes nothing.  Raises
         `ConfigurationError` for a reason or cause that cannot be sent.
         """

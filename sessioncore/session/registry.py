@@ -47,7 +47,7 @@ class Registry:
         return self.up >= self._most or len(self.by_name) >= self._most_known
 
     def make_room(self, leg: Leg) -> None:
-        """The leg only waits for the answer to its BYE."""
+        """Take a leg that only waits for the response to its BYE out of the limit."""
         if leg.takes_room:
             leg.takes_room = False
             self.up -= 1

@@ -112,6 +112,13 @@ class Callee:
             raise
         self._env.counters.incoming += 1
         self._registry.by_invite[tx.key] = leg
+        try:
+            self._announce(leg, tx, now)
+        except Exception as error:
+            leg.fail(error)
+            raise
+
+    def _announce(self, leg: Leg, tx: ServerTransaction, now: int) -> None:
         leg.feed(_INVITE_READ)
         self._announcer.emit(leg, events.IncomingCall, now, leg.remote_uri, leg.local_uri)
         # Event sinks receive IncomingCall before the application decides.

@@ -86,7 +86,7 @@ class Ending:
 
     def _send_bye(self, leg: Leg, effect: SendBye) -> None:
         assert leg.usage is not None
-        self._requests.start(self._requests.end(leg, leg.usage))
+        self._requests.start(self._requests.end(leg, leg.usage), leg)
 
     def _refuse_invite(self, leg: Leg, effect: RefuseInvite) -> None:
         if leg.incoming is not None:
@@ -107,8 +107,8 @@ class Ending:
                 self._acks.stop_waiting(usage)
             if usage.modification is not None:
                 usage.modification.feed(_OVER)
-        self._establishing.control.close(leg, now)
         self._forget(leg)
+        self._establishing.control.close(leg, now)
         reason = leg.reason
         assert reason is not None
         if leg.answered:

@@ -84,7 +84,11 @@ class _ReinviteUser:
 
     def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
         if response.status >= 200:
-            self._modifying.answered(self._leg, self._usage, tx, response, now)
+            try:
+                self._modifying.answered(self._leg, self._usage, tx, response, now)
+            except Exception as error:
+                self._leg.fail(error)
+                raise
 
     def success_repeated(self, tx: ClientTransaction, now: int) -> None:
         if not self._repeated:
@@ -135,7 +139,7 @@ class Modifying:
             case Refuse(request=tx):
                 self._refuse(usage, tx)
             case SendOffer():
-                self._requests.start(self._send(leg, usage))
+                self._requests.start(self._send(leg, usage), leg)
             case BackOff():
                 self._back_off(leg, usage)
             case Drop():
@@ -285,7 +289,7 @@ class Modifying:
         with suppress(SipParseError):  # an unreadable Contact leaves the target as it was
             usage.dialog.refresh_target(response)
             usage.dialog.locate(tx.destination, self._env.settings.nat)
-        self._requests.start(self._acknowledge(usage, tx, response))
+        self._requests.start(self._acknowledge(usage, tx, response), leg)
         machine = self._machine(leg, usage)
         if machine.state is not ModificationState.OFFERING or leg.leaving:
             return  # the dialog has ended or is ending

@@ -198,7 +198,7 @@ class Placing:
     def go_on(self, leg: Leg) -> None:
         """Send the INVITE to the next address."""
         assert leg.outgoing is not None
-        self._requests.start(self._try_next(leg, leg.outgoing))
+        self._requests.start(self._try_next(leg, leg.outgoing), leg)
 
     # --- how long it may ring
 

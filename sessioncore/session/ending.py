@@ -74,6 +74,8 @@ class Ending:
 
     def _send_bye(self, leg: Leg, effect: SendBye) -> None:
         assert leg.usage is not None
+        if leg.usage.modification is not None:
+            leg.usage.modification.feed(_OVER)
         self._requests.start(self._requests.end(leg, leg.usage))
 
     def _refuse_invite(self, leg: Leg, effect: RefuseInvite) -> None:

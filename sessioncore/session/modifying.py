@@ -82,6 +82,8 @@ class _ReinviteUser:
 
     def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
         if response.status >= 200:
+            # A 2xx may come again before its ACK is written; it answers only this offer.
+            tx.dismiss_user()
             self._modifying.answered(self._leg, self._usage, tx, response, now)
 
     def timed_out(self, tx: ClientTransaction, now: int) -> None:
@@ -228,7 +230,8 @@ class Modifying:
         try:
             flow, peer = await requests.next_hop(usage.dialog, usage.flow)
         except SessionCoreError as error:
-            self._give_up(machine, EndReason(EndedBy.NETWORK, str(error), None, 38))
+            if machine.state is ModificationState.OFFERING:
+                self._give_up(machine, EndReason(EndedBy.NETWORK, str(error), None, 38))
             return
         if machine.state is not ModificationState.OFFERING:
             return  # the dialog ended meanwhile
@@ -241,7 +244,7 @@ class Modifying:
     def answered(
         self, leg: Leg, usage: DialogUsage, tx: ClientTransaction, response: Response, now: int
     ) -> None:
-        """Process a final response to our re-INVITE; not called for repeats of a 2xx."""
+        """Process the final response to our re-INVITE; not called for repeats of a 2xx."""
         machine = self._machine(leg, usage)
         if response.status < 300:
             self._accepted(leg, usage, tx, response, now)
@@ -271,7 +274,7 @@ class Modifying:
             usage.dialog.refresh_target(response)
         self._requests.start(self._acknowledge(usage, tx, response))
         machine = self._machine(leg, usage)
-        if machine.state is not ModificationState.OFFERING or leg.leaving:
+        if machine.state is not ModificationState.OFFERING:
             return  # the dialog has ended or is ending
         wish: _Wish = machine.wish
         try:
@@ -313,7 +316,8 @@ class Modifying:
 
     def _drop(self, leg: Leg, usage: DialogUsage) -> None:
         machine = self._machine(leg, usage)
-        wish: _Wish = machine.wish
+        wish: _Wish | None = machine.wish
         machine.wish = None
-        assert leg.reason is not None
-        self._announcer.later(wish.done.errback, CallFailed(leg.reason))
+        if wish is not None:
+            assert leg.reason is not None
+            self._announcer.later(wish.done.errback, CallFailed(leg.reason))

@@ -14,7 +14,14 @@ from sessioncore.session.leg import Effects, Leg
 from sessioncore.session.modification import DialogOver
 from sessioncore.session.registry import Registry
 from sessioncore.session.requests import DialogRequests
-from sessioncore.session.session import Finish, RefuseInvite, SendBye, SendCancel, StopMedia
+from sessioncore.session.session import (
+    Finish,
+    GiveUp,
+    RefuseInvite,
+    SendBye,
+    SendCancel,
+    StopMedia,
+)
 from sessioncore.sip.matching import TransactionLayer
 
 __all__ = ["Ending"]
@@ -69,8 +76,11 @@ class Ending:
         self._establishing.control.stop_audio_transmission(leg)
 
     def _send_cancel(self, leg: Leg, effect: SendCancel) -> None:
-        assert leg.outgoing is not None and leg.outgoing.client is not None
-        self._layer.cancel(leg.outgoing.client, self._env.now(), leg.reason_headers)
+        assert leg.outgoing is not None and leg.reason is not None
+        if leg.outgoing.client is None:
+            leg.feed(GiveUp(leg.reason))  # one address refused, and the next is not reached yet
+        else:
+            self._layer.cancel(leg.outgoing.client, self._env.now(), leg.reason_headers)
 
     def _send_bye(self, leg: Leg, effect: SendBye) -> None:
         assert leg.usage is not None

@@ -10,6 +10,7 @@ from functools import partial
 
 from twisted.internet.defer import Deferred, fail
 
+from sessioncore.deadlines import Deadline
 from sessioncore.errors import (
     CallFailed,
     CallOver,
@@ -50,7 +51,14 @@ from sessioncore.sip.matching import TransactionLayer
 from sessioncore.sip.message import Response
 from sessioncore.sip.methods import MethodRules
 from sessioncore.sip.transaction import ClientTransaction, ServerTransaction
-from sessioncore.vocabulary import MILLISECOND, Direction, EndedBy, EndReason, SessionRole
+from sessioncore.vocabulary import (
+    MILLISECOND,
+    SECOND,
+    Direction,
+    EndedBy,
+    EndReason,
+    SessionRole,
+)
 
 __all__ = ["Modifying"]
 
@@ -63,11 +71,20 @@ _GLARED = Glared()
 class _Wish:
     """The change that our side wants, and the Deferred that waits for it."""
 
-    __slots__ = ("direction", "done")
+    __slots__ = ("client", "direction", "done", "limit")
 
     def __init__(self, direction: Direction) -> None:
         self.direction = direction
         self.done: Deferred[None] = Deferred()
+        self.client: ClientTransaction | None = None
+        """Its re-INVITE, until the final response."""
+        self.limit: Deadline | None = None
+
+    def answered(self) -> None:
+        """Its re-INVITE has a final response, or none is waited for."""
+        self.client = None
+        if self.limit is not None:
+            self.limit.cancel()
 
 
 class _ReinviteUser:
@@ -239,13 +256,24 @@ class Modifying:
         usage.local_description = usage.negotiation.make_offer(machine.wish.direction)
         user = _ReinviteUser(self, leg, usage)
         headers = ((b"Contact", usage.contact), *self._says, CONTENT_SDP)
-        requests.send(user, usage.dialog, b"INVITE", flow, peer, headers, usage.local_description)
+        wish: _Wish = machine.wish
+        wish.client = requests.send(
+            user, usage.dialog, b"INVITE", flow, peer, headers, usage.local_description
+        )
+        # A 1xx stops Timer B, so only this limit ends a re-INVITE that is never answered.
+        when = self._env.now() + round(self._env.settings.ring_limit * SECOND)
+        wish.limit = self._env.deadlines.at(when, self._cancel, wish.client)
+
+    def _cancel(self, client: ClientTransaction, now: int) -> None:
+        self._layer.cancel(client, now)
 
     def answered(
         self, leg: Leg, usage: DialogUsage, tx: ClientTransaction, response: Response, now: int
     ) -> None:
         """Process the final response to our re-INVITE; not called for repeats of a 2xx."""
         machine = self._machine(leg, usage)
+        if machine.wish is not None:
+            machine.wish.answered()
         if response.status < 300:
             self._accepted(leg, usage, tx, response, now)
         elif machine.state is not ModificationState.OFFERING:
@@ -263,7 +291,9 @@ class Modifying:
 
     def lost(self, leg: Leg, usage: DialogUsage) -> None:
         """No response to our re-INVITE: the same as 408 (RFC 3261 section 14.1)."""
-        if self._machine(leg, usage).state is ModificationState.OFFERING:
+        machine = self._machine(leg, usage)
+        if machine.state is ModificationState.OFFERING:
+            machine.wish.answered()
             usage.negotiation.withdraw()
             leg.feed(HangUp(EndReason(EndedBy.TIMEOUT, "no answer to a re-INVITE", 408, 102)))
 
@@ -319,5 +349,8 @@ class Modifying:
         wish: _Wish | None = machine.wish
         machine.wish = None
         if wish is not None:
+            if wish.client is not None:
+                self._layer.cancel(wish.client, self._env.now())
+            wish.answered()
             assert leg.reason is not None
             self._announcer.later(wish.done.errback, CallFailed(leg.reason))

@@ -197,6 +197,32 @@ class ByHandTests(CallerScene):
         self.offered()
         self.assertEqual(self.them.lines(), ["491 INVITE"])
 
+    def test_a_peer_that_only_answers_100_is_cancelled(self) -> None:
+        """A 1xx stops Timer B, so nothing else would end it."""
+        self.reply(100, to_tag="")
+        self.them.take()
+        self.run_for(180)
+        self.assertEqual(self.them.lines(), ["CANCEL"])
+        self.reply(487, to_tag="")
+        self.assertEqual(self.failureResultOf(self.done, ModificationRefused).value.status, 487)
+        self.assertIs(self.call.state, SessionState.CONFIRMED)
+
+    def test_after_the_end_nothing_waits_for_its_final_response(self) -> None:
+        self.reply(100, to_tag="")
+        self.them.take()
+        self.call.hang_up()
+        self.run_for(0.002)
+        self.assertEqual(self.them.lines(), ["CANCEL", "BYE"])
+        self.answer_bye()
+        self.run_for(100)
+        self.assertEqual(self.us.manager._coordinator.layer.pending_clients, 0)
+
+    def test_an_answered_offer_is_not_cancelled(self) -> None:
+        self.reply(200, sdp=messages.offer(B, direction="recvonly", version=2))
+        self.them.take()
+        self.run_for(400)
+        self.assertNotIn("CANCEL", self.them.lines())
+
     def test_no_offer_follows_a_bye(self) -> None:
         """RFC 3261 section 15: the dialog is over for whoever has sent BYE, answered or not."""
         self.reply(491, to_tag="")

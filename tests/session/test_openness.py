@@ -266,6 +266,21 @@ class TransportTests(Scene):
         self.assertEqual(self.streams[A].made, 2)
         self.assertEqual(self.them.calls, [])
 
+    def test_hung_up_between_two_targets(self) -> None:
+        """The first refused, and the connection to the second is being made."""
+        self.streams[A].others[C] = self.streams[B]
+        both = [Target(b"TCP", host, 5060) for host in (B, C)]
+        object.__setattr__(self.us._coordinator._env, "resolve", lambda uri: both)
+        self.them._coordinator._callee._handler = lambda call: call.reject(503)
+        call = self.us.call(f"sip:bob@{B};transport=tcp")
+        self.run_for(0.06)
+        ended = call.hang_up()
+        self.assertIs(self.successResultOf(ended).by, EndedBy.LOCAL)
+        self.run_for(1)
+        invites = [data for data in self.streams[A].sent if data.startswith(b"INVITE")]
+        self.assertEqual(len(invites), 1)
+        self.assertEqual(self.us.calls, [])
+
     def test_what_cannot_be_connected(self) -> None:
         call = self.us.call("sip:bob@192.0.2.77;transport=tcp")
         reason = call.end_reason

@@ -299,7 +299,11 @@ class Call:
         )
 
     def reject(self, status: int = 486, reason: str | None = None) -> None:
-        """UAS: refuse with a final status of 300 to 699; raises `CallOver` if it is too late."""
+        """UAS: refuse with a final status of 300 to 699; ``reason`` is the reason phrase.
+
+        Raises `CallOver` if it is too late, `ConfigurationError` for a status or phrase that
+        cannot be sent; then the call still waits for an answer.
+        """
         self._control.refuse(self._leg, status, reason)
 
     def redirect(self, uri: str) -> None:

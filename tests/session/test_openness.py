@@ -39,6 +39,10 @@ PING = Method(
 )
 
 
+OUTSIDE_ONLY = Method(b"PONG", outside=_ping)
+WITHIN_ONLY = Method(b"PENG", within=_ping_within)
+
+
 class MethodTests(Scene):
     """One row makes a method: Allow, Accept, Supported, 405, 415 and 420 follow."""
 
@@ -48,7 +52,7 @@ class MethodTests(Scene):
         self.us = SessionManager(
             self.network.host(B),
             on_incoming=lambda call: self.decide(call),
-            methods=(*METHODS, PING),
+            methods=(*METHODS, PING, OUTSIDE_ONLY, WITHIN_ONLY),
         )
         self.decide: Any = answer
         self.successResultOf(self.us.start())
@@ -98,6 +102,21 @@ class MethodTests(Scene):
         self.run_for(0.01)
         got = parsed(self.them.take()[-1])
         self.assertEqual((got.status, got.first(b"X-Where")), (200, call.session.encode()))
+
+    def test_a_row_for_one_place_only(self) -> None:
+        self.assertEqual(self.asked("PENG", 1).status, 481)
+        self.assertEqual(self.asked("PONG", 2).status, 200)
+        self.caller.number = 2
+        self.caller.invite(sequence=3, branch="z9hG4bK-3")
+        self.run_for(0.01)
+        self.caller.number = 3
+        self.caller.ack()
+        self.run_for(0.01)
+        self.them.take()
+        for method, status in (("PENG", 200), ("PONG", 405)):
+            self.caller.within(method)
+            self.run_for(0.01)
+            self.assertEqual(self.them.lines(), [f"{status} {method}"])
 
     def test_without_its_row_it_is_unknown(self) -> None:
         us = self.party(A)

@@ -24,37 +24,53 @@ EventSink: TypeAlias = Callable[[Any], object]
 _log = Logger(namespace="sessioncore.session.announcing")
 
 
+class _Receiver:
+    """A function that is called with what was announced, until it is removed."""
+
+    __slots__ = ("call", "kinds")
+
+    def __init__(self, call: EventSink, kinds: tuple[type[Event], ...] = ()) -> None:
+        self.call = call
+        self.kinds = kinds
+
+
+def _removed(_: object) -> None:
+    """In place of a sink that was removed: events that were announced before may be queued."""
+
+
 class EventSinks:
     """Event sinks, each with the kinds of events it wants (none named: all)."""
 
     __slots__ = ("_wants", "chosen")
 
     def __init__(self) -> None:
-        self._wants: list[tuple[EventSink, tuple[type[Event], ...]]] = []
+        self._wants: list[_Receiver] = []
         # A new tuple for each change, because a sink may add and remove sinks when called.
-        self.chosen: dict[type[Event], tuple[EventSink, ...]] = {}
+        self.chosen: dict[type[Event], tuple[_Receiver, ...]] = {}
         """The sinks by kind of event; a cache for `choose`."""
 
     def add(self, sink: EventSink, *kinds: type[Event]) -> None:
         """Call ``sink`` with every event from now on, or with those of ``kinds``."""
-        self._wants.append((sink, kinds))
+        self._wants.append(_Receiver(sink, kinds))
         self.chosen.clear()
 
     def remove(self, sink: EventSink) -> None:
-        """Stop calling ``sink``; raises `ConfigurationError` if it was not added."""
-        for place, (each, _) in enumerate(self._wants):
-            if each == sink:
+        """Stop calling ``sink`` at once; raises `ConfigurationError` if it was not added."""
+        for place, each in enumerate(self._wants):
+            if each.call == sink:
                 del self._wants[place]
+                each.call = _removed
                 self.chosen.clear()
                 return
         raise ConfigurationError(
             f"{sink!r} is not among the event sinks; give the object that was added"
         )
 
-    def choose(self, kind: type[Event]) -> tuple[EventSink, ...]:
+    def choose(self, kind: type[Event]) -> tuple[_Receiver, ...]:
         """The sinks that want events of this kind."""
-        wants = self._wants
-        chosen = tuple(sink for sink, kinds in wants if not kinds or issubclass(kind, kinds))
+        chosen = tuple(
+            each for each in self._wants if not each.kinds or issubclass(kind, each.kinds)
+        )
         self.chosen[kind] = chosen
         return chosen
 
@@ -87,8 +103,8 @@ class Announcer:
 
     def __init__(self) -> None:
         self.sinks = EventSinks()
-        # Functions and their arguments: sinks and an event.
-        self.queue: deque[tuple[tuple[Callable[[Any], object], ...], Any]] = deque()
+        # Who is called, and the argument: sinks and an event.
+        self.queue: deque[tuple[tuple[_Receiver, ...], Any]] = deque()
         self.entered = 0
         """The depth of nested entries; `enter` and `leave` count it."""
         self._delivering = False
@@ -111,7 +127,7 @@ class Announcer:
 
     def later(self, function: Callable[[Any], object], argument: Any) -> None:
         """Call ``function`` once all events announced before have been delivered."""
-        self.queue.append(((function,), argument))
+        self.queue.append(((_Receiver(function),), argument))
         if not self.entered:
             self.flush()
 
@@ -140,10 +156,10 @@ class Announcer:
         queue = self.queue
         try:
             while queue:
-                functions, argument = queue.popleft()
-                for function in functions:
+                receivers, argument = queue.popleft()
+                for receiver in receivers:
                     try:
-                        function(argument)
+                        receiver.call(argument)
                     except Exception:
                         _log.failure("delivering {what} failed", what=argument)
         finally:

@@ -15,6 +15,7 @@ from sessioncore.session.modification import DialogOver
 from sessioncore.session.registry import Registry
 from sessioncore.session.requests import DialogRequests
 from sessioncore.session.session import (
+    CloseMedia,
     Finish,
     GiveUp,
     RefuseInvite,
@@ -53,6 +54,7 @@ class Ending:
         self._idle = idle
         self.effects: Effects = {
             StopMedia: self._stop_media,
+            CloseMedia: self._close_media,
             SendCancel: self._send_cancel,
             SendBye: self._send_bye,
             RefuseInvite: self._refuse_invite,
@@ -74,6 +76,10 @@ class Ending:
 
     def _stop_media(self, leg: Leg, effect: StopMedia) -> None:
         self._establishing.control.stop_audio_transmission(leg)
+
+    def _close_media(self, leg: Leg, effect: CloseMedia) -> None:
+        self._establishing.control.close(leg, self._env.now())
+        self._registry.make_room(leg)
 
     def _send_cancel(self, leg: Leg, effect: SendCancel) -> None:
         assert leg.outgoing is not None and leg.reason is not None
@@ -123,5 +129,5 @@ class Ending:
         if outgoing is not None and outgoing.ring_end is not None:
             outgoing.ring_end.cancel()
         self._registry.forget(leg)
-        if not len(self._registry):
+        if not self._registry.by_name:
             self._idle()

@@ -200,7 +200,7 @@ class IncomingTests(CalleeScene):
         self.assertEqual(call.header("X-Two"), "a")  # after the end, too
 
     def test_an_identity_that_cannot_be_read_is_none(self) -> None:
-        unread = '"Ann <sip:ann@example.com>'
+        unread = '"Ann <sip:ann@example.com>, <sip:b@example.com>'
         call = self.invited(headers=(("P-Asserted-Identity", unread),))
         self.assertEqual(call.asserted_identity, ())
         self.assertEqual(call.header("P-Asserted-Identity"), unread)

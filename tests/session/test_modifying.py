@@ -169,6 +169,7 @@ class ByHandTests(CallerScene):
         self.them.take()
         self.reply(200, sdp=answered)
         self.assertEqual(self.them.lines(), ["ACK"])
+        self.assertEqual(self.us.names()[-1], "AnswerRepeated")
 
     def test_the_callers_wait_is_longer(self) -> None:
         """2.1 to 4 s for who made the Call-ID (RFC 3261 section 14.1)."""
@@ -251,7 +252,7 @@ class ByHandTests(CallerScene):
         self.offered(body=b"")
         second = self.call.modify(Direction.SENDONLY)
         self.them.take()
-        self.acknowledged()  # without the answer
+        self.acknowledged(body=messages.offer(B, formats=(18,), version=2))
         self.run_for(0.01)
         self.assertEqual(self.them.lines(), ["BYE"])
         self.answer_bye()
@@ -327,7 +328,7 @@ class ByHandTests(CallerScene):
         self.them.send(data, (A, 5060))
         self.run_for(0.01)
 
-    def acknowledged(self) -> None:
-        self.them.send(
-            messages.request("ACK", branch="z9hG4bK-ack", sequence=9, **self.who()), (A, 5060)
-        )
+    def acknowledged(self, body: bytes = b"") -> None:
+        who = self.who()
+        data = messages.request("ACK", body=body, branch="z9hG4bK-ack", sequence=9, **who)
+        self.them.send(data, (A, 5060))

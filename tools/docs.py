@@ -58,7 +58,15 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "api sources": lambda: reference.api(("Silence", "Tone", "Clip", "Echo", "Frames")),
     "api sinks": lambda: reference.api(("Discard", "Record", "Deliver")),
     "api interfaces": lambda: reference.api(
-        ("ICallHandler", "IEventSink", "IMediaSource", "IMediaSink", "ISipTransport", "ISipFlow")
+        (
+            "ICallHandler",
+            "IEventSink",
+            "IEventObserver",
+            "IMediaSource",
+            "IMediaSink",
+            "ISipTransport",
+            "ISipFlow",
+        )
     ),
     "api testing": lambda: reference.api(
         [name for name in testing.__all__ if name not in ("messages", "FakeUdpPort")], testing

@@ -165,17 +165,13 @@ class Announcer:
         """An entry begins."""
         self.entered += 1
 
-    def leave(self) -> None:
-        """The entry ends: deliver its events."""
+    def leave(self, *_: object) -> None:
+        """The entry ends, maybe by an exception: deliver its events."""
         self.entered -= 1
         if self.queue and not self.entered:
             self.flush()
 
-    def __enter__(self) -> None:
-        self.entered += 1
-
-    def __exit__(self, *_: object) -> None:
-        self.leave()
+    __enter__, __exit__ = enter, leave
 
     def flush(self) -> None:
         """Deliver now, including events that are announced meanwhile, in order."""

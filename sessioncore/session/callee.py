@@ -130,6 +130,7 @@ class Callee:
         leg.media.signalling_host = source
         negotiation = establishing.negotiation()
         dialog = Dialog.from_request(request, leg.local_tag)
+        dialog.locate(tx.source, self._env.settings.nat)
         leg.usage = DialogUsage(dialog, negotiation, tx.flow, contact(tx.flow, source))
         self._registry.join(leg, dialog)
         offer = description_in(request)

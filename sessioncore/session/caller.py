@@ -213,6 +213,7 @@ class Caller:
             leg.feed(GiveUp(EndReason(EndedBy.ERROR, f"unusable 200: {error}", None, 95)))
             outgoing.other_forks.response_received(outgoing.client, response, now)
             return
+        usage.dialog.locate(outgoing.client.destination, self._env.settings.nat)
         for other in outgoing.early.values():
             self._registry.part(other.dialog)
         outgoing.early.clear()

@@ -197,6 +197,8 @@ class SessionCoordinator:
         elif not usage.dialog.check_sequence(request.cseq.number):
             tx.respond(500, now=now)
         else:
+            if usage.dialog.behind_nat:
+                usage.dialog.detour = tx.source
             self._inside[request.method](self._rooms, leg, usage, tx, now)
 
     def ack_received(self, request: Request, source: Address, flow: Flow, now: int) -> None:
@@ -205,6 +207,9 @@ class SessionCoordinator:
         if leg is None or leg.usage is None:
             self._env.counters.stray_acks += 1
         else:
+            dialog = leg.usage.dialog
+            if dialog.behind_nat:
+                dialog.detour = source
             self._acks.read(leg, leg.usage, request, now)
 
     def cancel_received(self, tx: ServerTransaction, now: int) -> None:

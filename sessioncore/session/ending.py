@@ -109,7 +109,8 @@ class Ending:
             self.decided(leg)
         usage = leg.usage
         if usage is not None:
-            self._acks.stop_waiting(usage)
+            if usage.unacknowledged is not None:
+                self._acks.stop_waiting(usage)
             if usage.modification is not None:
                 usage.modification.feed(_OVER)
         self._establishing.control.close(leg, now)

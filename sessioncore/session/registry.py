@@ -29,6 +29,7 @@ class Registry:
         self._tracer = env.tracer
         self._random_token = env.random_token
         self._most = env.settings.max_calls
+        self._most_known = 2 * self._most
         self._effects = effects
         self._control = control
         # Names are unique among managers and runs: 40 random bits, and a number.
@@ -43,7 +44,7 @@ class Registry:
 
         Calls whose BYE has left take no room, unless there are as many of them again.
         """
-        return self.up >= self._most or len(self.by_name) >= 2 * self._most
+        return self.up >= self._most or len(self.by_name) >= self._most_known
 
     def make_room(self, leg: Leg) -> None:
         """Take a leg that only waits for the response to its BYE out of the limit."""
@@ -75,7 +76,8 @@ class Registry:
     def forget(self, leg: Leg) -> None:
         """Remove a leg that is over; only its handle refers to it after that."""
         del self.by_name[leg.name]
-        self.make_room(leg)
+        self.up -= leg.takes_room
+        leg.takes_room = False
         # The handle keeps the leg; this breaks the reference cycle between the two.
         del leg.call
         if leg.usage is not None:

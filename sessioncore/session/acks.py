@@ -123,14 +123,14 @@ class Acks:
     def _complete(self, leg: Leg, usage: DialogUsage, problem: EndReason | None, now: int) -> None:
         """The transaction of the INVITE is over; a ``problem`` ends the call."""
         first = leg.state in _ANSWERED
-        if usage.modification is not None:
-            usage.modification.feed(_SETTLED)
         if first and problem is None:
             self._announcer.emit(leg, events.DialogEstablished, now)
         leg.feed(_ACK_READ)
         if problem is not None:
             # The peer owes an answer and the ACK had no usable one (RFC 3261 13.2.2.4).
             leg.feed(HangUp(problem))
+        if usage.modification is not None:
+            usage.modification.feed(_SETTLED)
 
     def _take_answer(
         self, leg: Leg, usage: DialogUsage, request: Request, now: int

@@ -308,7 +308,7 @@ class SessionCoordinator:
     def limit_ringing(self, leg: Leg, seconds: float) -> None:
         """End the call unless it is answered in ``seconds`` from now."""
         with self.announcer:
-            if leg.answered or leg.over:
+            if leg.answered or leg.leaving:
                 return
             role: Placing | Callee = self._placing
             if leg.role is SessionRole.UAS:

@@ -52,6 +52,7 @@ class Outgoing:
     contact: bytes = b""
     description: bytes = b""
     client: ClientTransaction | None = None
+    """The INVITE; None before it is sent, and between one address and the next."""
     early: dict[bytes, DialogUsage] = field(factory=dict)
     """By To tag."""
     other_forks: ClientUser | None = None

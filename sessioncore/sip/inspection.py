@@ -40,6 +40,8 @@ def inspect(
     rule = rules.by_name.get(request.method)
     if rule is None or not rule.served:
         return Refusal(501 if rule is None else 405, (rules.allow,))
+    if in_dialog and not rule.within:
+        return Refusal(405, (rules.allow,))
     firsts = request._firsts
     try:
         if not (in_dialog or rule.outside):

@@ -509,6 +509,33 @@ class RefusingTests(CalleeScene):
         self.decisions = lambda call: call.reject(603, "not\r\ntoday")
         self.assertEqual(self.refused().reason, b"not today")
 
+    def test_words_that_cannot_be_sent(self) -> None:
+        call = self.invited()
+        for phrase in ("a\0b", "\x1b[2J", "\ud800", 7):
+            self.assertRaises(ConfigurationError, call.reject, 486, phrase)
+        self.assertEqual(self.them.lines(), ["180 INVITE"])
+        call.reject()
+
+    def test_event_sinks_decide_first(self) -> None:
+        """The handler is asked about calls that still wait for a decision."""
+        asked: list[Any] = []
+        self.decisions = asked.append
+        sinks: tuple[tuple[Any, str], ...] = (
+            (lambda call: call.answer(), "200 INVITE"),
+            (lambda call: call.reject(), "486 INVITE"),
+        )
+        for decide, line in sinks:
+
+            def told(event: Any, decide: Any = decide) -> None:
+                decide(self.us.manager.find_call(event.session))
+
+            self.us.manager.add_event_sink(told, events.IncomingCall)
+            Caller(self.them, call_id=line[:3], branch=f"z9hG4bK{line[:3]}").invite()
+            self.run_for(0.01)
+            self.assertEqual(self.them.lines(), [line])
+            self.us.manager.remove_event_sink(told)
+        self.assertEqual(asked, [])
+
     def test_a_later_refusal_is_repeated_until_its_ack(self) -> None:
         call = self.invited()
         call.reject(480)

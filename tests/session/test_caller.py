@@ -84,6 +84,27 @@ class RingLimitTests(CallerScene):
         self.run_for(0.2)
         self.assertIn("CANCEL", self.them.lines())
 
+    def test_a_limit_counts_before_the_call_is_placed(self) -> None:
+        call = self.us.manager.prepare_call(f"sip:bob@{B}")
+        call.limit_ringing(5)
+        self.run_for(4.9)
+        self.assertIs(call.state, SessionState.PREPARED)
+        self.run_for(0.2)
+        self.assertEqual(self.reason().text, "nobody answered")
+        self.failureResultOf(call.place(), CallOver)
+
+    def test_a_limit_for_a_call_that_is_being_ended(self) -> None:
+        call = self.calling()
+        self.reply(180)
+        call.hang_up()
+        call.limit_ringing(1)
+        self.run_for(0.002)
+        self.reply(200, sdp=True)  # it crossed our CANCEL
+        self.assertIs(call.state, SessionState.ENDING)
+        call.limit_ringing(1)
+        self.answer_bye()
+        self.assertIs(self.reason().by, EndedBy.LOCAL)
+
 
 class AnsweredTests(CallerScene):
     def test_early_offer(self) -> None:

@@ -199,6 +199,13 @@ class IncomingTests(CalleeScene):
         self.run_for(1)
         self.assertEqual(call.header("X-Two"), "a")  # after the end, too
 
+    def test_an_identity_that_cannot_be_read_is_none(self) -> None:
+        unread = '"Ann <sip:ann@example.com>, <sip:b@example.com>'
+        call = self.invited(headers=(("P-Asserted-Identity", unread),))
+        self.assertEqual(call.asserted_identity, ())
+        self.assertEqual(call.header("P-Asserted-Identity"), unread)
+        call.reject()
+
     def test_of_an_outgoing_call_there_is_none(self) -> None:
         call = self.us.manager.call(f"sip:x@{A}")
         self.assertEqual((call.request_uri, call.headers, call.header("Via")), (None, (), None))

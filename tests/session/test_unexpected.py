@@ -43,6 +43,7 @@ class CallerTests(CallerScene):
         call = self.us.call(f"sip:bob@{B}")
         self.run_for(0.01)
         self.assertIs(call.state, SessionState.ENDED)
+        self.assertTrue(self.flushLoggedErrors(Unexpected))
         self.assertIn("unexpected", self.reason().text)
         self.assertEqual(self.us.manager.calls, [])
 

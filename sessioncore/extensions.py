@@ -17,7 +17,7 @@ INTERFACES: Final = {
     "net._pump": 1,
     "sdp._description": 1,
     "sip._builder": 1,
-    "sip._reader": 1,
+    "sip._reader": 2,
 }
 """Change a number here and in the C source whenever the interface of that extension changes."""
 

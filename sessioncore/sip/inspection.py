@@ -46,9 +46,10 @@ def inspect(
             return Refusal(481, text=f"{rule.name.decode()} outside a dialog")
         if early and not rule.early:
             return Refusal(481, text=f"{rule.name.decode()} in an early dialog")
-        uri = request.any_uri
-        if uri.scheme not in SCHEMES or uri.headers:
-            return _uri_refused(uri)
+        if not in_dialog:  # Within a dialog it is our own Contact, or a copy with faults.
+            uri = request.any_uri
+            if uri.scheme not in SCHEMES or uri.headers:
+                return _uri_refused(uri)
         refusal = None
         if b"Require" in firsts:
             refusal = _extension_refused(request, rules.extensions)

@@ -304,3 +304,10 @@ class HungUpTests(Scene):
         self.run_for(5)
         self.assertEqual(self.rtp_from(B, now + 0.001), [])
         self.assertEqual(str(us.call_in.state), "Leaving")
+
+
+class StrictTests(SynchronousTestCase):
+    def test_a_uri_of_ours_follows_the_grammar(self) -> None:
+        """What a peer may write we do not."""
+        for text in ('sip:bob@h;thinfo="VG8=="', "sip:a|b@h", "sip:50%@h", "sip:h;;x"):
+            self.assertRaises(ConfigurationError, callable_uri, text)

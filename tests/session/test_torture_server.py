@@ -43,7 +43,7 @@ EXPECTED: dict[str, dict[str, tuple[int, ...]]] = {
         "trws": (400,),
         "escruri": (400,),
         "baddate": (200, 400),
-        "regbadct": (400, 405),
+        "regbadct": (405, 400),
         "badaspec": (400,),
         "baddn": (400, SILENCE),
         "badvers": (505,),

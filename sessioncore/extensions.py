@@ -15,7 +15,7 @@ __all__ = ["INTERFACES", "compiled"]
 INTERFACES: Final = {
     "media._plain": 2,
     "net._pump": 1,
-    "sdp._description": 1,
+    "sdp._description": 2,
     "sip._builder": 1,
     "sip._reader": 2,
 }

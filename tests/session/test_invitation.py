@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sessioncore import events
 from sessioncore.errors import ConfigurationError
 from sessioncore.manager import SessionManager
-from sessioncore.session.invitation import Invitation, reason_headers
+from sessioncore.session.invitation import Invitation, callable_uri, reason_headers
 from sessioncore.sip.message import parse_message
 from sessioncore.testing import messages
 from sessioncore.testing.network import FakeNetwork

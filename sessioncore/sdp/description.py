@@ -1,4 +1,4 @@
-"""RFC 8866 session descriptions: bytes in, what offer/answer asks about out.
+"""RFC 8866 session descriptions: parses bytes into the values that offer/answer needs.
 
 `parse_description` either returns a `Description` or raises `SdpParseError`.  A usual
 description is read in one pass, in C (``_description.c``) if it was compiled.  Any other is read
@@ -46,7 +46,7 @@ MAX_LINES: Final = 1_000
 MAX_LINE_LENGTH: Final = 4_096
 MAX_MEDIA: Final = 32
 MAX_FORMATS: Final = 64
-# Media sections up to this many bytes are worth remembering (see `_remembered_section`).
+# Media sections up to this many bytes are cached (see `_remembered_section`).
 _REMEMBERED: Final = 1_024
 _MAX_CONNECTION: Final = 300  # a host name has at most 253 bytes
 
@@ -59,8 +59,8 @@ _CONNECTION = re.compile(rb"([!-~]+) ([!-~]+) ([!-.0-~]+)((?:/[0-9]{1,5}){0,2}) 
 _RTPMAP = re.compile(rb"([0-9]{1,3}) +(%b)/([0-9]{1,6})(?:/([0-9]{1,3}))? *" % _TOKEN)
 _RTCP = re.compile(rb"([0-9]{1,5})(?: ([!-~]+ [!-~]+ [!-~]+))? *")
 _MILLISECONDS = re.compile(rb"([0-9]{1,4})(?:\.[0-9]{1,6})? *")
-# Possessive, so that what does not match fails in one pass; atomic inside, because Python up to
-# 3.11.4 loses its place where the last turn of a possessive group fails.
+# Possessive, so that a mismatch fails in one pass; atomic inside, because Python up to 3.11.4
+# loses its position if the last repetition of a possessive group fails.
 _TEXT = rb"[^\0\r\n]*+"
 _CLEAN = rb"(?<![ \t])"
 _KEPT = rb"(?>\r\n[iuepbzrk]=%b)*+" % _TEXT
@@ -72,7 +72,7 @@ _USUAL = re.compile(
     rb"(?>\r\n(?!m=)[^\0\r\n]++%b)*+)((?>\r\n[^\0\r\n]++%b)*+)(?>\r\n)*+"
     % (_TEXT, _KEPT, _MAX_CONNECTION, _KEPT, _TEXT, _CLEAN, MAX_FORMATS, _CLEAN, _CLEAN)
 )
-"""What most descriptions are: audio first, and the lines in the order of RFC 8866."""
+"""The form of most descriptions: audio first, and the lines in the order of RFC 8866."""
 _UNUSABLE = re.compile(rb"(%b) [!-~]+ (%b(?:/%b)*)(?: .*)?" % (_TOKEN, _TOKEN, _TOKEN))
 """An m-line of which enough can be read to refuse it."""
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -132,7 +132,7 @@ class RtcpAttribute(NamedTuple):
 
 
 class Form(NamedTuple):
-    """What kind of stream an ``m=`` line is about (RFC 8866 section 5.14)."""
+    """The kind of stream of an ``m=`` line (RFC 8866 section 5.14)."""
 
     kind: bytes
     protocol: bytes
@@ -140,11 +140,11 @@ class Form(NamedTuple):
 
 
 class Formats:
-    """The formats of an ``m=`` line, what they stand for, and how long packets are to be.
+    """The formats of an ``m=`` line, their meaning, and the packet length.
 
     Shared like `Section`, so compared by identity; ``remembered`` says whether equal lines are
-    likely to give this same object again.  ``ptime`` and ``maxptime`` (ms) are None where
-    nothing is said.
+    likely to return the same object again.  ``ptime`` and ``maxptime`` (ms) are None if they
+    are missing.
     """
 
     __slots__ = ("by_format", "maxptime", "numbers", "ptime", "remembered")
@@ -159,7 +159,7 @@ class Formats:
             name, _, value = line.partition(b":")
             value = value.strip()
             said.setdefault(name, value)
-            # Malformed ones are left out: RFC 4475's own bodies say "a=rtpmap:31 LPC".
+            # Malformed ones are left out: the bodies of RFC 4475 have "a=rtpmap:31 LPC".
             if name == b"rtpmap" and (match := _RTPMAP.fullmatch(value)):
                 number, encoding, rate, channels = match.groups()
                 self.by_format.setdefault(number, RtpMap(encoding, int(rate), int(channels or 1)))
@@ -168,10 +168,10 @@ class Formats:
 
 
 class Section:
-    """What an ``m=`` line says besides its port, and what stands below it.
+    """An ``m=`` line without its port, and the lines below it.
 
-    Shared by all descriptions that say the same.  ``connection`` (the first) and ``direction``
-    are None where the section says nothing.
+    Shared by all descriptions with the same section.  ``connection`` (the first) and
+    ``direction`` are None if the section has none.
     """
 
     __slots__ = ("connection", "direction", "form", "formats", "rtcp")
@@ -200,9 +200,9 @@ class Section:
 
 
 class MediaDescription:
-    """One ``m=`` line and what stands below it.
+    """One ``m=`` line and the lines below it.
 
-    ``connection`` and ``direction`` are the section's own or else the session's;
+    ``connection`` and ``direction`` are those of the section, or else of the session;
     ``direction`` is as the author of the description sees it.
     """
 
@@ -229,7 +229,7 @@ class MediaDescription:
 
 @define(eq=False)
 class Description:
-    """A session description; ``times`` are its ``t=`` lines but for the first ``t=``.
+    """A session description; ``times`` are its ``t=`` lines without the first ``t=``.
 
     ``oddities`` says what was read although it is not as it should be, or was left out, with the
     line: at most 16 short texts.
@@ -247,7 +247,7 @@ class Description:
 
 
 def parse_description(body: bytes) -> Description:
-    """Read a session description; raises `SdpParseError`, and nothing else."""
+    """Read a session description; raises only `SdpParseError`."""
     usual = _find(body)
     if usual is None:
         return _read(body)
@@ -279,7 +279,7 @@ def _find_in_python(body: bytes) -> tuple[Any, ...] | None:
 
 
 _find: Final = _find_in_python if compiled is None else compiled.find
-"""What a usual description says; None for all others."""
+"""The parts of a usual description; None for all others."""
 
 
 class _Oddities:
@@ -374,9 +374,9 @@ def _sections(lines: list[bytes]) -> list[list[bytes]]:
 
 
 _remembered_section = lru_cache(maxsize=512)(Section)
-"""But for its port an m-line is mostly the same from call to call; remember the short ones."""
+"""Except for its port an m-line is mostly the same from call to call; short ones are cached."""
 _remembered_formats = lru_cache(maxsize=512)(Formats)
-"""And where it is not (SSRC, candidates), at least the formats are."""
+"""If it is not (SSRC, candidates), the formats mostly are."""
 
 
 def _formats(text: bytes) -> Formats:
@@ -458,7 +458,7 @@ def _read_media(
     line = text.partition(b"\r\n")[0]
     match = _MEDIA_LINE.fullmatch(line)
     if match is None:
-        raise SdpParseError(f"no m= line of RFC 8866: {_shown(line)}")
+        raise SdpParseError(f"not an m= line of RFC 8866: {_shown(line)}")
     text = text[match.start(4) :]
     make = _remembered_section if len(text) <= _REMEMBERED else Section
     section = make(match[1], int(match[3] or 1), text)
@@ -474,7 +474,7 @@ def _check(media: MediaDescription) -> None:
         raise SdpParseError("an m= line with no ports")
     if len(media.formats) > MAX_FORMATS:
         raise SdpParseError(f"more than {MAX_FORMATS} formats in an m= line")
-    # A refused stream needs neither: its address and formats are never used.
+    # A refused stream needs neither, because its address and formats are not used.
     if media.port:
         if not media.formats:
             raise SdpParseError("an m= line without formats")
@@ -486,7 +486,7 @@ def _shown(line: bytes) -> str:
     return repr(line[:60])[1:]
 
 
-# A v=, o= or s= line below an m= line: two descriptions glued together.
+# A v=, o= or s= line below an m= line: two descriptions in one body.
 _NOT_IN_MEDIA: Final = b"vos"
 
 
@@ -530,7 +530,7 @@ def _session_direction(lines: Iterable[bytes]) -> Direction:
 
 
 def _direction(names: Iterable[bytes]) -> Direction | None:
-    """The first of those attributes that is a direction."""
+    """The first attribute that is a direction, or None."""
     for name in names:
         if name in _DIRECTIONS:
             return _DIRECTIONS[name]

@@ -10,6 +10,7 @@ from functools import partial
 
 from twisted.internet.defer import Deferred, fail
 
+from sessioncore import events
 from sessioncore.errors import (
     CallFailed,
     CallOver,
@@ -73,16 +74,22 @@ class _Wish:
 class _ReinviteUser:
     """The user of the transaction of our re-INVITE."""
 
-    __slots__ = ("_leg", "_modifying", "_usage")
+    __slots__ = ("_leg", "_modifying", "_repeated", "_usage")
 
     def __init__(self, modifying: Modifying, leg: Leg, usage: DialogUsage) -> None:
         self._modifying = modifying
         self._leg = leg
         self._usage = usage
+        self._repeated = False
 
     def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
         if response.status >= 200:
             self._modifying.answered(self._leg, self._usage, tx, response, now)
+
+    def success_repeated(self, tx: ClientTransaction, now: int) -> None:
+        if not self._repeated:
+            self._repeated = True
+            self._modifying.success_repeated(self._leg, now)
 
     def timed_out(self, tx: ClientTransaction, now: int) -> None:
         self._modifying.lost(self._leg, self._usage)
@@ -141,6 +148,8 @@ class Modifying:
 
         Refusals keep their state: a copy of a refused request must not be accepted later.
         """
+        if usage.negotiation.state is OfferState.AGREED:
+            self._acks.implied(leg, usage, now)
         if usage.modification is None and self._first_exchange_open(leg, usage):
             self._refuse(usage, tx)
         elif leg.state is not SessionState.CONFIRMED:
@@ -257,6 +266,11 @@ class Modifying:
                 machine.feed(_GLARED)
             else:
                 self._give_up(machine, answered_with(response))
+
+    def success_repeated(self, leg: Leg, now: int) -> None:
+        """The peer repeated its 2xx after our ACK."""
+        if not leg.over:
+            self._announcer.emit(leg, events.AnswerRepeated, now)
 
     def lost(self, leg: Leg, usage: DialogUsage) -> None:
         """No response to our re-INVITE: the same as 408 (RFC 3261 section 14.1)."""

@@ -282,7 +282,7 @@ class Odd(SynchronousTestCase):
             (b"application 9 TCP/MRCPv2 ", "an m= line without formats"),
             (b"video 70000 RTP/AVP 31", "port 70000 in an m= line"),
             (b"video 2/0 RTP/AVP 31", "an m= line with no ports"),
-            (b"image x udptl t38", "no m= line of RFC 8866: 'image x udptl t38'"),
+            (b"image x udptl t38", "not an m= line of RFC 8866: 'image x udptl t38'"),
             (b"video 2 RTP/AVP 31\r\nc=IN", "no c= line of RFC 8866: 'IN'"),
             (b"video 2 RTP/AVP" + b" 9" * 65, "more than 64 formats in an m= line"),
             (b"audio 2 RTP/AVP", "an m= line without formats"),

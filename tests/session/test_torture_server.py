@@ -88,7 +88,7 @@ NOT_PREFERRED = {"mismatch02": "what is malformed is refused before its method i
 # What the answer must also carry.
 HEADERS = {
     "bext01": ("Unsupported", "nothingSupportsThis, nothingSupportsThisEither"),
-    "invut": ("Accept", "application/sdp"),
+    "invut": ("Accept", "application/sdp, multipart/mixed"),
     "cparam01": ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS"),
     "regescrt": ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS"),
 }

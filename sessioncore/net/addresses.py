@@ -20,6 +20,7 @@ __all__ = [
     "LocalAddresses",
     "is_ipv6",
     "is_literal",
+    "is_reachable_literal",
     "is_wildcard",
     "local_address_for",
     "parse_host_port",
@@ -120,6 +121,11 @@ def parse_listen(text: str) -> Listen:
 def is_literal(host: str) -> bool:
     """Whether ``host`` is an IP address and not a name; an IPv6 zone (``%eth0``) may follow."""
     return _known_literal(host) if len(host) <= _LONGEST_KNOWN else _read_literal(host)
+
+
+def is_reachable_literal(host: str) -> bool:
+    """As `is_literal`, for an address that a peer names: a zone means nothing to us there."""
+    return is_literal(host) and "%" not in host
 
 
 def _read_literal(host: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 
 from sessioncore.errors import UnreachableTarget
-from sessioncore.net.addresses import is_literal
+from sessioncore.net.addresses import is_reachable_literal
 from sessioncore.net.resolver import DEFAULT_PORT, SipUri
 from sessioncore.sip.flows import Flow, Target
 from sessioncore.vocabulary import Address
@@ -89,7 +89,7 @@ def targets_by(
 def _literal(host: bytes, port: int | None, transport: bytes) -> list[Target]:
     """The target of an IP literal; empty for a name.  Shared, so never changed."""
     text = host.decode("utf-8", "replace").removeprefix("[").removesuffix("]")
-    if not is_literal(text):
+    if not is_reachable_literal(text):
         return []
     return [Target(transport, text, DEFAULT_PORT if port is None else port)]
 

@@ -108,8 +108,9 @@ def accept_answer(description: Description, index: int, count: int, side: Side) 
     """Check an answer to our offer of ``count`` m-lines with audio at ``index``.
 
     Raises `AnswerRefused` if it breaks RFC 3264 section 6 or has no format in common.
+    M-lines that we did not offer are ignored.
     """
-    if len(description.media) != count:
+    if len(description.media) < count:
         text = f"the answer has {len(description.media)} m-lines, the offer {count}"
         raise AnswerRefused(text, (text,))
     media = description.media[index]

@@ -61,7 +61,7 @@ def find_host_fault(ip: str, own_ip: str, signalling_host: str) -> Refusal | Non
     signalling; each may be empty if it is not known.
     """
     host = read_host(ip)
-    if host is None:
+    if host is None or "%" in ip:  # A zone is one of another machine (RFC 4007 section 11.2).
         return Refusal(301, f"{_safe(ip)} is a host name, not an IP address")
     if host.fault is not None:
         return host.fault

@@ -10,7 +10,7 @@ from attrs import field, frozen
 from sessioncore.errors import ConfigurationError, SipParseError
 from sessioncore.sip.grammar import TOKEN
 from sessioncore.sip.names import header_key
-from sessioncore.sip.values import Uri, parse_uri
+from sessioncore.sip.values import Uri, parse_strict_uri
 
 __all__ = [
     "HeaderFields",
@@ -43,7 +43,7 @@ def callable_uri(text: str) -> Uri:
             " sip:alice@192.0.2.1:5060"
         )
     try:
-        uri = parse_uri(text.encode("ascii"))
+        uri = parse_strict_uri(text.encode("ascii"))
     except (SipParseError, UnicodeEncodeError) as error:
         raise ConfigurationError(
             f"{text!r} is not a SIP URI ({error}); write for example sip:alice@192.0.2.1:5060"

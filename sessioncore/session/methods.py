@@ -18,7 +18,7 @@ from sessioncore.session.reasons import ended_by_peer
 from sessioncore.session.refusals import Refusals
 from sessioncore.session.registry import Registry
 from sessioncore.session.session import ByeRead
-from sessioncore.sip.methods import SDP, MethodRule, MethodRules
+from sessioncore.sip.methods import MIXED, SDP, MethodRule, MethodRules
 from sessioncore.sip.transaction import ServerTransaction
 
 __all__ = ["METHODS", "Method", "Rooms", "rules_of"]
@@ -108,7 +108,7 @@ def _options_within(
 
 
 METHODS: Final = (
-    Method(b"INVITE", outside=_invite, within=_reinvite, bodies=(SDP,)),
+    Method(b"INVITE", outside=_invite, within=_reinvite, bodies=(SDP, MIXED)),
     Method(b"ACK", matched_below=True),
     Method(b"BYE", within=_bye),
     Method(b"CANCEL", matched_below=True),

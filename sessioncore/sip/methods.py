@@ -10,9 +10,10 @@ from typing import Final
 
 from attrs import frozen
 
-__all__ = ["SDP", "MethodRule", "MethodRules"]
+__all__ = ["MIXED", "SDP", "MethodRule", "MethodRules"]
 
 SDP: Final = b"application/sdp"
+MIXED: Final = b"multipart/mixed"
 
 
 @frozen

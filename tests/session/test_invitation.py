@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sessioncore import events
 from sessioncore.errors import ConfigurationError
 from sessioncore.manager import SessionManager
-from sessioncore.session.invitation import Invitation, reason_headers
+from sessioncore.session.invitation import Invitation, callable_uri, reason_headers
 from sessioncore.sip.message import parse_message
 from sessioncore.testing import messages
 from sessioncore.testing.network import FakeNetwork
@@ -311,3 +311,10 @@ class HungUpTests(Scene):
         self.run_for(5)
         self.assertEqual(self.rtp_from(B, now + 0.001), [])
         self.assertEqual(str(us.call_in.state), "Leaving")
+
+
+class StrictTests(SynchronousTestCase):
+    def test_a_uri_of_ours_follows_the_grammar(self) -> None:
+        """What a peer may write we do not."""
+        for text in ('sip:bob@h;thinfo="VG8=="', "sip:a|b@h", "sip:50%@h", "sip:h;;x"):
+            self.assertRaises(ConfigurationError, callable_uri, text)

@@ -787,6 +787,18 @@ class RefusingTests(CalleeScene):
         self.assertEqual(messages.header(data, "Accept"), "application/sdp")
         self.assertEqual(messages.header(data, "Supported"), "")
 
+    def test_options_leave_no_state(self) -> None:
+        """Or 9,000 a second fill the table that all share; copies get the same answer."""
+        data = messages.options(self.caller.who)
+        for _ in range(2):
+            self.caller.send(data)
+        self.run_for(0.01)
+        first, again = self.them.take()
+        self.assertEqual(first, again)
+        self.assertEqual(parsed(first).status, 200)
+        layer = self.us.manager._coordinator.layer
+        self.assertEqual((layer.remembered, layer.pending_servers), (0, 0))
+
 
 class HandlerTests(CalleeScene):
     def fails(self) -> None:

@@ -60,7 +60,9 @@ class Establishing:
         """An offer/answer machine for a new dialog."""
         tracer = self._env.tracer
         trace = None if tracer is None else tracer.step
-        return OfferAnswer(self._policy, None, self._env.random_bits(62), trace)
+        negotiation = OfferAnswer(self._policy, None, self._env.random_bits(62), trace)
+        negotiation.sockets = self._env.flows
+        return negotiation
 
     # --- local addresses and ports
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from sessioncore import events
@@ -786,6 +787,31 @@ class RefusingTests(CalleeScene):
         self.assertEqual(parsed(data).status, 200)
         self.assertEqual(messages.header(data, "Accept"), "application/sdp")
         self.assertEqual(messages.header(data, "Supported"), "")
+
+    def test_media_at_our_own_sip_socket(self) -> None:
+        """Or each such call has us read 50 packets a second of our own, for ever."""
+        self.party(A, answer, advertise="198.51.100.7", listen=("udp:5060", "udp:5070"))
+        rtcp = ("a=rtcp:5060",)
+        for number, (ip, port, extra, status) in enumerate(
+            [
+                (A, 5060, (), 488),
+                (A, 5070, (), 488),
+                (A, 5059, (), 488),  # its RTCP
+                (A, 6000, rtcp, 488),
+                (f"::ffff:{A}", 5060, (), 488),
+                ("198.51.100.7", 5060, (), 488),
+                (C, 53, (), 488),
+                (C, 6000, ("a=rtcp:53",), 488),
+                ("192.0.2.9", 5060, (), 200),
+                ("192.0.2.9", 6000, rtcp, 200),
+                (A, 40_010, (), 200),  # another stream of ours
+            ]
+        ):
+            body = messages.offer(ip, port, extra=extra)
+            who = evolve(self.caller.who, call_id=f"own-{number}", branch=f"z9hG4bK-{number}")
+            self.them.send(messages.invite(who, body=body), (A, 5060))
+            self.run_for(0.01)
+            self.assertIn(f"{status} INVITE", self.them.lines(), (ip, port, extra))
 
     def test_options_leave_no_state(self) -> None:
         """Or 9,000 a second fill the table that all share; copies get the same answer."""

@@ -479,19 +479,6 @@ class MediaWithThe200Tests(CalleeScene):
         self.run_for(0.1)
         self.assertEqual(len(self.us.incoming), 1)
 
-    def test_unacknowledged_calls_of_one_host_are_capped(self) -> None:
-        for number in range(1002):
-            self.caller.send(
-                messages.invite(self.caller.who, call_id=f"n{number}", branch=f"z9hG4bK{number}")
-            )
-        self.run_for(0.01)
-        self.assertEqual(len(self.us.incoming), self.us.manager.settings.max_calls // 2)
-        self.assertEqual(self.them.lines().count("503 INVITE"), 2)
-        other = Caller(self.peer(A))
-        other.invite()
-        self.run_for(0.01)
-        self.assertEqual(len(self.us.incoming), 1001)
-
 
 class RefusingTests(CalleeScene):
     def refused(self, **given: Any) -> Any:

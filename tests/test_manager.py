@@ -303,6 +303,7 @@ class WrongValuesTests(Scene):
             ("rtp_ports", (40000.0, 49999), "first and last"),
             ("codecs", "PCMU", 'a tuple of names, for example ("PCMU",)'),
             ("max_calls", "7", "a number"),
+            ("trusted_sources", "192.0.2.0/24", "a tuple of networks"),
             ("max_calls", True, "a number"),
             ("ring_limit", "7", "a number of seconds"),
             ("nat", "auto", "True, False or None"),

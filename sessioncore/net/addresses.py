@@ -20,6 +20,7 @@ __all__ = [
     "LocalAddresses",
     "is_ipv6",
     "is_literal",
+    "is_loopback",
     "is_reachable_literal",
     "is_wildcard",
     "local_address_for",
@@ -143,6 +144,11 @@ _known_literal: Final = lru_cache(maxsize=1024)(_read_literal)
 def is_ipv6(host: str) -> bool:
     """Whether the literal ``host`` is IPv6."""
     return ":" in host
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the literal ``host`` means this host alone."""
+    return host == "::1" or host.startswith("127.")
 
 
 def is_wildcard(host: str) -> bool:

@@ -22,6 +22,7 @@ from sessioncore.errors import (
     SipParseError,
 )
 from sessioncore.session.acks import Acks
+from sessioncore.session.admission import Admission
 from sessioncore.session.announcing import Announcer
 from sessioncore.session.bodies import CONTENT_SDP, RETRY_LATER, Header, description_in
 from sessioncore.session.call import Call
@@ -73,6 +74,7 @@ class Callee:
         announcer: Announcer,
         registry: Registry,
         establishing: Establishing,
+        admission: Admission,
         acks: Acks,
         refusals: Refusals,
         ending: Ending,
@@ -83,6 +85,7 @@ class Callee:
         self._announcer = announcer
         self._registry = registry
         self._establishing = establishing
+        self._admission = admission
         self._acks = acks
         self._refusals = refusals
         self._ending = ending
@@ -93,13 +96,15 @@ class Callee:
 
     def invited(self, tx: ServerTransaction, now: int) -> None:
         """Refuse the INVITE if necessary, else ask the application (the walk, rows 4 to 6)."""
-        source = tx.source[0]
-        if self._acks.too_many(source):
+        ip = tx.source[0]
+        source = self._admission.admit(ip, now)
+        if source is None:
             self._refusals.busy(tx, now)
             return
         leg = self._registry.new(SessionRole.UAS, tx.request.call_id)
+        leg.source = source
         try:
-            self._prepare(leg, tx, source, now)
+            self._prepare(leg, tx, ip, now)
         except NoPortsError:
             self._env.counters.no_ports += 1
             self._ending.discard(leg, now)

@@ -18,6 +18,7 @@ from sessioncore.media.sources import require_source
 from sessioncore.media.stream import SENDABLE_PTIMES
 from sessioncore.sdp.negotiation import MediaPolicy
 from sessioncore.session.acks import Acks
+from sessioncore.session.admission import Admission
 from sessioncore.session.announcing import Announcer
 from sessioncore.session.call import Call
 from sessioncore.session.callee import Callee, Handler
@@ -84,9 +85,12 @@ class SessionCoordinator:
         self.establishing: Final = Establishing(env, self.announcer, plane, policy, wake)
         # Filled below: what carries out the effects needs the registry itself.
         effects: dict[type, Any] = {}
-        self.registry: Final = Registry(env, effects, self)
+        self.admission: Final = Admission(settings.max_calls, settings.trusted_sources)
+        self.registry: Final = Registry(env, effects, self, self.admission)
         self._requests = DialogRequests(env, self.announcer, self.layer)
-        self._acks = Acks(env, self.announcer, self.establishing, self.registry.by_name.get)
+        self._acks = Acks(
+            env, self.announcer, self.establishing, self.admission, self.registry.by_name.get
+        )
         self._ending = Ending(
             env,
             self.announcer,
@@ -105,6 +109,7 @@ class SessionCoordinator:
             self.announcer,
             self.registry,
             self.establishing,
+            self.admission,
             self._acks,
             refusals,
             self._ending,

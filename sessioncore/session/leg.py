@@ -9,6 +9,7 @@ from attrs import define, field
 
 from sessioncore.deadlines import Deadline
 from sessioncore.sdp.negotiation import OfferAnswer
+from sessioncore.session.admission import Source
 from sessioncore.session.announcing import EventSinks
 from sessioncore.session.call import Call, Control
 from sessioncore.session.dialog_usage import DialogUsage
@@ -68,6 +69,8 @@ class Leg(Session):
     local_uri = ""
     remote_uri = ""
     late_offer = False
+    source: Source | None = None
+    """Of an incoming call without ACK: where its INVITE came from."""
     takes_room = True
     """Whether it counts against the limit on concurrent calls."""
     usage: DialogUsage | None = None

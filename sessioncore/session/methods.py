@@ -19,6 +19,7 @@ from sessioncore.session.refusals import Refusals
 from sessioncore.session.registry import Registry
 from sessioncore.session.session import ByeRead
 from sessioncore.sip.methods import MIXED, SDP, MethodRule, MethodRules
+from sessioncore.sip.roles import Headers
 from sessioncore.sip.transaction import ServerTransaction
 
 __all__ = ["METHODS", "Method", "Rooms", "rules_of"]
@@ -96,15 +97,23 @@ def _bye(rooms: Rooms, leg: Leg, usage: DialogUsage, tx: ServerTransaction, now:
 
 
 def _options(rooms: Rooms, tx: ServerTransaction, now: int) -> None:
-    """RFC 3261 section 11.2: the status that an INVITE would get, and our capabilities."""
-    rules = rooms.rules
-    tx.respond(200, headers=(rules.allow, rules.accept, rules.supported), now=now)
+    """RFC 3261 section 11.2: the status that an INVITE would get, and our capabilities.
+
+    Without state, so that strangers cannot fill the memory with the answers.
+    """
+    tx.respond(200, headers=_capabilities(rooms), now=now, stateful=False)
 
 
 def _options_within(
     rooms: Rooms, leg: Leg, usage: DialogUsage, tx: ServerTransaction, now: int
 ) -> None:
-    _options(rooms, tx, now)
+    # With state: a copy would have a CSeq number that was used already.
+    tx.respond(200, headers=_capabilities(rooms), now=now)
+
+
+def _capabilities(rooms: Rooms) -> Headers:
+    rules = rooms.rules
+    return rules.allow, rules.accept, rules.supported
 
 
 METHODS: Final = (

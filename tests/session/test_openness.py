@@ -75,7 +75,7 @@ class MethodTests(Scene):
         self.assertEqual((got.status, got.first(b"X-Where")), (200, b"outside"))
         options = self.asked("OPTIONS", 2)
         self.assertIn(b"PING", options.first(b"Allow"))
-        self.assertEqual(options.first(b"Accept"), b"application/sdp, text/ping")
+        self.assertEqual(options.first(b"Accept"), b"application/sdp, multipart/mixed, text/ping")
         self.assertEqual(options.first(b"Supported"), b"ping")
         self.assertIn(b"PING", self.asked("REFER", 3).first(b"Allow"))
 

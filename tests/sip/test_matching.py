@@ -484,6 +484,23 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(self.bench.flow.statuses(), [491, 491])
         self.assertEqual(self.bench.layer.pending_servers, 1)
 
+    def test_success_without_state_on_request(self) -> None:
+        """Each copy gets the same answer, the To tag included, and nothing is kept."""
+        self.bench.user.request_received = (  # type: ignore[method-assign]
+            lambda tx, now: tx.respond(200, now=now, stateful=False)
+        )
+        for _ in range(2):
+            self.bench.receive(request(b"OPTIONS"))
+        first, again = self.bench.flow.sent
+        self.assertEqual(first, again)
+        layer = self.bench.layer
+        self.assertEqual((layer.remembered, layer.pending_servers, len(layer._merged)), (0, 0, 0))
+
+    def test_success_after_the_turn_keeps_state(self) -> None:
+        self.bench.receive(request(b"OPTIONS"))
+        self.bench.user.transactions[0].respond(200, now=self.bench.now, stateful=False)
+        self.assertEqual(self.bench.layer.remembered, 1)
+
     def test_refusal_after_a_provisional_keeps_state(self) -> None:
         self.bench.user.answers[b"INVITE"] = [180, 486]
         self.bench.receive(request())

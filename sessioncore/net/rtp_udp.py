@@ -6,8 +6,9 @@ fast one, latch included; it only costs more per packet.
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from errno import EADDRINUSE
 from typing import Any, Final
 
@@ -56,7 +57,7 @@ class _Pair:
         self.row = -1
         self.pool: PortPool[_Pair]
         self.latched: Address | None = None
-        self.waiting: deque[bytes] = deque()
+        self.waiting: deque[tuple[bytes, int]] = deque()
         self._strays = 0
         self._dropped = 0
 
@@ -77,9 +78,9 @@ class _Pair:
                 return
             if not self.waiting:
                 self._io.ready.append(self)
-            self.waiting.append(data)
+            self.waiting.append((data, self._io.now()))
         else:
-            self._io.keep_stray(Stray(self, is_rtcp, data, source))
+            self._io.keep_stray(Stray(self, is_rtcp, data, source, self._io.now()))
 
     def latch(self, address: Address) -> bool:
         """Take RTP from this address only and send to it."""
@@ -111,12 +112,21 @@ class _Pair:
 
 
 class ReactorPacketIO(PooledPorts[_Pair]):
-    """RTP over any ``IReactorUDP``; ``ports`` and ``rest`` as in `PooledPorts`."""
+    """RTP over any ``IReactorUDP``; ``ports`` and ``rest`` as in `PooledPorts`.
+
+    ``now`` is the clock of the ticks, by which arrivals are told.
+    """
 
     def __init__(
-        self, reactor: Any, *, ports: range = DEFAULT_PORTS, rest: int = 2 * SECOND
+        self,
+        reactor: Any,
+        *,
+        ports: range = DEFAULT_PORTS,
+        rest: int = 2 * SECOND,
+        now: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         super().__init__(ports, rest)
+        self.now = now
         self._reactor = reactor
         self._strays: list[Stray] = []
         self._failures: list[Failure] = []
@@ -132,16 +142,18 @@ class ReactorPacketIO(PooledPorts[_Pair]):
             return None
         if len(ready) > len(self._packets):
             self._packets = np.zeros((2 * len(ready), PACKET_WIDTH), np.uint8)
-        lengths = []
+        lengths, arrivals = [], []
         for index, pair in enumerate(ready):
-            data = pair.waiting.popleft()
+            data, arrival = pair.waiting.popleft()
+            arrivals.append(arrival)
             kept = data[:PACKET_WIDTH]
             self._packets[index, : len(kept)] = np.frombuffer(kept, np.uint8)
             lengths.append(len(data))
             if pair.waiting:
                 self.ready.append(pair)
         rows = np.array([pair.row for pair in ready], np.int64)
-        return Round(rows, self._packets[: len(ready)], np.array(lengths, np.int64))
+        packets = self._packets[: len(ready)]
+        return Round(rows, packets, np.array(lengths, np.int64), np.array(arrivals, np.int64))
 
     def strays(self) -> list[Stray]:
         """What arrived for unlatched leases and for RTCP ports since the last call."""

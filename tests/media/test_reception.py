@@ -1,0 +1,421 @@
+"""Sources of RTP (SSRC), their sequence numbers, and what becomes of each packet."""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from sessioncore.media import plain
+from sessioncore.media.plane import MediaEvent
+from sessioncore.media.reception import MAX_DROPOUT, MAX_MISORDER, SUCCESSION
+from sessioncore.media.sinks import Deliver
+from sessioncore.media.stream import RELEARN
+from sessioncore.rtp.codecs.g722 import G722
+from sessioncore.rtp.codecs.l16 import L16
+from sessioncore.rtp.g711 import decode_ulaw
+from sessioncore.rtp.rtcp import ReportBlock, SenderInfo, build_report
+from sessioncore.rtp.telephone_event import build_event
+from sessioncore.vocabulary import MILLISECOND
+from tests.media.fakes import PEER, TICK, Bench, Talker, agreement, rtp
+
+RECORDINGS = Path("/usr/share/sip-tester")
+"""SIPp's own digits, where Debian's package is installed."""
+
+
+class Case(SynchronousTestCase):
+    def setUp(self):
+        self.begin()
+
+    def begin(self, **changes):
+        """A new call that hears audio and telephone-events."""
+        self.bench = Bench()
+        self.stream = self.bench.call(receive_dtmf_payload_type=101, **changes)
+        self.heard = []
+        self.stream.set_sink(Deliver(self.heard.append))
+        return self.stream
+
+    def talker(self, **options):
+        return Talker(self.bench, self.stream, **options)
+
+    def arrive(self, *packet, **options):
+        self.bench.io.arrive(self.stream, rtp(*packet, **options))
+
+    def audible(self):
+        """Samples that were heard; each sample of a `Talker` is a sound."""
+        return np.count_nonzero(np.concatenate(self.heard)) if self.heard else 0
+
+    def digits(self):
+        told = [detail for _, event, detail in self.bench.events if event is MediaEvent.DIGIT]
+        return "".join(digit for digit, _ in told)
+
+    @property
+    def statistics(self):
+        return self.stream.statistics
+
+
+class SequenceTests(Case):
+    def test_sequence_numbers_that_go_back_or_leap_are_followed_at_once(self):
+        """By any step, with timestamps that go on, start anew or go back as well."""
+        for step in (-1, -5, -63, -64, -99, -100, -101, -1500, -3000, -3001, 3001, 20_000):
+            for timestamp in (None, 7, -50_000):
+                if timestamp == -50_000 and -MAX_MISORDER <= step < 0:
+                    continue  # cannot be told from packets that come late
+                self.begin()
+                talker = self.talker(first=10_000, timestamp=100_000)
+                self.bench.run(0.4, talker)
+                talker.sequence += step
+                talker.timestamp += timestamp or 0
+                self.heard.clear()
+                self.bench.run(1, talker)
+                self.assertGreater(self.audible(), 8000 - 3 * 160, (step, timestamp))
+                self.assertEqual(self.statistics.other_sources, 1, (step, timestamp))
+                self.assertEqual(self.statistics.lost, 0)
+
+    def test_a_step_back_that_may_be_reordering_is_silent_for_no_longer_than_it_is(self):
+        self.begin()
+        talker = self.talker(first=10_000, timestamp=100_000)
+        self.bench.run(0.4, talker)
+        talker.sequence -= 99
+        talker.timestamp -= 99 * 160
+        self.heard.clear()
+        self.bench.run(3, talker)
+        self.assertGreater(self.audible(), (150 - 102) * 160)
+        self.assertEqual(self.statistics.other_sources, 0)
+
+    def test_the_limits_are_those_of_rfc_3550(self):
+        self.assertEqual((MAX_DROPOUT, MAX_MISORDER), (3000, 100))
+        for step, restarts in ((2999, 0), (3000, 1), (-99, 0), (-100, 1)):
+            self.begin()
+            self.arrive(10_000, 0, 1)
+            self.bench.run(0.02)
+            self.arrive(10_000 + step, 160, 1, payload_type=101, payload=build_event(1, 80))
+            self.bench.run(0.02)
+            self.assertEqual(self.statistics.other_sources, restarts, step)
+
+    def test_one_odd_packet_is_no_restart(self):
+        talker = self.talker(first=10_000)
+        self.bench.run(0.2, talker)
+        for step in (-2000, 5000, -150, 4000):
+            self.arrive(10_000 + step, 5, 77)
+            self.bench.run(0.2, talker)
+        statistics = self.statistics
+        self.assertEqual((statistics.packets_received, statistics.lost), (50, 0))
+        self.assertEqual(statistics.other_sources, 4)
+
+    @settings(max_examples=60, deadline=None, derandomize=True)
+    @given(
+        st.lists(st.tuples(st.integers(-32_768, 32_767), st.integers(1, 30)), max_size=6),
+        st.booleans(),
+    )
+    @example([(-64, 30), (-99, 30), (-3000, 30)], False)
+    def test_a_source_that_starts_over_is_heard_again_at_once(self, steps, careful):
+        """Each time at most one packet is not, whatever its numbers do, if its clock goes on."""
+        if careful:
+            self.patch(plain, "compiled", None)
+        self.begin()
+        talker = self.talker(first=1, timestamp=0)
+        self.bench.run(0.2, talker)
+        for step, packets in steps:
+            talker.sequence = (talker.sequence + step) & 0xFFFF
+            self.bench.run(0.02 * packets, talker)
+        self.bench.run(0.1)
+        sent = len(talker.sent)
+        self.assertGreaterEqual(self.audible(), (sent - len(steps)) * 160)
+        self.assertLessEqual(self.audible(), sent * 160)
+
+
+class SourceTests(Case):
+    def test_a_second_ssrc_does_not_silence_the_first(self):
+        for pace in (4, 8, 20, 40):  # in ticks of 5 ms
+            self.begin()
+            first = self.talker()
+            second = self.talker(ssrc=99, first=500, timestamp=9)
+            turn = iter(range(100_000))
+
+            def step(now, first=first, second=second, turn=turn, pace=pace):
+                first(now)
+                if next(turn) % pace == 1:
+                    self.bench.io.arrive(self.stream, second.packet())
+
+            self.bench.run(2, step)
+            self.assertEqual(self.statistics.packets_received, 100)
+            self.assertEqual(self.statistics.other_sources, len(second.sent))
+            self.assertGreater(self.audible(), 15_000)
+            self.assertEqual(self.statistics.inserted, 0)
+
+    def test_it_takes_over_after_200_ms_of_silence(self):
+        first, second = self.talker(), self.talker(ssrc=99, first=500, timestamp=9)
+        self.bench.run(0.4, lambda now: (first(now), second(now)))
+        self.assertEqual(self.statistics.packets_received, 20)
+        begun = self.bench.now
+        while self.statistics.packets_received == 20:
+            self.bench.run(0.005, second)
+        self.assertEqual(SUCCESSION, 200 * MILLISECOND)
+        # The last of the first source came 15 ms before.
+        self.assertEqual(
+            self.bench.now - begun - TICK, SUCCESSION - 15 * MILLISECOND + 15 * MILLISECOND
+        )
+        self.heard.clear()
+        self.bench.run(1, second)
+        self.assertGreater(self.audible(), 7_000)
+
+    def test_two_that_wait_for_the_first_to_end_do_not_keep_each_other_out(self):
+        first = self.talker()
+        others = [self.talker(ssrc=ssrc, first=500, timestamp=9) for ssrc in (98, 99)]
+        self.bench.run(0.4, lambda now: (first(now), *(other(now) for other in others)))
+        self.heard.clear()
+        self.bench.run(1, lambda now: [other(now) for other in others])
+        self.assertGreater(self.audible(), 0.7 * 8000)
+
+    def test_a_second_ssrc_does_not_keep_the_first_from_starting_over(self):
+        first, second = self.talker(first=9000), self.talker(ssrc=99, first=500, timestamp=9)
+        self.bench.run(0.4, lambda now: (first(now), second(now)))
+        first.sequence -= 3000
+        self.heard.clear()
+        self.bench.run(1, lambda now: (first(now), second(now)))
+        self.assertGreater(self.audible(), 8000 - 3 * 160)
+        self.assertEqual(int(self.bench.plane.bank.remote_ssrc[self.stream.row]), 77)
+
+    def test_a_new_agreement_lets_it_take_over_at_once(self):
+        for moved in (False, True):
+            self.begin()
+            first = self.talker()
+            self.bench.run(0.4, first)
+            source = ("198.51.100.8", 4000) if moved else PEER
+            if moved:
+                self.stream.update_remote_address(source, self.bench.now)
+            else:
+                of = agreement(self.stream)
+                self.stream.establish(of, signalling_host=PEER[0], nat=None, now=self.bench.now)
+            second = self.talker(ssrc=99, first=500, timestamp=9, source=source)
+            self.bench.run(0.4, second)
+            self.assertEqual(self.statistics.packets_received, 20 + 19, moved)
+            # Once: after that it is as before.
+            self.bench.run(0.4, lambda now, a=first, b=second: (a(now), b(now)))
+            self.assertEqual(self.statistics.packets_received, 20 + 39, moved)
+
+    def test_an_agreement_is_no_leave_for_ever(self):
+        first, second = self.talker(), self.talker(ssrc=99, first=500, timestamp=9)
+        self.bench.run(0.4, first)
+        of = agreement(self.stream)
+        self.stream.establish(of, signalling_host=PEER[0], nat=None, now=self.bench.now)
+        self.bench.run(RELEARN / 1e9, first)
+        self.bench.run(1, lambda now: (first(now), second(now)))
+        self.assertEqual(self.statistics.packets_received, 20 + 100 + 50)
+
+    def test_statistics_and_jitter_begin_anew_with_the_source(self):
+        self.bench.run(0.4, self.talker())
+        self.bench.run(0.3)
+        self.bench.run(0.4, self.talker(ssrc=99, first=500, timestamp=9))
+        statistics = self.statistics
+        self.assertEqual((statistics.expected, statistics.lost), (39, 0))
+        self.assertEqual(statistics.other_sources, 1)
+        self.assertLess(statistics.jitter_ms, 0.1)
+
+
+def key(code, sequence, timestamp, ssrc, updates=4):
+    """The packets of one press."""
+    packets = []
+    for number in range(updates + 3):
+        payload = build_event(code, 400 * min(number + 1, updates + 1), end=number >= updates)
+        packets.append(rtp(sequence + number, timestamp, ssrc, payload, 101, number == 0))
+    return packets
+
+
+class TelephoneEventTests(Case):
+    def press(self, packets, talker=None, pause=0.02):
+        for data in packets:
+            self.bench.io.arrive(self.stream, data)
+            self.bench.run(pause, talker)
+
+    def test_an_ssrc_of_its_own_for_telephone_events_costs_no_audio(self):
+        for sequence, timestamp, ssrc in (
+            (5, 3, 99),  # everything of its own
+            (20_000, 2**32 - 400, 99),
+            (20_000, 5, 77),  # only a sequence of its own
+        ):
+            self.begin()
+            talker = self.talker()
+            self.bench.run(0.3, talker)
+            for code in (1, 2, 3):
+                self.press(key(code, sequence, timestamp, ssrc), talker)
+                sequence, timestamp = sequence + 7, timestamp + 4000
+                self.bench.run(0.1, talker)
+            self.assertEqual(self.digits(), "123")
+            self.assertEqual(self.statistics.packets_received, len(talker.sent))
+            self.assertEqual(self.statistics.inserted, 0)
+            self.assertEqual(self.statistics.other_sources, 21)
+            self.assertGreater(self.audible(), (len(talker.sent) - 3) * 160)
+
+    def test_audio_after_keys_of_another_ssrc_is_heard_at_once(self):
+        self.press(key(5, 100, 5, 99))
+        talker = self.talker()
+        self.bench.run(0.5, talker)
+        self.bench.run(0.1)
+        self.assertEqual(self.audible(), len(talker.sent) * 160)
+        self.press(key(6, 107, 4005, 99), talker)
+        self.assertEqual(self.digits(), "56")
+
+    def test_keys_alone_are_reception(self):
+        """Their source is heard, and so is any other; audio of it is followed by nobody at once."""
+        self.press(key(5, 100, 5, 99) + key(6, 900, 4005, 98))
+        self.assertIn("FIRST_RECEIVED", self.bench.names())
+        self.assertEqual(self.digits(), "56")
+        self.assertEqual(self.statistics.packets_received, 7)
+        talker = self.talker(ssrc=99, first=107, timestamp=900)
+        self.bench.run(0.4, talker)
+        other = self.talker(ssrc=98, first=907, timestamp=900)
+        self.bench.run(0.1, lambda now: (talker(now), other(now)))
+        self.assertEqual(self.statistics.packets_received, 7 + 25)
+
+    def test_keys_of_another_ssrc_keep_a_stream_from_being_stalled(self):
+        self.bench.run(0.1, self.talker())
+        for press in range(6):
+            self.press(key(5, 100 + 7 * press, 4000 * press, 99))
+            self.bench.run(1)
+        self.assertNotIn("STALLED", self.bench.names())
+        self.assertEqual(self.digits(), "555555")
+
+    def test_keys_with_sequence_numbers_and_timestamps_that_go_back(self):
+        """In the sequence of the audio, where they look late or like copies."""
+        talker = self.talker(first=8300)
+        self.bench.run(0.1, talker)
+        for code, sequence in ((9, 8293), (8, 8253), (7, 8219), (1, 7984)):
+            self.press(key(code, sequence, sequence * 8, 77), talker)
+            self.bench.run(0.2, talker)
+        self.assertEqual(self.digits(), "9871")
+
+    def test_sipp_playing_its_own_digit_files(self):
+        if not RECORDINGS.exists():
+            raise SkipTest("sip-tester is not installed")
+        for dialled in ("987", "123", "0*9#", "77", "1234567890"):
+            self.begin()
+            for digit in dialled:
+                self.press(recorded({"*": "star", "#": "pound"}.get(digit, digit)))
+                self.bench.run(0.3)
+            self.assertEqual(self.digits(), dialled)
+
+    def test_two_events_in_one_packet(self):
+        both = build_event(1, 800, end=True) + build_event(2, 800, end=True)
+        self.press([rtp(1, 5, 9, both, 101, 1)] + [rtp(2 + n, 5, 9, both, 101) for n in range(2)])
+        self.assertEqual(self.digits(), "12")
+
+    def test_an_event_that_is_cut_off_is_counted(self):
+        for length in range(4):
+            self.arrive(length, 5, 9, build_event(1, 800, end=True)[:length], 101)
+            self.bench.run(0.02)
+        self.assertEqual((self.digits(), self.statistics.unplayable), ("", 4))
+        self.assertNotIn("FIRST_RECEIVED", self.bench.names())
+
+
+def recorded(name):
+    """The RTP packets of one of SIPp's recordings."""
+    data, at, packets = (RECORDINGS / f"dtmf_2833_{name}.pcap").read_bytes(), 24, []
+    while at < len(data):
+        (length,) = struct.unpack_from("<I", data, at + 8)
+        frame = data[at + 16 : at + 16 + length]
+        at += 16 + length
+        first = frame.index(b"\x45\x00")  # of IPv4
+        packets.append(frame[first + 28 :])
+    return packets
+
+
+class LengthTests(Case):
+    def test_packets_up_to_200_ms_are_heard(self):
+        for codec, payload_type in (("PCMU", 0), (L16, 96), (G722, 9)):
+            for ms in (10, 20, 30, 60, 120, 160, 180, 200):
+                changes = {}
+                if payload_type:
+                    changes = {"codec": codec, "receive_payload_type": payload_type}
+                self.begin(**changes)
+                octets = (160 if codec is not L16 else 320) * ms // 20
+                if octets + 12 > 2048:
+                    continue
+                packets = 4000 // ms
+                for number in range(packets):
+                    payload = bytes([0x21, 0x43]) * (octets // 2)
+                    self.arrive(number, number * ms * 8, 9, payload, payload_type)
+                    self.bench.run(ms / 1000)
+                self.bench.run(0.5)
+                rate = 16_000 if codec is G722 else 8000
+                heard = np.concatenate(self.heard)
+                expected = packets * ms * 8000 // 1000
+                self.assertGreater(np.count_nonzero(heard), 0.97 * expected, (codec, ms, rate))
+                statistics = self.statistics
+                self.assertEqual((statistics.late, statistics.overflow), (0, 0), (codec, ms))
+                self.assertEqual(statistics.unplayable, 0)
+
+    def test_what_cannot_be_played_is_counted_and_is_not_active(self):
+        for payload in (b"", bytes(1601), bytes(1800), bytes(2036)):
+            self.begin()
+            for number in range(5):
+                self.arrive(number, number * 160, 9, payload)
+                self.bench.run(0.02)
+            statistics = self.statistics
+            self.assertEqual(statistics.unplayable, 5)
+            self.assertEqual(statistics.packets_received, 0)
+            self.assertNotIn("FIRST_RECEIVED", self.bench.names())
+            self.assertIn("cannot be played", statistics.why_silent)
+
+    def test_neither_by_the_compiled_path_nor_without_it(self):
+        for compiled in (plain.compiled, None):
+            self.patch(plain, "compiled", compiled)
+            self.begin()
+            self.bench.run(0.2, self.talker(first=0, timestamp=0))
+            self.arrive(10, 1600, 77, bytes(1760))
+            self.bench.run(0.1)
+            self.assertEqual(self.statistics.unplayable, 1)
+
+
+class ArrivalTests(Case):
+    def test_jitter_is_that_of_the_network_and_not_of_the_tick(self):
+        """Packets come at any time between two ticks; that they are read at a tick is no jitter."""
+        for compiled in (plain.compiled, None):
+            self.patch(plain, "compiled", compiled)
+            self.begin()
+            talker = self.talker(first=0, timestamp=0)
+            begun = self.bench.now
+            chance = np.random.default_rng(3)
+            late = np.zeros(200, np.int64)
+            jitter = 0.0
+            for kind in ("steady", "late"):
+                if kind == "late":
+                    late = chance.integers(0, 15 * MILLISECOND, 200)
+                for number in range(200):
+                    sent = begun + len(talker.sent) * 20_100_000 * 1000 // 1005
+                    came = sent + int(late[number])
+                    while self.bench.now < came:
+                        self.bench.run(0.005)
+                    self.bench.io.arrive(self.stream, talker.packet(), arrival=came)
+                    self.bench.plane.tick(self.bench.now)
+                    self.bench.now += TICK
+                if kind == "steady":
+                    self.assertLess(self.statistics.jitter_ms, 0.13)
+            for one, other in pairwise(late):
+                jitter += (abs(int(other) - int(one)) / 1e6 - jitter) / 16
+            self.assertLess(abs(self.statistics.jitter_ms - jitter), 0.3)
+
+    def test_round_trips_are_measured_by_arrival(self):
+        self.bench.run(1, self.talker())
+        own = int(self.bench.plane.bank.ssrc[self.stream.row])
+        sent = self.bench.now - 100 * MILLISECOND
+        last_sr = (sent << 32) // 10**9 >> 16 & 0xFFFF_FFFF
+        block = ReportBlock(own, 0, 0, 0, 0, last_sr, 0)
+        data = build_report(77, b"p", sender=SenderInfo(1, 1, 1, 1), blocks=[block])
+        self.bench.io.arrive_rtcp(self.stream, data, arrival=self.bench.now - 40 * MILLISECOND)
+        self.bench.run(0.005)
+        self.assertLess(abs(self.statistics.round_trip_ms - 60), 0.1)
+
+    def test_audio_is_that_of_the_talker(self):
+        talker = self.talker()
+        self.bench.run(0.5, talker)
+        samples = np.concatenate(self.heard)
+        start = int(np.flatnonzero(samples)[0])
+        sent = decode_ulaw(np.concatenate(talker.sent))
+        self.assertTrue((samples[start:] == sent[: len(samples) - start]).all())

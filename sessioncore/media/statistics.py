@@ -113,7 +113,10 @@ class StreamStatistics:
     after a new agreement; in either case its first packet is counted here.
     """
     strangers: int
-    """Packets of addresses that may not be heard: never played, never answered."""
+    """Packets of addresses that may not be heard: never played, never answered.
+
+    Behind NAT, those by which the peer's address proved itself as well.
+    """
     send_errors: int
     """RTP and RTCP packets the socket would not send."""
     refused: int

@@ -59,12 +59,12 @@ class _Pair:
         self.latched: Address | None = None
         self.waiting: deque[tuple[bytes, int]] = deque()
         self._strays = 0
-        self._dropped = 0
+        self.dropped = 0
 
     def begin(self, row: int) -> None:
         """Lent to ``row``."""
         self.row = row
-        self._dropped = 0
+        self.dropped = 0
         for protocol in self._protocols:
             protocol.pair = self
 
@@ -74,13 +74,13 @@ class _Pair:
             if source != self.latched:
                 return
             if len(self.waiting) >= _WAITING:
-                self._dropped += 1
+                self.dropped += 1
                 return
             if not self.waiting:
                 self._io.ready.append(self)
             self.waiting.append((data, self._io.now()))
         else:
-            self._io.keep_stray(Stray(self, is_rtcp, data, source, self._io.now()))
+            self._io.keep_stray(self, Stray(self, is_rtcp, data, source, self._io.now()))
 
     def latch(self, address: Address) -> bool:
         """Take RTP from this address only and send to it."""
@@ -97,7 +97,7 @@ class _Pair:
 
     def kernel_drops(self) -> int:
         """Datagrams dropped because too many waited for the tick."""
-        return self._dropped
+        return self.dropped
 
     def release(self, now: int) -> None:
         """Stop to listen; the pair rests, then is lent again."""
@@ -209,10 +209,12 @@ class ReactorPacketIO(PooledPorts[_Pair]):
 
     # For the pairs:
 
-    def keep_stray(self, stray: Stray) -> None:
-        """Keep a datagram for `strays`, unless far too many wait."""
+    def keep_stray(self, pair: _Pair, stray: Stray) -> None:
+        """Keep a datagram for `strays`; where far too many wait, count it as dropped."""
         if len(self._strays) < _WAITING * max(16, len(self._pairs)):
             self._strays.append(stray)
+        else:
+            pair.dropped += 1
 
     def listen(
         self, local_ip: str, number: int, protocol: DatagramProtocol, opened: list[Any]

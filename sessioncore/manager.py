@@ -126,7 +126,7 @@ class SessionManager:
         self._wall_offset = time.time_ns() - self.clockwork.now()
         self._ticking = False
         first, last = settings.rtp_ports
-        self._io = packet_io_for(reactor, ports=range(first, last + 1))
+        self._io = packet_io_for(reactor, ports=range(first, last + 1), now=self.clockwork.now)
         self.plane = MediaPlane(
             self._io,
             random_bits=self._random_bits,

@@ -94,6 +94,8 @@ _COUNTED: Final[dict[str, Any]] = {
     "first_sequence": np.int64(0),
     "highest": np.int64(0),
     "unexpected": np.int64(0),
+    "unplayable": np.int64(0),
+    "other_sources": np.int64(0),
     "invalid": np.int64(0),
     "octets_sent": np.int64(0),
     "send_errors": np.int64(0),
@@ -136,6 +138,9 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "heard_at": np.int64(NEVER),
     "candidate_ssrc": np.int64(NONE),
     "candidate_sequence": np.int64(0),
+    "candidate_at": np.int64(NEVER),
+    "successor_until": np.int64(NEVER),
+    "voiceless": np.bool_(False),
     "seen": np.uint64(0),
     "former_received": np.int64(0),
     "received_before": np.int64(0),
@@ -150,6 +155,8 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "newest_timestamp": np.int64(0),
     "target": np.int64(TARGET * DEFAULT_RATE // FRAMES_PER_SECOND),
     "slack": np.int64(1 << 62),
+    "pause_start": np.int64(0),
+    "pause_end": np.int64(NEVER),
     "noise_level": np.int64(-1),
     "noisy": np.bool_(False),
 }
@@ -179,7 +186,10 @@ class Bank:
     ``meanings`` uint8[capacity * 128]: the number in ``formats`` of what payload type p of row
     r means, at r * 128 + p.  ``lanes`` hold the audio; ``lane`` is the number of a row's lane,
     ``format`` that of the format it sends.  ``clock`` is its RTP clock in Hz.
-    Times are ns; ``play``, ``end``, ``newest``, ``target``, ``slack`` are samples.
+    Times are ns; ``play``, ``end``, ``newest``, ``target``, ``slack``, ``pause_start``,
+    ``pause_end`` are samples.  ``remote_ssrc`` is the source that is heard, ``candidate_ssrc``
+    one that may follow it, which any may until ``successor_until``.  A ``voiceless`` source
+    sent nothing but telephone-events.
     """
 
     playing: Bools
@@ -212,6 +222,9 @@ class Bank:
     remote_ssrc: Ints
     candidate_ssrc: Ints
     candidate_sequence: Ints
+    candidate_at: Ints
+    successor_until: Ints
+    voiceless: Bools
     first_sequence: Ints
     highest: Ints
     seen: npt.NDArray[np.uint64]
@@ -224,6 +237,8 @@ class Bank:
     duplicates: Ints
     invalid: Ints
     unexpected: Ints
+    unplayable: Ints
+    other_sources: Ints
     collisions: Ints
     transit: Ints
     jitter: Floats
@@ -234,6 +249,8 @@ class Bank:
     newest_timestamp: Ints
     target: Ints
     slack: Ints
+    pause_start: Ints
+    pause_end: Ints
     noise_level: Ints
     noisy: Bools
     late: Ints
@@ -342,7 +359,7 @@ class Bank:
         self.lane_of(row).clear(row)
         cells.lane[row], cells.clock[row] = lane.number, clock
         self.odd_clocks |= clock != DEFAULT_RATE
-        for name in ("play", "end", "newest", "newest_timestamp", "slack"):
+        for name in ("play", "end", "newest", "newest_timestamp", "slack", "pause_end"):
             getattr(cells, name)[row] = int(_DEFAULTS[name])
         cells.target[row] = (TARGET + cells.frames[row] - 1) * lane.frame
         if cells.remote_ssrc[row] != NONE:

@@ -58,8 +58,8 @@ class MediaPlane:
         self._streams: list[Stream | None] = []
         self._handles: list[Handle] = []
         self.playout = Playout(self.bank, io, self.statistics, self._streams, self._handles)
-        self._reception = Reception(self.bank)
         self._clock = PhaseClock(self.statistics)
+        self._reception = Reception(self.bank, self._lag)
         self._look_at = [0] * PHASES
         self._in_tick = False
         self._ticked_at = 0
@@ -114,8 +114,8 @@ class MediaPlane:
         self._ticked_at = now
         try:
             self.statistics.ticks += 1
-            self._receive(now, late)
             phases, skipped = self._clock.due(now)
+            self._receive(now, late)
             if skipped:
                 self.playout.skip(skipped)
             for number in phases:
@@ -157,11 +157,15 @@ class MediaPlane:
             packets = self._io.receive()
             if packets is None:
                 break
-            count = len(packets.rows)
-            self.statistics.packets_received += count
-            self._reception.receive(packets.rows, packets.packets, packets.lengths, now)
-            rounds -= not packets.full
+            rows, octets, lengths, arrivals, full = packets
+            self.statistics.packets_received += len(rows)
+            self._reception.receive(rows, octets, lengths, arrivals, now)
+            rounds -= not full
         self._tell_noticed(now)
+
+    def _lag(self, rows: Ints) -> Ints:
+        """Frames of each row that are overdue, and played in this tick at once."""
+        return self._clock.overdue(rows, self.bank.frames[rows], self._ticked_at)
 
     def _stream_of(self, row: int, lease: PortLease | None = None) -> Stream | None:
         stream = self._streams[row] if 0 <= row < len(self._streams) else None
@@ -171,17 +175,18 @@ class MediaPlane:
 
     def _take_strays(self, strays: list[Stray], now: int) -> None:
         """RTCP, and RTP of streams that are not latched: looked at one by one."""
-        heard: dict[int, list[bytes]] = {}
+        heard: dict[int, list[Stray]] = {}
         for stray in strays:
             self.statistics.strays += 1
             stream = self._stream_of(stray.lease.row, stray.lease)
             if stream is None:
                 continue
             if stray.is_rtcp:
-                if stream.take_rtcp(stray.data, stray.source, now, self.ntp(now)):
+                came = stray.arrival
+                if stream.take_rtcp(stray.data, stray.source, came, self.ntp(came)):
                     self._heard_rtcp(stream.row, now)
             elif stream.admit(stray.data, stray.source, now):
-                heard.setdefault(stream.row, []).append(stray.data)
+                heard.setdefault(stream.row, []).append(stray)
         while heard:
             self._take_round({row: packets.pop(0) for row, packets in heard.items()}, now)
             heard = {row: packets for row, packets in heard.items() if packets}
@@ -191,16 +196,19 @@ class MediaPlane:
         if self.bank.stalled[row]:
             self._reception.noticed.resumed.append(row)
 
-    def _take_round(self, packets: dict[int, bytes], now: int) -> None:
+    def _take_round(self, packets: dict[int, Stray], now: int) -> None:
         if len(packets) > len(self._packets):
             self._packets = np.zeros((2 * len(packets), PACKET_WIDTH), np.uint8)
         lengths = np.zeros(len(packets), np.int64)
-        for index, data in enumerate(packets.values()):
+        arrivals = np.zeros(len(packets), np.int64)
+        for index, stray in enumerate(packets.values()):
+            data = stray.data
             lengths[index] = len(data)
+            arrivals[index] = stray.arrival
             self._packets[index, : len(data)] = np.frombuffer(data, np.uint8)
         self.statistics.packets_received += len(packets)
         rows = np.array(list(packets), np.int64)
-        self._reception.receive(rows, self._packets[: len(packets)], lengths, now)
+        self._reception.receive(rows, self._packets[: len(packets)], lengths, arrivals, now)
 
     # Telling
 

@@ -41,6 +41,8 @@ from sessioncore.vocabulary import MILLISECOND, SECOND
 __all__ = ["PHASES", "PHASE_NS", "PhaseClock", "Playout"]
 
 PHASE_NS: Final = 5 * MILLISECOND
+_IN_TIME: Final = PHASE_NS // 2
+"""A turn that comes later than that is late."""
 _MAX_CATCH_UP: Final = 2 * PHASES
 """Phases played late rather than skipped: 40 ms."""
 _TRIM_TURNS: Final = 100
@@ -59,7 +61,7 @@ class PhaseClock:
     def __init__(self, statistics: PlaneStatistics) -> None:
         self._statistics = statistics
         self._next: int | None = None
-        self._count = 0
+        self._first = self._count = 0
 
     def due(self, now: int) -> tuple[range, int]:
         """The numbers of the phases to play now, and how many 20 ms periods were skipped."""
@@ -77,13 +79,26 @@ class PhaseClock:
             self._statistics.missed_phases += skipped * PHASES
             self._next += skipped * PHASES * PHASE_NS
             behind -= skipped * PHASES
-        statistics, first = self._statistics, self._count
+        statistics = self._statistics
+        first = self._first = self._count
         statistics.phases += behind
         if behind > 1:
             statistics.caught_up_phases += behind - 1
         self._count = first + behind
         self._next += behind * PHASE_NS
         return range(first, first + behind), skipped
+
+    def overdue(self, rows: Ints, frames: Ints, now: int) -> Ints:
+        """How late the next turn of each row is, in frames begun; ``frames`` it plays at once.
+
+        For rows of which that turn is among those that `due` returned last.
+        """
+        assert self._next is not None
+        first = self._first
+        number = first + (rows - first) % PHASES
+        number += PHASES * ((rows // PHASES - number // PHASES) % frames)
+        late = now - self._next + (self._count - number) * PHASE_NS - _IN_TIME
+        return np.maximum(-(-late // (PHASES * PHASE_NS)), 0)
 
     def stop(self) -> None:
         """Nobody will ask for a while; the next time begins a new grid."""

@@ -89,17 +89,34 @@ class StreamStatistics:
     late: int
     """Arrived after their turn to be played."""
     overflow: int
-    """Arrived further ahead than the ring reaches."""
+    """20 ms frames thrown away, the oldest, as more waited than the ring holds (320 ms).
+
+    Also packets out of order whose timestamps are further ahead than that.
+    """
     inserted: int
-    """20 ms frames of silence played because nothing had come in time."""
+    """20 ms frames of silence played because packets were lost or late.
+
+    Pauses of the sender do not count, as no sequence number is missing there.
+    """
     dropped: int
     """20 ms frames skipped to follow a faster clock or to shorten a delay."""
     invalid: int
     """Datagrams that are no RTP of version 2, or too long."""
     unexpected_payload_type: int
     """Packets of a payload type that was not negotiated."""
+    unplayable: int
+    """Packets of a negotiated type whose payload is empty, cut off, or longer than 200 ms."""
+    other_sources: int
+    """Packets of another SSRC while one was heard, or far off in the sequence: not played.
+
+    Their telephone-events are reported.  Another SSRC is heard after 200 ms of silence, or
+    after a new agreement; in either case its first packet is counted here.
+    """
     strangers: int
-    """Packets of addresses that may not be heard: never played, never answered."""
+    """Packets of addresses that may not be heard: never played, never answered.
+
+    Behind NAT, those by which the peer's address proved itself as well.
+    """
     send_errors: int
     """RTP and RTCP packets the socket would not send."""
     refused: int
@@ -145,6 +162,8 @@ class StreamStatistics:
             self.invalid,
             self.packets_received,
             self.stalled,
+            self.unplayable,
+            self.other_sources,
         )
 
 
@@ -156,6 +175,8 @@ def why_silent(
     invalid: int,
     received: int,
     stalled: bool,
+    unplayable: int = 0,
+    other_sources: int = 0,
     due: int | None = None,
 ) -> str:
     """What speaks most for nothing being heard, judged by these of the statistics.
@@ -174,6 +195,10 @@ def why_silent(
     if invalid:
         are = "is" if invalid == 1 else "are"
         return f"{_number(invalid, 'datagram')} came that {are} no RTP"
+    if unplayable > received:
+        return f"{_number(unplayable, 'packet')} came that cannot be played: empty or too long"
+    if other_sources > received:
+        return f"{_number(other_sources, 'packet')} came from another source (SSRC) than is heard"
     if stalled and received:
         return f"{peer} has stopped sending"
     if received and due is not None:
@@ -212,6 +237,8 @@ def statistics_of(stream: _Stream, counted: Counted, reports: Reports | None) ->
         first_sequence,
         highest,
         unexpected,
+        unplayable,
+        other_sources,
         invalid,
         octets_sent,
         send_errors,
@@ -239,6 +266,8 @@ def statistics_of(stream: _Stream, counted: Counted, reports: Reports | None) ->
         dropped=dropped,
         invalid=invalid,
         unexpected_payload_type=unexpected,
+        unplayable=unplayable,
+        other_sources=other_sources,
         strangers=stream.counted_strangers,
         send_errors=send_errors,
         refused=stream.refused,

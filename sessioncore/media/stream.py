@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-from sessioncore.media.bank import NEVER, TARGET, Bank
+from sessioncore.media.bank import NEVER, NONE, TARGET, Bank
 from sessioncore.media.formats import CN, DTMF, audio_codec
 from sessioncore.media.latch import EarlySource, Latch
 from sessioncore.media.packet_io import PACKET_WIDTH, PortLease
@@ -159,9 +159,9 @@ class Stream:
     def why_silent(self, due: int | None = None) -> str:
         """What `statistics` say of silence, or of too little where ``due`` packets should come."""
         counted = self._final or self._counted()
-        _, received, _, _, _, _, unexpected, invalid = counted[0][:8]
+        _, received, _, _, _, _, unexpected, unplayable, others, invalid = counted[0][:10]
         seen = unexpected, self.counted_strangers, invalid, received
-        return why_silent(self.remote, self.refused, *seen, counted[3], due)
+        return why_silent(self.remote, self.refused, *seen, counted[3], unplayable, others, due)
 
     def _counted(self) -> Counted:
         cells, row = self._cells, self.row
@@ -294,10 +294,16 @@ class Stream:
         self._plane.playout.sources.judge(row, rate)
         cells.playing[row] = True
         cells.heard_at[row] = now
+        self._expect_successor(now)
         receives = agreement.direction.receives
         cells.receiving[row] = receives
         cells.first_receive_pending[row] = receives
         cells.attention[row] = receives
+
+    def _expect_successor(self, now: int) -> None:
+        """Another SSRC may follow the one that was heard so far, once, even while it speaks."""
+        if self._cells.remote_ssrc[self.row] != NONE:
+            self._cells.successor_until[self.row] = now + RELEARN
 
     def answered(self) -> None:
         """The call whose media is `unanswered` was answered, so there is something to record."""
@@ -362,6 +368,7 @@ class Stream:
         else:
             since = now if self._wanted else NEVER
         self._move(address, False, since)
+        self._expect_successor(now)
         self._apply_transmission()
 
     def set_source(self, spec: Source) -> None:

@@ -232,7 +232,9 @@ class SendingTests(SynchronousTestCase):
                     stream.set_sink(Deliver(lambda samples: None))
                 else:
                     self.patch(bench.plane.playout, "_render", None)
-                bench.run(1, talker)
+                bench.run(0.5, talker)
+                talker.packet()  # is lost
+                bench.run(0.5, talker)
                 bench.run(1)
                 bank = bench.plane.bank
                 columns = (bank.lanes[0].filled, bank.play, bank.slack, bank.inserted)

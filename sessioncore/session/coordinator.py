@@ -27,6 +27,7 @@ from sessioncore.session.establishing import Establishing
 from sessioncore.session.invitation import Invitation, reason_headers
 from sessioncore.session.leg import Leg
 from sessioncore.session.methods import METHODS, Method, Rooms, rules_of
+from sessioncore.session.milestones import Milestone
 from sessioncore.session.modifying import Modifying
 from sessioncore.session.placing import Placing
 from sessioncore.session.reasons import local_reason
@@ -67,7 +68,7 @@ class SessionCoordinator:
         self._env = env
         self._tracer = env.tracer
         self._closing = False
-        self._idle: Deferred[None] | None = None
+        self._idle: Milestone | None = None
         settings = env.settings
         rules = rules_of(methods)
         self.announcer: Final = Announcer()
@@ -242,7 +243,7 @@ class SessionCoordinator:
         if sink is not None:
             require_sink(sink)
         if self._closing:
-            raise TooManyCalls("no more calls are placed: the manager is shutting down")
+            raise TooManyCalls("no more calls are placed: the manager is draining or stopping")
         if self.registry.full:
             most = self._env.settings.max_calls
             raise TooManyCalls(f"{len(self.registry)} calls are up; the limit is {most}")
@@ -323,22 +324,27 @@ class SessionCoordinator:
 
     # --- the end
 
-    def close(self) -> Deferred[None]:
-        """Refuse new calls and end those that are up; fires when none is left."""
+    def drain(self) -> Deferred[Any]:
+        """Refuse new calls; fires when none is left."""
         self._closing = True
+        if not len(self.registry):
+            return succeed(None)
+        self._idle = self._idle or Milestone()
+        return self._idle.wait()
+
+    def close(self) -> Deferred[Any]:
+        """`drain`, and end the calls that are up."""
+        idle = self.drain()
         reason = local_reason("shutting down")
         with self.announcer:
             for leg in list(self.registry.by_name.values()):
                 leg.feed(HangUp(reason, _SHUTTING_DOWN))
-        if not len(self.registry):
-            return succeed(None)
-        self._idle = self._idle or Deferred()
-        return self._idle
+        return idle
 
     def _none_left(self) -> None:
         if self._idle is not None:
             idle, self._idle = self._idle, None
-            self.announcer.later(idle.callback, None)
+            idle.settle("idle", self.announcer.later)
 
     def give_up(self) -> int:
         """End the remaining legs without another message; returns their number."""

@@ -29,6 +29,7 @@ __all__ = [
     "InviteRead",
     "InviteWritten",
     "ProvisionalRead",
+    "RangOut",
     "Refuse",
     "RefuseInvite",
     "SendBye",
@@ -122,6 +123,13 @@ class HangUp:
 
 
 @define(eq=False)
+class RangOut:
+    """UAC: nobody answered within the ring limit."""
+
+    reason: EndReason
+
+
+@define(eq=False)
 class Refuse:
     """UAS: the application refuses or redirects; ``headers`` go into the response."""
 
@@ -202,7 +210,7 @@ def _keep_reason(session: Session, given: _Ending) -> None:
         session.reason = given.reason
 
 
-_Ending = FailureRead | AckMissing | HangUp | Refuse | CancelRead | ByeRead | GiveUp
+_Ending = FailureRead | AckMissing | HangUp | RangOut | Refuse | CancelRead | ByeRead | GiveUp
 
 
 def _finish(session: Session, given: _Ending) -> tuple[object, ...]:
@@ -214,7 +222,7 @@ def _finished(session: Session, given: object) -> tuple[object, ...]:
     return _FINISH
 
 
-def _cancel(session: Session, given: HangUp) -> tuple[object, ...]:
+def _cancel(session: Session, given: HangUp | RangOut) -> tuple[object, ...]:
     _keep_reason(session, given)
     return _SEND_CANCEL
 
@@ -224,7 +232,7 @@ def _silence(session: Session, given: _Ending) -> tuple[object, ...]:
     return _STOP_MEDIA
 
 
-def _withdraw(session: Session, given: ByeRead) -> tuple[object, ...]:
+def _withdraw(session: Session, given: ByeRead | RangOut) -> tuple[object, ...]:
     _keep_reason(session, given)
     return _WITHDRAW
 
@@ -282,6 +290,7 @@ SESSION = Table(
         AckRead,
         AckMissing,
         HangUp,
+        RangOut,
         Refuse,
         CancelRead,
         ByeRead,
@@ -306,6 +315,19 @@ SESSION = Table(
         on(_UAC_BEFORE_ANSWER, SuccessRead, _S.ANSWERED, _answered),
         on(_UAC_BEFORE_ANSWER, FailureRead, _S.ENDED, _finish),
         on(_UAC_BEFORE_ANSWER, HangUp, _S.CANCELLING, _cancel),
+        on(
+            _S.CALLING,
+            RangOut,
+            _S.ENDED,
+            _withdraw,
+            "no response at all: only the transaction waits for one, to send its CANCEL",
+        ),
+        on(_S.PROCEEDING, RangOut, _S.CANCELLING, _cancel),
+        impossible(
+            tuple(s for s in SessionState if s not in _UAC_BEFORE_ANSWER),
+            RangOut,
+            because="the ring limit holds while a UAC waits for its answer",
+        ),
         ignore(_S.CANCELLING, ProvisionalRead, because="the CANCEL is under way"),
         on(_S.CANCELLING, SuccessRead, _S.LEAVING, None, "CANCEL crossed a 2xx: ACK, BYE"),
         on(_S.CANCELLING, FailureRead, _S.ENDED, _finish),

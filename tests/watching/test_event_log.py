@@ -364,7 +364,7 @@ class EventLogTests(SynchronousTestCase):
         first, size = text_line(event(session="first")), len(text_line(given[0]))
         for room in range(4 * size):
             self.file.__init__()  # type: ignore[misc]
-            self.log.lost = 0
+            self.log._lost = 0
             self.file.room = None
             self.write(event(session="first"))
             self.file.room = room

@@ -88,7 +88,7 @@ class Control(Protocol):
         """Send 200; None if that is done at once."""
 
     def refuse(self, leg: Any, status: int, phrase: str | None, uri: str | None = None) -> None:
-        """Send 300 to 699; ``uri`` is the Contact."""
+        """Send 400 to 699, or 302 with ``uri`` as Contact."""
 
     def limit_ringing(self, leg: Any, seconds: float) -> None:
         """End the call unless it is answered within ``seconds`` from now."""
@@ -299,7 +299,10 @@ class Call:
         )
 
     def reject(self, status: int = 486, reason: str | None = None) -> None:
-        """UAS: refuse with a final status of 300 to 699; raises `CallOver` if it is too late."""
+        """UAS: refuse with a final status of 400 to 699; raises `CallOver` if it is too late.
+
+        `redirect` answers 302.
+        """
         self._control.refuse(self._leg, status, reason)
 
     def redirect(self, uri: str) -> None:

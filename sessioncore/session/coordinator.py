@@ -271,7 +271,7 @@ class SessionCoordinator:
             announcer.leave()
 
     def refuse(self, leg: Leg, status: int, phrase: str | None, uri: str | None = None) -> None:
-        """Answer 300 to 699."""
+        """Answer 400 to 699, or 302 with ``uri`` as Contact."""
         with self.announcer:
             self._callee.refuse(leg, status, phrase, uri)
 

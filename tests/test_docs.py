@@ -84,27 +84,25 @@ def names_in_code() -> set[str]:
 
 def docs_elsewhere() -> set[str]:
     """What the pages name of other programs."""
-    return set(
-        [
-            "SESSIONCORE_PYTHON",
-            "SESSIONCORE_TEST_DATA",
-            "SESSIONCORE_REQUIRE_ALL",
-            "CLOCK_MONOTONIC",
-            "IP_RECVERR",
-            "O_NONBLOCK",
-            "PIPE_BUF",
-            "TypeMachineBuilder",
-            "TimeoutStopSec",
-            "rmem_max",
-            "uac_pcap",
-            "MultiService",
-            "NOT_DONE_YET",
-            "wait_for",
-            "GAIN_DB",
-            "mypy_zope",
-            "TestCase",
-        ]
-    )
+    return {
+        "SESSIONCORE_PYTHON",
+        "SESSIONCORE_TEST_DATA",
+        "SESSIONCORE_REQUIRE_ALL",
+        "CLOCK_MONOTONIC",
+        "IP_RECVERR",
+        "O_NONBLOCK",
+        "PIPE_BUF",
+        "TypeMachineBuilder",
+        "TimeoutStopSec",
+        "rmem_max",
+        "uac_pcap",
+        "MultiService",
+        "NOT_DONE_YET",
+        "wait_for",
+        "GAIN_DB",
+        "mypy_zope",
+        "TestCase",
+    }
 
 
 def names_in_text(text: str) -> set[str]:

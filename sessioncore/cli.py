@@ -237,13 +237,13 @@ def run_service(
     service.hangup_ends = True
     try:
         service.begin()
+        if lines is not None:
+            service.add_log(lines)
+        service.startService()
     except ConfigurationError as error:
         print(f"sessioncore: {error}", file=sys.stderr)
         return False
-    if lines is not None:
-        service.add_log(lines)
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
-    service.startService()
     then(service)
     reactor.run()
     return True

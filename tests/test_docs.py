@@ -78,7 +78,8 @@ def names_in_code() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             for field in ("id", "attr", "name", "arg", "module"):
                 known.update(re.findall(r"\w+", getattr(node, field, None) or ""))
-    known.update(path.stem for path in (ROOT / "tests").rglob("*.py"))
+    for path in (ROOT / "tests").rglob("*.py"):
+        known.update(path.relative_to(ROOT).with_suffix("").parts)
     return known
 
 

@@ -121,6 +121,7 @@ class DaemonService(SessionService):
     role = SessionRole.UAS
     folder: str | None = None
     """Where recordings go; made at start if it is missing."""
+    folder_option = "--record-dir"
     hangup_ends = False
     """Whether SIGHUP always ends the calls: true of commands, which belong to a terminal."""
 
@@ -165,8 +166,8 @@ class DaemonService(SessionService):
             os.makedirs(self.folder, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(
-                f"{self.folder}: the folder for recordings cannot be made: {error.strerror}; name"
-                " one below a folder that you may write to"
+                f"{self.folder_option}: the folder {self.folder} cannot be made: {error.strerror};"
+                " name one below a folder that you may write to"
             ) from None
 
     def _heed_signals(self) -> None:
@@ -373,6 +374,7 @@ class UacService(DaemonService):
     """
 
     role = SessionRole.UAC
+    folder_option = "--record"
     _wants_account = True  # the outcome of the run is always given
 
     def __init__(

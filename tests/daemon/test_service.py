@@ -256,11 +256,20 @@ class RunTests(ServiceTestCase):
         self.assertEqual(os.listdir(f"{folder}/uac/new"), ["heard.wav"])
 
     def test_a_folder_that_cannot_be_made_ends_the_start_with_its_name(self) -> None:
-        plan = UasPlan(Settings(), AnswerPlan(record_dir="/dev/null/x"))
-        service = UasService(plan, reactor=self.reactor("192.0.2.2"))
-        error = self.assertRaises(ConfigurationError, service.startService)
-        self.assertIn("/dev/null/x: the folder for recordings cannot be made: Not a", str(error))
-        self.stop(service)
+        uas = UasService(
+            UasPlan(Settings(), AnswerPlan(record_dir="/dev/null/x")),
+            reactor=self.reactor("192.0.2.2"),
+        )
+        uac = UacService(
+            UacPlan(Settings(), CallPlan(("sip:b@h",), record="/dev/null/x/y.wav")),
+            say=lambda outcome, interrupted: None,
+            reactor=self.reactor("192.0.2.1"),
+        )
+        for service, option in ((uas, "--record-dir"), (uac, "--record")):
+            error = self.assertRaises(ConfigurationError, service.startService)
+            says = f"{option}: the folder /dev/null/x cannot be made: Not a directory; name one"
+            self.assertIn(says, str(error))
+            self.stop(service)
 
     def test_no_accounts_where_nobody_reads_them(self) -> None:
         """A summary that goes nowhere costs time and memory."""

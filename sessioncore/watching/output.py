@@ -163,7 +163,7 @@ _OUTPUTS: Final[WeakKeyDictionary[Any, Output]] = WeakKeyDictionary()
 def output_of(file: IO[str]) -> Output | None:
     """The `Output` for an open file; None for a regular file, which has no reader to wait for."""
     fd = file.fileno()
-    if stat.S_ISREG(os.fstat(fd).st_mode):
+    if stat.S_ISREG(os.fstat(fd).st_mode) or not hasattr(select, "poll"):
         return None
     if file not in _OUTPUTS:
         _OUTPUTS[file] = Output(fd)

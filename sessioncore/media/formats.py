@@ -129,7 +129,9 @@ class Formats:
 
     def meaning(self, codec: Codec, rate: int) -> int:
         """What packets of ``codec`` are to rows at ``rate``: audio, or comfort noise."""
-        return CN if codec == COMFORT_NOISE else self.number(audio_codec(codec), rate)
+        if not isinstance(codec, AudioCodec) and codec == COMFORT_NOISE:
+            return CN
+        return self.number(audio_codec(codec), rate)
 
     def begin_source(self, rows: Ints) -> None:
         """What ``rows`` hear comes from new sources."""

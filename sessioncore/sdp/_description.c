@@ -1,8 +1,9 @@
-/* Session descriptions in which nothing is unusual (RFC 8866 sections 5 and 9).
+/* Reads usual session descriptions (RFC 8866 sections 5 and 9).
  *
- * Optional: description.py finds the same with a pattern, and reads line by line all that for
- * which the answer is None: nothing is refused here.  The octets are a stranger's: no cursor
- * passes its end, and what is found are pieces of the description.
+ * Optional: description.py finds the same with a regular expression.  For all other descriptions
+ * the result is None, and description.py reads them line by line; nothing is refused here.  The
+ * octets come from a stranger: no cursor passes its end, and the results are slices of the
+ * description.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -17,7 +18,7 @@
 #define MAX_CONNECTION 300
 #define MAX_FORMATS 64
 
-/* What an octet may be part of: a number, a word, a line. */
+/* The classes of octets: number, word, line. */
 enum { DIGIT = 1, WORD = 2, LINE = 4 };
 static unsigned char kinds[256];
 
@@ -28,7 +29,7 @@ static void fill_kinds(void)
                    (c != '\r' && c != '\n' ? LINE : 0);
 }
 
-/* Step over all octets of a kind; how many there are. */
+/* Skip all octets of a class; returns their number. */
 static Py_ssize_t span(struct cursor *cursor, unsigned char kind)
 {
     const char *start = cursor->at;
@@ -45,13 +46,13 @@ static int take_number(struct cursor *cursor, Py_ssize_t most)
     return 0 < size && size <= most;
 }
 
-/* What lies between a place and the cursor. */
+/* The octets between a position and the cursor. */
 static struct piece since(const char *start, struct cursor *cursor)
 {
     return (struct piece){start, cursor->at - start};
 }
 
-/* 5.2 The value of o=, its user name without spaces. */
+/* 5.2 The value of o=, with a user name without spaces. */
 static int take_origin(struct cursor *cursor)
 {
     return span(cursor, WORD) && take(cursor, " ") && take_number(cursor, 20) &&
@@ -60,7 +61,7 @@ static int take_origin(struct cursor *cursor)
            span(cursor, WORD);
 }
 
-/* 5.4 to 5.12 Lines nobody asks about. */
+/* 5.4 to 5.12 Lines whose value is not used. */
 static void skip_lines(struct cursor *cursor)
 {
     while (cursor->end - cursor->at >= 4 && memcmp(cursor->at, "\r\n", 2) == 0 &&
@@ -70,7 +71,7 @@ static void skip_lines(struct cursor *cursor)
     }
 }
 
-/* 5.14 A port, or 0 where there is none. */
+/* 5.14 A port, or 0 if there is none. */
 static int take_port(struct cursor *cursor)
 {
     const char *digits = cursor->at;

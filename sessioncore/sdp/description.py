@@ -1,10 +1,10 @@
-"""RFC 8866 session descriptions: bytes in, what offer/answer asks about out.
+"""RFC 8866 session descriptions: parses bytes into the values that offer/answer needs.
 
 `parse_description` either returns a `Description` or raises `SdpParseError`.  Every line is
-checked, also those that nobody asks about.  More liberal than the RFC where the field demands
-it: LF line ends, a missing last line end, trailing blank lines, lines out of order and unknown
-type letters are read.  A usual description is read in one pass, in C (``_description.c``) where
-that was compiled, any other line by line.
+checked, even if its value is not used.  It accepts more than the RFC where real peers need it: LF
+line ends, a missing last line end, trailing blank lines, lines out of order and unknown type
+letters.  A usual description is read in one pass, in C (``_description.c``) if that was compiled;
+any other is read line by line.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ MAX_LINES: Final = 1_000
 MAX_LINE_LENGTH: Final = 4_096
 MAX_MEDIA: Final = 32
 MAX_FORMATS: Final = 64
-# Media sections up to this many bytes are worth remembering (see `_remembered_section`).
+# Media sections up to this many bytes are cached (see `_remembered_section`).
 _REMEMBERED: Final = 1_024
 _MAX_CONNECTION: Final = 300  # a host name has at most 253 bytes
 
@@ -58,8 +58,8 @@ _CONNECTION = re.compile(rb"([!-~]+) ([!-~]+) ([!-.0-~]+)((?:/[0-9]{1,5}){0,2}) 
 _RTPMAP = re.compile(rb"([0-9]{1,3}) +(%b)/([0-9]{1,6})(?:/([0-9]{1,3}))? *" % _TOKEN)
 _RTCP = re.compile(rb"([0-9]{1,5})(?: ([!-~]+ [!-~]+ [!-~]+))? *")
 _MILLISECONDS = re.compile(rb"([0-9]{1,4})(?:\.[0-9]{1,6})? *")
-# Possessive, so that what does not match fails in one pass; atomic inside, because Python up to
-# 3.11.4 loses its place where the last turn of a possessive group fails.
+# Possessive, so that a mismatch fails in one pass; atomic inside, because Python up to 3.11.4
+# loses its position if the last repetition of a possessive group fails.
 _TEXT = rb"[^\0\r\n]*+"
 _KEPT = rb"(?>\r\n[iuepbzrk]=%b)*+" % _TEXT
 _USUAL = re.compile(
@@ -69,7 +69,7 @@ _USUAL = re.compile(
     rb"((?>\r\n[^\0\r\n]++)*+)(?>\r\n)*+"
     % (_TEXT, _KEPT, _MAX_CONNECTION, _KEPT, _TEXT, MAX_FORMATS)
 )
-"""What most descriptions are: audio first, and the lines in the order of RFC 8866."""
+"""The form of most descriptions: audio first, and the lines in the order of RFC 8866."""
 _ONCE: Final = (b"o=", b"s=", b"c=")
 _DIRECTIONS: Final = {
     b"sendrecv": Direction.SENDRECV,
@@ -122,7 +122,7 @@ class RtcpAttribute(NamedTuple):
 
 
 class Form(NamedTuple):
-    """What kind of stream an ``m=`` line is about (RFC 8866 section 5.14)."""
+    """The kind of stream of an ``m=`` line (RFC 8866 section 5.14)."""
 
     kind: bytes
     protocol: bytes
@@ -130,11 +130,11 @@ class Form(NamedTuple):
 
 
 class Formats:
-    """The formats of an ``m=`` line, what they stand for, and how long packets are to be.
+    """The formats of an ``m=`` line, their meaning, and the packet length.
 
     Shared like `Section`, so compared by identity; ``remembered`` says whether equal lines are
-    likely to give this same object again.  ``ptime`` and ``maxptime`` (ms) are None where
-    nothing is said.
+    likely to return the same object again.  ``ptime`` and ``maxptime`` (ms) are None if they
+    are missing.
     """
 
     __slots__ = ("by_format", "maxptime", "numbers", "ptime", "remembered")
@@ -148,7 +148,7 @@ class Formats:
         for line in lines:
             name, _, value = line.partition(b":")
             said.setdefault(name, value)
-            # Malformed ones are left out: RFC 4475's own bodies say "a=rtpmap:31 LPC".
+            # Malformed ones are left out: the bodies of RFC 4475 have "a=rtpmap:31 LPC".
             if name == b"rtpmap" and (match := _RTPMAP.fullmatch(value)):
                 number, encoding, rate, channels = match.groups()
                 self.by_format.setdefault(number, RtpMap(encoding, int(rate), int(channels or 1)))
@@ -157,10 +157,10 @@ class Formats:
 
 
 class Section:
-    """What an ``m=`` line says besides its port, and what stands below it.
+    """An ``m=`` line without its port, and the lines below it.
 
-    Shared by all descriptions that say the same.  ``connection`` (the first) and ``direction``
-    are None where the section says nothing.
+    Shared by all descriptions with the same section.  ``connection`` (the first) and
+    ``direction`` are None if the section has none.
     """
 
     __slots__ = ("connection", "direction", "form", "formats", "rtcp")
@@ -189,9 +189,9 @@ class Section:
 
 
 class MediaDescription:
-    """One ``m=`` line and what stands below it.
+    """One ``m=`` line and the lines below it.
 
-    ``connection`` and ``direction`` are the section's own or else the session's;
+    ``connection`` and ``direction`` are those of the section, or else of the session;
     ``direction`` is as the author of the description sees it.
     """
 
@@ -218,7 +218,7 @@ class MediaDescription:
 
 @define(eq=False)
 class Description:
-    """A session description; ``times`` are its ``t=`` lines but for the first ``t=``."""
+    """A session description; ``times`` are its ``t=`` lines without the first ``t=``."""
 
     origin_line: bytes
     times: bytes
@@ -231,7 +231,7 @@ class Description:
 
 
 def parse_description(body: bytes) -> Description:
-    """Read a session description; raises `SdpParseError`, and nothing else."""
+    """Read a session description; raises only `SdpParseError`."""
     usual = _find(body)
     if usual is None:
         return _read(body)
@@ -240,7 +240,7 @@ def parse_description(body: bytes) -> Description:
     session = None if where is None else _remembered_connection(where)
     audio = MediaDescription(port, _remembered_section(b"audio", 1, text), session, direction)
     if audio.connection is None:
-        return _read(body)  # which says what is wrong
+        return _read(body)  # raises the error with the exact reason
     if not others:
         return Description(origin_line, times, (audio,))
     sections = others[4:].split(b"\r\nm=")
@@ -260,7 +260,7 @@ def _find_in_python(body: bytes) -> tuple[Any, ...] | None:
 
 
 _find: Final = _find_in_python if compiled is None else compiled.find
-"""What a usual description says; None for all others."""
+"""The parts of a usual description; None for all others."""
 
 
 def _read(body: bytes) -> Description:
@@ -284,7 +284,7 @@ def _read(body: bytes) -> Description:
 
 
 def _sections(body: bytes) -> list[bytes]:
-    """The session's lines, then those of each m-line, without its ``m=``."""
+    """The lines of the session, then those of each m-line, without its ``m=``."""
     if len(body) > MAX_BODY:
         raise SdpParseError(f"a description of more than {MAX_BODY} bytes")
     text = _with_crlf(body)
@@ -310,9 +310,9 @@ def _with_crlf(body: bytes) -> bytes:
 
 
 _remembered_section = lru_cache(maxsize=512)(Section)
-"""But for its port an m-line is mostly the same from call to call; remember the short ones."""
+"""Except for its port an m-line is mostly the same from call to call; short ones are cached."""
 _remembered_formats = lru_cache(maxsize=512)(Formats)
-"""And where it is not (SSRC, candidates), at least the formats are."""
+"""If it is not (SSRC, candidates), the formats mostly are."""
 
 
 def _formats(text: bytes) -> Formats:
@@ -320,7 +320,7 @@ def _formats(text: bytes) -> Formats:
 
 
 def _read_lines(lines: list[bytes]) -> dict[bytes, bytes]:
-    """Check every line of the session; by kind, what those have that stand once, and a ``t=``."""
+    """Check every line of the session; returns the values of lines that occur once, by kind."""
     once: dict[bytes, bytes] = {}
     for line in lines[1:]:
         kind = line[:2]
@@ -331,7 +331,7 @@ def _read_lines(lines: list[bytes]) -> dict[bytes, bytes]:
         elif kind == b"t=":
             once[kind] = line
             if line != b"t=0 0" and _TIME.fullmatch(line, 2) is None:
-                raise SdpParseError(f"no t= line of RFC 8866: {_shown(line)}")
+                raise SdpParseError(f"not a t= line of RFC 8866: {_shown(line)}")
         elif kind == b"a=":
             _attribute(line)
         else:
@@ -345,7 +345,7 @@ def _read_media(
     line = text.partition(b"\r\n")[0]
     match = _MEDIA_LINE.fullmatch(line)
     if match is None:
-        raise SdpParseError(f"no m= line of RFC 8866: {_shown(line)}")
+        raise SdpParseError(f"not an m= line of RFC 8866: {_shown(line)}")
     text = text[match.start(4) :]
     make = _remembered_section if len(text) <= _REMEMBERED else Section
     section = make(match[1], int(match[3] or 1), text)
@@ -361,7 +361,7 @@ def _check(media: MediaDescription) -> None:
         raise SdpParseError("an m= line with no ports")
     if len(media.formats) > MAX_FORMATS:
         raise SdpParseError(f"more than {MAX_FORMATS} formats in an m= line")
-    # A refused stream needs neither: its address and formats are never used.
+    # A refused stream needs neither, because its address and formats are not used.
     if media.port:
         if not media.formats:
             raise SdpParseError("an m= line without formats")
@@ -373,12 +373,12 @@ def _shown(line: bytes) -> str:
     return repr(line[:60])[1:]
 
 
-# A v=, o= or s= line below an m= line: two descriptions glued together.
+# A v=, o= or s= line below an m= line: two descriptions in one body.
 _NOT_IN_MEDIA: Final = b"vos"
 
 
 def _check_other(line: bytes, forbidden: bytes) -> None:
-    """A line we only preserve: one letter, an equals sign, anything."""
+    """Check a line whose value is not used: one letter, an equals sign, anything."""
     if line[1:2] != b"=" or not line[:1].isalpha():
         raise SdpParseError(f"not a line of a description: {_shown(line)}")
     if line[:1] in forbidden:
@@ -388,9 +388,9 @@ def _check_other(line: bytes, forbidden: bytes) -> None:
 def _origin(value: bytes) -> Origin:
     parts = value.rsplit(b" ", 5)  # from the right: user names with spaces are in the field
     if len(parts) != 6 or not all(parts):
-        raise SdpParseError(f"no o= line of RFC 8866: {_shown(value)}")
+        raise SdpParseError(f"not an o= line of RFC 8866: {_shown(value)}")
     username, session_id, version, nettype, addrtype, address = parts
-    # isdigit() of bytes knows ASCII digits only; 40 digits are plenty for a 64-bit number.
+    # isdigit() of bytes accepts ASCII digits only; 40 digits are enough for a 64-bit number.
     if not (session_id.isdigit() and version.isdigit() and len(session_id + version) <= 80):
         raise SdpParseError(f"o= line without numbers: {_shown(value)}")
     return Origin(username, int(session_id), int(version), nettype, addrtype, address)
@@ -424,7 +424,7 @@ def _session_direction(lines: Iterable[bytes]) -> Direction:
 
 
 def _direction(names: Iterable[bytes]) -> Direction | None:
-    """The first of those attributes that is a direction."""
+    """The first attribute that is a direction, or None."""
     for name in names:
         if name in _DIRECTIONS:
             return _DIRECTIONS[name]

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from sessioncore.errors import ConfigurationError
 from sessioncore.events import Event
-from sessioncore.interfaces import IEventSink
+from sessioncore.interfaces import IEventObserver, IEventSink
 from sessioncore.session.announcing import EventSink, EventSinks
 from sessioncore.session.milestones import Milestones
 from sessioncore.session.session import SessionState
@@ -320,7 +320,7 @@ class Call:
 
         ``reason`` is a text for the end reason.  With the Q.850 ``cause`` (16, normal clearing,
         if not given) it is also sent in the Reason header field of the CANCEL or BYE (RFC
-        3326); without both no Reason is sent.  Fires with the end reason once the call is over
+        3326); without either, no Reason is sent.  Fires with the end reason once the call is over
         (the BYE was answered or timed out).  Cancelling it changes nothing.  Raises
         `ConfigurationError` for a reason or cause that cannot be sent.
         """
@@ -380,10 +380,10 @@ class Call:
         The sinks of the manager are called first.  Raises `ConfigurationError` if ``sink`` is
         not a sink or a kind is not an event class.
         """
-        checked = event_sink(sink, kinds)
+        checked, observes = event_sink(sink, kinds), IEventObserver.providedBy(sink)
         if self._leg.sinks is None:
             self._leg.sinks = EventSinks()
-        self._leg.sinks.add(checked, *kinds)
+        self._leg.sinks.add(checked, *kinds, observes=observes)
 
     def remove_event_sink(self, sink: Callable[[Any], object] | TakesEvents) -> None:
         """Stop calling ``sink``; raises `ConfigurationError` if it was not added."""

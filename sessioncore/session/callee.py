@@ -129,6 +129,7 @@ class Callee:
         leg.media.signalling_host = source
         negotiation = establishing.negotiation()
         dialog = Dialog.from_request(request, leg.local_tag)
+        dialog.locate(tx.source, self._env.settings.nat)
         leg.usage = DialogUsage(dialog, negotiation, tx.flow, contact(tx.flow, source))
         self._registry.join(leg, dialog)
         offer = description_in(request)
@@ -239,7 +240,9 @@ class Callee:
         headers: tuple[Header, ...] = ()
         if uri is not None:
             if any(not "!" <= c <= "~" or c in '<>"' for c in uri):
-                raise ConfigurationError(f"{uri!r} is not a URI to redirect to")
+                raise ConfigurationError(
+                    f"{uri!r} is not a URI to redirect to; write for example sip:alice@192.0.2.1"
+                )
             headers = ((b"Contact", b"<" + uri.encode() + b">"),)
         said = None if phrase is None else " ".join(phrase.split()).encode()
         text = phrase or ("redirected" if status < 400 else "refused")

@@ -79,6 +79,7 @@ class SessionCoordinator:
             env.random_token(),
             server_header=settings.user_agent.encode(),
         )
+        self._take = self.layer.receive if env.tracer is None else self._take_traced
         policy = MediaPolicy(settings.codec_list, sendable_ptimes=SENDABLE_PTIMES)
         self.establishing: Final = Establishing(env, self.announcer, plane, policy, wake)
         # Filled below: what carries out the effects needs the registry itself.
@@ -131,7 +132,8 @@ class SessionCoordinator:
             rules,
         )
         self._rules = rules
-        self._methods = {method.name: method for method in methods}
+        self._outside = {method.name: method.outside for method in methods if method.outside}
+        self._inside = {method.name: method.within for method in methods if method.within}
         self._rooms = Rooms(rules, self.registry, self._callee, self._modifying, refusals)
         env.deadlines.around(self.announcer.enter, self.announcer.leave)
 
@@ -142,13 +144,16 @@ class SessionCoordinator:
         announcer = self.announcer
         announcer.entered += 1  # `Announcer.enter`, inlined: every message runs this
         try:
-            if self._tracer is not None:
-                self._tracer.datagram(data, source, now)
-            self.layer.receive(data, source, flow, now)
+            self._take(data, source, flow, now)
         finally:
             announcer.entered -= 1
             if announcer.queue and not announcer.entered:
                 announcer.flush()
+
+    def _take_traced(self, data: bytes, source: Address, flow: Flow, now: int) -> None:
+        assert self._tracer is not None
+        self._tracer.datagram(data, source, now)
+        self.layer.receive(data, source, flow, now)
 
     def unreachable(self, refused: Refused, now: int) -> None:
         """The network reported unreachable addresses."""
@@ -181,9 +186,7 @@ class SessionCoordinator:
         elif full:
             self._refusals.busy(tx, now)
         else:
-            outside = self._methods[request.method].outside
-            assert outside is not None
-            outside(self._rooms, tx, now)
+            self._outside[request.method](self._rooms, tx, now)
 
     def _within(self, leg: Leg, tx: ServerTransaction, now: int) -> None:
         """RFC 3261 section 12.2.2."""
@@ -195,9 +198,9 @@ class SessionCoordinator:
         elif not usage.dialog.check_sequence(request.cseq.number):
             tx.respond(500, now=now)
         else:
-            within = self._methods[request.method].within
-            assert within is not None
-            within(self._rooms, leg, usage, tx, now)
+            if usage.dialog.behind_nat:
+                usage.dialog.detour = tx.source
+            self._inside[request.method](self._rooms, leg, usage, tx, now)
 
     def ack_received(self, request: Request, source: Address, flow: Flow, now: int) -> None:
         """The ACK of a 2xx (`TransactionUser`)."""
@@ -205,6 +208,9 @@ class SessionCoordinator:
         if leg is None or leg.usage is None:
             self._env.counters.stray_acks += 1
         else:
+            dialog = leg.usage.dialog
+            if dialog.behind_nat:
+                dialog.detour = source
             self._acks.read(leg, leg.usage, request, now)
 
     def cancel_received(self, tx: ServerTransaction, now: int) -> None:
@@ -246,7 +252,7 @@ class SessionCoordinator:
             raise TooManyCalls("no more calls are placed: the manager is draining or stopping")
         if self.registry.full:
             most = self._env.settings.max_calls
-            raise TooManyCalls(f"{len(self.registry)} calls are up; the limit is {most}")
+            raise TooManyCalls(f"{self.registry.up} calls are up; the limit is {most}")
         leg = self._placing.prepare(invitation)
         leg.media.source, leg.media.sink = source, sink
         return leg

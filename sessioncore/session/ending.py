@@ -14,7 +14,14 @@ from sessioncore.session.leg import Effects, Leg
 from sessioncore.session.modification import DialogOver
 from sessioncore.session.registry import Registry
 from sessioncore.session.requests import DialogRequests
-from sessioncore.session.session import Finish, RefuseInvite, SendBye, SendCancel, StopMedia
+from sessioncore.session.session import (
+    CloseMedia,
+    Finish,
+    RefuseInvite,
+    SendBye,
+    SendCancel,
+    StopMedia,
+)
 from sessioncore.sip.matching import TransactionLayer
 
 __all__ = ["Ending"]
@@ -46,6 +53,7 @@ class Ending:
         self._idle = idle
         self.effects: Effects = {
             StopMedia: self._stop_media,
+            CloseMedia: self._close_media,
             SendCancel: self._send_cancel,
             SendBye: self._send_bye,
             RefuseInvite: self._refuse_invite,
@@ -67,6 +75,10 @@ class Ending:
 
     def _stop_media(self, leg: Leg, effect: StopMedia) -> None:
         self._establishing.control.stop_audio_transmission(leg)
+
+    def _close_media(self, leg: Leg, effect: CloseMedia) -> None:
+        self._establishing.control.close(leg, self._env.now())
+        self._registry.make_room(leg)
 
     def _send_cancel(self, leg: Leg, effect: SendCancel) -> None:
         assert leg.outgoing is not None and leg.outgoing.client is not None
@@ -91,7 +103,8 @@ class Ending:
             self.decided(leg)
         usage = leg.usage
         if usage is not None:
-            self._acks.stop_waiting(usage)
+            if usage.unacknowledged is not None:
+                self._acks.stop_waiting(usage)
             if usage.modification is not None:
                 usage.modification.feed(_OVER)
         self._establishing.control.close(leg, now)
@@ -111,5 +124,5 @@ class Ending:
         if outgoing is not None and outgoing.ring_end is not None:
             outgoing.ring_end.cancel()
         self._registry.forget(leg)
-        if not len(self._registry):
+        if not self._registry.by_name:
             self._idle()

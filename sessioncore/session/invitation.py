@@ -119,7 +119,9 @@ def _header(name: object, value: object) -> Header:
         raise ConfigurationError(f"headers: {name!r}: {value!r} is not usable; give two strings")
     key = name.encode("utf-8", "replace")
     if TOKEN.fullmatch(key) is None:
-        raise ConfigurationError(f"headers: {name!r} is not the name of a header field")
+        raise ConfigurationError(
+            f"headers: {name!r} is not the name of a header field; write for example X-Account"
+        )
     if header_key(key) in _OURS:
         raise ConfigurationError(f"headers: {name} is written by sessioncore; leave it out")
     written = value.encode("utf-8", "replace")

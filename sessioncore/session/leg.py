@@ -66,6 +66,8 @@ class Leg(Session):
     local_uri = ""
     remote_uri = ""
     late_offer = False
+    takes_room = True
+    """Whether it counts against the limit on concurrent calls."""
     usage: DialogUsage | None = None
     """Its dialog: the only one of a callee, the confirmed one of a caller."""
     incoming: Incoming | None = None

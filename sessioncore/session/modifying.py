@@ -10,6 +10,7 @@ from functools import partial
 
 from twisted.internet.defer import Deferred, fail
 
+from sessioncore import events
 from sessioncore.errors import (
     CallFailed,
     CallOver,
@@ -73,16 +74,22 @@ class _Wish:
 class _ReinviteUser:
     """The user of the transaction of our re-INVITE."""
 
-    __slots__ = ("_leg", "_modifying", "_usage")
+    __slots__ = ("_leg", "_modifying", "_repeated", "_usage")
 
     def __init__(self, modifying: Modifying, leg: Leg, usage: DialogUsage) -> None:
         self._modifying = modifying
         self._leg = leg
         self._usage = usage
+        self._repeated = False
 
     def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
         if response.status >= 200:
             self._modifying.answered(self._leg, self._usage, tx, response, now)
+
+    def success_repeated(self, tx: ClientTransaction, now: int) -> None:
+        if not self._repeated:
+            self._repeated = True
+            self._modifying.success_repeated(self._leg, now)
 
     def timed_out(self, tx: ClientTransaction, now: int) -> None:
         self._modifying.lost(self._leg, self._usage)
@@ -141,6 +148,8 @@ class Modifying:
 
         Refusals keep their state: a copy of a refused request must not be accepted later.
         """
+        if usage.negotiation.state is OfferState.AGREED:
+            self._acks.implied(leg, usage, now)
         if usage.modification is None and self._first_exchange_open(leg, usage):
             self._refuse(usage, tx)
         elif leg.state is not SessionState.CONFIRMED:
@@ -194,6 +203,7 @@ class Modifying:
         if offer:
             negotiation.receive_offer(offer, signalling_host=tx.source[0])
         usage.dialog.refresh_target(tx.request)
+        usage.dialog.locate(tx.source, self._env.settings.nat)
         # The peer may have moved to another network; its current source address counts for media.
         leg.media.signalling_host = tx.source[0]
         return negotiation.make_answer() if offer else negotiation.make_offer()
@@ -258,6 +268,11 @@ class Modifying:
             else:
                 self._give_up(machine, answered_with(response))
 
+    def success_repeated(self, leg: Leg, now: int) -> None:
+        """The peer repeated its 2xx after our ACK."""
+        if not leg.over:
+            self._announcer.emit(leg, events.AnswerRepeated, now)
+
     def lost(self, leg: Leg, usage: DialogUsage) -> None:
         """No response to our re-INVITE: the same as 408 (RFC 3261 section 14.1)."""
         if self._machine(leg, usage).state is ModificationState.OFFERING:
@@ -269,6 +284,7 @@ class Modifying:
     ) -> None:
         with suppress(SipParseError):  # an unreadable Contact leaves the target as it was
             usage.dialog.refresh_target(response)
+            usage.dialog.locate(tx.destination, self._env.settings.nat)
         self._requests.start(self._acknowledge(usage, tx, response))
         machine = self._machine(leg, usage)
         if machine.state is not ModificationState.OFFERING or leg.leaving:

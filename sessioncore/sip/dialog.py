@@ -10,6 +10,7 @@ from attrs import define, field
 from sessioncore.errors import SipParseError
 from sessioncore.sip.flows import Flow
 from sessioncore.sip.message import Request, Response
+from sessioncore.sip.nat import behind_nat
 from sessioncore.sip.values import NameAddr, RawUri, Uri, parse_uri, shown
 from sessioncore.vocabulary import Address
 
@@ -100,7 +101,8 @@ class Dialog:
     ``key`` is its identity as `key_of_request` and `key_of_response` return it.  ``local`` and
     ``remote`` are whole From or To values with their tags.  ``remote_seq`` is None until the
     peer has sent a request (RFC 3261 section 12.1.2).  If ``detour`` is set, requests go there
-    instead of to Contact or Record-Route.  ``hop`` is the flow and address of the next hop, if
+    instead of to Contact or Record-Route; where the peer is ``behind_nat``, this is the source of
+    its last message.  ``hop`` is the flow and address of the next hop, if
     they are known without a name lookup.
     """
 
@@ -115,6 +117,7 @@ class Dialog:
     local_seq: int
     remote_seq: int | None
     detour: Address | None = None
+    behind_nat: bool = False
     hop: tuple[Flow, Address] | None = None
     _routing: tuple[bytes, tuple[tuple[bytes, bytes], ...]] | None = field(default=None, init=False)
 
@@ -204,6 +207,18 @@ class Dialog:
         if contact is not None:
             self.remote_target = _reachable(contact, "Contact")
             self._routing = self.hop = None
+
+    def locate(self, source: Address, nat: bool | None) -> None:
+        """Note where the message came from that brought the remote target; ``nat`` as a setting.
+
+        Where there is a Record-Route, requests go to that proxy, which knows where the peer is.
+        """
+        natted = not self.route_set and behind_nat(self.remote_target, source, nat)
+        if natted:
+            self.detour = source
+        elif self.behind_nat:
+            self.detour = None
+        self.behind_nat = natted
 
     def check_sequence(self, number: int) -> bool:
         """Record the CSeq number of a received request; False if it is too low for 12.2.2.

@@ -133,7 +133,6 @@ class TransactionLayer(Keeping):
         self._servers[key] = tx = ServerTransaction(
             table, self, request, key, source, to, flow, copied, now, merged
         )
-        tx.fresh = True
         if merged is not None:
             known[merged] = key
         try:

@@ -20,7 +20,7 @@ from sessioncore.events import (
     MediaStalled,
     OutgoingCallPrepared,
 )
-from sessioncore.interfaces import IEventSink
+from sessioncore.interfaces import IEventObserver
 from sessioncore.vocabulary import SECOND
 from sessioncore.watching.event_log import printable, shown
 from sessioncore.watching.outcome import CallSummary
@@ -70,7 +70,7 @@ class _Line:
         return line[:width]
 
 
-@implementer(IEventSink)
+@implementer(IEventObserver)
 class LiveLines:
     """Follows the calls of a run by their events."""
 

@@ -341,7 +341,7 @@ class Refusing(SynchronousTestCase):
         )
         self.refuse(
             description(f"{PLAIN}\na=rtcp:7000 ATM NSAP 47.1"),
-            "c= is not of the Internet",
+            "c= is not of network type IN",
             code=300,
         )
 
@@ -349,7 +349,7 @@ class Refusing(SynchronousTestCase):
         body = SIPP_UAC.replace(b"c=IN IP4 192.0.2.9", b"c=IN IP6 192.0.2.9")
         self.refuse(body, "c= says IP6 but 192.0.2.9", code=301)
         body = SIPP_UAC.replace(b"c=IN IP4 192.0.2.9", b"c=IN E164 192.0.2.9")
-        self.refuse(body, "c= is not of the Internet", code=300)
+        self.refuse(body, "c= is not of network type IN", code=300)
 
     def test_a_good_line_after_a_bad_one_is_taken(self) -> None:
         audio, answer = answer_to(

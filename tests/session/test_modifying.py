@@ -166,6 +166,7 @@ class ByHandTests(CallerScene):
         self.them.take()
         self.reply(200, sdp=answered)
         self.assertEqual(self.them.lines(), ["ACK"])
+        self.assertEqual(self.us.names()[-1], "AnswerRepeated")
 
     def test_the_callers_wait_is_longer(self) -> None:
         """2.1 to 4 s for who made the Call-ID (RFC 3261 section 14.1)."""

@@ -278,4 +278,4 @@ class TransportTests(Scene):
         call = self.us.call(f"sip:bob@{B}")  # UDP, as RFC 3263 section 4.1 has it
         reason = call.end_reason
         assert reason is not None
-        self.assertIn("over UDP; there is TCP", reason.text)
+        self.assertIn("over UDP; open sockets: TCP", reason.text)

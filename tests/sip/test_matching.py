@@ -781,7 +781,7 @@ class ClientInviteTests(SynchronousTestCase):
         self.reply(tx, 200)
         self.assertEqual(self.bench.flow.sent, [(ack, ELSEWHERE)] * 2)
         self.reply(tx, 200, to_tag=b"fork")
-        self.assertEqual(heir.take(), [("response", 200)])
+        self.assertEqual(heir.take(), [("success repeated",), ("response", 200)])
         self.assertEqual(self.bench.user.take(), [("response", 200)])
 
     def test_failure_after_a_2xx_is_ignored_and_the_other_way_round(self) -> None:

@@ -185,6 +185,18 @@ class SessionManager:
             raise
         self.running = True
 
+    def drain(self) -> Deferred[None]:
+        """Refuse new calls from now on, and wait for those that are up; none is ended.
+
+        New requests get 503, `call` and `prepare_call` raise `TooManyCalls`.  Fires when no
+        call is left; then `stop` can follow.  A second call fires with the first.  Cancelling
+        the Deferred ends that wait only: new calls are still refused.
+        Raises `ConfigurationError` before `start`.
+        """
+        if not self.running and self._stopping is None:
+            raise ConfigurationError("the manager has not started; there is nothing to drain")
+        return self._coordinator.drain().addCallback(lambda _: None)
+
     def stop(self, grace: float = 4.0) -> Deferred[int]:
         """End every call as its state demands, then close everything.
 

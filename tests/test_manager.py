@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from zope.interface import implementer
@@ -298,6 +299,7 @@ class Wire:
     transport = b"UDP"
     alive = True
     backlog = 0
+    unsent = 0
 
     def __init__(self, host: Any, address: str) -> None:
         self.host = host
@@ -378,6 +380,24 @@ class TransportTests(Scene):
     def opened(udp: SipUdpTransport) -> SipUdpTransport:
         udp.open(lambda *_: None, lambda *_: None, lambda *_: None)
         return udp
+
+    def test_what_the_socket_does_not_send_is_counted(self) -> None:
+        host = self.network.host(A)
+        udp = SipUdpTransport(host, Listen(5060), ReactorClockwork(host))
+        manager = SessionManager(host, transports=[udp])
+        self.assertEqual(manager.statistics().sip_unsent, 0)
+        self.successResultOf(manager.start())
+        port: Any = udp._port
+        port.fail_writes = OSError(errno.ENOBUFS, "full")
+        manager.call(f"sip:bob@{B}")
+        self.assertEqual(manager.statistics().sip_unsent, 1)
+        port.fail_writes = OSError(errno.EPERM, "the firewall said no")
+        manager.call(f"sip:bob@{B}")
+        self.assertEqual(manager.statistics().sip_unsent, 2)
+        port.fail_writes = None
+        manager.stop(0.0)
+        self.run_for(0.1)
+        self.assertEqual(manager.statistics().sip_unsent, 2)
 
     def test_not_open_yet(self) -> None:
         host = self.network.host(A)

@@ -1,4 +1,4 @@
-"""The UDP port of SIP: it reads in small helpings and hears what ICMP says of our datagrams."""
+"""The UDP port of SIP: it reads in small portions and receives ICMP errors about our datagrams."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_BYTES: Final = 8192
 MAX_DATAGRAMS: Final = 64
 """Datagrams read per reactor turn: empty ones have no bytes to count."""
 MAX_ERRORS: Final = 64
-"""ICMP errors read per reactor turn."""
+"""ICMP errors read before datagrams are."""
 
 _HEARS_ICMP: Final = sys.platform == "linux"
 _IP_RECVERR: Final = 11
@@ -42,7 +42,7 @@ _NOTHING: Final = (errno.EAGAIN, errno.EWOULDBLOCK)
 
 @implementer(IHalfCloseableDescriptor)
 class SipPort(Port):
-    """Tells the ``unreachable`` of its protocol, a `SipUdpProtocol`, where nobody is.
+    """Reports unreachable addresses to ``unreachable`` of its protocol, a `SipUdpProtocol`.
 
     The kernel keeps ICMP errors in a queue of its own (``ip(7)``, IP_RECVERR), which wakes the
     reader as a closed connection or as readable without a datagram, by the reactor's kind.
@@ -78,7 +78,7 @@ class SipPort(Port):
             self._read_errors()
         octets, datagrams, error = receive(opened, take, self.maxThroughput, MAX_DATAGRAMS)
         if error and (error not in _NOTHING or datagrams == MAX_DATAGRAMS) and self.connected:
-            # It failed with the news of an error, or was woken by nothing else.
+            # An error failed it, or was all there was to wake up for.
             self._read_errors()
             error = receive(opened, take, octets, datagrams)[2]
         self._emptied = error in _NOTHING
@@ -102,10 +102,10 @@ class SipPort(Port):
         self._read_errors()
 
     def expect_errors(self) -> None:
-        """A datagram was not sent for the news of an error, which nothing else will tell again.
+        """Read errors in the next turn, because one of them failed a send.
 
-        While it waits it takes room from datagrams; the reactor tells of it only when it finds
-        none, which a busy server may never see.
+        A waiting error occupies room for datagrams.  The reactor reports it only when no
+        datagram waits, which may never happen in a busy server.
         """
         self._errors_wait = True
 
@@ -124,7 +124,10 @@ class SipPort(Port):
             if _is_unreachable(ancillary):
                 refused.setdefault((address[0], address[1]), set()).add(quoted)
         else:
+            # The others stay in the queue and wake the reactor again; until then they must not
+            # fail the next read.
             self._errors_wait = True
+            self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if refused:
             self.protocol.unreachable(refused)
 

@@ -99,6 +99,17 @@ class ManagerTests(Scene):
         self.assertIn("not started", str(error))
         self.assertEqual(manager.calls, [])
 
+    def test_stopped_before_the_start_it_can_still_be_started(self) -> None:
+        manager = self.manager(A)
+        for _ in range(2):
+            self.assertEqual(self.successResultOf(manager.stop()), 0)
+        self.successResultOf(manager.start())
+        self.assertEqual(manager.local_addresses, [("0.0.0.0", 5060)])
+        stopped = manager.stop()
+        self.run_for(0.1)
+        self.assertEqual(self.successResultOf(stopped), 0)
+        self.assertEqual(manager.local_addresses, [])
+
     def test_addresses(self) -> None:
         manager = self.manager(A, "udp:0", f"udp:5062:interface={A}")
         self.assertEqual(manager.local_addresses, [])
@@ -365,6 +376,26 @@ class TransportTests(Scene):
         wire.backlog = OVERLOADED
         wire.arrive(messages.invite(body=messages.offer(A), call_id="again"), (A, 5060))
         self.assertTrue(wire.sent[-1].startswith(b"SIP/2.0 200 "))
+        manager.stop(0.0)
+        self.run_for(0.1)
+
+    def test_of_a_faulty_call_in_overload_no_event_is_told(self) -> None:
+        wire = Wire(self.network.host(B), B)
+        wire.other = Wire(self.network.host(A), A)
+        manager = SessionManager(wire.host, on_incoming=answer, transports=[wire])
+        manager.start()
+        told: list[str] = []
+        manager.add_event_sink(lambda event: told.append(event.name))
+        for backlog, expected in (
+            (OVERLOADED + 1, []),
+            (OVERLOADED, ["IncomingCall", "CallFailed"]),
+        ):
+            wire.backlog = backlog
+            headers = [("Require", "100rel")]
+            invite = messages.invite(headers=headers, call_id=f"n{backlog}")
+            wire.arrive(invite, (A, 5060))
+            self.assertTrue(wire.sent[-1].startswith(b"SIP/2.0 420 "))
+            self.assertEqual(told, expected)
         manager.stop(0.0)
         self.run_for(0.1)
 

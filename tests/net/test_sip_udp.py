@@ -600,10 +600,31 @@ class RealSocketTests(TestCase):
     def test_bursts_do_not_hold_up_the_tick(self) -> None:
         _, port, _ = self.open(Listen(0, "127.0.0.1"))
         self.assertEqual(port.maxThroughput, 8192)
-        given = port.getHandle().getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-        plain = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.addCleanup(plain.close)
-        self.assertGreaterEqual(given, plain.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
+
+    def test_a_receive_buffer_of_4_mib_is_asked_for(self) -> None:
+        enlarged: list[Any] = []
+        with mock.patch.object(sip_udp, "_enlarge_receive_buffer", enlarged.append):
+            _, port, _ = self.open(Listen(0, "127.0.0.1"))
+        self.assertEqual(enlarged, [port])
+
+    def test_a_receive_buffer_that_is_smaller_is_warned_of(self) -> None:
+        wanted = 4 * 1024 * 1024
+        for given in (wanted // 2, wanted - 1, wanted, wanted + 1):
+            opened = mock.Mock()
+            opened.getsockopt.return_value = 2 * given  # as Linux does
+            opened.setsockopt.side_effect = [None, PermissionError()]
+            with mock.patch.object(sip_udp, "_log") as log:
+                sip_udp._enlarge_receive_buffer(mock.Mock(getHandle=lambda opened=opened: opened))
+            self.assertEqual({each.args[2] for each in opened.setsockopt.call_args_list}, {wanted})
+            if given >= wanted:
+                log.warn.assert_not_called()
+            else:
+                ((text,), values) = log.warn.call_args
+                self.assertEqual(values, {"given": given, "wanted": wanted})
+                self.assertIn("sysctl net.core.rmem_max={wanted}", text)
+
+    def test_a_port_without_a_socket_has_no_receive_buffer(self) -> None:
+        sip_udp._enlarge_receive_buffer(object())
 
     def test_empty_datagrams_do_not_either(self) -> None:
         flow, port, _ = self.open(Listen(0, "127.0.0.1"))

@@ -712,6 +712,12 @@ class CancelTests(CallerScene):
         self.run_for(1)
         self.assertEqual(self.them.take(), [])
 
+    def test_the_description_of_the_invite_has_its_type(self) -> None:
+        self.calling()
+        invite = parsed(self.them.last(b"INVITE"))
+        self.assertTrue(invite.body.startswith(b"v=0"))
+        self.assertEqual(invite.all(b"Content-Type"), [b"application/sdp"])
+
     def test_hung_up_while_its_name_is_resolved_or_its_flow_is_made(self) -> None:
         """Then `place` must not fire as if the INVITE had been written."""
         for waits_for in ("resolve", "flows"):

@@ -65,6 +65,8 @@ class ManagerStatistics:
 
     calls_up: int
     rtp_ports_free: int
+    sip_unsent: int
+    """SIP messages that were lost because a transport could not send them."""
     calls: dict[str, int]
     sip: dict[str, int]
     media: dict[str, int]
@@ -352,6 +354,7 @@ class SessionManager:
         return ManagerStatistics(
             self._coordinator.registry.up,
             self.plane.ports_free(self.clockwork.now()),
+            sum(transport.unsent for transport in self._transports),
             asdict(calls),
             asdict(sip),
             asdict(media),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from typing import Any
 
@@ -93,6 +94,7 @@ class ManagerTests(Scene):
         self.run_for(0.1)
         accepted = [who for who, name in told if name == "CallAccepted"]
         self.assertEqual(accepted, ["observer", "observer", "sink", "call's sink"])
+
     def check_sender_reports(self, wall: int) -> None:
         self.network = FakeNetwork(seed=1)
         self.network.advance(10_000.25)
@@ -168,6 +170,17 @@ class ManagerTests(Scene):
         error = self.assertRaises(ConfigurationError, manager.call, f"sip:bob@{B}")
         self.assertIn("not started", str(error))
         self.assertEqual(manager.calls, [])
+
+    def test_stopped_before_the_start_it_can_still_be_started(self) -> None:
+        manager = self.manager(A)
+        for _ in range(2):
+            self.assertEqual(self.successResultOf(manager.stop()), 0)
+        self.successResultOf(manager.start())
+        self.assertEqual(manager.local_addresses, [("0.0.0.0", 5060)])
+        stopped = manager.stop()
+        self.run_for(0.1)
+        self.assertEqual(self.successResultOf(stopped), 0)
+        self.assertEqual(manager.local_addresses, [])
 
     def test_addresses(self) -> None:
         manager = self.manager(A, "udp:0", f"udp:5062:interface={A}")
@@ -370,6 +383,7 @@ class Wire:
     transport = b"UDP"
     alive = True
     backlog = 0
+    unsent = 0
 
     def __init__(self, host: Any, address: str) -> None:
         self.host = host
@@ -438,6 +452,26 @@ class TransportTests(Scene):
         manager.stop(0.0)
         self.run_for(0.1)
 
+    def test_of_a_faulty_call_in_overload_no_event_is_told(self) -> None:
+        wire = Wire(self.network.host(B), B)
+        wire.other = Wire(self.network.host(A), A)
+        manager = SessionManager(wire.host, on_incoming=answer, transports=[wire])
+        manager.start()
+        told: list[str] = []
+        manager.add_event_sink(lambda event: told.append(event.name))
+        for backlog, expected in (
+            (OVERLOADED + 1, []),
+            (OVERLOADED, ["IncomingCall", "CallFailed"]),
+        ):
+            wire.backlog = backlog
+            headers = [("Require", "100rel")]
+            invite = messages.invite(headers=headers, call_id=f"n{backlog}")
+            wire.arrive(invite, (A, 5060))
+            self.assertTrue(wire.sent[-1].startswith(b"SIP/2.0 420 "))
+            self.assertEqual(told, expected)
+        manager.stop(0.0)
+        self.run_for(0.1)
+
     def test_udp_is_one_of_them(self) -> None:
         host = self.network.host(A)
         udp = SipUdpTransport(host, Listen(5060), ReactorClockwork(host))
@@ -450,6 +484,24 @@ class TransportTests(Scene):
     def opened(udp: SipUdpTransport) -> SipUdpTransport:
         udp.open(lambda *_: None, lambda *_: None, lambda *_: None)
         return udp
+
+    def test_what_the_socket_does_not_send_is_counted(self) -> None:
+        host = self.network.host(A)
+        udp = SipUdpTransport(host, Listen(5060), ReactorClockwork(host))
+        manager = SessionManager(host, transports=[udp])
+        self.assertEqual(manager.statistics().sip_unsent, 0)
+        self.successResultOf(manager.start())
+        port: Any = udp._port
+        port.fail_writes = OSError(errno.ENOBUFS, "full")
+        manager.call(f"sip:bob@{B}")
+        self.assertEqual(manager.statistics().sip_unsent, 1)
+        port.fail_writes = OSError(errno.EPERM, "the firewall said no")
+        manager.call(f"sip:bob@{B}")
+        self.assertEqual(manager.statistics().sip_unsent, 2)
+        port.fail_writes = None
+        manager.stop(0.0)
+        self.run_for(0.1)
+        self.assertEqual(manager.statistics().sip_unsent, 2)
 
     def test_not_open_yet(self) -> None:
         host = self.network.host(A)

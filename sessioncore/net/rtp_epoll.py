@@ -157,7 +157,13 @@ class _Pair:
         except OSError as error:
             self._io.note_failure(self.row, False, f"{host_port(*address)}: {error.strerror}")
             return False
+        # An ICMP error that waits is about another address: it must neither fail a send to this
+        # one nor be reported as its own.
+        if self._latched:
+            self.rtp.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if _may_wait(self.rtp):
+            if not self._latched:
+                self.read_errors()
             self._io.read_strays(self, self.rtp, False, 64)
         if not self._latched:
             self._latched = True
@@ -298,8 +304,19 @@ class EpollPacketIO(PooledPorts[_Pair]):
         packets: Sequence[memoryview],
         addresses: Sequence[Address],
     ) -> list[int]:
-        """As `send`, for leases that are not latched; their error queues report ICMP errors."""
-        return [at for at, _ in self._pump.send_to(handles, packets, addresses)]
+        """As `send`, for leases that are not latched; their error queues report ICMP errors.
+
+        What fails is sent once more: the failure may be the error about an earlier address.
+        """
+        failed = [at for at, _ in self._pump.send_to(handles, packets, addresses)]
+        if not failed:
+            return failed
+        again = self._pump.send_to(
+            [handles[at] for at in failed],
+            [packets[at] for at in failed],
+            [addresses[at] for at in failed],
+        )
+        return [failed[at] for at, _ in again]
 
     def failures(self) -> list[Failure]:
         """The failures since the last call."""

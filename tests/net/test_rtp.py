@@ -437,6 +437,44 @@ class EpollTests(OnLoopback, TestCase):
             self.assertEqual((await self.strays(), self.io.failures()), ([], []))
             self.assertEqual(peer.received.pop(), (b"new", again.local))
 
+    async def test_a_closed_port_costs_the_next_address_nothing(self):
+        for latch_first in (False, True):
+            lease, peer, dead = self.io.lease(self.own, 4, 0), self.peer(), self.closed_port()
+            if latch_first:
+                lease.latch(dead)
+                self.io.send([lease.handle], [memoryview(b"lost")])
+                await self.settle()
+                lease.unlatch()
+            else:
+                self.io.send_to([lease.handle], [memoryview(b"lost")], [dead])
+                await self.settle()
+            handles, packets = [lease.handle] * 3, [memoryview(b"a")] * 3
+            addresses = [peer.address, dead, peer.address]
+            self.assertEqual(self.io.send_to(handles, packets, addresses), [])
+            await self.strays()
+            self.assertEqual([data for data, _ in peer.received], [b"a", b"a"])
+            told = self.io.failures()
+            self.assertEqual(set(told), {(4, True, f"{dead[0]}:{dead[1]}")})
+            self.assertEqual(len(told), 1 if latch_first else 2)
+            lease.release(0)
+
+    async def test_a_closed_port_is_not_taken_for_the_latched_one(self):
+        for moved in (False, True):
+            lease, peer, dead = self.io.lease(self.own, 4, 0), self.peer(), self.closed_port()
+            if moved:
+                lease.latch(dead)
+                self.io.send([lease.handle], [memoryview(b"lost")])
+            else:
+                self.io.send_to([lease.handle], [memoryview(b"lost")], [dead])
+            await self.settle()
+            lease.latch(peer.address)
+            self.assertEqual(self.io.send([lease.handle], [memoryview(b"a")]), [])
+            await self.rounds()
+            self.assertEqual([data for data, _ in peer.received], [b"a"])
+            expected = [] if moved else [(4, True, f"{dead[0]}:{dead[1]}")]
+            self.assertEqual(self.io.failures(), expected)
+            lease.release(0)
+
     async def test_one_refused_send_does_not_keep_the_others(self):
         leases = [self.io.lease(self.own, row, 0) for row in range(3)]
         peers = [self.peer() for _ in leases]

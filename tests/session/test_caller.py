@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from twisted.internet.defer import Deferred
@@ -789,6 +790,34 @@ class CancelTests(CallerScene):
         self.failureResultOf(call.place(), CallOver)
         self.run_for(1)
         self.assertEqual(self.them.take(), [])
+
+    def test_the_description_of_the_invite_has_its_type(self) -> None:
+        self.calling()
+        invite = parsed(self.them.last(b"INVITE"))
+        self.assertTrue(invite.body.startswith(b"v=0"))
+        self.assertEqual(invite.all(b"Content-Type"), [b"application/sdp"])
+
+    def test_hung_up_while_its_name_is_resolved_or_its_flow_is_made(self) -> None:
+        """Then `place` must not fire as if the INVITE had been written."""
+        for waits_for in ("resolve", "flows"):
+            waiting: Deferred[Any] = Deferred()
+            flow = self.us.manager._transports[0].flow
+            target = Target(b"UDP", B, 5060)
+            if waits_for == "resolve":
+                found: Any = [target]
+                self.replace(self.us, resolve=lambda uri, waiting=waiting: waiting)
+            else:
+                found = flow
+                flows = mock.Mock(to=lambda target, waiting=waiting: waiting)
+                self.replace(self.us, resolve=lambda uri, t=target: [t], flows=flows)
+            call = self.us.manager.prepare_call(f"sip:bob@{B}")
+            placed = call.place()
+            self.successResultOf(call.hang_up())
+            self.assertNoResult(placed)
+            waiting.callback(found)
+            self.failureResultOf(placed, CallFailed)
+            self.run_for(1)
+            self.assertEqual(self.them.take(), [])
 
     def test_placed_twice(self) -> None:
         call = self.calling()

@@ -162,6 +162,7 @@ class Stream:
     """A transport of connections: a flow has to be made before it can be used."""
 
     transport = b"TCP"
+    unsent = 0
 
     def __init__(self, host: Any, address: str) -> None:
         self.host = host

@@ -121,7 +121,7 @@ class Acks:
             leg.source = None
             self._admission.acknowledge(source, now)
         first = leg.state in _ANSWERED
-        self._establishing.control.prove_path(leg)
+        self._establishing.control.prove_path(leg, now)
         self._announcer.emit(leg, events.AckReceived, now)
         problem = self._take_answer(leg, usage, request, now)
         if usage.modification is not None:

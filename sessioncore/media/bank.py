@@ -19,6 +19,7 @@ from sessioncore.media.lane import DEFAULT_RATE, Lane, require_rate
 from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND
 
 __all__ = [
+    "FOREVER",
     "LOOSE",
     "NEVER",
     "NONE",
@@ -55,6 +56,7 @@ After the first 512 they are lent one by one, which spreads them over all phases
 TARGET: Final = 2
 """Frames that wait before the first is played: 40 ms of delay."""
 NEVER: Final = -(1 << 62)
+FOREVER: Final = 1 << 62
 """A time (ns) before every other; "has not happened"."""
 NONE: Final = -1
 """No SSRC, no sequence number."""
@@ -106,6 +108,7 @@ _COUNTED: Final[dict[str, Any]] = {
     "overflow": np.int64(0),
     "inserted": np.int64(0),
     "dropped": np.int64(0),
+    "held_back": np.int64(0),
 }
 """What statistics are made of: they lie together, and are read at once; most asked for first."""
 _DEFAULTS: Final[dict[str, Any]] = {
@@ -115,7 +118,6 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "transmitting": np.bool_(False),
     "latched": np.bool_(False),
     "unproven": np.bool_(False),
-    "foreign": np.bool_(False),
     "first_send_pending": np.bool_(False),
     "marker": np.bool_(False),
     "key": np.int64(key_of(0, 0, 1, Way.PASS, 0)),
@@ -128,8 +130,8 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "ssrc": np.int64(0),
     "sequence": np.int64(0),
     "timestamp": np.int64(0),
-    "sending_since": np.int64(NEVER),
-    "sent_at": np.int64(NEVER),
+    "full_until": np.int64(FOREVER),
+    "next_at": np.int64(NEVER),
     # receiving
     "receiving": np.bool_(False),
     "stalled": np.bool_(False),
@@ -186,6 +188,7 @@ class Bank:
     ``meanings`` uint8[capacity * 128]: the number in ``formats`` of what payload type p of row
     r means, at r * 128 + p.  ``lanes`` hold the audio; ``lane`` is the number of a row's lane,
     ``format`` that of the format it sends.  ``clock`` is its RTP clock in Hz.
+    RTP is sent at full rate before ``full_until``, then when ``next_at`` is reached.
     Times are ns; ``play``, ``end``, ``newest``, ``target``, ``slack``, ``pause_start``,
     ``pause_end`` are samples.  ``remote_ssrc`` is the source that is heard, ``candidate_ssrc``
     one that may follow it, which any may until ``successor_until``.  A ``voiceless`` source
@@ -196,7 +199,6 @@ class Bank:
     transmitting: Bools
     latched: Bools
     unproven: Bools
-    foreign: Bools
     first_send_pending: Bools
     marker: Bools
     key: Ints
@@ -212,8 +214,8 @@ class Bank:
     packets_sent: Ints
     octets_sent: Ints
     send_errors: Ints
-    sending_since: Ints
-    sent_at: Ints
+    full_until: Ints
+    next_at: Ints
     receiving: Bools
     stalled: Bools
     first_receive_pending: Bools
@@ -257,6 +259,7 @@ class Bank:
     overflow: Ints
     inserted: Ints
     dropped: Ints
+    held_back: Ints
 
     def __init__(self, capacity: int = 1024, together: int = TOGETHER) -> None:
         self.capacity = 0

@@ -12,12 +12,13 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from sessioncore.media.bank import PHASES, Bank, Ints, some
+from sessioncore.media.limits import Limits
 from sessioncore.media.packet_io import PACKET_WIDTH, Handle, PacketIO, PortLease, Stray
 from sessioncore.media.playout import PHASE_NS, PhaseClock, Playout
 from sessioncore.media.reception import Reception
 from sessioncore.media.statistics import MediaEvent, PlaneStatistics, StreamStatistics
 from sessioncore.media.stream import RELEARN, Stream
-from sessioncore.vocabulary import SECOND
+from sessioncore.vocabulary import SECOND, Address
 
 __all__ = ["MediaEvent", "MediaPlane", "PlaneStatistics", "Stream", "StreamStatistics"]
 
@@ -53,6 +54,7 @@ class MediaPlane:
         self.ntp = ntp
         self._on_event = on_event
         self.statistics = PlaneStatistics()
+        self.limits = Limits(self.statistics)
         self.bank = Bank(capacity)
         # By row: the streams, and what their packets are sent with.
         self._streams: list[Stream | None] = []
@@ -184,15 +186,19 @@ class MediaPlane:
             if stray.is_rtcp:
                 came = stray.arrival
                 if stream.take_rtcp(stray.data, stray.source, came, self.ntp(came)):
-                    self._heard_rtcp(stream.row, now)
+                    self._heard_rtcp(stream, stray.source, now)
             elif stream.admit(stray.data, stray.source, now):
                 heard.setdefault(stream.row, []).append(stray)
         while heard:
             self._take_round({row: packets.pop(0) for row, packets in heard.items()}, now)
             heard = {row: packets for row, packets in heard.items() if packets}
 
-    def _heard_rtcp(self, row: int, now: int) -> None:
+    def _heard_rtcp(self, stream: Stream, source: Address, now: int) -> None:
+        row, remote = stream.row, stream.remote
         self.bank.heard_at[row] = now
+        # RTCP may also come from the SIP peer, which says nothing of who gets our RTP.
+        if self.bank.unproven[row] and remote is not None and source[0] == remote[0]:
+            stream.hear(now)
         if self.bank.stalled[row]:
             self._reception.noticed.resumed.append(row)
 
@@ -230,7 +236,7 @@ class MediaPlane:
             for row in _taken(noticed.proven):
                 stream = self._stream_of(row)
                 if stream is not None:
-                    stream.prove_path()
+                    stream.hear(now)
         if noticed.collided:
             for row in _taken(noticed.collided):
                 self._resolve_collision(row, now)

@@ -27,6 +27,7 @@ from sessioncore.media.bank import (
     some,
 )
 from sessioncore.media.lane import FRAMES_PER_RING
+from sessioncore.media.limits import SPARSE
 from sessioncore.media.packet_io import Handle, PacketIO
 from sessioncore.media.players import amplify
 from sessioncore.media.schedule import Group, HasRemote, Schedule, Section
@@ -36,7 +37,7 @@ from sessioncore.media.statistics import PlaneStatistics
 from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND, AudioCodec, TableCodec
 from sessioncore.rtp.comfort_noise import render_noise
 from sessioncore.rtp.header import HEADER_SIZE, write_headers
-from sessioncore.vocabulary import MILLISECOND, SECOND
+from sessioncore.vocabulary import MILLISECOND
 
 __all__ = ["PHASES", "PHASE_NS", "PhaseClock", "Playout"]
 
@@ -47,8 +48,6 @@ _MAX_CATCH_UP: Final = 2 * PHASES
 """Phases played late rather than skipped: 40 ms."""
 _TRIM_TURNS: Final = 100
 """The jitter rings are looked over every 2 s."""
-_UNPROVEN: Final = 5 * SECOND
-_FOREIGN: Final = 1 * SECOND
 
 
 class PhaseClock:
@@ -308,11 +307,11 @@ class Playout:
     def _send(self, section: Section, frames: int, audio: _Audio | None, now: int) -> None:
         """Send a packet of each row, ``frames`` of its ``audio``; None is silence."""
         bank, whole = self._bank, section
-        # Everybody may send for a second: `_allowed` need not be asked of each.
-        since = section.unproven_since
-        if since is not None and now - since >= _FOREIGN:
+        limited = now >= section.full_until
+        if limited:
             allowed = self._allowed(section.rows, now)
             if not every(allowed):
+                bank.held_back[section.rows[~allowed]] += 1
                 section = section.only(allowed)
                 audio = None if audio is None else audio.only(allowed)
         rows = section.rows
@@ -349,8 +348,8 @@ class Playout:
             bank.octets_sent[lost] -= octets
             bank.send_errors[lost] += 1
             rows = np.delete(rows, failed)
-        if since is not None:
-            bank.sent_at[rows] = now
+        if limited:
+            bank.next_at[rows] = now + SPARSE
         if section.fresh:
             # Until no packet is the first of an agreement any more.
             whole.fresh = len(rows) < len(whole.rows)
@@ -383,10 +382,7 @@ class Playout:
         self.first_sent += first.tolist()
 
     def _allowed(self, rows: Ints, now: int) -> Bools:
-        """Until the path is proven: 5 s of RTP; to a foreign IP 1 s, then a packet a second."""
+        """Which rows may send now (`sessioncore.media.limits`)."""
         bank = self._bank
-        age = now - bank.sending_since[rows]
-        sparse = bank.foreign[rows] & (age >= _FOREIGN)
-        pause = now - bank.sent_at[rows]
-        allowed: Bools = ~bank.unproven[rows] | ((age < _UNPROVEN) & (~sparse | (pause >= SECOND)))
+        allowed: Bools = (now < bank.full_until[rows]) | (now >= bank.next_at[rows])
         return allowed

@@ -100,6 +100,8 @@ class StreamStatistics:
     """
     dropped: int
     """20 ms frames skipped to follow a faster clock or to shorten a delay."""
+    held_back: int
+    """Packets that were not sent, because nothing proved that they are wanted there."""
     invalid: int
     """Datagrams that are no RTP of version 2, or too long."""
     unexpected_payload_type: int
@@ -249,6 +251,7 @@ def statistics_of(stream: _Stream, counted: Counted, reports: Reports | None) ->
         overflow,
         inserted,
         dropped,
+        held_back,
     ) = numbers
     rtcp = _NO_REPORTS if reports is None else reports
     expected = expected_packets(former_expected, remote_ssrc, highest, first_sequence)
@@ -264,6 +267,7 @@ def statistics_of(stream: _Stream, counted: Counted, reports: Reports | None) ->
         overflow=overflow,
         inserted=inserted,
         dropped=dropped,
+        held_back=held_back,
         invalid=invalid,
         unexpected_payload_type=unexpected,
         unplayable=unplayable,
@@ -305,5 +309,9 @@ class PlaneStatistics:
     """RTP packets handed to the kernel."""
     strays: int = 0
     """Datagrams looked at one by one: RTCP, and RTP of streams not yet latched."""
+    streams_held_back: int = 0
+    """Streams that began with a packet a second: ten more began towards the same address."""
+    streams_stopped: int = 0
+    """Times that a stream stopped sending because of an ICMP error."""
     callback_errors: int = 0
     """Errors raised by whoever was told of an event."""

@@ -145,7 +145,7 @@ class LifeTests(Case):
     def test_a_closed_stream_can_do_nothing_more(self):
         stream = self.bench.call()
         stream.close(self.bench.now)
-        stream.prove_path()
+        stream.prove_path(self.bench.now)
         stream.stop_transmission()
         self.assertFalse(stream.transmitting)
         self.assertRaises(RuntimeError, stream.close, self.bench.now)

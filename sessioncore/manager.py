@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from sessioncore.errors import CallFailed, CallOver, ConfigurationError
 from sessioncore.events import Event
-from sessioncore.interfaces import ICallHandler, ISipTransport
+from sessioncore.interfaces import ICallHandler, IEventObserver, ISipTransport
 from sessioncore.media.plane import MediaPlane
 from sessioncore.media.sinks import Sink
 from sessioncore.media.sources import Source
@@ -338,7 +338,7 @@ class SessionManager:
         sip: Counters = self._coordinator.layer.counters
         media: PlaneStatistics = self.plane.statistics
         return ManagerStatistics(
-            len(self._coordinator.registry),
+            self._coordinator.registry.up,
             self.plane.ports_free(self.clockwork.now()),
             asdict(calls),
             asdict(sip),
@@ -362,7 +362,8 @@ class SessionManager:
 
         Raises `ConfigurationError` if ``sink`` is not a sink or a kind is not an event class.
         """
-        self._announcer.sinks.add(event_sink(sink, kinds), *kinds)
+        checked, observes = event_sink(sink, kinds), IEventObserver.providedBy(sink)
+        self._announcer.sinks.add(checked, *kinds, observes=observes)
 
     def remove_event_sink(self, sink: Callable[[Any], object] | TakesEvents) -> None:
         """Stop calling ``sink``; raises `ConfigurationError` if it was not added."""
@@ -404,9 +405,12 @@ class SessionManager:
         return b"%016x" % next(self._random_words)
 
     def _random_bits(self, bits: int) -> int:
-        if bits > 64:
-            return next(self._random_words) << bits - 64 | self._random_bits(bits - 64)
-        return next(self._random_words) >> 64 - bits
+        words = self._random_words
+        drawn = next(words)
+        while bits > 64:
+            bits -= 64
+            drawn = drawn << 64 | next(words)
+        return drawn >> 64 - bits
 
     def _random_below(self, limit: int) -> int:
         return self._random_bits(32) * limit >> 32

@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 
 from sessioncore.errors import ConfigurationError
 from sessioncore.events import Event
-from sessioncore.interfaces import ICallHandler, IEventSink, ISipFlow, ISipTransport
+from sessioncore.interfaces import ICallHandler, IEventObserver, IEventSink, ISipFlow, ISipTransport
 from sessioncore.manager import SessionManager, _random_words
 from sessioncore.media.sinks import Deliver, Discard, Record
 from sessioncore.media.sources import Tone
@@ -115,6 +115,30 @@ class ManagerTests(Scene):
 
     def test_a_link_without_jitter_has_none(self) -> None:
         self.check_jitter(0.0, 0.0, 0.13)
+
+    def test_observers_are_called_before_sinks_that_were_added_first(self) -> None:
+        told: list[tuple[str, str]] = []
+
+        @implementer(IEventObserver)
+        class Observer:
+            def event(self, event: Event) -> None:
+                told.append(("observer", event.name))
+
+        def decide(call: Call) -> Any:
+            call.add_event_sink(lambda event: told.append(("call's sink", event.name)))
+            call.add_event_sink(Observer())
+            return call.answer()
+
+        callee = self.manager(B, on_incoming=decide)
+        callee.start()
+        callee.add_event_sink(lambda event: told.append(("sink", event.name)))
+        callee.add_event_sink(Observer())
+        caller = self.manager(A)
+        caller.start()
+        caller.call(f"sip:bob@{B}")
+        self.run_for(0.1)
+        accepted = [who for who, name in told if name == "CallAccepted"]
+        self.assertEqual(accepted, ["observer", "observer", "sink", "call's sink"])
 
     def test_random_bytes_are_asked_for_by_the_page_and_given_out_once(self) -> None:
         asked: list[int] = []

@@ -112,7 +112,12 @@ class CommonOptions(Quiet):
         ["media-ip", None, None, "IP to write into descriptions instead of the local address."],
         ["advertise", None, None, "IP to write into Contact and Via instead of the local address."],
         ["codecs", None, "PCMU,PCMA", f"Codecs, in order of preference: {', '.join(CODECS)}."],
-        ["nat", None, "auto", "Peers behind NAT: auto (decide for each by its SDP), yes or no."],
+        [
+            "nat",
+            None,
+            "auto",
+            "Peers behind NAT: auto (decide for each by its SDP and Contact), yes or no.",
+        ],
         ["max-calls", None, "2000", "Maximum number of concurrent calls."],
         ["ring-limit", None, "180", "Seconds a call may ring before it is ended."],
         ["events", None, None, "Write events as JSON lines to this file; - is standard output."],

@@ -40,15 +40,15 @@ RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 _SO_RCVBUFFORCE: Final = 33
 _FULL: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM})
 _MOST_KNOWN: Final = 4096
-_CHOOSE: Final = "choose another with --listen, e.g. --listen udp:5070"
+_CHOOSE: Final = "choose another with --listen, for example --listen udp:5070"
 _TODO: Final[dict[int | None, str]] = {
     errno.EADDRINUSE: f"stop what holds it, or {_CHOOSE}",
     errno.EADDRNOTAVAIL: (
-        "this machine has no such address; name one of its own (`ip address` shows them), or all:"
-        " --listen udp:{port}"
+        "this machine has no such address; give one of its own (`ip address` lists them), or"
+        " listen on all with --listen udp:{port}"
     ),
     errno.EACCES: (
-        "ports below 1024 are for root; choose another with --listen, e.g. --listen udp:5060"
+        "ports below 1024 need root; choose another with --listen, for example --listen udp:5060"
     ),
 }
 """What to do about a socket that cannot be bound."""
@@ -57,20 +57,20 @@ _log = Logger(namespace="sessioncore.net.sip_udp")
 
 
 def _none_sent(datagrams: Sequence[bytes], addresses: Sequence[Address]) -> Failed:
-    """Of a transport that sends one by one only."""
+    """For transports that cannot send several datagrams at once."""
     return [(position, 0) for position in range(len(datagrams))]
 
 
 @implementer(ISipFlow)
 class UdpFlow:
-    """Where SIP bytes leave: one bound UDP socket (the ``Flow`` of `sessioncore.sip`).
+    """Sends SIP messages by one bound UDP socket (the ``Flow`` of `sessioncore.sip`).
 
-    ``local`` is what the socket is bound to, so its host may be a wildcard; `sent_by` never
-    is.  ``dropped`` counts datagrams that the kernel had no room for, ``failed`` the others
-    that could not be sent.
+    ``local`` is the bound address, so its host may be a wildcard; `sent_by` never is.
+    ``dropped`` counts datagrams for which the kernel had no room, ``failed`` the others that
+    could not be sent.
 
-    Between `hold` and `release` nothing leaves: what a reading turn answers leaves together,
-    since each send by itself would wake its receiver.
+    Between `hold` and `release` nothing is sent: all responses of a reading turn are sent
+    together, because each single send would wake its receiver.
     """
 
     __slots__ = (
@@ -118,7 +118,7 @@ class UdpFlow:
         self._known: set[str] = set()
         self._held: list[bytes] | None = None
         self._held_for: list[Address] = []
-        # What `sent_by` says to every peer; None where that depends on the peer.
+        # The result of `sent_by` for every peer; None if it depends on the peer.
         self._shown: bytes | None = None
         if self._advertise is not None or not is_wildcard(local[0]):
             self._shown = self.sent_by("")
@@ -126,9 +126,9 @@ class UdpFlow:
     def send(self, data: bytes, address: Address) -> None:
         """Send one datagram to an IP literal, without blocking.
 
-        A full send buffer is a lost datagram, which SIP repairs by itself; it is counted in
-        ``dropped``.  Raises `OSError` for everything else (no route, too long, no literal);
-        what is held back raises it when it is repeated, at the earliest.
+        If the send buffer is full, the datagram is lost, which SIP repairs by itself; it is
+        counted in ``dropped``.  Raises `OSError` for everything else (no route, too long, not
+        an IP literal).  A datagram that is held raises it at the earliest when it is repeated.
         """
         host = address[0]
         if host not in self._known:
@@ -143,25 +143,25 @@ class UdpFlow:
             self._send_again(data, address)
 
     def hold(self) -> None:
-        """Keep what is to be sent until `release`; what is kept already stays."""
+        """Keep datagrams until `release`, together with those already held."""
         if self._held is None:
             self._held, self._held_for = [], []
 
     def release(self) -> None:
-        """Send what was held, in its order."""
+        """Send the held datagrams, in order."""
         held, self._held = self._held, None
         if held:
             try:
                 failed = [position for position, _ in self._send_all(held, self._held_for)]
             except OverflowError:
-                failed = list(range(len(held)))  # one has no such port: each by itself
+                failed = list(range(len(held)))  # one has an invalid port: send each by itself
             for position in failed:
-                # Counted; whoever sends it again is told.
+                # Counted; the error is raised again for the retransmission.
                 with suppress(OSError):
                     self._send_again(held[position], self._held_for[position])
 
     def _send_again(self, data: bytes, address: Address) -> None:
-        """The first failure may have been the news of an ICMP about some earlier datagram."""
+        """The first failure may have been a pending ICMP error about an earlier datagram."""
         self._news()
         try:
             self._sendto(data, address)
@@ -176,18 +176,18 @@ class UdpFlow:
             raise OSError(errno.EMSGSIZE, f"{len(data)} bytes are too long for UDP") from error
         except OverflowError as error:
             self.failed += 1
-            raise OSError(errno.EINVAL, f"{address[1]} is no port") from error
+            raise OSError(errno.EINVAL, f"{address[1]} is not a port") from error
 
     @property
     def backlog(self) -> int:
-        """What `SipPort.backlog` says."""
+        """See `SipPort.backlog`."""
         return self._waiting()
 
     def _check(self, host: str) -> None:
         """Refuse names: the socket call would look them up and block the reactor."""
         if not is_literal(host):
             self.failed += 1
-            raise OSError(errno.EINVAL, f"{host!r} is no IP address")
+            raise OSError(errno.EINVAL, f"{host!r} is not an IP address")
         if is_ipv6(host) != is_ipv6(self.local[0]):
             self.failed += 1
             raise OSError(
@@ -198,17 +198,17 @@ class UdpFlow:
         self._known.add(host)
 
     def sent_by(self, peer: str) -> bytes:
-        """What to put into Via and Contact for ``peer``: ``b"192.0.2.1:5060"``.
+        """The host and port of Via and Contact for ``peer``: ``b"192.0.2.1:5060"``.
 
-        The advertised address if it is of our IP version, or the bound one, or for a wildcard
-        the one the peer sees.  Never a wildcard, never raises.
+        That is the advertised address if it has our IP version, else the bound address, or for
+        a wildcard the address that the peer sees.  Never a wildcard, never raises.
         """
         if self._shown is not None:
             return self._shown
         return host_port(*self.address_for(peer)).encode("ascii")
 
     def address_for(self, peer: str) -> Address:
-        """The address and port that `sent_by` prints."""
+        """The address and port of `sent_by`."""
         host, port = self.local
         if self._advertise is not None:
             return self._advertise[0], self._advertise[1] or port
@@ -221,7 +221,7 @@ class UdpFlow:
 
 
 class SipUdpProtocol(DatagramProtocol):
-    """Stamps each datagram with the time and hands it on; one that fails is counted.
+    """Passes each datagram on with the time; exceptions of the receiver are counted.
 
     ``flow`` sends through the same socket; it exists once the protocol is listening.
     """
@@ -247,11 +247,11 @@ class SipUdpProtocol(DatagramProtocol):
         self._addresses = LocalAddresses(
             clockwork.now, lambda peer: local_address_for(peer, reactor)
         )
-        self._flow: Any = None  # there once the protocol is listening
+        self._flow: Any = None  # set once the protocol is listening
 
     @property
     def flow(self) -> UdpFlow:
-        """Where answers to what came in here leave; raises `RuntimeError` before listening."""
+        """The flow for responses to messages from here; raises `RuntimeError` before listening."""
         if self._flow is None:
             raise RuntimeError("the SIP socket is not open yet")
         flow: UdpFlow = self._flow
@@ -270,7 +270,7 @@ class SipUdpProtocol(DatagramProtocol):
         """Called by Twisted when the socket is bound."""
         transport: Any = self.transport
         host = transport.getHost()
-        # Port.write checks and re-checks the address text; the socket itself costs a third.
+        # Port.write checks the address text twice; the socket itself takes a third of the time.
         handle = getattr(transport, "getHandle", None)
         self.listening = True
         local = (host.host, host.port)
@@ -298,14 +298,14 @@ class SipUdpProtocol(DatagramProtocol):
         """Called by Twisted with each datagram; never raises."""
         self.received += 1
         try:
-            # Of IPv4 this is (host, port) already.
+            # For IPv4 this is (host, port) already.
             source = addr if ":" not in addr[0] else (unmapped(addr[0]), addr[1])
             self._receive(datagram, source, self._flow, self._now())
         except Exception as error:
             self.faults.caught("receiving a SIP datagram failed", error)
 
     def unreachable(self, refused: Refused) -> None:
-        """Called by our ports with what ICMP said; never raises."""
+        """Called by our ports with the addresses of ICMP errors; never raises."""
         self.faults.guard("handling ICMP failed", self._unreachable, refused, self._now())
 
 
@@ -341,7 +341,7 @@ def listen_sip_udp(
 
 @implementer(ISipTransport)
 class SipUdpTransport:
-    """SIP over one UDP socket of the reactor's.
+    """SIP over one UDP socket of the reactor.
 
     ``advertise`` is ``host`` or ``host:port`` for Via and Contact in place of our own.
     """
@@ -364,12 +364,12 @@ class SipUdpTransport:
         return self.flow.local
 
     def flow_to(self, target: Target) -> UdpFlow:
-        """The one socket reaches every target of its IP version."""
+        """The flow of the socket, which reaches every target of its IP version."""
         return self.flow
 
     @property
     def flow(self) -> UdpFlow:
-        """Where requests of ours leave; raises `RuntimeError` before `open`."""
+        """The flow of the socket; raises `RuntimeError` before `open`."""
         if self._protocol is None:
             raise RuntimeError("the SIP socket is not open yet")
         return self._protocol.flow
@@ -380,7 +380,7 @@ class SipUdpTransport:
         return 0 if self._protocol is None else self._protocol.errors
 
     def open(self, receive: Receive, unreachable: Unreachable, lost: Lost) -> None:
-        """Bind; raises `ConfigurationError` with what to do about it."""
+        """Bind the socket; raises `ConfigurationError`, which says what to do."""
         listen = self._listen
         try:
             self._protocol, self._port = listen_sip_udp(
@@ -407,7 +407,7 @@ class SipUdpTransport:
 
 
 def _enlarge_receive_buffer(port: Any) -> None:
-    """Ask for room for a burst of calls; say so where the kernel gives less."""
+    """Ask for a receive buffer for bursts of calls; log it if the kernel grants less."""
     handle = getattr(port, "getHandle", None)
     if handle is None:
         return
@@ -415,13 +415,13 @@ def _enlarge_receive_buffer(port: Any) -> None:
     with suppress(OSError):
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     with suppress(OSError):
-        # Past rmem_max, for those who may.
+        # Beyond rmem_max, if permitted.
         opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
     given = opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # Linux doubles it
     if given < RECEIVE_BUFFER:
         _log.warn(
-            "the kernel gives the SIP socket {given} of {wanted} bytes to receive in: bursts of"
-            " calls may be lost; set sysctl net.core.rmem_max={wanted}",
+            "the kernel grants the SIP socket a receive buffer of {given} of {wanted} bytes: bursts"
+            " of calls may be lost; set sysctl net.core.rmem_max={wanted}",
             given=given,
             wanted=RECEIVE_BUFFER,
         )

@@ -53,7 +53,7 @@ _MEMORY: Final = 8
 _AGAIN_AFTER: Final = 200 * MILLISECOND
 """After such a pause, a known key's first packet is another press: a recording played again."""
 _LOST_AFTER: Final = 500 * MILLISECOND
-"""A key of which nothing more came for so long has ended; packets come every 50 ms or less."""
+"""A key without packets for so long (ns) has ended; packets come every 50 ms or less."""
 
 
 @define(eq=False)
@@ -102,7 +102,7 @@ def parse_events(payloads: npt.NDArray[np.uint8], lengths: npt.ArrayLike) -> Eve
 
 
 def build_event(event: int, duration: int, *, end: bool = False, volume: int = 10) -> bytes:
-    """One event; ``duration`` in timestamp units since the key went down, 65535 at most."""
+    """One event; ``duration`` in timestamp units since the key was pressed, at most 65535."""
     return _EVENT.pack(event, end << 7 | volume & 0x3F, min(duration, _LONGEST))
 
 
@@ -161,7 +161,7 @@ class DigitDetector:
         events: EventBatch,
         now: int,
     ) -> list[Digit]:
-        """Event packets in the order they came; returns the keys of which they are the end.
+        """Process event packets in order of arrival; returns the keys that they end.
 
         ``rows`` says whose packet each is, ``ssrc`` to ``marker`` are those of the RTP headers,
         ``now`` is in ns.  Events that are not keys are passed over.
@@ -192,7 +192,7 @@ class DigitDetector:
         return digits
 
     def expire(self, now: int) -> list[Digit]:
-        """The keys whose end must have been lost; ask some times a second."""
+        """The keys whose end must have been lost; call it some times a second."""
         if not self._pressed:
             return []
         self._pressed = bool(self._down.any())
@@ -266,7 +266,7 @@ class DigitDetector:
         self._pressed = True
 
     def _release(self, rows: Ints) -> list[Digit]:
-        """The keys of these rows are up again."""
+        """The keys of these rows were released."""
         self._down[rows] = False
         total = (self._before[rows] + self._duration[rows]) // _UNITS_PER_MS
         keys = self._event[rows].tolist()

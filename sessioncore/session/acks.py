@@ -106,26 +106,47 @@ class Acks:
             self._env.counters.stray_acks += 1
             return
         self.stop_waiting(usage)
-        first = leg.state in _ANSWERED
         self._establishing.control.prove_path(leg)
         self._announcer.emit(leg, events.AckReceived, now)
-        problem = self._take_answer(leg, usage, request, now)
-        if usage.modification is not None:
-            usage.modification.feed(_SETTLED)
+        self._complete(leg, usage, self._take_answer(leg, usage, request, now), now)
+
+    def implied(self, leg: Leg, usage: DialogUsage, now: int) -> None:
+        """The peer sent another INVITE, so it has our 2xx: the ACK is only late or lost.
+
+        A peer may not send an INVITE while another one is in progress (RFC 3261 section 14.1).
+        """
+        if usage.unacknowledged is not None:
+            self.stop_waiting(usage)
+            self._establishing.control.prove_path(leg)
+            self._complete(leg, usage, None, now)
+
+    def _complete(self, leg: Leg, usage: DialogUsage, problem: EndReason | None, now: int) -> None:
+        """The transaction of the INVITE is over; a ``problem`` ends the call."""
+        first = leg.state in _ANSWERED
         if first and problem is None:
             self._announcer.emit(leg, events.DialogEstablished, now)
         leg.feed(_ACK_READ)
         if problem is not None:
             # The peer owes an answer and the ACK had no usable one (RFC 3261 13.2.2.4).
             leg.feed(HangUp(problem))
+        if usage.modification is not None:
+            usage.modification.feed(_SETTLED)
 
     def _take_answer(
         self, leg: Leg, usage: DialogUsage, request: Request, now: int
     ) -> EndReason | None:
-        """Take the answer to the offer in our 2xx; returns the reason if there is none."""
+        """Take the answer to the offer in our 2xx; returns the reason to end the call.
+
+        A first offer needs an answer (RFC 3261 section 13.2.2.4).  Peers leave out later ones
+        when they only ask what we can do, so there the agreement stays as it was.
+        """
         negotiation = usage.negotiation
         # After our BYE no media begins any more, whatever the answer (section 15.1.1).
         if negotiation.state is not OfferState.OFFER_SENT or leg.state is SessionState.ENDING:
+            return None
+        if negotiation.agreement is not None and not description_in(request):
+            negotiation.withdraw()
+            self._announcer.emit(leg, events.OfferUnanswered, now)
             return None
         agreed = self._answer_in(request, leg, usage)
         if isinstance(agreed, EndReason):

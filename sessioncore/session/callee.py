@@ -29,6 +29,7 @@ from sessioncore.session.dialog_usage import DialogUsage
 from sessioncore.session.ending import Ending
 from sessioncore.session.environment import Environment
 from sessioncore.session.establishing import Establishing
+from sessioncore.session.invitation import on_one_line
 from sessioncore.session.leg import Incoming, Leg
 from sessioncore.session.media_state import OfferPending
 from sessioncore.session.reasons import ended_by_peer, local_reason
@@ -112,12 +113,19 @@ class Callee:
             raise
         self._env.counters.incoming += 1
         self._registry.by_invite[tx.key] = leg
+        try:
+            self._announce(leg, tx, now)
+        except Exception as error:
+            leg.fail(error)
+            raise
+
+    def _announce(self, leg: Leg, tx: ServerTransaction, now: int) -> None:
         leg.feed(_INVITE_READ)
         self._announcer.emit(leg, events.IncomingCall, now, leg.remote_uri, leg.local_uri)
         # Event sinks receive IncomingCall before the application decides.
         self._announcer.flush()
-        if not leg.over:
-            self._ask(leg)
+        if leg.incoming is not None:
+            self._ask(leg)  # unless an event sink has decided
         if leg.incoming is not None and leg.incoming.ring_end is None:
             self._limit_ringing(leg, leg.incoming, tx.request, now)
 
@@ -129,6 +137,7 @@ class Callee:
         leg.media.signalling_host = source
         negotiation = establishing.negotiation()
         dialog = Dialog.from_request(request, leg.local_tag)
+        dialog.locate(tx.source, self._env.settings.nat)
         leg.usage = DialogUsage(dialog, negotiation, tx.flow, contact(tx.flow, source))
         self._registry.join(leg, dialog)
         offer = description_in(request)
@@ -237,11 +246,18 @@ class Callee:
         headers: tuple[Header, ...] = ()
         if uri is not None:
             if any(not "!" <= c <= "~" or c in '<>"' for c in uri):
-                raise ConfigurationError(f"{uri!r} is not a URI to redirect to")
+                raise ConfigurationError(
+                    f"{uri!r} is not a URI to redirect to; write for example sip:alice@192.0.2.1"
+                )
             headers = ((b"Contact", b"<" + uri.encode() + b">"),)
-        said = None if phrase is None else " ".join(phrase.split()).encode()
+        said = None if phrase is None else " ".join(phrase.split())
+        if said is not None and not on_one_line(said):
+            raise ConfigurationError(
+                f"{phrase!r} is not a reason phrase; leave out control characters"
+            )
         text = phrase or ("redirected" if status < 400 else "refused")
-        leg.feed(Refuse(local_reason(text, status), status, said, headers))
+        sent = None if said is None else said.encode()
+        leg.feed(Refuse(local_reason(text, status), status, sent, headers))
 
     def _undecided(self, leg: Leg) -> tuple[DialogUsage, Incoming]:
         usage, incoming = leg.usage, leg.incoming

@@ -24,7 +24,12 @@ class Registry:
         self.by_dialog: Final[dict[bytes, Leg]] = {}
         self.by_invite: Final[dict[bytes, Leg]] = {}
         """Unanswered legs of callees, by the key of the INVITE's transaction."""
-        self._env = env
+        self.up = 0
+        """Legs that count against the limit on concurrent calls."""
+        self._tracer = env.tracer
+        self._random_token = env.random_token
+        self._most = env.settings.max_calls
+        self._most_known = 2 * self._most
         self._effects = effects
         self._control = control
         # Names are unique among managers and runs: 40 random bits, and a number.
@@ -35,24 +40,34 @@ class Registry:
 
     @property
     def full(self) -> bool:
-        """Whether the limit of the settings is reached."""
-        return len(self.by_name) >= self._env.settings.max_calls
+        """Whether the limit of the settings is reached.
+
+        Calls whose BYE has left take no room, unless there are as many of them again.
+        """
+        return self.up >= self._most or len(self.by_name) >= self._most_known
+
+    def make_room(self, leg: Leg) -> None:
+        """Take a leg that only waits for the response to its BYE out of the limit."""
+        if leg.takes_room:
+            leg.takes_room = False
+            self.up -= 1
 
     def new(self, role: SessionRole, call_id: bytes) -> Leg:
         """A new leg with a unique name and a unique tag."""
         leg = Leg(
-            role, next(self._names), call_id, self._env.random_token(), self._effects, self._control
+            role, next(self._names), call_id, self._random_token(), self._effects, self._control
         )
         self.by_name[leg.name] = leg
-        if self._env.tracer is not None:
-            leg.trace = leg.media.trace = self._env.tracer.step
+        self.up += 1
+        if self._tracer is not None:
+            leg.trace = leg.media.trace = self._tracer.step
         return leg
 
     def join(self, leg: Leg, dialog: Dialog) -> None:
         """Route requests of ``dialog`` to ``leg`` from now on."""
         self.by_dialog[dialog.key] = leg
-        if self._env.tracer is not None:
-            self._env.tracer.dialog(dialog)
+        if self._tracer is not None:
+            self._tracer.dialog(dialog)
 
     def part(self, dialog: Dialog) -> None:
         """Remove a dialog that has ended."""
@@ -61,13 +76,15 @@ class Registry:
     def forget(self, leg: Leg) -> None:
         """Remove a leg that is over; only its handle refers to it after that."""
         del self.by_name[leg.name]
+        self.up -= leg.takes_room
+        leg.takes_room = False
         # The handle keeps the leg; this breaks the reference cycle between the two.
         del leg.call
         if leg.usage is not None:
-            self.part(leg.usage.dialog)
+            self.by_dialog.pop(leg.usage.dialog.key, None)
         if leg.outgoing is not None:
             for usage in leg.outgoing.early.values():
-                self.part(usage.dialog)
+                self.by_dialog.pop(usage.dialog.key, None)
 
     def tag_of(self, cancel: Request) -> bytes | None:
         """Our tag in the dialog of the INVITE whose CANCEL came too late."""

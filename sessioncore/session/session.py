@@ -21,7 +21,9 @@ __all__ = [
     "AnswerWritten",
     "ByeAnswered",
     "ByeRead",
+    "ByeUnanswered",
     "CancelRead",
+    "CloseMedia",
     "FailureRead",
     "Finish",
     "GiveUp",
@@ -151,6 +153,13 @@ class ByeAnswered:
 
 
 @define(eq=False)
+class ByeUnanswered:
+    """Our BYE got no response or could not be sent; ``what`` says which, as a text."""
+
+    what: str
+
+
+@define(eq=False)
 class GiveUp:
     """The leg ends without another message: timeout, transport failure, forced stop."""
 
@@ -185,14 +194,18 @@ class StopMedia:
 
 
 @define(eq=False, init=False)
+class CloseMedia:
+    """Our BYE was sent: the media is over, and the leg no longer counts against the limit."""
+
+
+@define(eq=False, init=False)
 class Finish:
     """The leg is over: close its media, announce the end."""
 
 
 _STOP_MEDIA = (StopMedia(),)
 _SEND_CANCEL = (StopMedia(), SendCancel())
-_SEND_BYE = (StopMedia(), SendBye())
-_SEND_BYE_ONLY = (SendBye(),)
+_SEND_BYE = (CloseMedia(), SendBye())
 _FINISH = (Finish(),)
 _WITHDRAW = (SendCancel(), Finish())
 
@@ -235,7 +248,13 @@ def _bye(session: Session, given: _Ending) -> tuple[object, ...]:
 
 
 def _bye_at_last(session: Session, given: object) -> tuple[object, ...]:
-    return _SEND_BYE_ONLY  # media was stopped when the leg was hung up
+    return _SEND_BYE
+
+
+def _unanswered(session: Session, given: ByeUnanswered) -> tuple[object, ...]:
+    if session.reason is not None:
+        session.reason = evolve(session.reason, text=f"{session.reason.text}; {given.what}")
+    return _FINISH
 
 
 def _answered(session: Session, given: object) -> tuple[object, ...]:
@@ -286,6 +305,7 @@ SESSION = Table(
         CancelRead,
         ByeRead,
         ByeAnswered,
+        ByeUnanswered,
         GiveUp,
     ],
     initial=_S.PREPARED,
@@ -347,11 +367,13 @@ SESSION = Table(
         on(_S.CONFIRMED, ByeRead, _S.ENDED, _finish),
         # --- our BYE was sent
         on(_S.ENDING, ByeAnswered, _S.ENDED, _finished),
+        on(_S.ENDING, ByeUnanswered, _S.ENDED, _unanswered),
         ignore(_S.ENDING, HangUp, AckMissing, because="the BYE was sent"),
         ignore(_S.ENDING, ByeRead, because="BYEs crossed; ours is answered too"),
         impossible(
             tuple(s for s in _ANY_BUT_ENDED if s is not _S.ENDING),
             ByeAnswered,
+            ByeUnanswered,
             because="we have not sent a BYE",
         ),
         impossible(
@@ -384,6 +406,7 @@ SESSION = Table(
             CancelRead,
             ByeRead,
             ByeAnswered,
+            ByeUnanswered,
             GiveUp,
             because=_LATE,
         ),

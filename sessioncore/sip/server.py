@@ -427,7 +427,7 @@ class ServerTransaction(Machine):
         self.to_tag: bytes | None = None
         self.cancel: Request | None = None
         self.step = 0
-        self.fresh = False
+        self.fresh = True
         self.merge_key = merge_key
 
     def respond(

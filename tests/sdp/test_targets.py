@@ -40,7 +40,7 @@ class Targets(SynchronousTestCase):
         self.refuse(("::ffff:224.0.0.1", 6000), "multicast")
         self.refuse(("255.255.255.255", 6000), "broadcast")
         self.refuse(("::ffff:255.255.255.255", 6000), "broadcast")
-        self.refuse(("0.1.2.3", 6000), "no address of a host")
+        self.refuse(("0.1.2.3", 6000), "is not the address of a host")
 
     def test_loopback_only_among_loopback_peers(self) -> None:
         own = ("127.0.0.1", 4000)

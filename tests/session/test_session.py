@@ -17,6 +17,7 @@ from sessioncore.session.session import (
     AnswerWritten,
     ByeAnswered,
     ByeRead,
+    ByeUnanswered,
     CancelRead,
     FailureRead,
     GiveUp,
@@ -48,6 +49,7 @@ GIVEN: dict[type, Any] = {
     CancelRead: CancelRead(WHY),
     ByeRead: ByeRead(WHY),
     ByeAnswered: ByeAnswered(),
+    ByeUnanswered: ByeUnanswered("nobody"),
     GiveUp: GiveUp(WHY),
 }
 NEVER = "ruled out"
@@ -56,20 +58,26 @@ COLUMNS = list(GIVEN)
 # One line a state, one word an input in the order of COLUMNS.  `-` stays and does nothing, `!` is
 # ruled out; else the new state and, after a colon, what is asked for.
 CELLS = """
-          InviteWr InviteRd Provis  Success  Failure   AnswerWr AckWr           AckRd           AckMiss         HangUp             Refuse        Cancel        Bye              ByeAns    GiveUp
-Prepared  Calling  Incoming !       !        !         !        !               !               !               Ended:end          !             !             !                !         Ended:end
-Calling   !        !        Proceed Answered Ended:end !        !               !               !               Cancel:stop,cancel !             !             Ended:cancel,end !         Ended:end
-Proceed   !        !        -       Answered Ended:end !        !               !               !               Cancel:stop,cancel !             !             Ended:cancel,end !         Ended:end
-Incoming  !        !        !       !        !         Answered !               !               !               Ended:603,end      Ended:486,end Ended:487,end Ended:487,end    !         Ended:end
-Answered  !        !        -       -        -         !        Confirmed       Confirmed       Ending:stop,bye Leaving:stop       !             -             Ended:end        !         Ended:end
-Confirmed !        !        -       -        -         !        -               -               Ending:stop,bye Ending:stop,bye    !             -             Ended:end        !         Ended:end
-Cancel    !        !        -       Leaving  Ended:end !        !               !               !               -                  !             !             Ended:end        !         Ended:end
-Leaving   !        !        -       -        -         !        Ending:bye      Ending:bye      Ending:bye      -                  !             -             Ended:end        !         Ended:end
-Ending    !        !        -       -        -         !        -               -               -               -                  !             -             -                Ended:end Ended:end
-Ended     !        !        -       -        -         !        -               -               -               -                  !             -             -                -         -
+          InviteWr InviteRd Provis  Success  Failure   AnswerWr AckWr            AckRd            AckMiss          HangUp             Refuse        Cancel        Bye              ByeAns    ByeLost   GiveUp
+Prepared  Calling  Incoming !       !        !         !        !                !                !                Ended:end          !             !             !                !         !         Ended:end
+Calling   !        !        Proceed Answered Ended:end !        !                !                !                Cancel:stop,cancel !             !             Ended:cancel,end !         !         Ended:end
+Proceed   !        !        -       Answered Ended:end !        !                !                !                Cancel:stop,cancel !             !             Ended:cancel,end !         !         Ended:end
+Incoming  !        !        !       !        !         Answered !                !                !                Ended:603,end      Ended:486,end Ended:487,end Ended:487,end    !         !         Ended:end
+Answered  !        !        -       -        -         !        Confirmed        Confirmed        Ending:close,bye Leaving:stop       !             -             Ended:end        !         !         Ended:end
+Confirmed !        !        -       -        -         !        -                -                Ending:close,bye Ending:close,bye   !             -             Ended:end        !         !         Ended:end
+Cancel    !        !        -       Leaving  Ended:end !        !                !                !                -                  !             !             Ended:end        !         !         Ended:end
+Leaving   !        !        -       -        -         !        Ending:close,bye Ending:close,bye Ending:close,bye -                  !             -             Ended:end        !         !         Ended:end
+Ending    !        !        -       -        -         !        -                -                -                -                  !             -             -                Ended:end Ended:end Ended:end
+Ended     !        !        -       -        -         !        -                -                -                -                  !             -             -                -         -         -
 """  # noqa: E501
 NAMES = {"Cancel": S.CANCELLING, "Proceed": S.PROCEEDING}
-NAMED = {"SendCancel": "cancel", "SendBye": "bye", "StopMedia": "stop", "Finish": "end"}
+NAMED = {
+    "SendCancel": "cancel",
+    "SendBye": "bye",
+    "StopMedia": "stop",
+    "CloseMedia": "close",
+    "Finish": "end",
+}
 
 
 def state_of(word: str) -> SessionState:
@@ -144,9 +152,10 @@ class ReasonTests(SynchronousTestCase):
     def test_each_ending_input_leaves_one(self) -> None:
         for (state, kind), _ in SESSION.cells.items():
             session = Recording(state)
+            session.reason = WHY if state is S.ENDING else None
             session.feed(GIVEN[kind])
             ended = session.state is S.ENDED and state is not S.ENDED
-            if ended and kind is not ByeAnswered:
+            if ended and kind not in (ByeAnswered, ByeUnanswered):
                 self.assertIsNotNone(session.reason, (state, kind))
 
     def test_a_hang_up_before_the_answer_has_the_status_it_was_answered_with(self) -> None:
@@ -158,10 +167,18 @@ class ReasonTests(SynchronousTestCase):
         after.feed(HangUp(WHY, 480))
         self.assertIs(after.reason, WHY)
 
+    def test_an_unanswered_bye_is_said(self) -> None:
+        session = Recording(S.CONFIRMED)
+        session.feed(HangUp(WHY))
+        session.feed(ByeUnanswered("the BYE was not answered"))
+        assert session.reason is not None
+        self.assertEqual(session.reason.text, "why; the BYE was not answered")
+
     def test_answered(self) -> None:
         """Only what the application was told of: not a 200 that crossed our CANCEL."""
         for state, kind in SESSION.cells:
             session = Recording(state)
+            session.reason = WHY if state is S.ENDING else None
             session.feed(GIVEN[kind])
             self.assertIs(session.answered, session.state is S.ANSWERED is not state, (state, kind))
 

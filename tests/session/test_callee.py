@@ -658,7 +658,7 @@ class RefusingTests(CalleeScene):
         self.assertEqual(reason.text, "nothing in the offer is acceptable: " + "; ".join(reasons))
 
     def test_why_a_description_cannot_be_read_is_told(self) -> None:
-        reason = self.turned_away(400, body=b"v=0\r\nnonsense")
+        reason = self.turned_away(400, body=b"v=0\r\no=nonsense")
         self.assertIn("nonsense", reason.text)
         self.assertEqual(self.us.counters["refused_media"], 1)
 
@@ -811,7 +811,7 @@ class RefusingTests(CalleeScene):
         self.run_for(0.01)
         (data,) = self.them.take()
         self.assertEqual(parsed(data).status, 200)
-        self.assertEqual(messages.header(data, "Accept"), "application/sdp")
+        self.assertEqual(messages.header(data, "Accept"), "application/sdp, multipart/mixed")
         self.assertEqual(messages.header(data, "Supported"), "")
 
 

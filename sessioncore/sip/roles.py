@@ -146,7 +146,7 @@ class Counters:
     stateless: int = 0
     """Stateless responses sent by the layer itself."""
     merged: int = 0
-    """Copies of a request that came by another path; answered 482."""
+    """Copies of an INVITE that came by another path; answered 482."""
     too_many: int = 0
     """Requests answered 503 because too many transactions are kept."""
     unacknowledged: int = 0

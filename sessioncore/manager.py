@@ -22,7 +22,7 @@ from sessioncore.media.plane import MediaPlane
 from sessioncore.media.sinks import Sink
 from sessioncore.media.sources import Source
 from sessioncore.media.statistics import PlaneStatistics
-from sessioncore.net.addresses import LocalAddresses, is_wildcard, parse_listen
+from sessioncore.net.addresses import LocalAddresses, is_loopback, is_wildcard, parse_listen
 from sessioncore.net.addresses import local_address_for as kernel_local_address
 from sessioncore.net.clockwork import clockwork_for
 from sessioncore.net.faults import FaultLog
@@ -65,6 +65,8 @@ class ManagerStatistics:
 
     calls_up: int
     rtp_ports_free: int
+    sip_unsent: int
+    """SIP messages that were lost because a transport could not send them."""
     calls: dict[str, int]
     sip: dict[str, int]
     media: dict[str, int]
@@ -118,7 +120,7 @@ class SessionManager:
             SipUdpTransport(reactor, each, self.clockwork, advertise=settings.advertise)
             for each in listening
         ]
-        self._open = OpenTransports()
+        self._open = OpenTransports(self._is_own_ip)
         self._faults = FaultLog(_log)
         self._addresses = LocalAddresses(
             self.clockwork.now, lambda peer: kernel_local_address(peer, reactor)
@@ -126,7 +128,7 @@ class SessionManager:
         self._wall_offset = time.time_ns() - self.clockwork.now()
         self._ticking = False
         first, last = settings.rtp_ports
-        self._io = packet_io_for(reactor, ports=range(first, last + 1))
+        self._io = packet_io_for(reactor, ports=range(first, last + 1), now=self.clockwork.now)
         self.plane = MediaPlane(
             self._io,
             random_bits=self._random_bits,
@@ -326,7 +328,7 @@ class SessionManager:
         call, placing = self._coordinator.call(invitation, source, sink)
         if placing is not None:
             # A call that cannot be placed ends, and its milestones report the failure.
-            placing.addErrback(_told_elsewhere)
+            placing.addErrback(self._told_elsewhere)
         return call
 
     @property
@@ -352,6 +354,7 @@ class SessionManager:
         return ManagerStatistics(
             self._coordinator.registry.up,
             self.plane.ports_free(self.clockwork.now()),
+            sum(transport.unsent for transport in self._transports),
             asdict(calls),
             asdict(sip),
             asdict(media),
@@ -406,9 +409,24 @@ class SessionManager:
             self._faults.caught("reporting a media event failed", error)
             raise  # the plane counts it and goes on
 
+    def _told_elsewhere(self, failure: Failure) -> None:
+        error = failure.value
+        if error is not None and not isinstance(error, CallFailed | CallOver):
+            self._faults.caught("placing a call failed", error)
+
     def _local_ip(self, flow: Flow, peer: str) -> str:
         host = flow.local[0]
         return self._addresses.towards(peer) if is_wildcard(host) else host
+
+    def _is_own_ip(self, ip: str) -> bool:
+        """Whether ``ip`` is an address of this host, or one that stands for it."""
+        if ip in (self.settings.advertise, self.settings.media_ip) or is_loopback(ip):
+            return True
+        try:
+            # The kernel sends to an address of this host from that address.
+            return self._addresses.towards(ip) == ip
+        except OSError:
+            return False
 
     def _ntp(self, now: int) -> int:
         return ntp_time(now + self._wall_offset)
@@ -431,10 +449,6 @@ class SessionManager:
 def _random_words(random_bytes: Callable[[int], bytes]) -> Iterator[int]:
     """Random numbers of 64 bits, read from the operating system one page at a time."""
     return chain.from_iterable(map(_PAGE.unpack, map(random_bytes, repeat(_PAGE.size))))
-
-
-def _told_elsewhere(failure: Failure) -> None:
-    failure.trap(CallFailed, CallOver)  # type: ignore[no-untyped-call]
 
 
 def _handler(given: Any) -> IncomingHandler | None:

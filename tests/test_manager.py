@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import time
 from typing import Any
 
 from zope.interface import implementer
@@ -16,12 +18,13 @@ from sessioncore.media.sources import Tone
 from sessioncore.net.addresses import Listen
 from sessioncore.net.clockwork import ReactorClockwork
 from sessioncore.net.sip_udp import SipUdpTransport
+from sessioncore.rtp.rtcp import SenderReport, parse_rtcp
 from sessioncore.session.call import Call
 from sessioncore.session.coordinator import OVERLOADED
 from sessioncore.settings import Settings
 from sessioncore.testing import messages
-from sessioncore.testing.network import FakeNetwork
-from sessioncore.vocabulary import MediaState
+from sessioncore.testing.network import FakeNetwork, Link
+from sessioncore.vocabulary import MILLISECOND, SECOND, MediaState
 from tests.session.scene import A, B, Scene, answer
 
 
@@ -92,6 +95,52 @@ class ManagerTests(Scene):
         accepted = [who for who, name in told if name == "CallAccepted"]
         self.assertEqual(accepted, ["observer", "observer", "sink", "call's sink"])
 
+    def check_sender_reports(self, wall: int) -> None:
+        self.network = FakeNetwork(seed=1)
+        self.network.advance(10_000.25)
+        self.patch(time, "time_ns", lambda: wall)
+        self.party(B, answer)
+        caller, begun = self.party(A), self.network.now
+        caller.call()
+        self.run_for(8)
+        reports = [
+            (datagram.sent_at, packet)
+            for datagram in self.network.captured
+            if datagram.source[1] % 2 and datagram.data[:2] in (b"\x80\xc8", b"\x81\xc8")
+            for packet in parse_rtcp(datagram.data)
+            if isinstance(packet, SenderReport)
+        ]
+        self.assertGreater(len(reports), 1)
+        for sent_at, report in reports:
+            told = report.sender.ntp * SECOND >> 32
+            expected = wall + sent_at - begun + 2_208_988_800 * SECOND
+            # It has 32 bits of seconds.
+            wrong = (expected - told) % (SECOND << 32)
+            self.assertLess(min(wrong, (SECOND << 32) - wrong), 25 * MILLISECOND)
+
+    def test_sender_reports_tell_the_time_of_the_wall(self) -> None:
+        self.check_sender_reports(1_800_000_000 * SECOND)
+
+    def test_sender_reports_where_the_monotonic_clock_is_ahead_of_the_wall(self) -> None:
+        self.check_sender_reports(5 * SECOND)
+
+    def check_jitter(self, jitter: float, least: float, most: float) -> None:
+        self.network = FakeNetwork(seed=1, link=Link(delay=0.0123, jitter=jitter))
+        self.party(B, answer)
+        call = self.party(A).call()
+        self.run_for(8)
+        assert call.statistics is not None and call.statistics.jitter_ms is not None
+        measured = call.statistics.jitter_ms
+        self.assertTrue(least <= measured <= most, measured)
+
+    def test_jitter_is_that_of_the_link(self) -> None:
+        """Packets are read every 5 ms, but their jitter is less; read times would say 2.2 ms."""
+        # Two uniform delays differ by a third of their range.
+        self.check_jitter(0.004, 0.9, 1.8)
+
+    def test_a_link_without_jitter_has_none(self) -> None:
+        self.check_jitter(0.0, 0.0, 0.13)
+
     def test_random_bytes_are_asked_for_by_the_page_and_given_out_once(self) -> None:
         asked: list[int] = []
 
@@ -121,6 +170,17 @@ class ManagerTests(Scene):
         error = self.assertRaises(ConfigurationError, manager.call, f"sip:bob@{B}")
         self.assertIn("not started", str(error))
         self.assertEqual(manager.calls, [])
+
+    def test_stopped_before_the_start_it_can_still_be_started(self) -> None:
+        manager = self.manager(A)
+        for _ in range(2):
+            self.assertEqual(self.successResultOf(manager.stop()), 0)
+        self.successResultOf(manager.start())
+        self.assertEqual(manager.local_addresses, [("0.0.0.0", 5060)])
+        stopped = manager.stop()
+        self.run_for(0.1)
+        self.assertEqual(self.successResultOf(stopped), 0)
+        self.assertEqual(manager.local_addresses, [])
 
     def test_addresses(self) -> None:
         manager = self.manager(A, "udp:0", f"udp:5062:interface={A}")
@@ -303,6 +363,7 @@ class WrongValuesTests(Scene):
             ("rtp_ports", (40000.0, 49999), "first and last"),
             ("codecs", "PCMU", 'a tuple of names, for example ("PCMU",)'),
             ("max_calls", "7", "a number"),
+            ("trusted_sources", "192.0.2.0/24", "a tuple of networks"),
             ("max_calls", True, "a number"),
             ("ring_limit", "7", "a number of seconds"),
             ("nat", "auto", "True, False or None"),
@@ -322,6 +383,7 @@ class Wire:
     transport = b"UDP"
     alive = True
     backlog = 0
+    unsent = 0
 
     def __init__(self, host: Any, address: str) -> None:
         self.host = host
@@ -390,6 +452,26 @@ class TransportTests(Scene):
         manager.stop(0.0)
         self.run_for(0.1)
 
+    def test_of_a_faulty_call_in_overload_no_event_is_told(self) -> None:
+        wire = Wire(self.network.host(B), B)
+        wire.other = Wire(self.network.host(A), A)
+        manager = SessionManager(wire.host, on_incoming=answer, transports=[wire])
+        manager.start()
+        told: list[str] = []
+        manager.add_event_sink(lambda event: told.append(event.name))
+        for backlog, expected in (
+            (OVERLOADED + 1, []),
+            (OVERLOADED, ["IncomingCall", "CallFailed"]),
+        ):
+            wire.backlog = backlog
+            headers = [("Require", "100rel")]
+            invite = messages.invite(headers=headers, call_id=f"n{backlog}")
+            wire.arrive(invite, (A, 5060))
+            self.assertTrue(wire.sent[-1].startswith(b"SIP/2.0 420 "))
+            self.assertEqual(told, expected)
+        manager.stop(0.0)
+        self.run_for(0.1)
+
     def test_udp_is_one_of_them(self) -> None:
         host = self.network.host(A)
         udp = SipUdpTransport(host, Listen(5060), ReactorClockwork(host))
@@ -402,6 +484,24 @@ class TransportTests(Scene):
     def opened(udp: SipUdpTransport) -> SipUdpTransport:
         udp.open(lambda *_: None, lambda *_: None, lambda *_: None)
         return udp
+
+    def test_what_the_socket_does_not_send_is_counted(self) -> None:
+        host = self.network.host(A)
+        udp = SipUdpTransport(host, Listen(5060), ReactorClockwork(host))
+        manager = SessionManager(host, transports=[udp])
+        self.assertEqual(manager.statistics().sip_unsent, 0)
+        self.successResultOf(manager.start())
+        port: Any = udp._port
+        port.fail_writes = OSError(errno.ENOBUFS, "full")
+        manager.call(f"sip:bob@{B}")
+        self.assertEqual(manager.statistics().sip_unsent, 1)
+        port.fail_writes = OSError(errno.EPERM, "the firewall said no")
+        manager.call(f"sip:bob@{B}")
+        self.assertEqual(manager.statistics().sip_unsent, 2)
+        port.fail_writes = None
+        manager.stop(0.0)
+        self.run_for(0.1)
+        self.assertEqual(manager.statistics().sip_unsent, 2)
 
     def test_not_open_yet(self) -> None:
         host = self.network.host(A)

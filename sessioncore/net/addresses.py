@@ -20,6 +20,8 @@ __all__ = [
     "LocalAddresses",
     "is_ipv6",
     "is_literal",
+    "is_loopback",
+    "is_reachable_literal",
     "is_wildcard",
     "local_address_for",
     "parse_host_port",
@@ -122,6 +124,11 @@ def is_literal(host: str) -> bool:
     return _known_literal(host) if len(host) <= _LONGEST_KNOWN else _read_literal(host)
 
 
+def is_reachable_literal(host: str) -> bool:
+    """As `is_literal`, for an address that a peer names: a zone means nothing to us there."""
+    return is_literal(host) and "%" not in host
+
+
 def _read_literal(host: str) -> bool:
     try:
         ip_address(host)
@@ -137,6 +144,11 @@ _known_literal: Final = lru_cache(maxsize=1024)(_read_literal)
 def is_ipv6(host: str) -> bool:
     """Whether the literal ``host`` is IPv6."""
     return ":" in host
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the literal ``host`` means this host alone."""
+    return host == "::1" or host.startswith("127.")
 
 
 def is_wildcard(host: str) -> bool:

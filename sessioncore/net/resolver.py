@@ -5,16 +5,17 @@ NAPTR is left out, because with one transport there is nothing to choose.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
-from twisted.internet.defer import Deferred, DeferredList, TimeoutError, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, succeed
 from twisted.internet.error import TimeoutError as NetworkTimeoutError
 from twisted.names import dns
 from twisted.names.error import DomainError, ResolverError
 
 from sessioncore.errors import SessionCoreError
-from sessioncore.net.addresses import IVirtualHost, is_literal
+from sessioncore.net.addresses import IVirtualHost, is_literal, is_reachable_literal
 from sessioncore.net.nameservers import NameServers
 from sessioncore.net.srv import Service, in_order
 from sessioncore.vocabulary import Address
@@ -27,6 +28,9 @@ _MOST_SERVICES: Final = 8
 _MOST_PENDING: Final = 1024
 _MOST_CACHED: Final = 2048
 _LONGEST_KEPT: Final = 300
+_LONGEST_NAME: Final = 253
+_NAME: Final = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*", re.ASCII)
+"""RFC 1035 section 2.3.4, with the underscore that is in the field."""
 _LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
 
 
@@ -98,21 +102,27 @@ class SipResolver:
         Fails with `ResolutionError`; cancelling the Deferred cancels the lookups.
         """
         host = host.removeprefix("[").removesuffix("]")
-        if is_literal(host):
+        if is_reachable_literal(host):
             return succeed([(host, DEFAULT_PORT if port is None else port)])
         if self._pending >= _MOST_PENDING:
-            return _failed(f"{host} was not looked up: too many lookups are under way")
+            return _failed(f"{host[:80]} was not looked up: too many lookups are under way")
         self._pending += 1
-        return Deferred.fromCoroutine(self._resolve_name(host.rstrip(".").lower(), port))
+        return Deferred.fromCoroutine(self._resolve_name(host.removesuffix(".").lower(), port))
 
     async def _resolve_name(self, host: str, port: int | None) -> list[Address]:
         try:
-            if not host or len(host) > 253 or not host.isascii():
+            if len(host) > _LONGEST_NAME or _NAME.fullmatch(host) is None:
                 raise ResolutionError(f"{host[:80]!r} is not a host name")
             services = [] if port is not None else await self._services(host)
             if not services:
                 return await self._addresses(host, DEFAULT_PORT if port is None else port)
             return await self._addresses_of(services, host)
+        except (ResolutionError, CancelledError):
+            raise
+        except Exception as error:
+            # Whatever a name server or the name functions make of a stranger's name, it is the
+            # failure of this one lookup.
+            raise ResolutionError(f"{host} cannot be looked up: {error}") from error
         finally:
             self._pending -= 1
 

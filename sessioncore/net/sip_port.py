@@ -22,7 +22,7 @@ MAX_BYTES: Final = 8192
 MAX_DATAGRAMS: Final = 64
 """Datagrams read per reactor turn; needed because empty ones do not count as bytes."""
 MAX_ERRORS: Final = 64
-"""ICMP errors read per reactor turn."""
+"""ICMP errors read before datagrams are."""
 
 _HEARS_ICMP: Final = sys.platform == "linux"
 _IP_RECVERR: Final = 11
@@ -42,7 +42,7 @@ _NOTHING: Final = (errno.EAGAIN, errno.EWOULDBLOCK)
 
 @implementer(IHalfCloseableDescriptor)
 class SipPort(Port):
-    """Calls ``unreachable`` of its protocol, a `SipUdpProtocol`, for ICMP errors.
+    """Reports unreachable addresses to ``unreachable`` of its protocol, a `SipUdpProtocol`.
 
     The kernel keeps ICMP errors in a separate queue (``ip(7)``, IP_RECVERR).  It wakes the
     reader as a closed connection or as readable without a datagram, depending on the reactor.
@@ -124,7 +124,10 @@ class SipPort(Port):
             if _is_unreachable(ancillary):
                 refused.setdefault((address[0], address[1]), set()).add(quoted)
         else:
+            # The others stay in the queue and wake the reactor again; until then they must not
+            # fail the next read.
             self._errors_wait = True
+            self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if refused:
             self.protocol.unreachable(refused)
 

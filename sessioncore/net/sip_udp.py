@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from twisted.internet.error import CannotListenError, MessageLengthError
 from twisted.internet.interfaces import IListeningPort, IReactorFDSet
@@ -28,7 +28,7 @@ from sessioncore.net.addresses import (
 )
 from sessioncore.net.clockwork import IClockwork
 from sessioncore.net.faults import FaultLog
-from sessioncore.net.pump import MAX_DATAGRAM, Failed, Pump
+from sessioncore.net.pump import MAX_DATAGRAM
 from sessioncore.net.sip_port import MAX_BYTES, SipPort
 from sessioncore.sip.flows import Target
 from sessioncore.vocabulary import Address, host_port
@@ -39,6 +39,9 @@ RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 
 _SO_RCVBUFFORCE: Final = 33
 _FULL: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM})
+_UNSENT: Final = (OSError, MessageLengthError, OverflowError)
+_REPEATS: Final = 8
+"""How often a datagram is sent again at once after the socket has failed to send it."""
 _MOST_KNOWN: Final = 4096
 _CHOOSE: Final = "choose another with --listen, for example --listen udp:5070"
 _TODO: Final[dict[int | None, str]] = {
@@ -52,22 +55,16 @@ _TODO: Final[dict[int | None, str]] = {
     ),
 }
 """What to do about a socket that cannot be bound."""
-SendAll: TypeAlias = "Callable[[Sequence[bytes], Sequence[Address]], Failed]"
 _log = Logger(namespace="sessioncore.net.sip_udp")
-
-
-def _none_sent(datagrams: Sequence[bytes], addresses: Sequence[Address]) -> Failed:
-    """For transports that cannot send several datagrams at once."""
-    return [(position, 0) for position in range(len(datagrams))]
 
 
 @implementer(ISipFlow)
 class UdpFlow:
     """Sends SIP messages by one bound UDP socket (the ``Flow`` of `sessioncore.sip`).
 
-    ``local`` is the bound address, so its host may be a wildcard; `sent_by` never is.
-    ``dropped`` counts datagrams for which the kernel had no room, ``failed`` the others that
-    could not be sent.
+    ``local`` is what the socket is bound to, so its host may be a wildcard; `sent_by` never
+    is.  Two counters hold the datagrams that did not leave: ``dropped`` those for which the
+    kernel had no room or reported only errors about other datagrams, ``failed`` the rest.
 
     Between `hold` and `release` nothing is sent: all responses of a reading turn are sent
     together, because each single send would wake its receiver.
@@ -76,11 +73,9 @@ class UdpFlow:
     __slots__ = (
         "_addresses",
         "_advertise",
+        "_expect_errors",
         "_held",
-        "_held_for",
         "_known",
-        "_news",
-        "_send_all",
         "_sendto",
         "_shown",
         "_waiting",
@@ -100,12 +95,10 @@ class UdpFlow:
         addresses: LocalAddresses,
         advertise: str | None = None,
         waiting: Callable[[], int] = lambda: 0,
-        news: Callable[[], None] = lambda: None,
-        send_all: SendAll = _none_sent,
+        expect_errors: Callable[[], None] = lambda: None,
     ) -> None:
         self.local = local
-        self._send_all = send_all
-        self._news = news
+        self._expect_errors = expect_errors
         self._waiting = waiting
         self.dropped = 0
         self.failed = 0
@@ -116,8 +109,7 @@ class UdpFlow:
             other = is_ipv6(self._advertise[0]) is not is_ipv6(local[0])
             self._advertise = None if other else self._advertise
         self._known: set[str] = set()
-        self._held: list[bytes] | None = None
-        self._held_for: list[Address] = []
+        self._held: list[tuple[bytes, Address]] | None = None
         # The result of `sent_by` for every peer; None if it depends on the peer.
         self._shown: bytes | None = None
         if self._advertise is not None or not is_wildcard(local[0]):
@@ -134,49 +126,62 @@ class UdpFlow:
         if host not in self._known:
             self._check(host)
         if self._held is not None:
-            self._held.append(data)
-            self._held_for.append(address)
+            self._held.append((data, address))
             return
         try:
             self._sendto(data, address)
-        except (OSError, MessageLengthError, OverflowError):
+        except _UNSENT:
             self._send_again(data, address)
 
     def hold(self) -> None:
         """Keep datagrams until `release`, together with those already held."""
         if self._held is None:
-            self._held, self._held_for = [], []
+            self._held = []
 
     def release(self) -> None:
         """Send the held datagrams, in order."""
         held, self._held = self._held, None
-        if held:
+        sendto = self._sendto
+        for data, address in held or ():
             try:
-                failed = [position for position, _ in self._send_all(held, self._held_for)]
-            except OverflowError:
-                failed = list(range(len(held)))  # one has an invalid port: send each by itself
-            for position in failed:
-                # Counted; the error is raised again for the retransmission.
+                sendto(data, address)
+            except _UNSENT:
+                # A failure is counted, and raised when the datagram is repeated.
                 with suppress(OSError):
-                    self._send_again(held[position], self._held_for[position])
+                    self._send_again(data, address)
 
     def _send_again(self, data: bytes, address: Address) -> None:
-        """The first failure may have been a pending ICMP error about an earlier datagram."""
-        self._news()
+        """Send what failed, perhaps only because of an ICMP error about another datagram.
+
+        The kernel reports an ICMP error by failing the next send, whatever its destination; the
+        error stays in the error queue, where `SipPort` reads whom it is about.  Each such error
+        fails one send, so a datagram whose own error it is fails every time.
+        """
+        self._expect_errors()
+        failure = self._try(data, address)
+        for _ in range(_REPEATS - 1):
+            if failure is None or failure.errno in _FULL:
+                break
+            failure = self._try(data, address)
+        if failure is None:
+            return
+        if failure.errno in _FULL or failure.errno == errno.ECONNREFUSED:
+            self.dropped += 1
+            return
+        self.failed += 1
+        raise failure
+
+    def _try(self, data: bytes, address: Address) -> OSError | None:
+        """Send; returns the failure, if there is one."""
         try:
             self._sendto(data, address)
         except OSError as error:
-            if error.errno in _FULL:
-                self.dropped += 1
-            elif error.errno != errno.ECONNREFUSED:
-                self.failed += 1
-                raise
-        except MessageLengthError as error:
-            self.failed += 1
-            raise OSError(errno.EMSGSIZE, f"{len(data)} bytes are too long for UDP") from error
-        except OverflowError as error:
-            self.failed += 1
-            raise OSError(errno.EINVAL, f"{address[1]} is not a port") from error
+            return error
+        except MessageLengthError:
+            return OSError(errno.EMSGSIZE, f"{len(data)} bytes are too long for UDP")
+        except OverflowError:
+            return OSError(errno.EINVAL, f"{address[1]} is not a port")
+        return None
 
     @property
     def backlog(self) -> int:
@@ -285,9 +290,6 @@ class SipUdpProtocol(DatagramProtocol):
             self._advertise,
             getattr(transport, "backlog", lambda: 0),
             getattr(transport, "expect_errors", lambda: None),
-            lambda datagrams, addresses: Pump.send_to(
-                [opened] * len(datagrams), datagrams, addresses
-            ),
         )
 
     def stopProtocol(self) -> None:
@@ -378,6 +380,14 @@ class SipUdpTransport:
     def errors(self) -> int:
         """How many datagrams made the receiver raise."""
         return 0 if self._protocol is None else self._protocol.errors
+
+    @property
+    def unsent(self) -> int:
+        """How many datagrams the socket did not send."""
+        if self._protocol is None:
+            return 0
+        flow = self._protocol.flow
+        return flow.dropped + flow.failed
 
     def open(self, receive: Receive, unreachable: Unreachable, lost: Lost) -> None:
         """Bind the socket; raises `ConfigurationError`, which says what to do."""

@@ -52,12 +52,25 @@ static struct piece since(const char *start, struct cursor *cursor)
     return (struct piece){start, cursor->at - start};
 }
 
+/* Whether no blank ends what was stepped over. */
+static int is_clean(const struct cursor *cursor)
+{
+    return cursor->at[-1] != ' ' && cursor->at[-1] != '\t';
+}
+
 /* 5.2 The value of o=, with a user name without spaces. */
 static int take_origin(struct cursor *cursor)
 {
     return span(cursor, WORD) && take(cursor, " ") && take_number(cursor, 20) &&
            take(cursor, " ") && take_number(cursor, 20) && take(cursor, " ") &&
            span(cursor, WORD) && take(cursor, " ") && span(cursor, WORD) && take(cursor, " ") &&
+           span(cursor, WORD);
+}
+
+/* 5.7 The value of c=. */
+static int take_connection(struct cursor *cursor)
+{
+    return span(cursor, WORD) && take(cursor, " ") && span(cursor, WORD) && take(cursor, " ") &&
            span(cursor, WORD);
 }
 
@@ -94,12 +107,13 @@ static int take_formats(struct cursor *cursor)
     return count;
 }
 
-/* Lines that are not empty, up to the next m-line or beyond. */
+/* Lines that are not empty and that no blank ends, up to the next m-line or beyond. */
 static void take_lines(struct cursor *cursor, int beyond)
 {
     struct cursor ahead = *cursor;
 
-    while (take(&ahead, "\r\n") && (beyond || !take(&ahead, "m=")) && span(&ahead, LINE))
+    while (take(&ahead, "\r\n") && (beyond || !take(&ahead, "m=")) && span(&ahead, LINE) &&
+           is_clean(&ahead))
         *cursor = ahead;
 }
 
@@ -127,7 +141,7 @@ static PyObject *find(PyObject *self, PyObject *body)
     skip_lines(&cursor);
     if (take(&cursor, "\r\nc=")) {
         start = cursor.at;
-        if (span(&cursor, LINE) > MAX_CONNECTION)
+        if (!take_connection(&cursor) || cursor.at - start > MAX_CONNECTION)
             Py_RETURN_NONE;
         where = since(start, &cursor);
         skip_lines(&cursor);
@@ -139,8 +153,11 @@ static PyObject *find(PyObject *self, PyObject *body)
         Py_RETURN_NONE;
     times = since(start, &cursor);
     start = cursor.at;
-    while (take(&cursor, "\r\na="))
+    while (take(&cursor, "\r\na=")) {
         span(&cursor, LINE);
+        if (!is_clean(&cursor))
+            Py_RETURN_NONE;
+    }
     attributes = since(start, &cursor);
     if (!take(&cursor, "\r\nm=audio ") || !(port = take_port(&cursor)) || !take(&cursor, " "))
         Py_RETURN_NONE;
@@ -180,7 +197,7 @@ PyMODINIT_FUNC PyInit__description(void)
 
     fill_kinds();
     if (made == NULL || names == NULL || PyModule_AddObjectRef(made, "__all__", names) < 0 ||
-        PyModule_AddIntConstant(made, "INTERFACE", 1) < 0)
+        PyModule_AddIntConstant(made, "INTERFACE", 2) < 0)
         Py_CLEAR(made);
     Py_XDECREF(names);
     return made;

@@ -25,7 +25,14 @@ from sessioncore.sdp.formats import (
     accept_formats,
     accept_remembered,
 )
-from sessioncore.sdp.targets import Refusal, find_fault, find_host_fault, read_host
+from sessioncore.sdp.targets import (
+    LOWEST_PORT,
+    Refusal,
+    Sockets,
+    find_fault,
+    find_host_fault,
+    read_host,
+)
 from sessioncore.vocabulary import Address, Direction, StreamAgreement
 
 __all__ = [
@@ -79,8 +86,8 @@ class Accepted:
     direction: Direction
 
 
-Side = tuple[Proposal, Address, str]
-"""Our side for the checks: formats, our receiving address, and the source IP of SIP."""
+Side = tuple[Proposal, Address, str, Sockets]
+"""Our side for the checks: formats, our receiving address, the source IP of SIP, SIP sockets."""
 
 
 def agreed_direction(offered: Direction, wish: Direction, local_hold: bool) -> Direction:
@@ -108,8 +115,9 @@ def accept_answer(description: Description, index: int, count: int, side: Side) 
     """Check an answer to our offer of ``count`` m-lines with audio at ``index``.
 
     Raises `AnswerRefused` if it breaks RFC 3264 section 6 or has no format in common.
+    M-lines that we did not offer are ignored.
     """
-    if len(description.media) != count:
+    if len(description.media) < count:
         text = f"the answer has {len(description.media)} m-lines, the offer {count}"
         raise AnswerRefused(text, (text,))
     media = description.media[index]
@@ -134,7 +142,7 @@ def _judge(
     section, port = media.section, media.port
     if section.form != _AUDIO or not port:
         return [_form_fault(index, media)]
-    proposal, own, signalling_host = side
+    proposal, own, signalling_host, sockets = side
     formats = section.formats
     accept = accept_remembered if formats.remembered else accept_formats
     match = accept(proposal, formats, is_answer)
@@ -146,10 +154,15 @@ def _judge(
         # None is RFC 3264 section 8.4, the older way to hold: the peer does not receive.
         return [ip] if ip else Accepted(index, match, None, None, (), _MUTED[media.direction])
     remote = (ip, port)
-    if section.rtcp is None and port < 65_535 and port - own[1] not in _NEAR:
+    if (
+        section.rtcp is None
+        and LOWEST_PORT <= port < 65_535
+        and port - own[1] not in _NEAR
+        and port not in sockets.near
+    ):
         ports = (port, port + 1)
         return Accepted(index, match, remote, (ip, port + 1), ports, media.direction)
-    remote_rtcp = _judge_ports(remote, section.rtcp, own, signalling_host)
+    remote_rtcp = _judge_ports(remote, section.rtcp, own, signalling_host, sockets)
     if isinstance(remote_rtcp, Refusal):
         return [remote_rtcp]
     ports = (port, remote_rtcp[1] if remote_rtcp else port)
@@ -200,19 +213,23 @@ def _reached(connection: Connection, own_ip: str, signalling_host: str) -> str |
 
 
 def _judge_ports(
-    remote: Address, said: RtcpAttribute | None, own: Address, signalling_host: str
+    remote: Address,
+    said: RtcpAttribute | None,
+    own: Address,
+    signalling_host: str,
+    sockets: Sockets,
 ) -> Address | Refusal | None:
     """The RTCP address, or None, for RTP to ``remote``; ``said`` is ``a=rtcp``.
 
     Returns a `Refusal` if RTP or RTCP must not be sent to its address.
     """
-    fault = find_fault(remote, own, signalling_host)
+    fault = find_fault(remote, own, signalling_host, sockets)
     if fault is not None:
         return fault
     rtcp = _rtcp_target(remote, said)
     if rtcp is None or isinstance(rtcp, Refusal):
         return rtcp
-    return find_fault(rtcp, own, signalling_host) or rtcp
+    return find_fault(rtcp, own, signalling_host, sockets) or rtcp
 
 
 def _rtcp_target(remote: Address, said: RtcpAttribute | None) -> Address | Refusal | None:

@@ -245,7 +245,11 @@ def _agreed(
     audio: list[Shared], ptime: int, dtmf: Shared | None, noise: Shared | None, is_answer: bool
 ) -> Mapping[str, Any]:
     codec, send, receive = audio[0]
-    others = audio[1:] if is_answer else ()  # the peer may switch to these; our answer names one
+    others: list[tuple[int, Codec]] = []
+    if is_answer:
+        # The peer may switch to them (RFC 3264 section 6.1); our answer names only one.
+        others = [(other.receive, other.codec) for other in audio[1:]]
+        others += _renumbered([*audio, *filter(None, (dtmf, noise))])
     return {
         "codec": codec,
         "send_payload_type": send,
@@ -255,8 +259,20 @@ def _agreed(
         "receive_dtmf_payload_type": dtmf and dtmf.receive,
         "send_comfort_noise_payload_type": noise and noise.send,
         "receive_comfort_noise_payload_type": noise and noise.receive,
-        "other_receive_payload_types": tuple([(other.receive, other.codec) for other in others]),
+        "other_receive_payload_types": tuple(others),
     }
+
+
+def _renumbered(shared: list[Shared]) -> Iterator[tuple[int, Codec]]:
+    """The peer's numbers in an answer where they are not ours: it sends with them, too.
+
+    It should use ours (RFC 3264 section 5.1), but many send as they want to receive.
+    """
+    used = {each.receive for each in shared}
+    for each in shared:
+        if each.send not in used:
+            used.add(each.send)
+            yield each.send, each.codec
 
 
 def _by_encoding(proposal: Proposal) -> dict[tuple[bytes, int, int], tuple[Codec, int]]:

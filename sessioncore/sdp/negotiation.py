@@ -33,6 +33,7 @@ from sessioncore.sdp.exchange import (
     Settled,
 )
 from sessioncore.sdp.formats import FormatMatch, MediaPolicy, Proposal, propose
+from sessioncore.sdp.targets import NO_SOCKETS, Sockets
 from sessioncore.table import Machine, Trace
 from sessioncore.vocabulary import Address, Codec, Direction, NegotiatedMedia
 
@@ -55,6 +56,7 @@ class OfferAnswer(Machine):
     ``local`` is the address for RTP, with RTCP on the next port.  It may be set until it is
     first used; port 0 means that only the IP is known yet.  ``direction`` is the direction we
     want, and ``local_hold`` stops receiving; both apply to the next offer or answer.
+    ``sockets`` are our SIP sockets, which must not receive media.
     ``version`` rises only if our description changes (RFC 3264 section 8).  Methods that RFC
     3264 rules out in the current state raise `UnexpectedInput` (answer 491 to a request that
     brought an offer).
@@ -64,6 +66,7 @@ class OfferAnswer(Machine):
     direction = _SENDRECV
     local_hold = False
     signalling_host = ""
+    sockets: Sockets = NO_SOCKETS
     changed = False
     sent: OfferMade | None = None
     received: OfferReceived | None = None
@@ -122,7 +125,9 @@ class OfferAnswer(Machine):
             self.signalling_host = signalling_host
         description = parse_description(body)
         own = self.local
-        accepted = accept_offer(description, (self.policy.proposal, own, self.signalling_host))
+        accepted = accept_offer(
+            description, (self.policy.proposal, own, self.signalling_host, self.sockets)
+        )
         self.feed(OfferReceived(description, accepted, own))
 
     def make_answer(self) -> bytes:
@@ -157,7 +162,7 @@ class OfferAnswer(Machine):
             self.signalling_host = signalling_host
         try:
             description = parse_description(body)
-            side = (offer.proposal, offer.own, self.signalling_host)
+            side = (offer.proposal, offer.own, self.signalling_host, self.sockets)
             accepted = accept_answer(description, offer.rows.index(None), len(offer.rows), side)
         except (SdpParseError, NegotiationError) as error:
             self.feed(AnswerUnusable())

@@ -8,11 +8,44 @@ from __future__ import annotations
 
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
-from typing import NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from sessioncore.vocabulary import Address
 
-__all__ = ["Host", "Refusal", "find_fault", "find_host_fault", "read_host"]
+__all__ = [
+    "LOWEST_PORT",
+    "NO_SOCKETS",
+    "Host",
+    "Refusal",
+    "Sockets",
+    "find_fault",
+    "find_host_fault",
+    "read_host",
+]
+
+LOWEST_PORT: Final = 1024
+"""Below are the services of a host (RFC 6335 section 6), such as DNS; nobody plays audio there."""
+
+
+class Sockets(Protocol):
+    """Our own sockets for SIP, of any transport, to which media must not be sent."""
+
+    @property
+    def near(self) -> frozenset[int]:
+        """The ports for RTP of which it, or its RTCP on the next port, could reach one."""
+
+    def own(self, ip: str, port: int) -> bool:
+        """Whether one of the sockets receives what is sent to this address."""
+
+
+class _NoSockets:
+    near: frozenset[int] = frozenset()
+
+    def own(self, ip: str, port: int) -> bool:
+        return False
+
+
+NO_SOCKETS: Final = _NoSockets()
 
 
 class Refusal(NamedTuple):
@@ -61,7 +94,7 @@ def find_host_fault(ip: str, own_ip: str, signalling_host: str) -> Refusal | Non
     signalling; each may be empty if it is not known.
     """
     host = read_host(ip)
-    if host is None:
+    if host is None or "%" in ip:  # A zone is one of another machine (RFC 4007 section 11.2).
         return Refusal(301, f"{_safe(ip)} is a host name, not an IP address")
     if host.fault is not None:
         return host.fault
@@ -76,15 +109,24 @@ def find_host_fault(ip: str, own_ip: str, signalling_host: str) -> Refusal | Non
     return None
 
 
-def find_fault(target: Address, own: Address, signalling_host: str) -> Refusal | None:
+def find_fault(
+    target: Address, own: Address, signalling_host: str, sockets: Sockets = NO_SOCKETS
+) -> Refusal | None:
     """Why media must not be sent to ``target``, or None.
 
     Refused are multicast, broadcast, host names, the other address family, loopback from a
-    peer that is not itself on loopback, and the ports of our own stream, which receives RTP on
-    ``own`` (port 0: not known yet) and RTCP on the next port.
+    peer that is not itself on loopback, ports below 1024, our SIP ``sockets``, and the ports of
+    our own stream, which receives RTP on ``own`` (port 0: not known yet) and RTCP on the next
+    port.  The port of another stream is allowed: one process may be both parties.
     """
     (ip, port), (own_ip, own_port) = target, own
     fault = find_host_fault(ip, own_ip, signalling_host)
+    if fault is None and port < LOWEST_PORT:
+        return Refusal(399, f"port {port} is below {LOWEST_PORT}")
+    if fault is None and port in sockets.near:
+        host = read_host(ip)
+        if host is not None and sockets.own(host.text, port):
+            return Refusal(399, f"{host.text} port {port} is our own SIP socket")
     if fault is None and own_port and own_port <= port <= own_port + 1:
         host, here = read_host(ip), read_host(own_ip)
         if host is not None and here is not None and host.text == here.text:

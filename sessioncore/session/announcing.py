@@ -25,11 +25,28 @@ EventSink: TypeAlias = Callable[[Any], object]
 _log = Logger(namespace="sessioncore.session.announcing")
 
 
+class _Receiver:
+    """A function that is called with what was announced, until it is removed."""
+
+    __slots__ = ("call", "kinds", "observes")
+
+    def __init__(
+        self, call: EventSink, kinds: tuple[type[Event], ...] = (), observes: bool = False
+    ) -> None:
+        self.call = call
+        self.kinds = kinds
+        self.observes = observes
+
+
+def _removed(_: object) -> None:
+    """In place of a sink that was removed: events that were announced before may be queued."""
+
+
 class Chosen(NamedTuple):
     """Who wants events of one kind."""
 
-    observers: tuple[EventSink, ...]
-    sinks: tuple[EventSink, ...]
+    observers: tuple[_Receiver, ...]
+    sinks: tuple[_Receiver, ...]
 
 
 class EventSinks:
@@ -38,7 +55,7 @@ class EventSinks:
     __slots__ = ("_wants", "chosen")
 
     def __init__(self) -> None:
-        self._wants: list[tuple[EventSink, tuple[type[Event], ...], bool]] = []
+        self._wants: list[_Receiver] = []
         # New tuples for each change, because a sink may add and remove sinks when called.
         self.chosen: dict[type[Event], Chosen | None] = {}
         """Who wants events, by kind; a cache for `choose`."""
@@ -48,14 +65,15 @@ class EventSinks:
 
         A sink that ``observes`` is called at once, others at the end of the entry.
         """
-        self._wants.append((sink, kinds, observes))
+        self._wants.append(_Receiver(sink, kinds, observes))
         self.chosen.clear()
 
     def remove(self, sink: EventSink) -> None:
-        """Stop calling ``sink``; raises `ConfigurationError` if it was not added."""
-        for place, (each, *_) in enumerate(self._wants):
-            if each == sink:
+        """Stop calling ``sink`` at once; raises `ConfigurationError` if it was not added."""
+        for place, each in enumerate(self._wants):
+            if each.call == sink:
                 del self._wants[place]
+                each.call = _removed
                 self.chosen.clear()
                 return
         raise ConfigurationError(
@@ -64,10 +82,10 @@ class EventSinks:
 
     def choose(self, kind: type[Event]) -> Chosen | None:
         """Who wants events of this kind; None if nobody does."""
-        groups: tuple[list[EventSink], list[EventSink]] = ([], [])
-        for sink, kinds, observes in self._wants:
-            if not kinds or issubclass(kind, kinds):
-                groups[not observes].append(sink)
+        groups: tuple[list[_Receiver], list[_Receiver]] = ([], [])
+        for each in self._wants:
+            if not each.kinds or issubclass(kind, each.kinds):
+                groups[not each.observes].append(each)
         chosen = Chosen(*map(tuple, groups)) if any(groups) else None
         self.chosen[kind] = chosen
         return chosen
@@ -109,8 +127,8 @@ class Announcer:
     def __init__(self) -> None:
         self.sinks = EventSinks()
         self._chosen = self.sinks.chosen
-        # Functions and their arguments: sinks and an event.
-        self.queue: deque[tuple[tuple[Callable[[Any], object], ...], Any]] = deque()
+        # Who is called, and the argument: sinks and an event.
+        self.queue: deque[tuple[tuple[_Receiver, ...], Any]] = deque()
         self.entered = 0
         """The depth of nested entries; `enter` and `leave` count it."""
         self._delivering = False
@@ -129,9 +147,9 @@ class Announcer:
         observers, sinks = wanted
         for observer in observers:
             try:
-                observer(event)
+                observer.call(event)
             except Exception:
-                _log.failure("{observer} failed at {what}", observer=observer, what=event)
+                _log.failure("{observer} failed at {what}", observer=observer.call, what=event)
         if sinks:
             self.queue.append((sinks, event))
             if not self.entered:
@@ -139,7 +157,7 @@ class Announcer:
 
     def later(self, function: Callable[[Any], object], argument: Any) -> None:
         """Call ``function`` once all events announced before have been delivered."""
-        self.queue.append(((function,), argument))
+        self.queue.append(((_Receiver(function),), argument))
         if not self.entered:
             self.flush()
 
@@ -164,10 +182,10 @@ class Announcer:
         self.entered += 1
         try:
             while queue:
-                functions, argument = queue.popleft()
-                for function in functions:
+                receivers, argument = queue.popleft()
+                for receiver in receivers:
                     try:
-                        function(argument)
+                        receiver.call(argument)
                     except Exception:
                         _log.failure("delivering {what} failed", what=argument)
         finally:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from sessioncore.errors import ConfigurationError
+from sessioncore.errors import ConfigurationError, SipParseError
 from sessioncore.events import Event
 from sessioncore.interfaces import IEventObserver, IEventSink
 from sessioncore.session.announcing import EventSink, EventSinks
@@ -201,13 +201,17 @@ class Call:
 
     @property
     def asserted_identity(self) -> tuple[str, ...]:
-        """UAS: the values of P-Asserted-Identity (RFC 3325), as received.
+        """UAS: the values of P-Asserted-Identity (RFC 3325), as received; none if unreadable.
 
         Trust them only if all your calls come from a proxy that you trust.
         """
         invite = self._leg.invite
-        values = [] if invite is None else invite.values(b"P-Asserted-Identity")
-        return tuple(_text(value) for value in values)
+        if invite is None:
+            return ()
+        try:
+            return tuple(map(_text, invite.values(b"P-Asserted-Identity")))
+        except SipParseError:
+            return ()
 
     @property
     def negotiated_media(self) -> NegotiatedMedia | None:
@@ -299,9 +303,10 @@ class Call:
         )
 
     def reject(self, status: int = 486, reason: str | None = None) -> None:
-        """UAS: refuse with a final status of 400 to 699; raises `CallOver` if it is too late.
+        """UAS: refuse with a final status of 400 to 699; ``reason`` is the reason phrase.
 
-        `redirect` answers 302.
+        `redirect` answers 302.  Raises `CallOver` if it is too late, `ConfigurationError` for a
+        status or phrase that cannot be sent; then the call still waits for an answer.
         """
         self._control.refuse(self._leg, status, reason)
 

@@ -20,7 +20,7 @@ from sessioncore.session.establishing import Establishing
 from sessioncore.session.leg import Leg, Outgoing
 from sessioncore.session.media_state import OfferPending
 from sessioncore.session.placing import Placing
-from sessioncore.session.reasons import answered_with, unusable
+from sessioncore.session.reasons import answered_with, unexpected, unusable
 from sessioncore.session.registry import Registry
 from sessioncore.session.requests import MOST_FORKS, DialogRequests, OtherForks
 from sessioncore.session.session import (
@@ -55,7 +55,11 @@ class _InviteUser:
         self._leg = leg
 
     def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
-        self._caller.answered(self._leg, response, now)
+        try:
+            self._caller.answered(self._leg, response, now)
+        except Exception as error:
+            self._leg.fail(error)
+            raise
 
     def success_repeated(self, tx: ClientTransaction, now: int) -> None:
         """Not called: `OtherForks` is the user once the ACK was sent."""
@@ -112,7 +116,7 @@ class Caller:
         status = response.status
         if not leg.media.path_proven:
             # The sender of the response knows the branch of our INVITE, so it is our target.
-            self._establishing.control.prove_path(leg)
+            self._establishing.control.prove_path(leg, now)
         if status < 200:
             self._provisional(leg, response, now)
         elif status < 300:
@@ -219,11 +223,23 @@ class Caller:
         outgoing.early.clear()
         leg.usage = usage
         leg.feed(SuccessRead())
-        self._requests.start(self._conclude(leg, outgoing, usage, response, now))
+        self._requests.start(self._conclude(leg, outgoing, usage, response, now), leg)
 
     # --- the answer
 
     async def _conclude(
+        self, leg: Leg, outgoing: Outgoing, usage: DialogUsage, response: Response, now: int
+    ) -> None:
+        try:
+            await self._establish_and_acknowledge(leg, outgoing, usage, response, now)
+        except Exception as error:
+            if leg.outgoing is not None and outgoing.client and outgoing.other_forks:
+                # No ACK was written: the dialog is ended as that of a fork nobody wants.
+                leg.feed(GiveUp(unexpected(error)))
+                outgoing.other_forks.response_received(outgoing.client, response, now)
+            raise
+
+    async def _establish_and_acknowledge(
         self, leg: Leg, outgoing: Outgoing, usage: DialogUsage, response: Response, now: int
     ) -> None:
         """Media first, in the turn in which the 200 is read; then the ACK."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.python.failure import Failure
 
-from sessioncore.errors import TooManyCalls
+from sessioncore.errors import SessionCoreError, TooManyCalls
 from sessioncore.interfaces import Refused
 from sessioncore.media.plane import MediaPlane
 from sessioncore.media.sinks import require_sink
@@ -17,6 +18,7 @@ from sessioncore.media.sources import require_source
 from sessioncore.media.stream import SENDABLE_PTIMES
 from sessioncore.sdp.negotiation import MediaPolicy
 from sessioncore.session.acks import Acks
+from sessioncore.session.admission import Admission
 from sessioncore.session.announcing import Announcer
 from sessioncore.session.call import Call
 from sessioncore.session.callee import Callee, Handler
@@ -35,7 +37,7 @@ from sessioncore.session.refusals import OVERLOADED, Refusals
 from sessioncore.session.registry import Registry
 from sessioncore.session.requests import DialogRequests
 from sessioncore.session.session import GiveUp, HangUp
-from sessioncore.session.waiting import begin
+from sessioncore.session.waiting import Work, begin
 from sessioncore.sip.dialog import key_of_request
 from sessioncore.sip.flows import Flow
 from sessioncore.sip.inspection import inspect
@@ -84,9 +86,12 @@ class SessionCoordinator:
         self.establishing: Final = Establishing(env, self.announcer, plane, policy, wake)
         # Filled below: what carries out the effects needs the registry itself.
         effects: dict[type, Any] = {}
-        self.registry: Final = Registry(env, effects, self)
+        self.admission: Final = Admission(settings.max_calls, settings.trusted_sources)
+        self.registry: Final = Registry(env, effects, self, self.admission)
         self._requests = DialogRequests(env, self.announcer, self.layer)
-        self._acks = Acks(env, self.announcer, self.establishing, self.registry.by_name.get)
+        self._acks = Acks(
+            env, self.announcer, self.establishing, self.admission, self.registry.by_name.get
+        )
         self._ending = Ending(
             env,
             self.announcer,
@@ -105,6 +110,7 @@ class SessionCoordinator:
             self.announcer,
             self.registry,
             self.establishing,
+            self.admission,
             self._acks,
             refusals,
             self._ending,
@@ -200,7 +206,11 @@ class SessionCoordinator:
         else:
             if usage.dialog.behind_nat:
                 usage.dialog.detour = tx.source
-            self._inside[request.method](self._rooms, leg, usage, tx, now)
+            try:
+                self._inside[request.method](self._rooms, leg, usage, tx, now)
+            except Exception as error:
+                leg.fail(error)
+                raise
 
     def ack_received(self, request: Request, source: Address, flow: Flow, now: int) -> None:
         """The ACK of a 2xx (`TransactionUser`)."""
@@ -211,7 +221,11 @@ class SessionCoordinator:
             dialog = leg.usage.dialog
             if dialog.behind_nat:
                 dialog.detour = source
-            self._acks.read(leg, leg.usage, request, now)
+            try:
+                self._acks.read(leg, leg.usage, request, now)
+            except Exception as error:
+                leg.fail(error)
+                raise
 
     def cancel_received(self, tx: ServerTransaction, now: int) -> None:
         """The CANCEL of an unanswered INVITE (`TransactionUser`)."""
@@ -241,7 +255,7 @@ class SessionCoordinator:
         """`prepare` and `place` in one."""
         with self.announcer:
             leg = self._prepare(invitation, source, sink)
-            return leg.call, begin(self._placing.place(leg), self.announcer)
+            return leg.call, self._begin(leg, self._placing.place(leg))
 
     def _prepare(self, invitation: Invitation, source: Any, sink: Any) -> Leg:
         if source is not None:
@@ -260,7 +274,23 @@ class SessionCoordinator:
     def place(self, leg: Leg) -> Deferred[None] | None:
         """Send the INVITE of a prepared leg; None if that is done at once."""
         with self.announcer:
-            return begin(self._placing.place(leg), self.announcer)
+            return self._begin(leg, self._placing.place(leg))
+
+    def _begin(self, leg: Leg, work: Work) -> Deferred[None] | None:
+        """`begin`; an exception that is not one of ours ends the leg as well."""
+        working = begin(work, self.announcer)
+        if working is not None:
+            working.addErrback(self._failed, leg)
+        return working
+
+    def _failed(self, failure: Failure, leg: Leg) -> Failure:
+        error = failure.value
+        if isinstance(error, Exception) and not isinstance(
+            error, SessionCoreError | CancelledError
+        ):
+            with self.announcer:
+                leg.fail(error)
+        return failure
 
     def ring(self, leg: Leg, *, early_media: bool) -> None:
         """Answer 180 or 183."""
@@ -272,7 +302,7 @@ class SessionCoordinator:
         announcer = self.announcer
         announcer.enter()
         try:
-            return begin(self._callee.accept(leg, source, sink), announcer)
+            return self._begin(leg, self._callee.accept(leg, source, sink))
         finally:
             announcer.leave()
 
@@ -284,7 +314,7 @@ class SessionCoordinator:
     def limit_ringing(self, leg: Leg, seconds: float) -> None:
         """End the call unless it is answered in ``seconds`` from now."""
         with self.announcer:
-            if leg.answered or leg.over:
+            if leg.answered or leg.leaving:
                 return
             role: Placing | Callee = self._placing
             if leg.role is SessionRole.UAS:

@@ -60,7 +60,9 @@ class Establishing:
 
     def negotiation(self) -> OfferAnswer:
         """An offer/answer machine for a new dialog."""
-        return OfferAnswer(self._policy, None, self._env.random_bits(62), self._trace)
+        negotiation = OfferAnswer(self._policy, None, self._env.random_bits(62), self._trace)
+        negotiation.sockets = self._env.flows
+        return negotiation
 
     # --- local addresses and ports
 

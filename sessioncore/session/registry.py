@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Final
 
+from sessioncore.session.admission import Admission
 from sessioncore.session.call import Control
 from sessioncore.session.environment import Environment
 from sessioncore.session.leg import Effects, Leg
@@ -19,7 +20,9 @@ __all__ = ["Registry"]
 class Registry:
     """The legs of one coordinator; each is registered from `new` until `forget`."""
 
-    def __init__(self, env: Environment, effects: Effects, control: Control) -> None:
+    def __init__(
+        self, env: Environment, effects: Effects, control: Control, admission: Admission
+    ) -> None:
         self.by_name: Final[dict[str, Leg]] = {}
         self.by_dialog: Final[dict[bytes, Leg]] = {}
         self.by_invite: Final[dict[bytes, Leg]] = {}
@@ -32,6 +35,7 @@ class Registry:
         self._most_known = 2 * self._most
         self._effects = effects
         self._control = control
+        self._admission = admission
         # Names are unique among managers and runs: 40 random bits, and a number.
         self._names: Iterator[str] = map(f"{env.random_bits(40):010x}-{{}}".format, count(1))
 
@@ -51,6 +55,9 @@ class Registry:
         if leg.takes_room:
             leg.takes_room = False
             self.up -= 1
+            if leg.source is not None:
+                self._admission.leave(leg.source)
+                leg.source = None
 
     def new(self, role: SessionRole, call_id: bytes) -> Leg:
         """A new leg with a unique name and a unique tag."""
@@ -76,8 +83,8 @@ class Registry:
     def forget(self, leg: Leg) -> None:
         """Remove a leg that is over; only its handle refers to it after that."""
         del self.by_name[leg.name]
-        self.up -= leg.takes_room
-        leg.takes_room = False
+        if leg.takes_room:
+            self.make_room(leg)
         # The handle keeps the leg; this breaks the reference cycle between the two.
         del leg.call
         if leg.usage is not None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from sessioncore.errors import SessionCoreError, UnreachableTarget
 from sessioncore.session.announcing import Announcer
@@ -65,11 +66,17 @@ class DialogRequests:
         self._layer = layer
         self.writer: Final = RequestWriter(layer.new_branch, env.settings.user_agent.encode())
 
-    def start(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
-        """Run a coroutine in the background; exceptions are logged."""
+    def start(self, work: Coroutine[Deferred[Any], Any, None], leg: Leg | None = None) -> None:
+        """Run a coroutine in the background; an exception is logged and ends ``leg``."""
         working = begin(work, self._announcer)
         if working is not None:
-            working.addErrback(lambda failure: _log.failure("unexpected failure", failure=failure))
+            working.addErrback(self._failed, leg)
+
+    def _failed(self, failure: Failure, leg: Leg | None) -> None:
+        _log.failure("unexpected exception in the background", failure=failure)
+        if leg is not None and isinstance(failure.value, Exception):
+            with self._announcer:
+                leg.fail(failure.value)
 
     async def next_hop(self, dialog: Dialog, flow: Flow) -> tuple[Flow, Address]:
         """The flow and address for requests of ``dialog``, if possible the flow it has.

@@ -114,7 +114,7 @@ static int read_fields(struct cursor *cursor, PyObject *spellings, PyObject *fir
 
 /* The names of header fields and of a parameter, and the attributes of a message. */
 static PyObject *via_field, *from_field, *to_field, *call_id_field, *cseq_field, *contact_field,
-    *max_forwards_field, *content_length_field, *branch_param;
+    *content_length_field, *branch_param;
 static PyObject *body_name, *raw_name, *firsts_name, *repeated_name, *method_name, *uri_name,
     *status_name, *reason_name, *any_uri_name, *via_name, *sender_name, *branch_name, *params_name,
     *from_uri_name, *from_tag_name, *to_uri_name, *to_tag_name, *call_id_name, *cseq_name,
@@ -220,9 +220,8 @@ static PyObject *read_(PyObject *self, PyObject *const *given, Py_ssize_t count)
     return message;
 }
 
-/* The arguments of required(): cached readers of sessioncore/sip/values.py, classes, and the
- * values of Max-Forwards without leading zeros. */
-enum { SENT_BY, ADDRESS, CSEQ, CONTACT, ANY_URI, HOPS, VIA, REQUEST, MESSAGE, GIVEN };
+/* The arguments of required(): cached readers of sessioncore/sip/values.py, and classes. */
+enum { SENT_BY, ADDRESS, CSEQ, CONTACT, ANY_URI, VIA, REQUEST, MESSAGE, GIVEN };
 
 /* Whether a value can be cached: bytes, and short. */
 static int is_short(PyObject *value)
@@ -378,16 +377,6 @@ static int read_uri(PyObject *const *given)
     return found;
 }
 
-/* 8.1.1.6 Max-Forwards, if present. */
-static int check_hops(PyObject *const *given, PyObject *firsts)
-{
-    PyObject *value = PyDict_GetItemWithError(firsts, max_forwards_field);
-
-    if (value == NULL)
-        return PyErr_Occurred() ? -1 : 1;
-    return PySet_Contains(given[HOPS], value);
-}
-
 /* A mandatory header field, or NULL; a borrowed reference. */
 static PyObject *field(PyObject *firsts, PyObject *name)
 {
@@ -415,10 +404,10 @@ static int read_required(PyObject *const *given, PyObject *firsts)
     found = PyObject_IsInstance(given[MESSAGE], given[REQUEST]);
     if (found < 1)
         return found < 0 ? -1 : 1;
-    return (found = read_uri(given)) < 1 ? found : check_hops(given, firsts);
+    return read_uri(given);
 }
 
-/* required(sent_by, address, cseq, contact, any_uri, hops, Via, Request, message)
+/* required(sent_by, address, cseq, contact, any_uri, Via, Request, message)
  *
  * Whether all mandatory values are present and valid; then they have been set.  The caller checks
  * that they occur only once.  An exception of a reader is passed on. */
@@ -467,7 +456,6 @@ static const struct {
     {&call_id_field, "Call-ID"},
     {&cseq_field, "CSeq"},
     {&contact_field, "Contact"},
-    {&max_forwards_field, "Max-Forwards"},
     {&content_length_field, "Content-Length"},
     {&branch_param, "branch"},
 }, attributes[] = {
@@ -511,7 +499,7 @@ PyMODINIT_FUNC PyInit__reader(void)
     fill_kinds();
     if (made == NULL || names == NULL || make_names() < 0 ||
         PyModule_AddObjectRef(made, "__all__", names) < 0 ||
-        PyModule_AddIntConstant(made, "INTERFACE", 1) < 0)
+        PyModule_AddIntConstant(made, "INTERFACE", 2) < 0)
         Py_CLEAR(made);
     Py_XDECREF(names);
     return made;

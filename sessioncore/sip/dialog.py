@@ -16,6 +16,7 @@ from sessioncore.vocabulary import Address
 
 __all__ = ["Dialog", "InitialRequest", "dialog_key", "key_of_request", "key_of_response", "tag"]
 
+_KEY: Final = b"%b %b %b"
 MAX_ROUTES: Final = 70
 """A request cannot pass more proxies than Max-Forwards allows."""
 
@@ -27,17 +28,17 @@ def tag(random: Callable[[], bytes]) -> bytes:
 
 def dialog_key(call_id: bytes, local_tag: bytes, remote_tag: bytes) -> bytes:
     """A dialog's identity (RFC 3261 section 12) as one dict key."""
-    return b"%b %b %b" % (call_id, local_tag, remote_tag)
+    return _KEY % (call_id, local_tag, remote_tag)
 
 
 def key_of_request(request: Request) -> bytes:
     """The key of the dialog that a received request belongs to."""
-    return dialog_key(request.call_id, request.to_tag or b"", request.from_tag or b"")
+    return _KEY % (request.call_id, request.to_tag or b"", request.from_tag or b"")
 
 
 def key_of_response(response: Response) -> bytes:
     """The key of the dialog that a response to our request creates or belongs to."""
-    return dialog_key(response.call_id, response.from_tag or b"", response.to_tag or b"")
+    return _KEY % (response.call_id, response.from_tag or b"", response.to_tag or b"")
 
 
 def _route_set(message: Request | Response, nearest: int) -> tuple[NameAddr, ...]:

@@ -260,8 +260,11 @@ class Keeping:
         self.request(NOBODY, data, b"CANCEL", tx.destination, tx.flow, tx.branch, now)
 
     def await_ack(self, tx: ServerTransaction, now: int) -> None:
-        """Arm Timer H."""
+        """Arm Timer H.  An INVITE that was refused is over: the same call may come again."""
         self._timer_h.add(tx.key, now)
+        if tx.merge_key is not None:
+            del self._merged[tx.merge_key]
+            tx.merge_key = None
 
     def full(self, in_dialog: bool) -> bool:
         """Whether the limit of transactions is reached; within a dialog it is higher."""

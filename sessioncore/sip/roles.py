@@ -91,7 +91,7 @@ class ServerKeeper(Protocol[Server]):
         """Arm the next Timer G, number ``tx.step``."""
 
     def await_ack(self, tx: Server, now: int) -> None:
-        """Arm Timer H."""
+        """Arm Timer H; copies of the refused request are not merged any more."""
 
     def retire(self, tx: Server, answer: bytes, now: int) -> None:
         """Keep ``answer`` under the key for Timer I, J or L, and drop the object."""

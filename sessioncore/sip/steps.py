@@ -172,7 +172,7 @@ class AnswerFailure(Input):
 
 @define(eq=False)
 class Refuse(Input):
-    """The user sends a 3xx to 6xx in the turn of the request: once, keeping no state."""
+    """The user sends a final response in the turn of the request: once, keeping no state."""
 
     data: bytes
 

@@ -72,6 +72,7 @@ class FakeNames:
 
     def _lookup(self, kind: int, name: str) -> Deferred[Any]:
         self.asked.append((dns.QUERY_TYPES[kind], name))
+        dns.Name(name)  # Raises UnicodeError for what is not a name, as Twisted's resolvers do.
         if name in self.silent:
             return Deferred()
         records = self._records.get((kind, name))

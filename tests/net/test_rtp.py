@@ -9,6 +9,7 @@ import resource
 import socket
 import subprocess
 import sys
+import time
 
 from twisted.internet import defer, reactor, task
 from twisted.internet.protocol import DatagramProtocol
@@ -20,7 +21,7 @@ from sessioncore.net import rtp_epoll
 from sessioncore.net.pump import CompiledPump, PythonPump
 from sessioncore.net.rtp import EpollPacketIO, ReactorPacketIO, packet_io_for
 from sessioncore.net.rtp_epoll import RTP_BUFFER
-from sessioncore.testing.network import FakeNetwork
+from sessioncore.testing.network import FakeNetwork, Link
 from sessioncore.vocabulary import SECOND
 from tests.net.test_pump import need_the_compiled_one
 
@@ -171,6 +172,33 @@ class Contract:
         lease.latch(peer.address)
         peer.transport.write(b"rtcp", lease.local_rtcp)
         self.assertEqual(await self.strays(), [(2, True, b"rtcp", peer.address)])
+
+    now = staticmethod(time.monotonic_ns)
+
+    async def test_packets_carry_the_time_at_which_they_came_not_that_of_reading(self):
+        lease, latched = self.io.lease(self.own, 0, 0), self.io.lease(self.own, 1, 0)
+        peer = self.peer()
+        latched.latch(peer.address)
+        for _ in range(50):
+            sent = self.now()
+            peer.transport.write(b"rtp", lease.local)
+            peer.transport.write(b"rtcp", lease.local_rtcp)
+            peer.transport.write(b"rtp", latched.local)
+            await self.settle()
+            await self.settle()
+            read = self.now()
+            came = [stray.arrival for stray in self.io.strays()]
+            came += self.io.receive().arrivals.tolist()
+            self.assertEqual(len(came), 3)
+            # The kernel takes a moment until it stamps what comes, not what is read.
+            if max(came) < read:
+                break
+        self.assertLess(max(came), read)
+        self.came(sent, came)
+
+    def came(self, sent, came):
+        """Wall and monotonic clock are not read at the same instant, so not to the microsecond."""
+        self.assertLess(sent - SECOND // 10, min(came))
 
     async def test_latched_leases_send_all_at_once(self):
         leases = [self.io.lease(self.own, row, 0) for row in range(3)]
@@ -409,6 +437,44 @@ class EpollTests(OnLoopback, TestCase):
             self.assertEqual((await self.strays(), self.io.failures()), ([], []))
             self.assertEqual(peer.received.pop(), (b"new", again.local))
 
+    async def test_a_closed_port_costs_the_next_address_nothing(self):
+        for latch_first in (False, True):
+            lease, peer, dead = self.io.lease(self.own, 4, 0), self.peer(), self.closed_port()
+            if latch_first:
+                lease.latch(dead)
+                self.io.send([lease.handle], [memoryview(b"lost")])
+                await self.settle()
+                lease.unlatch()
+            else:
+                self.io.send_to([lease.handle], [memoryview(b"lost")], [dead])
+                await self.settle()
+            handles, packets = [lease.handle] * 3, [memoryview(b"a")] * 3
+            addresses = [peer.address, dead, peer.address]
+            self.assertEqual(self.io.send_to(handles, packets, addresses), [])
+            await self.strays()
+            self.assertEqual([data for data, _ in peer.received], [b"a", b"a"])
+            told = self.io.failures()
+            self.assertEqual(set(told), {(4, True, f"{dead[0]}:{dead[1]}")})
+            self.assertEqual(len(told), 1 if latch_first else 2)
+            lease.release(0)
+
+    async def test_a_closed_port_is_not_taken_for_the_latched_one(self):
+        for moved in (False, True):
+            lease, peer, dead = self.io.lease(self.own, 4, 0), self.peer(), self.closed_port()
+            if moved:
+                lease.latch(dead)
+                self.io.send([lease.handle], [memoryview(b"lost")])
+            else:
+                self.io.send_to([lease.handle], [memoryview(b"lost")], [dead])
+            await self.settle()
+            lease.latch(peer.address)
+            self.assertEqual(self.io.send([lease.handle], [memoryview(b"a")]), [])
+            await self.rounds()
+            self.assertEqual([data for data, _ in peer.received], [b"a"])
+            expected = [] if moved else [(4, True, f"{dead[0]}:{dead[1]}")]
+            self.assertEqual(self.io.failures(), expected)
+            lease.release(0)
+
     async def test_one_refused_send_does_not_keep_the_others(self):
         leases = [self.io.lease(self.own, row, 0) for row in range(3)]
         peers = [self.peer() for _ in leases]
@@ -478,10 +544,16 @@ class InMemoryTests(Contract, TestCase):
     other = "192.0.2.2"
 
     def make(self, ports):
-        return packet_io_for(self.network.host(self.own), ports=ports)
+        return packet_io_for(self.network.host(self.own), ports=ports, now=self.now)
+
+    def now(self):
+        return self.network.now
+
+    def came(self, sent, came):
+        self.assertEqual(came, [sent + 12_345_678] * 3)
 
     def setUp(self):
-        self.network = FakeNetwork(seed=3)
+        self.network = FakeNetwork(seed=3, link=Link(delay=0.012345678))
         self.peers = self.network.host(self.other)
         super().setUp()
 

@@ -93,23 +93,41 @@ class FlowTests(SynchronousTestCase):
         self.assertRaises(OSError, self.here.flow.send, b"x", ("192.0.2.2", 5060))
         self.assertEqual((self.here.flow.dropped, self.here.flow.failed), (0, 1))
 
-    def test_an_old_refusal_is_nobodys(self) -> None:
+    def test_a_refusal_is_about_another_datagram_and_the_loss_is_counted(self) -> None:
         self.here.port.fail_writes = OSError(errno.ECONNREFUSED, "somebody else")
         self.here.flow.send(b"x", ("192.0.2.2", 5060))
-        self.assertEqual((self.here.flow.dropped, self.here.flow.failed), (0, 0))
+        self.assertEqual((self.here.flow.dropped, self.here.flow.failed), (1, 0))
 
-    def test_news_of_an_earlier_datagram_costs_this_one_nothing(self) -> None:
-        sent: list[bytes] = []
-        news = [OSError(errno.EHOSTUNREACH, "about somebody else")]
+    def test_errors_about_earlier_datagrams_cost_this_one_nothing(self) -> None:
+        for number in (errno.EHOSTUNREACH, errno.ECONNREFUSED):
+            for errors in (1, 2, 7, 8):
+                flow, tried = self.failing(number, errors)
+                flow.send(b"x", ("192.0.2.2", 5060))
+                self.assertEqual((len(tried), flow.failed, flow.dropped), (errors + 1, 0, 0))
+
+    def test_a_datagram_is_not_repeated_without_end(self) -> None:
+        flow, tried = self.failing(errno.EHOSTUNREACH, 9)
+        self.assertRaises(OSError, flow.send, b"x", ("192.0.2.2", 5060))
+        self.assertEqual((len(tried), flow.failed, flow.dropped), (9, 1, 0))
+        flow, tried = self.failing(errno.ECONNREFUSED, 9)
+        flow.send(b"x", ("192.0.2.2", 5060))
+        self.assertEqual((len(tried), flow.failed, flow.dropped), (9, 0, 1))
+
+    def test_a_full_buffer_is_tried_once_more(self) -> None:
+        flow, tried = self.failing(errno.ENOBUFS, 9)
+        flow.send(b"x", ("192.0.2.2", 5060))
+        self.assertEqual((len(tried), flow.failed, flow.dropped), (2, 0, 1))
+
+    def failing(self, number: int, errors: int) -> tuple[UdpFlow, list[bytes]]:
+        """A flow whose socket fails so often before it sends, and what it was to send."""
+        tried: list[bytes] = []
 
         def sendto(data: bytes, address: Address) -> None:
-            if news:
-                raise news.pop()
-            sent.append(data)
+            tried.append(data)
+            if len(tried) <= errors:
+                raise OSError(number, "about another datagram")
 
-        flow = UdpFlow(("192.0.2.1", 5060), sendto, self.here.protocol._addresses)
-        flow.send(b"x", ("192.0.2.2", 5060))
-        self.assertEqual((sent, flow.failed), ([b"x"], 0))
+        return UdpFlow(("192.0.2.1", 5060), sendto, self.here.protocol._addresses), tried
 
     def test_a_name_is_refused_and_not_looked_up(self) -> None:
         for host in ("example.com", "localhost", "", "192.0.2.300"):
@@ -272,6 +290,15 @@ def _waits(peer: socket.socket) -> bool:
     return bool(select.select([peer], [], [], 0)[0])
 
 
+_PATTERNS = (
+    *("di", "ddi", "dddi", "ddddddddddi"),
+    *("did", "ddidd", "dddiddd", "dddddiddddd"),
+    *("id", "idd", "iddd", "idddddddddd"),
+    *("didi", "iddid", "diiid", "diidiidii"),
+)
+"""Orders of dead ports and an innocent peer."""
+
+
 class RealSocketTests(TestCase):
     """On the reactor that runs the tests."""
 
@@ -420,10 +447,89 @@ class RealSocketTests(TestCase):
         port.protocol.datagramReceived = answer
         peer.sendto(b"?", flow.local)
         port.doRead()
-        # In any order: what was refused for the news of an error is sent once more.
-        self.assertEqual({peer.recv(99) for _ in range(2)}, {b"a", b"b"})
+        self.assertEqual([peer.recv(99) for _ in range(2)], [b"a", b"b"])
         self.assertFalse(_waits(peer))
         self.assertEqual((flow.failed, flow.dropped), (2, 0))
+
+    def test_answers_to_dead_ports_in_one_turn_cost_an_innocent_peer_nothing(self) -> None:
+        self.check_innocents("127.0.0.1", one_turn=True)
+
+    def test_answers_to_dead_ports_of_ipv6_cost_an_innocent_peer_nothing(self) -> None:
+        self.check_innocents(_ipv6("::1"), one_turn=True)
+
+    def test_requests_to_dead_ports_cost_an_innocent_peer_nothing(self) -> None:
+        self.check_innocents("127.0.0.1", one_turn=False)
+
+    def test_requests_to_dead_ports_of_ipv6_cost_an_innocent_peer_nothing(self) -> None:
+        self.check_innocents(_ipv6("::1"), one_turn=False)
+
+    def check_innocents(self, host: str, one_turn: bool) -> None:
+        for pattern in _PATTERNS:
+            with self.subTest(pattern=pattern):
+                self.check_innocent(host, pattern, one_turn)
+
+    def check_innocent(self, host: str, pattern: str, one_turn: bool) -> None:
+        """Send to a dead port for each "d", to the peer for each "i"; all arrive or are told."""
+        flow, port, peer = self.with_peer(host)
+        innocent = peer.getsockname()[:2]
+        dead = self.closed_ports(host, pattern.count("d"))
+        told: dict[Address, list[bytes]] = {}
+
+        def unreachable(refused: Any) -> None:
+            for address, quoted in refused.items():
+                told.setdefault(address, []).extend(quoted)
+
+        def send_all() -> None:
+            ports = iter(dead)
+            for number, kind in enumerate(pattern):
+                flow.send(b"%d" % number, innocent if kind == "i" else next(ports))
+
+        port.protocol.unreachable = unreachable
+        port.protocol.datagramReceived = lambda datagram, source: send_all()
+        if one_turn:
+            peer.sendto(b"?", flow.local)
+            port.doRead()
+        else:
+            send_all()
+        arrived = []
+        while _waits(peer):
+            arrived.append(int(peer.recv(99)))
+        self.assertEqual(arrived, [at for at, kind in enumerate(pattern) if kind == "i"])
+        self.assertEqual((flow.failed, flow.dropped), (0, 0))
+        for _ in range(2):
+            port.doRead()
+        lost = [at for at, kind in enumerate(pattern) if kind == "d"]
+        expected = {address: [b"%d" % at] for address, at in zip(dead, lost, strict=True)}
+        if not sys.platform.startswith("linux"):
+            expected = {}  # other systems report nothing to sockets that are not connected
+        self.assertEqual(told, expected)
+
+    def closed_ports(self, host: str, count: int) -> list[Address]:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        bound = [socket.socket(family, socket.SOCK_DGRAM) for _ in range(count)]
+        for each in bound:
+            each.bind((host, 0))
+        ports = [each.getsockname()[:2] for each in bound]
+        for each in bound:
+            each.close()
+        return ports
+
+    def test_errors_are_read_64_at_a_time_and_none_is_lost(self) -> None:
+        flow, port, _ = self.open(Listen(0, "127.0.0.1"))
+        told: list[int] = []
+        port.protocol.unreachable = lambda refused: told.append(len(refused[nobody]))
+        (nobody,) = self.closed_ports("127.0.0.1", 1)
+        for number in range(200):
+            flow.send(b"%d" % number, nobody)
+        for turn, expected in enumerate(([64], [64, 64], [64, 64, 64], [64, 64, 64, 8]), 1):
+            flow.send(b"x", flow.local)
+            port.doRead()
+            self.assertEqual((told, port.protocol.received), (expected, turn))
+        flow.send(b"x", flow.local)
+        with mock.patch.object(port, "_read_errors", side_effect=AssertionError):
+            port.doRead()
+        self.assertEqual(port.protocol.received, 5)
+        self.assertEqual((flow.failed, flow.dropped, flow.backlog), (0, 0, 0))
 
     def test_what_has_no_such_port_takes_neither_another_nor_the_socket_with_it(self) -> None:
         flow, port, peer = self.with_peer()
@@ -435,9 +541,8 @@ class RealSocketTests(TestCase):
         port.protocol.datagramReceived = answer
         peer.sendto(b"?", flow.local)
         port.doRead()
-        heard = {peer.recv(99)}
-        while heard != {b"a", b"b"}:  # without the compiled pump what came before leaves twice
-            heard.add(peer.recv(99))
+        self.assertEqual([peer.recv(99) for _ in range(2)], [b"a", b"b"])
+        self.assertFalse(_waits(peer))
         self.assertEqual((flow.failed, flow.dropped), (1, 0))
         error = self.assertRaises(OSError, flow.send, b"x", (flow.local[0], 70_000))
         self.assertEqual((error.errno, flow.failed), (errno.EINVAL, 2))
@@ -483,21 +588,43 @@ class RealSocketTests(TestCase):
         self.assertFalse(_waits(peer))
         self.assertEqual(flow.failed, 1)
 
-    def with_peer(self) -> tuple[UdpFlow, Any, socket.socket]:
-        flow, port, _ = self.open(Listen(0, "127.0.0.1"))
-        peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    def with_peer(self, host: str = "127.0.0.1") -> tuple[UdpFlow, Any, socket.socket]:
+        flow, port, _ = self.open(Listen(0, host))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        peer = socket.socket(family, socket.SOCK_DGRAM)
         self.addCleanup(peer.close)
-        peer.bind(("127.0.0.1", 0))
+        peer.bind((host, 0))
         peer.settimeout(10)
         return flow, port, peer
 
     def test_bursts_do_not_hold_up_the_tick(self) -> None:
         _, port, _ = self.open(Listen(0, "127.0.0.1"))
         self.assertEqual(port.maxThroughput, 8192)
-        given = port.getHandle().getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-        plain = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.addCleanup(plain.close)
-        self.assertGreaterEqual(given, plain.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
+
+    def test_a_receive_buffer_of_4_mib_is_asked_for(self) -> None:
+        enlarged: list[Any] = []
+        with mock.patch.object(sip_udp, "_enlarge_receive_buffer", enlarged.append):
+            _, port, _ = self.open(Listen(0, "127.0.0.1"))
+        self.assertEqual(enlarged, [port])
+
+    def test_a_receive_buffer_that_is_smaller_is_warned_of(self) -> None:
+        wanted = 4 * 1024 * 1024
+        for given in (wanted // 2, wanted - 1, wanted, wanted + 1):
+            opened = mock.Mock()
+            opened.getsockopt.return_value = 2 * given  # as Linux does
+            opened.setsockopt.side_effect = [None, PermissionError()]
+            with mock.patch.object(sip_udp, "_log") as log:
+                sip_udp._enlarge_receive_buffer(mock.Mock(getHandle=lambda opened=opened: opened))
+            self.assertEqual({each.args[2] for each in opened.setsockopt.call_args_list}, {wanted})
+            if given >= wanted:
+                log.warn.assert_not_called()
+            else:
+                ((text,), values) = log.warn.call_args
+                self.assertEqual(values, {"given": given, "wanted": wanted})
+                self.assertIn("sysctl net.core.rmem_max={wanted}", text)
+
+    def test_a_port_without_a_socket_has_no_receive_buffer(self) -> None:
+        sip_udp._enlarge_receive_buffer(object())
 
     def test_empty_datagrams_do_not_either(self) -> None:
         flow, port, _ = self.open(Listen(0, "127.0.0.1"))

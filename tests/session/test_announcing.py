@@ -79,7 +79,21 @@ class AnnouncerTests(Announcing):
         self.announcer.sinks.add(gone)
         self.emit(events.CallAnswered)
         self.emit(events.CallAnswered)
-        self.assertEqual(self.told, [("gone", "CallAnswered"), ("late", "CallAnswered")])
+        self.assertEqual(self.told, [("late", "CallAnswered")])
+
+    def test_a_sink_that_was_removed_gets_nothing_that_is_queued(self) -> None:
+        def once(event: Event) -> None:
+            self.told.append(("once", event.name))
+            self.announcer.sinks.remove(once)
+
+        self.announcer.sinks.add(once)
+        self.announcer.sinks.add(self.sink("a"))
+        with self.announcer:
+            self.emit(events.CallAccepted)
+            self.emit(events.CallAnswered)
+        self.assertEqual(
+            self.told, [("once", "CallAccepted"), ("a", "CallAccepted"), ("a", "CallAnswered")]
+        )
 
     def test_a_sink_that_raises_keeps_nothing_from_the_others(self) -> None:
         def fail(event: Event) -> None:

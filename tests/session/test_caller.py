@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from twisted.internet.defer import Deferred
@@ -83,6 +84,27 @@ class RingLimitTests(CallerScene):
         self.assertIs(call.state, SessionState.PROCEEDING)
         self.run_for(0.2)
         self.assertIn("CANCEL", self.them.lines())
+
+    def test_a_limit_counts_before_the_call_is_placed(self) -> None:
+        call = self.us.manager.prepare_call(f"sip:bob@{B}")
+        call.limit_ringing(5)
+        self.run_for(4.9)
+        self.assertIs(call.state, SessionState.PREPARED)
+        self.run_for(0.2)
+        self.assertEqual(self.reason().text, "nobody answered")
+        self.failureResultOf(call.place(), CallOver)
+
+    def test_a_limit_for_a_call_that_is_being_ended(self) -> None:
+        call = self.calling()
+        self.reply(180)
+        call.hang_up()
+        call.limit_ringing(1)
+        self.run_for(0.002)
+        self.reply(200, sdp=True)  # it crossed our CANCEL
+        self.assertIs(call.state, SessionState.ENDING)
+        call.limit_ringing(1)
+        self.answer_bye()
+        self.assertIs(self.reason().by, EndedBy.LOCAL)
 
 
 class AnsweredTests(CallerScene):
@@ -768,6 +790,34 @@ class CancelTests(CallerScene):
         self.failureResultOf(call.place(), CallOver)
         self.run_for(1)
         self.assertEqual(self.them.take(), [])
+
+    def test_the_description_of_the_invite_has_its_type(self) -> None:
+        self.calling()
+        invite = parsed(self.them.last(b"INVITE"))
+        self.assertTrue(invite.body.startswith(b"v=0"))
+        self.assertEqual(invite.all(b"Content-Type"), [b"application/sdp"])
+
+    def test_hung_up_while_its_name_is_resolved_or_its_flow_is_made(self) -> None:
+        """Then `place` must not fire as if the INVITE had been written."""
+        for waits_for in ("resolve", "flows"):
+            waiting: Deferred[Any] = Deferred()
+            flow = self.us.manager._transports[0].flow
+            target = Target(b"UDP", B, 5060)
+            if waits_for == "resolve":
+                found: Any = [target]
+                self.replace(self.us, resolve=lambda uri, waiting=waiting: waiting)
+            else:
+                found = flow
+                flows = mock.Mock(to=lambda target, waiting=waiting: waiting)
+                self.replace(self.us, resolve=lambda uri, t=target: [t], flows=flows)
+            call = self.us.manager.prepare_call(f"sip:bob@{B}")
+            placed = call.place()
+            self.successResultOf(call.hang_up())
+            self.assertNoResult(placed)
+            waiting.callback(found)
+            self.failureResultOf(placed, CallFailed)
+            self.run_for(1)
+            self.assertEqual(self.them.take(), [])
 
     def test_placed_twice(self) -> None:
         call = self.calling()

@@ -79,11 +79,28 @@ class ReasonTests(SynchronousTestCase):
     def test_words_are_bounded_and_printable(self) -> None:
         text = ended_by_peer(bye('SIP;text="a\x1b[31mb"'), "").text
         self.assertEqual(text, "a?[31mb")
-        self.assertLessEqual(len(answered_with(refusal(486, "x" * 5_000)).text), 200)
+        for length, kept in ((199, 199), (200, 200), (201, 200), (5_000, 200)):
+            self.assertEqual(answered_with(refusal(486, "x" * length)).text, "x" * kept)
+
+    def test_quoted_texts_of_more_than_200_octets_are_not_repeated(self) -> None:
+        for length, text in ((200, "x" * 200), (201, "hung up")):
+            said = bye(f'Q.850;cause=31;text="{"x" * length}"')
+            self.assertEqual(ended_by_peer(said, "hung up").text, text)
+        for length, reasons in ((200, ("x" * 200,)), (201, ())):
+            warned = refusal(488, headers=[("Warning", f'305 b.example "{"x" * length}"')])
+            self.assertEqual(answered_with(warned).reasons, reasons)
 
     def test_long_values_are_searched_no_further_than_need_be(self) -> None:
         self.assertIsNone(q850_cause(bye("Q.850;" * 2_000)))
         self.assertIsNone(q850_cause(bye("SIP;x=" + "y" * 10_000 + ", Q.850;cause=16")))
+        for length, cause, text in ((500, 3, "late"), (501, None, "hung up")):
+            for end, found in ((";cause=3", "cause"), (';text="late"', "text")):
+                value = "Q.850;x=".ljust(length - len(end), "y") + end
+                self.assertEqual(len(value), length)
+                if found == "cause":
+                    self.assertEqual(q850_cause(bye(value)), cause)
+                else:
+                    self.assertEqual(ended_by_peer(bye(value), "hung up").text, text)
 
     @settings(deadline=None, max_examples=100, derandomize=True)
     @given(

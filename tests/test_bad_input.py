@@ -80,9 +80,11 @@ class BadInputTests(ProcessTestCase):
 
     def test_unresolvable_uri(self) -> None:
         process = self.twistd("--role=uac", "--call=sip:bob@nobody.invalid", "--listen=udp:0")
-        self.assertEqual(process.wait(), 0, process.output)
-        self.assertEqual(process.lines[-1], "sessioncore: 1 call, 0 with audio both ways, 1 failed")
-        self.assertIn("nobody.invalid", process.output)
+        self.assertEqual(process.wait(), 1, process.output)
+        says = (
+            "sessioncore: 1 call, 0 with audio both ways, 1 failed: error 404: nobody.invalid has"
+        )
+        self.assertIn(says, process.lines[-1])
         self.assertNotIn("Traceback", process.output)
 
     # --- sessioncore

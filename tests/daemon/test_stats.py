@@ -14,7 +14,7 @@ from sessioncore.daemon.stats import StatsFile
 from sessioncore.manager import ManagerStatistics
 from sessioncore.vocabulary import SessionRole
 
-STATISTICS = ManagerStatistics(3, 4, {"placed": 5}, {"received": 6}, {"packets_sent": 7})
+STATISTICS = ManagerStatistics(3, 4, 9, {"placed": 5}, {"received": 6}, {"packets_sent": 7})
 
 
 class StatsFileTests(SynchronousTestCase):
@@ -36,6 +36,7 @@ class StatsFileTests(SynchronousTestCase):
                 "role": "UAS",
                 "calls_up": 3,
                 "rtp_ports_free": 4,
+                "sip_unsent": 9,
                 "calls": {"placed": 5},
                 "sip": {"received": 6},
                 "media": {"packets_sent": 7},

@@ -22,9 +22,10 @@ PATIENCE = 30.0
 TWISTD = ("-c", "from twisted.scripts.twistd import run; run()")
 
 
-def _as_usual() -> None:
-    """In the child: undo what ``nohup`` passes on to all processes below it."""
+def as_usual() -> None:
+    """In the child: undo what ``nohup`` and ``&`` pass on to all processes below them."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Process:
@@ -41,7 +42,7 @@ class Process:
             errors="replace",
             env=environment,
             cwd=cwd,
-            preexec_fn=_as_usual,
+            preexec_fn=as_usual,
         )
         self.lines: list[str] = []
         self._coming: queue.Queue[str | None] = queue.Queue()

@@ -1,4 +1,4 @@
-"""Measurements: what `bin/bench` runs."""
+"""The measurements of `bin/bench`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["stolen_seconds", "what_runs"]
 
 
 def stolen_seconds() -> float:
-    """What the host of a virtual machine took from all its processors so far (``proc(5)``)."""
+    """Seconds that the host of a virtual machine took from all its processors (``proc(5)``)."""
     fields = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()
     return int(fields[8]) / os.sysconf("SC_CLK_TCK")
 
 
 def what_runs() -> str:
-    """The versions a figure belongs to, and what of the package is compiled."""
+    """The versions that a figure belongs to, and which extensions are compiled."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("Twisted", "numpy"))
     parts = ", ".join(_form(module) for module in INTERFACES)
     implementation = platform.python_implementation()

@@ -1,7 +1,7 @@
-"""The process of ours that places the calls of ``bin/bench calls``, as the daemon does.
+"""Our process that places the calls of ``bin/bench calls``, as the daemon does.
 
-It takes rounds from standard input, one JSON object a line, and answers each with one on standard
-output: how many calls were answered, and what they cost this process.  Its events go to a file.
+It reads rounds from standard input, one JSON object per line, and answers each with one on standard
+output: the number of answered calls, and the CPU time of this process.  Its events go to a file.
 """
 
 from __future__ import annotations
@@ -92,30 +92,30 @@ class Caller(LineOnlyReceiver):
         self.clockwork = self._manager.clockwork
         self._log = EventLog(open_log(log), text_lines, self.clockwork.deadlines)
         self._ledger = CallLedger(self._log.event)
-        self._manager.add_event_sink(self._log.event)
+        self._manager.add_event_sink(self._log)
         self._manager.add_event_sink(self._ledger, *self._ledger.kinds)
         self._manager.start().addErrback(_fail)
         IdleCollector(lambda: False).start(self.clockwork.now())
 
     def lineReceived(self, line: bytes) -> None:
-        """Begin a round."""
+        """Start a round."""
         self._before = self._spent()
         Round(self, **json.loads(line))
 
     def place(self) -> Call:
-        """One call."""
+        """Place one call."""
         call = self._manager.prepare_call(self._uri, source=Silence())
         self._ledger.watch(call)
         call.place().addErrback(lambda _failure: None)
         return call
 
     def hang_up(self, call: Call, now: int) -> None:
-        """End one."""
+        """End one call."""
         self._ledger.hanging_up(call.session, now)
         call.hang_up()
 
     def round_over(self) -> None:
-        """Say what the round came to."""
+        """Write the result of the round."""
         after = self._spent()
         spent: dict[str, Any] = {key: after[key] - self._before[key] for key in after}
         self.sendLine(json.dumps(spent).encode())
@@ -131,7 +131,7 @@ class Caller(LineOnlyReceiver):
         }
 
     def connectionLost(self, reason: Any = None) -> None:
-        """Standard input is closed: all is measured."""
+        """Standard input was closed: there are no more rounds."""
         reactor.stop()
 
 

@@ -1,11 +1,11 @@
-"""``bin/bench calls``: what a call costs, answered and placed, beside SIPp in the same run.
+"""``bin/bench calls``: the cost of a call, answered and placed, compared with SIPp in the same run.
 
 Answering: SIPp calls our server and its own in turn.  Placing: our caller and SIPp's call SIPp's
-server in turn.  Each call is PCMU, 180 and 200, 100 ms hold, BYE; first at exactly ``--rate``
+server in turn.  Each call has PCMU, 180 and 200, 100 ms hold, BYE; first at exactly ``--rate``
 calls a second, then in a closed loop of 60 calls without hold.  CPU is that of the measured process
 during each round: start and warm-up do not count, except for SIPp's caller, which is a new process
-each time.  RTP goes to a sink that counts the streams it hears, so that calls of ours that sent
-none are reported; without hold there are some, and when we hang up at once all.
+each time.  RTP goes to a sink that counts the streams, so that our calls that sent none are
+reported; without hold there are some, and if we hang up at once, all.
 """
 
 from __future__ import annotations
@@ -156,10 +156,10 @@ Content-Length: 0
 class Sink:
     """Counts RTP packets on one UDP port, and the streams: a source with an SSRC.
 
-    Of the SSRCs alone two in 10,000 calls are the same once in ninety times.
+    The SSRC alone is not enough: two of 10,000 calls have the same one in one run of ninety.
 
-    It looks every 20 ms: a reader that slept in ``recv`` would have to be woken by each of the
-    server's sends, and the server would be charged for that.
+    It polls every 20 ms.  A reader that sleeps in ``recv`` would be woken by each send of the
+    server, which would count as CPU time of the server.
     """
 
     def __init__(self) -> None:
@@ -194,7 +194,7 @@ def free_port() -> int:
 
 
 def cpu_seconds(pid: int) -> tuple[float, float]:
-    """User and system seconds of one process, all its threads included."""
+    """User and system seconds of one process, with all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return int(fields[11]) / TICKS, int(fields[12]) / TICKS
 
@@ -221,7 +221,7 @@ def _wait_until_bound(process: subprocess.Popen[bytes], port: int) -> None:
     wanted = f":{port:04X} "
     for _ in range(200):
         if process.poll() is not None:
-            raise SystemExit(f"the server ended at once with status {process.returncode}")
+            raise SystemExit(f"the server ended at once with exit status {process.returncode}")
         if wanted in Path("/proc/net/udp").read_text(encoding="ascii"):
             return
         time.sleep(0.05)
@@ -229,7 +229,7 @@ def _wait_until_bound(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 class Spent(NamedTuple):
-    """What one round came to: calls that succeeded, and seconds."""
+    """The result of one round: successful calls, and seconds."""
 
     done: int
     took: float
@@ -238,13 +238,13 @@ class Spent(NamedTuple):
 
 
 Round: TypeAlias = "Callable[[dict[str, Any]], Spent]"
-"""Has some calls made and says what they cost who is measured."""
+"""Makes calls and returns the cost for the measured process."""
 
 
 def place(
     folder: Path, scenarios: dict[bool, Path], port: int, core: int | None, given: dict[str, Any]
 ) -> Spent:
-    """Have SIPp place calls; what they cost it."""
+    """Let SIPp place calls; returns the cost for SIPp."""
     command = [
         "sipp", f"{HOST}:{port}", "-sf", str(scenarios[given["hold"] > 0]),
         "-i", HOST, "-p", str(free_port()), "-r", str(given["rate"]), "-m", str(given["count"]),
@@ -268,7 +268,7 @@ def place(
 def answered_by(
     pid: int, folder: Path, scenarios: dict[bool, Path], port: int, given: dict[str, Any]
 ) -> Spent:
-    """Have SIPp call a server; what its calls cost the server."""
+    """Let SIPp call a server; returns the cost for the server."""
     before = cpu_seconds(pid)
     done, took, _, _ = place(folder, scenarios, port, CORES[1], given)
     after = cpu_seconds(pid)
@@ -277,7 +277,7 @@ def answered_by(
 
 @contextmanager
 def our_caller(port: int, folder: Path) -> Iterator[Round]:
-    """Run `benchmarks.caller` and yield what has it place calls to ``port``."""
+    """Run `benchmarks.caller` and yield a function that lets it place calls to ``port``."""
     command = [
         sys.executable, "-m", "benchmarks.caller", f"sip:service@{HOST}:{port}",
         str(free_port()), str(folder / "caller.log"),
@@ -310,10 +310,10 @@ def our_caller(port: int, folder: Path) -> Iterator[Round]:
 
 
 def measure(name: str, made: Round, sink: Sink, given: dict[str, Any]) -> dict[str, float]:
-    """One round: microseconds of user and system CPU per call, and what went wrong."""
+    """One round: microseconds of user and system CPU per call, and failed calls."""
     packets, streams = sink.packets, len(sink.streams)
     spent = made(given)
-    time.sleep(0.1)  # the sink looks every 20 ms
+    time.sleep(0.1)  # the sink polls every 20 ms
     user, system = (1e6 * each / max(spent.done, 1) for each in (spent.user, spent.system))
     result = {
         "user": user,
@@ -376,7 +376,7 @@ def run(options: argparse.Namespace, folder: Path, sink: Sink) -> int:
         (f"{options.rate} calls/s, 100 ms hold", rated),
         ("closed loop of 60 calls", loop),
     ):
-        # New processes for each part: what one part left behind must not cost the next.
+        # New processes for each part, so that the state of one part does not affect the next.
         if options.side != "place":
             with answering(folder, scenarios) as sides:
                 failed += compare(f"answering, {title}", sides, options.rounds, sink, given)
@@ -388,9 +388,9 @@ def run(options: argparse.Namespace, folder: Path, sink: Sink) -> int:
 
 @contextmanager
 def answering(folder: Path, scenarios: dict[bool, Path]) -> Iterator[dict[str, Round]]:
-    """Our server and SIPp's, each called by SIPp."""
+    """Our server and SIPp's server, each called by SIPp."""
     ours, theirs = free_port(), free_port()
-    # Ports rest for 2 s, for half a second where there are too few for the rate.
+    # Ports rest for 2 s, or for half a second if there are too few for the rate.
     our_command = [
         sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n",
         "--pidfile=", "sessioncore", "--role=uas", "--answer", "silence",
@@ -409,7 +409,7 @@ def answering(folder: Path, scenarios: dict[bool, Path]) -> Iterator[dict[str, R
 
 @contextmanager
 def placing(folder: Path, scenarios: dict[bool, Path], answers: Path) -> Iterator[dict[str, Round]]:
-    """Our caller and SIPp's, both calling SIPp's server."""
+    """Our caller and SIPp's caller, both calling SIPp's server."""
     port = free_port()
     command = ["sipp", "-sf", str(answers), "-i", HOST, "-p", str(port), "-nostdin",
                "-buff_size", "4194304"]  # fmt: skip
@@ -426,7 +426,7 @@ def placing(folder: Path, scenarios: dict[bool, Path], answers: Path) -> Iterato
 def compare(
     title: str, sides: dict[str, Round], rounds: int, sink: Sink, given: dict[str, Any]
 ) -> int:
-    """Rounds of both sides in turn, and their medians; how many calls failed."""
+    """Run rounds of both sides in turn and print medians; returns the number of failed calls."""
     print(title, flush=True)
     results: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
     for name, made in sides.items():

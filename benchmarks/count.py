@@ -1,19 +1,19 @@
-"""``bin/bench count``: what a call costs, counted on a replay in virtual time.
+"""``bin/bench count``: the cost of a call, counted on a replay in virtual time.
 
-Nothing here is timed, so a busy machine does not change the figures.  The measured side is what
-the daemon runs: a `SessionManager` with silence as its source, and with ``log`` its event log
-and the ledger of calls.  Its peer is a script without media, as SIPp's scenarios are: INVITE, 180,
-200, ACK, 100 ms later BYE and 200, at 1,000 calls a second.  The script answers once, while a
-recording is made; what is counted is a replay of that recording, so the peer costs nothing.
+Nothing is timed, so a busy machine does not change the figures.  The measured side runs what the
+daemon runs: a `SessionManager` with silence as its source, and with ``log`` also its event log
+and the ledger of calls.  Its peer is a script without media, like SIPp's scenarios: INVITE, 180,
+200, ACK, 100 ms later BYE and 200, at 1,000 calls a second.  The script runs once, to make a
+recording.  The replay of that recording is counted, so the peer costs nothing.
 
-``bytecodes``, ``python`` (calls of Python functions, resumed coroutines included) and ``c`` (calls
-of C functions) are counted inside the measured side only.  ``instructions`` are those of the whole
-replay under cachegrind, its own loop included, and are left out where valgrind is not installed.
+``bytecodes``, ``python`` (calls of Python functions, with resumed coroutines) and ``c`` (calls of
+C functions) are counted inside the measured side only.  ``instructions`` are those of the whole
+replay under cachegrind, with its own loop; they are left out if valgrind is not installed.
 
-Each figure is the difference between a run of twice as many calls and one of so many, by the
-number of calls, so that what does not depend on the number drops out.  A run lasts until nothing
-remembers its calls any more, and follows one that filled the pool of ports and the caches.  The
-garbage collector is off.
+Each figure is the difference between a run with twice as many calls and a run with that many,
+divided by the number of calls, so that constant costs cancel out.  A run lasts until all its
+calls are forgotten, and follows a run that filled the pool of ports and the caches.  The garbage
+collector is off.
 """
 
 from __future__ import annotations
@@ -59,27 +59,27 @@ ROLES: Final = ("incoming", "outgoing")
 OURS: Final = "192.0.2.2"
 PEER: Final = ("192.0.2.1", 5060)
 GAP: Final = MILLISECOND
-"""Between two calls; times are in ns."""
+"""The time between two calls; times are in ns."""
 HOLD: Final = 100 * MILLISECOND
 AFTERMATH: Final = 70 * SECOND
-"""Twice Timer J, B and the like, and more than ports rest."""
+"""Twice the longest SIP timers, and longer than ports rest."""
 WAY: Final = 100_000
-"""Between a message and what the peer answers."""
+"""The time between a message and the peer's response."""
 NEVER: Final = 1 << 62
 REPEATABLE: Final = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
-"""What makes two runs the same: dicts in the same order, and no threads that spin."""
+"""The environment that makes runs equal: the same hashes, and no threads that spin."""
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 
 class Arrival(NamedTuple):
-    """A datagram of the peer's: when it comes, in ns, and what it is."""
+    """A datagram from the peer: its time of arrival, in ns, and its data."""
 
     at: int
     data: bytes
 
 
 class VirtualClockwork(Clockwork):
-    """As the daemon's on Linux: reading the time is one call in C."""
+    """As that of the daemon on Linux: reading the time is one call in C."""
 
     def __init__(self, time: list[int]) -> None:
         self.now = partial(time.__getitem__, 0)  # type: ignore[method-assign]
@@ -92,7 +92,7 @@ class VirtualClockwork(Clockwork):
 
 
 class Port:
-    """A UDP port of `Host`; what is written goes to ``write``."""
+    """A UDP port of `Host`; datagrams that are sent go to ``write``."""
 
     def __init__(self, protocol: Any, interface: str, number: int, write: Any) -> None:
         self.protocol = protocol
@@ -112,9 +112,9 @@ class Port:
 class Host:
     """The reactor of the measured side: a SIP port at which datagrams arrive, and the time.
 
-    ``enter`` calls a function of the measured side, ``said`` (to be set before the SIP
-    port opens) takes its SIP messages.  Nobody wants those or RTP in a replay: they go to a
-    function in C that takes two arguments.
+    ``enter`` calls a function of the measured side.  ``said`` (set it before the SIP port
+    opens) receives its SIP messages.  In a replay these and RTP are discarded by a function in
+    C that takes two arguments.
     """
 
     names = None
@@ -135,16 +135,16 @@ class Host:
         return self.time[0]
 
     def at(self, when: int, function: Callable[..., object], *arguments: object) -> None:
-        """Have a function of the measured side called at ``when``."""
+        """Call a function of the measured side at ``when``."""
         self._serial += 1
         heappush(self._due, (when, self._serial, function, arguments))
 
     def arrive(self, arrival: Arrival) -> None:
-        """Have a datagram delivered in its time."""
+        """Deliver a datagram at its time."""
         self.at(arrival.at, self.sip.protocol.datagramReceived, arrival.data, PEER)
 
     def run(self, until: int) -> None:
-        """Let time pass."""
+        """Advance virtual time."""
         due, clockwork, time, enter = self._due, self.clockwork, self.time, self.enter
         while True:
             wake = clockwork.wake_at
@@ -158,7 +158,7 @@ class Host:
                 break
         time[0] = until
 
-    # What the manager asks of its reactor.
+    # The reactor interface that the manager uses.
 
     def listenUDP(
         self, port: int, protocol: Any, interface: str = "", maxPacketSize: int = 0
@@ -173,7 +173,7 @@ class Host:
 
 
 class Caller:
-    """The peer of incoming calls: a script that fills in our tag."""
+    """The peer of incoming calls: a script that inserts our tag."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -205,7 +205,7 @@ class Caller:
 
 
 class Callee:
-    """The peer of outgoing calls: a script that copies what answers have to repeat."""
+    """The peer of outgoing calls: a script that copies header fields into its responses."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -268,7 +268,7 @@ def _found(pattern: bytes, data: bytes) -> str:
 
 
 class Side:
-    """The measured side: what the daemon runs, on `Host`."""
+    """The measured side, as the daemon runs it, on `Host`."""
 
     def __init__(self, host: Host, role: str, *, log: bool) -> None:
         self._host = host
@@ -289,7 +289,7 @@ class Side:
         self._log = EventLog(open_log(os.devnull), text_lines, self.manager.clockwork.deadlines)
         self._ledger = CallLedger(self._log.event)
         if log:
-            self.manager.add_event_sink(self._log.event)
+            self.manager.add_event_sink(self._log)
             self.manager.add_event_sink(self._ledger, *self._ledger.kinds)
         host.clockwork.start()
         self.manager.start()
@@ -297,11 +297,11 @@ class Side:
         self._up: deque[Call] = deque()
 
     def close(self) -> None:
-        """Close the log; the rest goes with the process."""
+        """Close the log; everything else ends with the process."""
         self._log.close()
 
     def batch(self, calls: int) -> None:
-        """Have so many calls begin; the incoming ones arrive by themselves."""
+        """Place ``calls`` calls; incoming ones arrive by themselves."""
         if self._role == "outgoing":
             uri = f"sip:service@{PEER[0]}"
             for number in range(calls):
@@ -332,7 +332,7 @@ class Side:
 
 
 class Tally:
-    """Counts what runs inside `enter`."""
+    """Counts the code that runs inside `enter`."""
 
     def __init__(self) -> None:
         self.bytecodes: Counter[CodeType] = Counter()
@@ -340,7 +340,7 @@ class Tally:
         self.c = 0
 
     def enter(self, function: Callable[..., object], *arguments: object) -> object:
-        """Call, and count."""
+        """Call ``function`` and count."""
         sys.settrace(self._called)
         sys.setprofile(self._profiled)
         try:
@@ -367,7 +367,7 @@ class Tally:
 
     @property
     def figures(self) -> dict[str, int]:
-        """The sums."""
+        """The totals."""
         return {
             "bytecodes": self.bytecodes.total(),
             "python": self.python.total(),
@@ -384,7 +384,7 @@ def _enter(function: Callable[..., object], *arguments: object) -> object:
 
 
 def _plan(batches: list[int]) -> _Plan:
-    """How many calls each batch has and when it begins."""
+    """The number of calls and the start of each batch."""
     plan, at = [], SECOND
     for calls in batches:
         plan.append((calls, at))
@@ -393,7 +393,7 @@ def _plan(batches: list[int]) -> _Plan:
 
 
 def record(role: str, batches: list[int], *, log: bool) -> list[list[Arrival]]:
-    """What the peer of these batches says, batch by batch."""
+    """The datagrams of the peer, batch by batch."""
 
     host = Host(_enter)
     peer: Any = Caller(host) if role == "incoming" else Callee(host)
@@ -419,7 +419,7 @@ def record(role: str, batches: list[int], *, log: bool) -> list[list[Arrival]]:
 def replay(
     role: str, batches: list[int], recording: list[list[Arrival]], *, log: bool, count: bool
 ) -> list[Tally]:
-    """The same again without the peer; a tally for each batch, empty unless ``count``."""
+    """Replay the recording without the peer; a tally per batch, empty unless ``count``."""
     tallies = []
 
     host = Host(_enter)
@@ -442,7 +442,7 @@ def replay(
 
 
 def child(arguments: list[str]) -> int:
-    """``record FILE``, ``count FILE`` or ``run FILE`` with role, log and the batches."""
+    """Run ``record FILE``, ``count FILE`` or ``run FILE`` with role, log and batches."""
     what, name, role, log, *numbers = arguments
     batches = [int(number) for number in numbers]
     path, logged = Path(name), log == "log"
@@ -479,7 +479,7 @@ def _child(*arguments: str, under: tuple[str, ...] = ()) -> subprocess.Completed
 
 
 def measure(role: str, log: bool, calls: int, *, instructions: bool) -> dict[str, Any]:
-    """The figures of one call, and under ``functions`` which function has how much of them."""
+    """The figures of one call, and under ``functions`` the share of each function."""
     # The runs of cachegrind are one batch each, on the same recording.
     warm, once, twice = str(2 * calls), str(calls), str(2 * calls)
     given = (role, "log" if log else "plain")
@@ -493,7 +493,7 @@ def measure(role: str, log: bool, calls: int, *, instructions: bool) -> dict[str
         if instructions:
             few = _instructions("run", name, *given, warm, once)
             many = _instructions("run", name, *given, warm, once, twice)
-            # The third batch is twice the second, and its fixed part was in it already.
+            # The third batch is twice the second, which contains the fixed costs as well.
             alone = _instructions("run", name, *given, warm)
             result["instructions"] = round(((many - few) - (few - alone)) / calls)
     result["functions"] = [
@@ -505,7 +505,7 @@ def measure(role: str, log: bool, calls: int, *, instructions: bool) -> dict[str
 
 
 def _instructions(*arguments: str) -> int:
-    """What cachegrind counts of one child."""
+    """The instructions of one child process, counted by cachegrind."""
     valgrind = ("valgrind", "--tool=cachegrind", "--cache-sim=no",
                 f"--cachegrind-out-file={os.devnull}")  # fmt: skip
     found = re.search(r"I\s+refs:\s+([0-9,]+)", _child(*arguments, under=valgrind).stderr)
@@ -519,11 +519,11 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments[:1] == ["child"]:
         return child(arguments[1:])
     parser = argparse.ArgumentParser(prog="bench count", description=__doc__)
-    parser.add_argument("--calls", type=int, default=100, help="calls that are counted (100)")
+    parser.add_argument("--calls", type=int, default=100, help="number of calls to count (100)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--functions", type=int, default=0, metavar="N",
                         help="list the N functions with the most bytecodes")  # fmt: skip
-    parser.add_argument("--no-instructions", action="store_true", help="do without cachegrind")
+    parser.add_argument("--no-instructions", action="store_true", help="do not run cachegrind")
     options = parser.parse_args(arguments)
     instructions = not options.no_instructions and shutil.which("valgrind") is not None
     if not options.json:

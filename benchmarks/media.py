@@ -1,10 +1,10 @@
-"""How many calls of echoed G.711 one core carries: ``bin/bench media [N ...]``.
+"""``bin/bench media [N ...]``: how many calls with echoed G.711 one core carries.
 
-Every call's audio is decoded, made 6 dB quieter and encoded again, 50 packets/s each way,
+The audio of every call is decoded, attenuated by 6 dB and encoded again, 50 packets/s each way,
 with the jitter ring, the latch, statistics and RTCP running.  A load generator in another
-process (C, built by ``cc`` on the spot) checks each packet that comes back sample by sample.
+process (in C, compiled with ``cc`` at the start) checks each returned packet sample by sample.
 The kernel floor is the same load on as many sockets, echoed by a bare C loop, in the same
-run; so the ratio of the two holds on any machine, also a busy one.
+run; so the ratio of the two holds on any machine, even a busy one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["main"]
 TARGET, LOCAL, RTCP_SINK = 10_000, 20_000, 19_999
 PERIOD = 0.02
 WARM_UP, COUNT, JUDGED_AFTER = 3.0, 500, 150
-HOST = "127.0.0.77"  # of its own, so that nobody else holds its ports
+HOST = "127.0.0.77"  # a separate address, so that its ports are free
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def make_patterns() -> bytes:
-    """64 payloads of noise, and what each has to come back as."""
+    """64 payloads of noise, and the expected echo of each."""
     from sessioncore.media.source_bank import SourceBank
     from sessioncore.media.sources import Echo
     from sessioncore.rtp.g711 import decode_ulaw, encode_ulaw
@@ -117,7 +117,7 @@ def generate(calls: int, load: Path, patterns: Path) -> dict[str, Any]:
 
 
 def measure_floor(calls: int, load: Path, patterns: Path) -> float:
-    """Calls per core of the bare C loop."""
+    """The calls per core of the bare C loop."""
     numbers = map(str, [calls, TARGET, LOCAL, COUNT * PERIOD])
     with subprocess.Popen([load, "floor", *numbers], stdout=subprocess.PIPE) as echo:
         assert echo.stdout is not None
@@ -169,7 +169,7 @@ def serve(calls: int, profile: str | None) -> None:
         )
         stream.establish(agreement, signalling_host=HOST, nat=None, now=now)
         stream.start_transmission(now, proven=True)
-    # As the daemon does after its start.
+    # The daemon does the same after its start.
     gc.collect()
     gc.freeze()
     opened = resident()
@@ -182,11 +182,11 @@ def serve(calls: int, profile: str | None) -> None:
         report["streams"] = totals(streams)
         report["kb_per_call"] = (resident() - before) / calls
         report["kb_per_call_opened"] = (opened - before) / calls
-        # Goes on until it is terminated: the generator is not done yet.
+        # The process runs until it is terminated, because the generator is not done yet.
         print(json.dumps(report), flush=True)
 
     def begin() -> None:
-        # The first packets are here: the generator has started.
+        # The first packets have come: the generator has started.
         if plane.statistics.packets_received < calls:
             reactor.callLater(0.1, begin)
             return
@@ -199,7 +199,7 @@ def serve(calls: int, profile: str | None) -> None:
 
 
 class Measured:
-    """What the measured process did between `begin` and `finish`."""
+    """The measurement of the process between `begin` and `finish`."""
 
     def __init__(self, calls: int, plane: Any, clockwork: Any) -> None:
         self.calls = calls
@@ -249,7 +249,7 @@ class Measured:
 
 
 def totals(streams: list[Any]) -> dict[str, int]:
-    """What all streams together say of themselves."""
+    """The sums of the statistics of all streams."""
     names = ["lost", "late", "overflow", "inserted", "dropped", "duplicates", "kernel_drops"]
     names += ["send_errors", "refused", "strangers", "invalid"]
     each = [stream.statistics for stream in streams]

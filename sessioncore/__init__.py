@@ -37,7 +37,7 @@ from sessioncore.errors import (
     UnreachableTarget,
 )
 from sessioncore.events import Event
-from sessioncore.interfaces import ICallHandler, IEventSink, ISipFlow, ISipTransport
+from sessioncore.interfaces import ICallHandler, IEventObserver, IEventSink, ISipFlow, ISipTransport
 from sessioncore.manager import ManagerStatistics, SessionManager
 from sessioncore.media.interfaces import IMediaSink, IMediaSource
 from sessioncore.media.sinks import Deliver, Discard, MediaSink, Record
@@ -76,6 +76,7 @@ __all__ = [
     "Event",
     "Frames",
     "ICallHandler",
+    "IEventObserver",
     "IEventSink",
     "IMediaSink",
     "IMediaSource",

@@ -28,7 +28,7 @@ class _UserAgent:
     manager: SessionManager
 
     def start(self) -> Deferred[None]:
-        """Bind the sockets; see `SessionManager.start`."""
+        """Bind the sockets; fails with `ConfigurationError` if one cannot be bound."""
         return self.manager.start()
 
     def stop(self, grace: float = 4.0) -> Deferred[int]:

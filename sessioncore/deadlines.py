@@ -62,8 +62,7 @@ class Fifo(Generic[Key]):
 
     def add(self, key: Key, now: int) -> None:
         """Call back with ``key`` once ``duration`` ns have passed since ``now``."""
-        entries = self._entries
-        entries.append((now + self.duration, key))
+        self._entries.append((now + self.duration, key))
         if self._armed is None:
             self._arm()
 

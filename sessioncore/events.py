@@ -16,6 +16,8 @@ from sessioncore.vocabulary import Address, EndReason, MediaState, NegotiatedMed
 __all__ = [
     "AckReceived",
     "AckSent",
+    "AnswerChanged",
+    "AnswerRepeated",
     "CallAccepted",
     "CallAnswered",
     "CallEnded",
@@ -36,6 +38,7 @@ __all__ = [
     "MediaPathProblem",
     "MediaStalled",
     "OfferRefused",
+    "OfferUnanswered",
     "OutgoingCallPrepared",
     "TransferRequested",
 ]
@@ -102,6 +105,22 @@ class CallAccepted(Event):
 @frozen(slots=False)
 class CallAnswered(Event):
     """The first 200 OK was written (UAS) or read (UAC).  Once per call."""
+
+
+@frozen(slots=False)
+class AnswerChanged(Event):
+    """UAC: a 200 OK, or another 183, describes other media than the 183 before; the newest counts.
+
+    `MediaNegotiated` and `MediaFlowEstablished` follow with the new agreement.
+    """
+
+
+@frozen(slots=False)
+class AnswerRepeated(Event):
+    """The peer repeated its 200 OK, so our ACK reaches it late or not at all.  Once per INVITE.
+
+    If no ACK reaches it, the peer ends the call after 32 s.
+    """
 
 
 @frozen(slots=False)
@@ -182,6 +201,14 @@ class OfferRefused(Event):
 
     status: int
     reasons: tuple[str, ...]
+
+
+@frozen(slots=False)
+class OfferUnanswered(Event):
+    """A later 200 OK of ours had an offer, and the ACK no answer; the agreement stays as it was.
+
+    This happens after a re-INVITE without a description.
+    """
 
 
 @frozen(slots=False)

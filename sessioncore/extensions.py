@@ -15,9 +15,9 @@ __all__ = ["INTERFACES", "compiled"]
 INTERFACES: Final = {
     "media._plain": 2,
     "net._pump": 1,
-    "sdp._description": 1,
+    "sdp._description": 2,
     "sip._builder": 1,
-    "sip._reader": 1,
+    "sip._reader": 2,
 }
 """Change a number here and in the C source whenever the interface of that extension changes."""
 

@@ -26,6 +26,7 @@ Lost: TypeAlias = "Callable[[Any, int], None]"
 
 __all__ = [
     "ICallHandler",
+    "IEventObserver",
     "IEventSink",
     "ISipFlow",
     "ISipTransport",
@@ -52,6 +53,14 @@ class IEventSink(Interface):
 
     def event(event: Event) -> None:
         """Receive one event; must not block.  An exception is logged and the call goes on."""
+
+
+class IEventObserver(IEventSink):
+    """An event sink that only observes, such as a log.
+
+    It is called before other sinks, while the event is happening, so it must not make anything
+    happen: it may read a call, but not act on it.  In return each event costs less.
+    """
 
 
 class ISipFlow(Interface):

@@ -17,12 +17,12 @@ from twisted.python.failure import Failure
 
 from sessioncore.errors import CallFailed, CallOver, ConfigurationError
 from sessioncore.events import Event
-from sessioncore.interfaces import ICallHandler, ISipTransport
+from sessioncore.interfaces import ICallHandler, IEventObserver, ISipTransport
 from sessioncore.media.plane import MediaPlane
 from sessioncore.media.sinks import Sink
 from sessioncore.media.sources import Source
 from sessioncore.media.statistics import PlaneStatistics
-from sessioncore.net.addresses import LocalAddresses, is_wildcard, parse_listen
+from sessioncore.net.addresses import LocalAddresses, is_loopback, is_wildcard, parse_listen
 from sessioncore.net.addresses import local_address_for as kernel_local_address
 from sessioncore.net.clockwork import clockwork_for
 from sessioncore.net.faults import FaultLog
@@ -120,7 +120,7 @@ class SessionManager:
             SipUdpTransport(reactor, each, self.clockwork, advertise=settings.advertise)
             for each in listening
         ]
-        self._open = OpenTransports()
+        self._open = OpenTransports(self._is_own_ip)
         self._faults = FaultLog(_log)
         self._addresses = LocalAddresses(
             self.clockwork.now, lambda peer: kernel_local_address(peer, reactor)
@@ -316,7 +316,7 @@ class SessionManager:
         call, placing = self._coordinator.call(invitation, source, sink)
         if placing is not None:
             # A call that cannot be placed ends, and its milestones report the failure.
-            placing.addErrback(_told_elsewhere)
+            placing.addErrback(self._told_elsewhere)
         return call
 
     @property
@@ -365,7 +365,8 @@ class SessionManager:
 
         Raises `ConfigurationError` if ``sink`` is not a sink or a kind is not an event class.
         """
-        self._announcer.sinks.add(event_sink(sink, kinds), *kinds)
+        checked, observes = event_sink(sink, kinds), IEventObserver.providedBy(sink)
+        self._announcer.sinks.add(checked, *kinds, observes=observes)
 
     def remove_event_sink(self, sink: Callable[[Any], object] | TakesEvents) -> None:
         """Stop calling ``sink``; raises `ConfigurationError` if it was not added."""
@@ -396,9 +397,24 @@ class SessionManager:
             self._faults.caught("reporting a media event failed", error)
             raise  # the plane counts it and goes on
 
+    def _told_elsewhere(self, failure: Failure) -> None:
+        error = failure.value
+        if error is not None and not isinstance(error, CallFailed | CallOver):
+            self._faults.caught("placing a call failed", error)
+
     def _local_ip(self, flow: Flow, peer: str) -> str:
         host = flow.local[0]
         return self._addresses.towards(peer) if is_wildcard(host) else host
+
+    def _is_own_ip(self, ip: str) -> bool:
+        """Whether ``ip`` is an address of this host, or one that stands for it."""
+        if ip in (self.settings.advertise, self.settings.media_ip) or is_loopback(ip):
+            return True
+        try:
+            # The kernel sends to an address of this host from that address.
+            return self._addresses.towards(ip) == ip
+        except OSError:
+            return False
 
     def _ntp(self, now: int) -> int:
         return ntp_time(now + self._wall_offset)
@@ -407,9 +423,12 @@ class SessionManager:
         return b"%016x" % next(self._random_words)
 
     def _random_bits(self, bits: int) -> int:
-        if bits > 64:
-            return next(self._random_words) << bits - 64 | self._random_bits(bits - 64)
-        return next(self._random_words) >> 64 - bits
+        words = self._random_words
+        drawn = next(words)
+        while bits > 64:
+            bits -= 64
+            drawn = drawn << 64 | next(words)
+        return drawn >> 64 - bits
 
     def _random_below(self, limit: int) -> int:
         return self._random_bits(32) * limit >> 32
@@ -418,10 +437,6 @@ class SessionManager:
 def _random_words(random_bytes: Callable[[int], bytes]) -> Iterator[int]:
     """Random numbers of 64 bits, read from the operating system one page at a time."""
     return chain.from_iterable(map(_PAGE.unpack, map(random_bytes, repeat(_PAGE.size))))
-
-
-def _told_elsewhere(failure: Failure) -> None:
-    failure.trap(CallFailed, CallOver)  # type: ignore[no-untyped-call]
 
 
 def _handler(given: Any) -> IncomingHandler | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -80,6 +80,21 @@ def _port_range(_settings: object, _attribute: object, value: tuple[int, int]) -
         )
 
 
+def _networks(_settings: object, _attribute: object, value: object) -> None:
+    if not isinstance(value, tuple | list) or not all(isinstance(each, str) for each in value):
+        raise ConfigurationError(
+            f"trusted_sources: {value!r} is not usable; give a tuple of networks, for example"
+            ' ("192.0.2.0/24",)'
+        )
+    for each in value:
+        try:
+            ip_network(each)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"trusted_sources: {error}; give networks such as 192.0.2.0/24"
+            ) from None
+
+
 def _usable_codecs(_settings: object, _attribute: object, value: object) -> None:
     if not isinstance(value, tuple | list) or not all(
         isinstance(each, str | AudioCodec) for each in value
@@ -140,8 +155,10 @@ class Settings:
     instead of the local one.  ``rtp_ports``: first and last port, inclusive.  ``codecs``:
     RFC 3551 names or `AudioCodec` objects, preferred first.  ``nat``: True treats every peer as
     behind a NAT, False none; None (the default) treats a peer as behind a NAT if its SDP
-    address differs from its SIP source.  ``max_calls``: calls at the same time.
-    ``ring_limit``: seconds that a call may ring, in either role.
+    address differs from its SIP source, or for requests, if its Contact is a private address
+    and its source is not.  ``max_calls``: calls at the same time.
+    ``ring_limit``: seconds that a call may ring, in either role.  ``trusted_sources``: networks
+    such as ``192.0.2.0/24`` whose calls get a place even if strangers send too many.
     Raises `ConfigurationError` for a value that is not usable.
     """
 
@@ -163,6 +180,7 @@ class Settings:
     ring_limit: float = field(
         default=180.0, validator=[_given((int, float), "a number of seconds"), _some_seconds]
     )
+    trusted_sources: tuple[str, ...] = field(default=(), validator=_networks)
     nat: bool | None = field(
         default=None, validator=_given((bool, type(None)), "True, False or None")
     )

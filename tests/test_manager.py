@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 
 from sessioncore.errors import ConfigurationError
 from sessioncore.events import Event
-from sessioncore.interfaces import ICallHandler, IEventSink, ISipFlow, ISipTransport
+from sessioncore.interfaces import ICallHandler, IEventObserver, IEventSink, ISipFlow, ISipTransport
 from sessioncore.manager import SessionManager, _random_words
 from sessioncore.media.sinks import Deliver, Discard, Record
 from sessioncore.media.sources import Tone
@@ -68,6 +68,30 @@ class ManagerTests(Scene):
         call.hang_up()
         self.run_for(0.1)
         self.assertEqual(len(sink.names), told)
+
+    def test_observers_are_called_before_sinks_that_were_added_first(self) -> None:
+        told: list[tuple[str, str]] = []
+
+        @implementer(IEventObserver)
+        class Observer:
+            def event(self, event: Event) -> None:
+                told.append(("observer", event.name))
+
+        def decide(call: Call) -> Any:
+            call.add_event_sink(lambda event: told.append(("call's sink", event.name)))
+            call.add_event_sink(Observer())
+            return call.answer()
+
+        callee = self.manager(B, on_incoming=decide)
+        callee.start()
+        callee.add_event_sink(lambda event: told.append(("sink", event.name)))
+        callee.add_event_sink(Observer())
+        caller = self.manager(A)
+        caller.start()
+        caller.call(f"sip:bob@{B}")
+        self.run_for(0.1)
+        accepted = [who for who, name in told if name == "CallAccepted"]
+        self.assertEqual(accepted, ["observer", "observer", "sink", "call's sink"])
 
     def test_random_bytes_are_asked_for_by_the_page_and_given_out_once(self) -> None:
         asked: list[int] = []
@@ -291,6 +315,7 @@ class WrongValuesTests(Scene):
             ("rtp_ports", (40000.0, 49999), "first and last"),
             ("codecs", "PCMU", 'a tuple of names, for example ("PCMU",)'),
             ("max_calls", "7", "a number"),
+            ("trusted_sources", "192.0.2.0/24", "a tuple of networks"),
             ("max_calls", True, "a number"),
             ("ring_limit", "7", "a number of seconds"),
             ("nat", "auto", "True, False or None"),

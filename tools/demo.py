@@ -1,7 +1,7 @@
-"""A call between two ``twistd`` processes on this host, heard in both directions.
+"""A call between two ``twistd`` processes on this host, with audio checked in both directions.
 
-The caller plays 440 Hz, the callee 1000 Hz; each records what it hears.  The exit status is 0
-only if each heard the other's tone and not its own.
+The caller plays 440 Hz, the callee 1000 Hz; each records the audio it receives.  The exit status
+is 0 only if each received the other's tone and not its own.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ ROOT = Path(__file__).resolve().parent.parent
 TONES = {"UAC": 440, "UAS": 1000}
 COLOURS = {"UAC": "\x1b[36m", "UAS": "\x1b[33m"}
 PATIENCE = 30.0
-"""Seconds to wait for what has to come, beyond the length of the call."""
+"""Seconds to wait for each expected event, beyond the length of the call."""
 HEARD = 0.95
-"""Share of the call in which a tone has to be heard to count."""
+"""The share of the call in which a tone has to be present."""
 EDGE = 0.2
-"""Seconds at either end of a recording that are not judged."""
+"""Seconds at each end of a recording that are not checked."""
 
 
 class Agent:
-    """One ``twistd`` process; its output lines are put on a queue."""
+    """One ``twistd`` process; its output lines go to a queue."""
 
     def __init__(self, role: str, lines: queue.Queue[tuple[str, str | None]], *options: str):
         self.role = role
@@ -58,7 +58,7 @@ class Agent:
         lines.put((self.role, None))
 
     def stop(self) -> None:
-        """End it as an operator would, and wait until it is gone."""
+        """Stop the process with SIGTERM, as an operator would, and wait until it has ended."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -70,8 +70,8 @@ class Agent:
 class Ladder:
     """Shows the events of both processes in the order in which they happened.
 
-    A process writes its events some ms after they happen, several at once; so a line is held
-    back until what belongs before it must be here, a tenth of a second.
+    A process writes its events some ms after they happen, several at once.  So each line is
+    held for a tenth of a second, until all earlier ones must have come.
     """
 
     HOLD = 0.1
@@ -86,7 +86,7 @@ class Ladder:
         self._said: list[str] = []
 
     def until(self, role: str, what: str | None, patience: float) -> bool:
-        """Show lines until ``role`` says ``what`` (None: ends); False if it never does."""
+        """Show lines until ``role`` prints ``what`` (None: ends); False if it never does."""
         end = time.monotonic() + patience
         while time.monotonic() < end:
             self._show_due()
@@ -101,7 +101,7 @@ class Ladder:
                     self._show_due()
                     return True
                 break
-        print("\n".join(["", f"{role} did not come to {what or 'its end'}:", *self._said]))
+        print("\n".join(["", f"{role} did not reach {what or 'its end'}:", *self._said]))
         return False
 
     def _take(self, role: str, line: str) -> None:
@@ -117,7 +117,7 @@ class Ladder:
             self._arrived.append(time.monotonic())
 
     def show_all(self) -> None:
-        """Show what was held back; nothing more will come."""
+        """Show all lines that are still held."""
         self._show_due(everything=True)
 
     def _show_due(self, everything: bool = False) -> None:
@@ -129,13 +129,13 @@ class Ladder:
             text = f"[{role}] Event: {record['event']}, Media State: {record['media_state']}"
             if sys.stdout.isatty():
                 text = f"{COLOURS[role]}{text}\x1b[0m"
-            # What the caller says stands left, what the callee says a little to the right.
+            # Lines of the caller are on the left, those of the callee a little to the right.
             indent = "    " if role == "UAS" else ""
             print(f"{at - self._begin:9.4f} s  {indent}{text}", flush=True)
 
 
 def free_port() -> int:
-    """A UDP port of the loopback interface that nobody uses now."""
+    """A UDP port of the loopback interface that is free now."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -143,7 +143,7 @@ def free_port() -> int:
 
 
 def place_the_call(output: Path, seconds: float) -> bool:
-    """Run both processes; True if the call came to its end."""
+    """Run both processes; True if the call ended as planned."""
     lines: queue.Queue[tuple[str, str | None]] = queue.Queue()
     ladder = Ladder(lines, output)
     port = free_port()
@@ -180,7 +180,7 @@ def summary(events: Path) -> dict[str, Any]:
 
 
 def judge(output: Path) -> bool:
-    """Print the table; True if each side heard the other and not itself."""
+    """Print the table; True if each side received the other's tone and not its own."""
     good = True
     print(
         f"\n{'':<10}" + "".join(f"{f'{tone} Hz, sent by {who}':<38}" for who, tone in TONES.items())
@@ -216,7 +216,7 @@ def _cell(report: ToneReport) -> str:
 
 
 def draw(output: Path) -> None:
-    """Both recordings as spectrograms, in one picture."""
+    """Draw both recordings as spectrograms, in one picture."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -225,7 +225,7 @@ def draw(output: Path) -> None:
     figure, axes = pyplot.subplots(len(TONES), 1, figsize=(9, 6), sharex=True, layout="constrained")
     for axis, role in zip(axes, TONES, strict=True):
         audio = read_wav(output / f"{role.lower()}.wav")
-        with np.errstate(divide="ignore"):  # silence has no decibels
+        with np.errstate(divide="ignore"):  # the logarithm of silence is -inf
             axis.specgram(audio.mono / 32768, NFFT=512, noverlap=256, Fs=audio.rate, vmin=-100)
         axis.set(title=f"What the {role} heard", ylabel="Hz", ylim=(0, 2000))
     axes[-1].set_xlabel("s")
@@ -247,7 +247,7 @@ def main() -> int:
         return 1
     recordings = list((output / "uas").glob("*.wav"))
     if len(recordings) != 1 or not (output / "uac.wav").exists():
-        print("there are not two recordings: the call was not answered")
+        print("a recording is missing: the call was not answered")
         return 1
     recordings[0].rename(output / "uas.wav")
     good = judge(output)

@@ -1,9 +1,9 @@
-"""Fill in the parts of the documentation that are made from the code.
+"""Fill in the parts of the documentation that are generated from the code.
 
-A page of ``docs`` names such a part by ``<!-- generated: NAME -->`` and ends it by
-``<!-- end generated -->``; what stands between is written anew by ``python -m tools.docs`` and
-compared by ``python -m tools.docs --check`` (and by the tests).  Ladders come from calls on the
-in-memory network, so they show what happens and not what somebody once drew.
+A page of ``docs`` begins such a part with ``<!-- generated: NAME -->`` and ends it with
+``<!-- end generated -->``.  ``python -m tools.docs`` writes the text between them, and
+``python -m tools.docs --check`` (like the tests) compares it.  Ladders come from calls on the
+in-memory network, so they show what really happens.
 """
 
 from __future__ import annotations
@@ -58,7 +58,15 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "api sources": lambda: reference.api(("Silence", "Tone", "Clip", "Echo", "Frames")),
     "api sinks": lambda: reference.api(("Discard", "Record", "Deliver")),
     "api interfaces": lambda: reference.api(
-        ("ICallHandler", "IEventSink", "IMediaSource", "IMediaSink", "ISipTransport", "ISipFlow")
+        (
+            "ICallHandler",
+            "IEventSink",
+            "IEventObserver",
+            "IMediaSource",
+            "IMediaSink",
+            "ISipTransport",
+            "ISipFlow",
+        )
     ),
     "api testing": lambda: reference.api(
         [name for name in testing.__all__ if name not in ("messages", "FakeUdpPort")], testing
@@ -85,7 +93,7 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
 
 
 def filled(text: str) -> str:
-    """A page with its generated parts as the code is now; KeyError names an unknown part."""
+    """A page with its generated parts up to date; KeyError names an unknown part."""
 
     def fill(match: re.Match[str]) -> str:
         return f"{match[1]}\n{GENERATORS[match[2]]().strip()}\n\n{match[3]}"
@@ -99,9 +107,9 @@ def pages(root: Path = ROOT) -> Iterator[Path]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the generated parts anew, or with ``--check`` tell which are not as the code is."""
+    """Write the generated parts, or with ``--check`` report those that are out of date."""
     if arguments not in ([], ["--check"]):
-        print("write python -m tools.docs, or with --check", file=sys.stderr)
+        print("usage: python -m tools.docs [--check]", file=sys.stderr)
         return 2
     stale = 0
     for path in pages():
@@ -111,7 +119,7 @@ def main(arguments: list[str]) -> int:
             continue
         stale += 1
         if arguments:
-            print(f"{path.relative_to(ROOT)} is not as the code is: run python -m tools.docs")
+            print(f"{path.relative_to(ROOT)} is out of date: run python -m tools.docs")
         else:
             path.write_text(new, encoding="utf-8")
             print(f"{path.relative_to(ROOT)} written")

@@ -1,7 +1,7 @@
 """Put the fragments of docs/newsfragments at the top of CHANGELOG.md, under a new version.
 
-A fragment is one file per change, named SOMETHING.KIND.md, KIND one of feature, change, fix;
-its text is one list entry.  ``tools/news.py --check`` only looks whether all are usable.
+Each change has one fragment, a file named SOMETHING.KIND.md, where KIND is feature, change or
+fix; its text becomes one list entry.  ``tools/news.py --check`` only checks all fragments.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def fragments(folder: Path) -> dict[str, list[Path]]:
             continue
         parts = path.name.split(".")
         if len(parts) != 3 or parts[1] not in KINDS or parts[2] != "md":
-            raise ValueError(f"{path.name}: name it SOMETHING.KIND.md, KIND of {', '.join(KINDS)}")
+            raise ValueError(f"{path.name}: name it SOMETHING.KIND.md; KIND: {', '.join(KINDS)}")
         if not path.read_text(encoding="utf-8").strip():
-            raise ValueError(f"{path.name} is empty")
+            raise ValueError(f"{path.name} is empty; write one sentence or more")
         found[parts[1]].append(path)
     return found
 
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
         elif len(arguments) == 1 and not arguments[0].startswith("-"):
             release(ROOT, arguments[0], datetime.now(UTC).strftime("%Y-%m-%d"))
         else:
-            print("write tools/news.py VERSION or tools/news.py --check", file=sys.stderr)
+            print("usage: tools/news.py VERSION, or tools/news.py --check", file=sys.stderr)
             return 2
     except ValueError as error:
         print(f"news: {error}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """Run trial and print ``N passed, N failed, N skipped`` as the last line, from its counts.
 
-Errors count as failed, and so do tests that pass though they were expected to fail; tests
-that fail as expected count as passed.  A run without any test is a failed one.
+Errors and unexpected successes count as failed, expected failures as passed.  A run without tests
+fails.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RAN = re.compile(r"Ran (\d+) tests? in \S+s\s*")
 
 
 def counts(lines: Iterable[str]) -> tuple[int, int, int] | None:
-    """(passed, failed, skipped) of trial's closing lines, or None where there are none."""
+    """(passed, failed, skipped) from trial's last lines, or None if they are missing."""
     ran: int | None = None
     found: tuple[int, int, int] | None = None
     for line in lines:
@@ -59,7 +59,7 @@ def run(arguments: list[str]) -> int:
         status = trial.wait()
     passed, failed, skipped = counts(tail) or (0, 0, 0)
     if status and not failed:
-        print(f"trial ended with status {status}")
+        print(f"trial ended with exit status {status}")
         failed = 1
     if not passed + failed:
         print("no test ran")

@@ -112,8 +112,19 @@ class CommonOptions(Quiet):
         ["media-ip", None, None, "IP to write into descriptions instead of the local address."],
         ["advertise", None, None, "IP to write into Contact and Via instead of the local address."],
         ["codecs", None, "PCMU,PCMA", f"Codecs, in order of preference: {', '.join(CODECS)}."],
-        ["nat", None, "auto", "Peers behind NAT: auto (decide for each by its SDP), yes or no."],
+        [
+            "nat",
+            None,
+            "auto",
+            "Peers behind NAT: auto (decide for each by its SDP and Contact), yes or no.",
+        ],
         ["max-calls", None, "2000", "Maximum number of concurrent calls."],
+        [
+            "trusted-sources",
+            None,
+            "",
+            "Networks whose calls get a place in a flood: 192.0.2.0/24,...",
+        ],
         ["ring-limit", None, "180", "Seconds a call may ring before it is ended."],
         ["events", None, None, "Write events as JSON lines to this file; - is standard output."],
     ]
@@ -145,6 +156,7 @@ class CommonOptions(Quiet):
             codecs=tuple(self["codecs"].split(",")),
             nat=self._nat(),
             max_calls=whole("max-calls", self["max-calls"]),
+            trusted_sources=tuple(each for each in self["trusted-sources"].split(",") if each),
             ring_limit=seconds("ring-limit", self["ring-limit"]),
         )
 

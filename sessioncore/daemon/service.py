@@ -63,7 +63,7 @@ _log: Final = Logger(namespace="sessioncore")
 
 
 class Log(Protocol):
-    """A sink for every event that is closed in the end."""
+    """An `IEventObserver` of every event that is closed in the end."""
 
     def event(self, event: Event) -> None: ...
     def close(self) -> None: ...
@@ -208,7 +208,7 @@ class DaemonService(SessionService):
 
     def _add_log(self, log: Log, manager: SessionManager) -> None:
         self._logs.append(log)
-        manager.add_event_sink(log.event)
+        manager.add_event_sink(log)
 
     @property
     def output_lost(self) -> bool:

@@ -16,7 +16,7 @@ from sessioncore.errors import ConfigurationError
 from sessioncore.media.lane import DEFAULT_RATE
 from sessioncore.media.resample import RateConverter
 from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND, AudioCodec, TableCodec
-from sessioncore.vocabulary import COMFORT_NOISE, Codec
+from sessioncore.vocabulary import COMFORT_NOISE, TELEPHONE_EVENT, Codec
 
 __all__ = ["AUDIO", "CN", "DTMF", "Format", "Formats", "audio_codec"]
 
@@ -128,8 +128,13 @@ class Formats:
         return self._add(codec, rate) if number is None else number
 
     def meaning(self, codec: Codec, rate: int) -> int:
-        """What packets of ``codec`` are to rows at ``rate``: audio, or comfort noise."""
-        return CN if codec == COMFORT_NOISE else self.number(audio_codec(codec), rate)
+        """What packets of ``codec`` are to rows at ``rate``: audio, noise or digits."""
+        if not isinstance(codec, AudioCodec):
+            if codec == COMFORT_NOISE:
+                return CN
+            if codec == TELEPHONE_EVENT:
+                return DTMF
+        return self.number(audio_codec(codec), rate)
 
     def begin_source(self, rows: Ints) -> None:
         """What ``rows`` hear comes from new sources."""

@@ -57,11 +57,13 @@ class SourceBank:
 
     def attach(self, row: int, source: Source, rate: int = DEFAULT_RATE) -> None:
         """Let ``row``, sent at ``rate``, play ``source`` from its beginning."""
+        if source.__class__ is Silence:
+            self.detach(row)
+            return
         self._remove(row)
         try:
-            if source.__class__ is not Silence:
-                self._set(row, self._begin(row, source, rate))
-                self._source[row] = source
+            self._set(row, self._begin(row, source, rate))
+            self._source[row] = source
         finally:
             self._changed(row)
 

@@ -80,6 +80,8 @@ class Stream:
     _open = True
     _early: EarlySource | None = None
     _rules: tuple[Address | None, str, bool | None] | None = None
+    _agreed: tuple[Address | None, str] = (None, "")
+    """The last address that an agreement named, and where the peer's SIP came from then."""
     _made_latch: Latch | None = None
     _reports: Reports | None = None
     _wanted = False
@@ -205,32 +207,36 @@ class Stream:
 
         ``signalling_host`` is the IP the peer's SIP comes from; ``nat`` True lets media come
         from any port of it, None decides that by comparing it with the agreement's address.
-        A latch stays where the remote address did not change.  Sending starts by
+        A latch stays where the remote address did not change, and where the peer holds by
+        ``c=0.0.0.0``: that only forbids us to send (RFC 3264 section 8.4).  Sending starts by
         `start_transmission`.
         """
         if not self._open:
             raise RuntimeError(_OVER)
         former, self.agreement = self.agreement, agreement
-        if (
-            former is None
-            or former.remote != agreement.remote
-            or signalling_host != self._signalling_host
-        ):
-            self._signalling_host = signalling_host
-            self._proven = False
-            self._move(agreement.remote, nat)
+        self._follow(agreement.remote, signalling_host, nat)
         if former is not None or self._early is not None:
             self._clear_columns()
         self._fill_columns(agreement, now)
-        if former is not None:
-            self.answered()  # only the first agreement can be one before the answer
-        else:
-            if not self.unanswered:
+        if former is None:
+            if self._held and not self.unanswered:
                 self._begin_recording()
             self._cells.next_report[self.row] = now + first_interval(self._chance)
         self._plane.playout.revise(self.row)
         if self._wanted:
             self._apply_transmission()
+
+    def _follow(self, remote: Address | None, signalling_host: str, nat: bool | None) -> None:
+        """Move to the address of a new agreement, or stop sending while it names none."""
+        place = (remote, signalling_host)
+        if self._rules is None or (remote is not None and place != self._agreed):
+            self._agreed, self._signalling_host = place, signalling_host
+            self._proven = False
+            self._move(remote, nat)
+        elif remote is None:
+            self.remote = None
+        elif self.remote is None:
+            self.remote = self.latched or self._rules[0]
 
     def _move(self, remote: Address | None, nat: bool | None, since: int = NEVER) -> None:
         """A new address to send to and new rules for the latch; sending counts from ``since``."""
@@ -300,7 +306,7 @@ class Stream:
             self._begin_recording()
 
     def _begin_recording(self) -> None:
-        held, self._held = self._held, []
+        held, self._held = self._held, ()
         for recording in held:
             self._plane.playout.sinks.recorder.begin(recording)
 
@@ -452,7 +458,9 @@ class Stream:
     def _close_latch(self, source: Address, known: bool, now: int) -> None:
         if not self.lease.latch(source):
             return
-        self.latched = self.remote = source
+        self.latched = source
+        if self.agreement is None or self.agreement.remote is not None:
+            self.remote = source
         self._cells.latched[self.row] = True
         self._plane.playout.changed(self.row)
         if not known:

@@ -1,9 +1,9 @@
-/* The two loops over RTP sockets: one packet from each that is ready, one packet to each; the
- * loop over a SIP socket; and the timer that the media tick waits for.
+/* The two loops over RTP sockets (one packet from each ready socket, one packet to each), the
+ * loop over a SIP socket, and the timer of the media tick.
  *
- * Optional: sessioncore/net/pump.py and timerfd.py do the same in Python where this was not
- * compiled.  The interpreter is let go once per loop over RTP instead of once per packet, and
- * nothing is made per packet.  Linux only, as epoll is.
+ * Optional: sessioncore/net/pump.py and timerfd.py do the same in Python if this was not
+ * compiled.  The GIL is released once per loop over RTP instead of once per packet, and no
+ * Python object is made per packet.  Linux only, like epoll.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -32,7 +32,7 @@ union address {
     struct sockaddr_in6 six;
 };
 
-/* drain(epoll, packets, stride, width, descriptors, lengths) -> how many were ready
+/* drain(epoll, packets, stride, width, descriptors, lengths) -> number of ready sockets
  *
  * Packet i, cut off at `width` octets, goes to `packets` at i * stride; its socket's number to
  * descriptors[i], its length or the negative errno to lengths[i], both int64. */
@@ -86,7 +86,7 @@ struct packet {
     Py_buffer octets;
 };
 
-/* As Python reads the host of a pair: without its zone, which is that of the socket. */
+/* Read the host of a pair as Python does: without its zone, which is that of the socket. */
 static int read_ipv6(const char *host, struct in6_addr *address)
 {
     char digits[INET6_ADDRSTRLEN];
@@ -99,7 +99,7 @@ static int read_ipv6(const char *host, struct in6_addr *address)
     return inet_pton(AF_INET6, digits, address) == 1;
 }
 
-/* The address of a tuple (numeric host, port); -1 with an exception where it is none. */
+/* The address in a tuple (numeric host, port); -1 with an exception if it is not one. */
 static int read_address(PyObject *address, struct packet *packet)
 {
     const char *host;
@@ -139,7 +139,7 @@ static int read_address(PyObject *address, struct packet *packet)
     return 0;
 }
 
-/* The descriptor of a socket or a number: -1 where it is closed, -2 with another exception. */
+/* The descriptor of a socket or a number: -1 if it is closed, -2 with another exception. */
 static int descriptor_of(PyObject *handle)
 {
     int descriptor = PyObject_AsFileDescriptor(handle);
@@ -152,7 +152,7 @@ static int descriptor_of(PyObject *handle)
     return -1;
 }
 
-/* Fill in packet i; -1 with an exception where it cannot be. */
+/* Fill in packet i; -1 with an exception if that fails. */
 static int read_packet(struct packet *packet, PyObject *handle, PyObject *octets, PyObject *address)
 {
     packet->error = 0;
@@ -184,7 +184,7 @@ static void send_all(struct packet *packets, Py_ssize_t count)
     }
 }
 
-/* send(handles, packets, addresses or None) -> [(position, errno), ...] of those that failed
+/* send(handles, packets, addresses or None) -> [(position, errno), ...] of failed sends
  *
  * Handles are sockets, packets bytes-like, addresses tuples of a numeric host and a port. */
 static PyObject *send_(PyObject *self, PyObject *arguments)
@@ -239,7 +239,7 @@ done:
     return failed;
 }
 
-/* (host, port) of who sent a datagram: without flow and zone, as all of SIP knows it. */
+/* (host, port) of the sender of a datagram, without flow and zone, as in all SIP code. */
 static PyObject *source_of(const union address *from)
 {
     char host[INET6_ADDRSTRLEN];
@@ -251,10 +251,10 @@ static PyObject *source_of(const union address *from)
     return Py_BuildValue("(si)", host, ntohs(is_six ? from->six.sin6_port : from->four.sin_port));
 }
 
-/* Read one datagram and hand it on.  Its length, -1 with errno, or -2 with an exception. */
+/* Read one datagram and pass it on.  Its length, -1 with errno, or -2 with an exception. */
 static ssize_t read_one(int descriptor, PyObject *take)
 {
-    /* Nobody else can come in between: the interpreter is not let go until it was copied. */
+    /* The buffer is safe: the GIL is not released before the datagram was copied. */
     static char octets[MAX_DATAGRAM];
     union address from = {.any = {.sa_family = AF_UNSPEC}};
     socklen_t size = sizeof from;
@@ -280,8 +280,8 @@ static ssize_t read_one(int descriptor, PyObject *take)
 
 /* receive(socket, take, octets, datagrams) -> (octets left, datagrams left, errno or 0)
  *
- * Calls take(datagram, (host, port)) with one datagram after the other, until that many were
- * read, or that many octets or more, or reading fails: for nothing waits, as a rule. */
+ * Calls take(datagram, (host, port)) for each datagram, until the limit of datagrams or octets
+ * is reached or reading fails, usually because nothing is waiting. */
 static PyObject *receive(PyObject *self, PyObject *const *arguments, Py_ssize_t given)
 {
     long octets, datagrams;
@@ -298,7 +298,7 @@ static PyObject *receive(PyObject *self, PyObject *const *arguments, Py_ssize_t 
     if (datagrams == -1 && PyErr_Occurred())
         return NULL;
     while (octets > 0 && datagrams > 0) {
-        /* Asked each time: who takes a datagram may close the socket. */
+        /* Read each time, because `take` may close the socket. */
         int descriptor = descriptor_of(arguments[0]);
         ssize_t got = descriptor;
         if (descriptor >= 0)
@@ -315,9 +315,9 @@ static PyObject *receive(PyObject *self, PyObject *const *arguments, Py_ssize_t 
     return Py_BuildValue("(lli)", octets, datagrams, error);
 }
 
-/* receive_queue(sockets...) -> (octets that wait in all of them, drops of the first)
+/* receive_queue(sockets...) -> (octets waiting in all sockets, drops of the first)
  *
- * As SO_MEMINFO has them; raises OSError where the kernel does not tell (before Linux 4.12). */
+ * From SO_MEMINFO; raises OSError if the kernel does not report it (before Linux 4.12). */
 static PyObject *receive_queue(PyObject *self, PyObject *const *sockets, Py_ssize_t count)
 {
     unsigned long long waiting = 0;

@@ -1,4 +1,4 @@
-"""IP addresses: where to listen, which of our own a peer can reach, and IPv6 spelling."""
+"""IP addresses: where to listen, our address towards a peer, and IPv6 notation."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ __all__ = [
     "LocalAddresses",
     "is_ipv6",
     "is_literal",
+    "is_loopback",
+    "is_reachable_literal",
     "is_wildcard",
     "local_address_for",
     "parse_host_port",
@@ -31,8 +33,10 @@ __all__ = [
 _PORT: Final = re.compile(r"[0-9]{1,5}\Z", re.ASCII)
 _MOST_PEERS: Final = 4096
 _LONGEST_KNOWN: Final = 64
-"""Characters of a host whose reading is remembered; peers choose hosts and their length."""
-_EXAMPLE: Final = r"write e.g. udp:5060, udp:5060:interface=192.0.2.1 or udp:5060:interface=\:\:1"
+"""The longest host (characters) that is cached; peers choose hosts and their length."""
+_EXAMPLE: Final = (
+    r"write for example udp:5060, udp:5060:interface=192.0.2.1 or udp:5060:interface=\:\:1"
+)
 
 
 class IVirtualHost(Interface):
@@ -62,7 +66,7 @@ class Listen:
 
 
 def _fields(text: str) -> list[str]:
-    r"""Split at colons that neither a backslash nor [brackets] protect."""
+    r"""Split at colons that are not protected by a backslash or [brackets]."""
     fields, current, depth = [], "", 0
     characters = iter(text)
     for character in characters:
@@ -80,7 +84,7 @@ def _fields(text: str) -> list[str]:
 def parse_listen(text: str) -> Listen:
     r"""Read an endpoint string such as ``udp:5060`` or ``udp:5060:interface=\:\:1``.
 
-    ``interface=[::1]`` is read too.  Port 0 takes any free port.  Raises `ConfigurationError`.
+    ``interface=[::1]`` works too.  Port 0 is any free port.  Raises `ConfigurationError`.
     """
     kind, *fields = _fields(text.strip())
     if kind != "udp":
@@ -91,7 +95,9 @@ def parse_listen(text: str) -> Listen:
         if not equals and place == 0:
             name, value = "port", part
         if name not in ("port", "interface") or name in given:
-            raise ConfigurationError(f"cannot listen on {text!r}: {part!r}? {_EXAMPLE}")
+            raise ConfigurationError(
+                f"cannot listen on {text!r}: {part!r} is not understood; {_EXAMPLE}"
+            )
         given[name] = value
     port = given.get("port", "5060")
     if not _PORT.match(port) or int(port) > 65535:
@@ -102,7 +108,7 @@ def parse_listen(text: str) -> Listen:
             f"cannot listen on {text!r}: interface={interface} is not an IP address; {_EXAMPLE}"
         )
     if is_ipv6(interface) and ip_address(interface).is_link_local:
-        # Neither SIP nor SDP can say the zone that it takes to reach one (RFC 4007 section 6).
+        # Neither SIP nor SDP can carry the zone needed to reach one (RFC 4007 section 6).
         raise ConfigurationError(
             f"cannot listen on {text!r}: {interface} is a link-local address, which serves no"
             " calls; give another address of that interface: a global one, or a unique local"
@@ -118,6 +124,11 @@ def is_literal(host: str) -> bool:
     return _known_literal(host) if len(host) <= _LONGEST_KNOWN else _read_literal(host)
 
 
+def is_reachable_literal(host: str) -> bool:
+    """As `is_literal`, for an address that a peer names: a zone means nothing to us there."""
+    return is_literal(host) and "%" not in host
+
+
 def _read_literal(host: str) -> bool:
     try:
         ip_address(host)
@@ -126,7 +137,7 @@ def _read_literal(host: str) -> bool:
     return True
 
 
-# Each request of ours asks about the same few hosts.
+# Each of our requests asks about the same few hosts.
 _known_literal: Final = lru_cache(maxsize=1024)(_read_literal)
 
 
@@ -135,13 +146,18 @@ def is_ipv6(host: str) -> bool:
     return ":" in host
 
 
+def is_loopback(host: str) -> bool:
+    """Whether the literal ``host`` means this host alone."""
+    return host == "::1" or host.startswith("127.")
+
+
 def is_wildcard(host: str) -> bool:
     """Whether ``host`` means every address of a family: empty, ``0.0.0.0`` or ``::``."""
     return host in ("", "0.0.0.0") or (is_ipv6(host) and int(IPv6Address(without_zone(host))) == 0)
 
 
 def without_zone(host: str) -> str:
-    """An IPv6 literal without its zone, which means nothing to anyone else (RFC 4007 11.2)."""
+    """An IPv6 literal without its zone, which has no meaning on other hosts (RFC 4007 11.2)."""
     return host.partition("%")[0]
 
 
@@ -165,7 +181,9 @@ def parse_host_port(text: str) -> tuple[str, int | None]:
         host, colon, port = text.partition(":")
         good = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\.?", host) is not None
     if not good or (colon and not (_PORT.match(port) and 0 < int(port) <= 65535)):
-        raise ConfigurationError(f"{text!r} is no host or host:port (IPv6: [2001:db8::1]:5060)")
+        raise ConfigurationError(
+            f"{text!r} is not host or host:port; write IPv6 as [2001:db8::1]:5060"
+        )
     return host, int(port) if colon else None
 
 
@@ -178,10 +196,10 @@ def _numeric(host: str, port: int) -> tuple[Any, ...]:
 
 
 def local_address_for(peer: str, reactor: object = None) -> str:
-    """The address of ours from which the kernel would send to the literal ``peer``.
+    """Our address from which the kernel would send to the literal ``peer``.
 
-    Asks by connecting a UDP socket, which sends nothing; an in-memory network is asked itself.
-    Raises `OSError` where there is no route or ``peer`` is no literal.
+    Finds it by connecting a UDP socket, which sends nothing; an in-memory network is asked.
+    Raises `OSError` if there is no route or ``peer`` is not a literal.
     """
     if IVirtualHost.providedBy(reactor):
         return str(IVirtualHost(reactor).local_address_for(peer))
@@ -193,9 +211,9 @@ def local_address_for(peer: str, reactor: object = None) -> str:
 
 
 class LocalAddresses:
-    """`local_address_for` behind a cache: at most 4,096 peers, forgotten after ``keep`` ns.
+    """`local_address_for` with a cache: at most 4,096 peers, which expire after ``keep`` ns.
 
-    Routes change under a long-running process, hence the second bound.
+    They expire because routes may change while the process runs.
     """
 
     __slots__ = ("_ask", "_found", "_keep", "_now", "_until")
@@ -213,7 +231,7 @@ class LocalAddresses:
         self._found: dict[str, str] = {}
 
     def towards(self, peer: str) -> str:
-        """The address of ours that ``peer`` sees; raises `OSError` without a route."""
+        """Our address that ``peer`` sees; raises `OSError` without a route."""
         now = self._now()
         if now >= self._until or len(self._found) >= _MOST_PEERS:
             self._found.clear()

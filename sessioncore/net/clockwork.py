@@ -1,8 +1,8 @@
-"""The one clock source: drives the media ticks and every SIP deadline of one process.
+"""The only clock source: drives the media ticks and every SIP deadline of one process.
 
-On Linux it is a timerfd read by the reactor, monotonic by itself and precise to some 100 µs;
+On Linux it is a timerfd read by the reactor, which is monotonic and precise to about 100 µs;
 elsewhere, and under a fake clock, it is ``callLater`` with exact integer nanoseconds.
-Nothing is armed while nothing is due.
+No timer is armed while nothing is due.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 
 _NEVER: Final = 1 << 62
 _ROUNDING: Final = 1_000
-"""A float clock near 1e9 s resolves 0.12 µs; within this a call that comes early is due."""
+"""A float clock near 1e9 s resolves 0.12 µs; a call that is early by less than this is due."""
 
 
 class IClockwork(Interface):
@@ -41,7 +41,7 @@ class IClockwork(Interface):
 
     deadlines: Deadlines = Attribute("Timers; usable before `start`, they run after it.")
     lateness: Lateness = Attribute("How late ticks came, as a histogram.")
-    ticks: int = Attribute("Ticks that were run, caught up ones included.")
+    ticks: int = Attribute("Ticks that were run, including those caught up.")
     caught_up: int = Attribute("Ticks that were run late in the turn of a later one.")
     missed: int = Attribute("Ticks that were skipped because they were too many to catch up.")
     faults: FaultLog = Attribute("Errors raised by the tick or by deadlines.")
@@ -50,21 +50,21 @@ class IClockwork(Interface):
         """Monotonic nanoseconds; the same clock for media and SIP."""
 
     def set_tick(callback: Callable[[int], None] | None, period: int = 5 * MILLISECOND) -> None:
-        """Call ``callback(now)`` at multiples of ``period`` ns from one on; None stops it."""
+        """Call ``callback(now)`` at the multiples of ``period`` ns; None stops the ticks."""
 
     def start() -> None:
-        """Begin to run what is due; does nothing when running."""
+        """Start running ticks and deadlines; does nothing if running."""
 
     def stop() -> None:
-        """Run nothing any more and let the reactor go; `start` may follow."""
+        """Stop running ticks and deadlines and release the reactor; `start` may follow."""
 
 
 class Clockwork:
-    """What the two kinds share: what is due when, and the rule for late ticks.
+    """The common part of both clockworks: what is due when, and the rule for late ticks.
 
-    A tick that is due is run with the time it runs at.  Where several are due, at most
-    ``catch_up`` of them are run back to back besides the first (so each media phase keeps its
-    turn); the rest are skipped and counted in ``missed``.  Ticks stay on their grid.
+    A tick gets the time at which it runs.  If several are due, at most ``catch_up`` of them are
+    run back to back besides the first, so that each media phase gets its turn; the others are
+    skipped and counted in ``missed``.  Ticks stay on their grid.
     """
 
     def __init__(self, *, catch_up: int = 4) -> None:
@@ -91,7 +91,7 @@ class Clockwork:
     def set_tick(
         self, callback: Callable[[int], None] | None, period: int = 5 * MILLISECOND
     ) -> None:
-        """Call ``callback(now)`` at multiples of ``period`` ns from one on; None stops it."""
+        """Call ``callback(now)`` at the multiples of ``period`` ns; None stops the ticks."""
         if period <= 0:
             raise ValueError(f"a tick needs a positive period in ns, not {period}")
         self._tick = callback
@@ -100,7 +100,7 @@ class Clockwork:
         self._rearm()
 
     def start(self) -> None:
-        """Begin to run what is due; does nothing when running."""
+        """Start running ticks and deadlines; does nothing if running."""
         if self.running:
             return
         self._open()
@@ -109,27 +109,27 @@ class Clockwork:
         self._rearm()
 
     def stop(self) -> None:
-        """Run nothing any more and let the reactor go; does nothing when stopped."""
+        """Stop running ticks and deadlines, release the reactor; does nothing if stopped."""
         if self.running:
             self.running = False
             self._armed = _NEVER
             self._close()
 
     def _first_tick(self) -> int:
-        """On the grid of the deadlines' queues (`Fifo`), so that they share a wake-up."""
+        """The first tick, on the grid of the deadlines' queues (`Fifo`), to share wake-ups."""
         if self._tick is None:
             return _NEVER
         earliest = self.now() + self._period
         return earliest + -earliest % self._period
 
     def _open(self) -> None:
-        """Take what is needed from the reactor."""
+        """Acquire what is needed from the reactor."""
 
     def _close(self) -> None:
-        """Give it back."""
+        """Release what `_open` acquired."""
 
     def _arm(self, when: int | None) -> None:
-        """Call `_fire` once at ``when`` and not before; None: not at all."""
+        """Call `_fire` once at ``when``, not earlier; None: never."""
         raise NotImplementedError
 
     def _deadline_armed(self, when: int) -> None:
@@ -139,7 +139,7 @@ class Clockwork:
                 self._rearm()
 
     def _rearm(self) -> None:
-        """Arm for what is due next, unless `_fire` is about to do so."""
+        """Arm for the next due time, unless `_fire` is about to do so."""
         if self._firing or not self.running:
             return
         when = min(self._tick_at, self._deadline_at)
@@ -148,11 +148,11 @@ class Clockwork:
             self._arm(None if when == _NEVER else when)
 
     def _fire(self, now: int) -> None:
-        """Run what is due at ``now`` and arm for what comes next."""
+        """Run ticks and deadlines due at ``now``, and arm for the next due time."""
         self._armed = _NEVER
         self._firing = True
         try:
-            # The tick goes first: a burst of deadlines must not make audio late.
+            # The tick runs first: a burst of deadlines must not delay audio.
             if self._tick_at <= now:
                 self._run_ticks(now)
             if self._deadline_at <= now and self.running:
@@ -171,10 +171,10 @@ class Clockwork:
         if behind:
             caught_up = min(behind, self._catch_up)
             self.missed += behind - caught_up
-            # The newest of the due ticks are the ones that run.
+            # Of the due ticks, the newest are run.
             for due in range(after - caught_up * period, after, period):
                 if not self.running or self._tick_at != after:
-                    return  # the tick before stopped or restarted the ticking
+                    return  # the last tick stopped or restarted the ticks
                 now = self.now()
                 self.caught_up += 1
                 self.lateness.record(now - due)
@@ -195,7 +195,7 @@ class Clockwork:
 
 @implementer(IClockwork, IReadDescriptor)
 class TimerfdClockwork(Clockwork):
-    """A timerfd on the reactor, which has to provide `IReactorFDSet`."""
+    """A timerfd on the reactor, which must provide `IReactorFDSet`."""
 
     def __init__(self, reactor: Any, *, catch_up: int = 4) -> None:
         super().__init__(catch_up=catch_up)
@@ -218,7 +218,7 @@ class TimerfdClockwork(Clockwork):
         timerfd.set_absolute(self._descriptor, 0 if when is None else max(when, 1))
 
     def fileno(self) -> int:
-        """The descriptor, -1 when stopped (`IFileDescriptor`)."""
+        """The descriptor, -1 if stopped (`IFileDescriptor`)."""
         return self._descriptor
 
     def doRead(self) -> None:
@@ -227,15 +227,15 @@ class TimerfdClockwork(Clockwork):
             return
         self._fire(time.monotonic_ns())
         if self._armed == _NEVER and self._descriptor >= 0:
-            # Disarming is what clears the expiry.
+            # Disarming clears the expiry.
             timerfd.set_absolute(self._descriptor, 0)
 
     def connectionLost(self, reason: object) -> None:
-        """The reactor is going away (`IFileDescriptor`)."""
+        """The reactor is shutting down (`IFileDescriptor`)."""
         self.stop()
 
     def logPrefix(self) -> str:
-        """How log lines name this reader (`ILoggingContext`)."""
+        """The name of this reader in log lines (`ILoggingContext`)."""
         return "sessioncore.clockwork"
 
 
@@ -272,7 +272,7 @@ class ReactorClockwork(Clockwork):
         if call is not None and call.active():
             call.cancel()
         if when is not None:
-            # 0.4 ns early: sums of floats must not make the call miss the step it is due in.
+            # 0.4 ns early, so that rounding of floats does not move the call to a later step.
             delay = (when - self.now() - 0.4) / SECOND
             self._call = self._clock.callLater(max(0.0, delay), self._called, when)
 
@@ -280,7 +280,7 @@ class ReactorClockwork(Clockwork):
         self._call = None
         now = self.now()
         if when - now > _ROUNDING:
-            # A wall clock was set forward: it is not yet time.
+            # A wall clock was set forward: the time has not come yet.
             self._arm(when)
             return
         self._floor = max(now, when)
@@ -288,11 +288,11 @@ class ReactorClockwork(Clockwork):
 
 
 def clockwork_for(reactor: Any, *, catch_up: int = 4) -> TimerfdClockwork | ReactorClockwork:
-    """The best clockwork that ``reactor`` can drive; call its ``start``."""
+    """The best clockwork for ``reactor``; call its ``start``."""
     if not isinstance(reactor, ReactorBase):
-        # A fake clock or an in-memory host: its time is the only time.
+        # A fake clock or an in-memory host: only its own time counts.
         return ReactorClockwork(reactor, catch_up=catch_up)
     if timerfd.available() and IReactorFDSet.providedBy(reactor):
         return TimerfdClockwork(reactor, catch_up=catch_up)
-    # The reactor's own clock is wall time; ours must not be.
+    # The reactor's own clock is wall time; ours must be monotonic.
     return ReactorClockwork(reactor, now=time.monotonic_ns, catch_up=catch_up)

@@ -1,4 +1,4 @@
-"""What a callback raised: counted every time, logged with its traceback once per kind."""
+"""Exceptions of callbacks: each is counted; each kind is logged once, with its traceback."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def _kind(error: BaseException) -> tuple[object, ...]:
 
 
 class FaultLog:
-    """Keeps a fault that repeats with every datagram or tick from filling the disk.
+    """Prevents a fault that repeats with every datagram or tick from filling the disk.
 
-    ``count`` is how many errors came in.  Each kind (class and raising line) is logged once
-    through `twisted.logger`, with its traceback; the number of kinds kept is bounded.
+    ``count`` is the number of errors.  Each kind (class and raising line) is logged once
+    through `twisted.logger`, with its traceback; the number of kinds is limited.
     """
 
     __slots__ = ("_log", "_seen", "count")
@@ -50,7 +50,7 @@ class FaultLog:
         )
 
     def guard(self, what: str, callback: Callable[..., object], *arguments: object) -> None:
-        """Call ``callback``; whatever `Exception` it raises is `caught`."""
+        """Call ``callback``; an `Exception` that it raises is `caught`."""
         try:
             callback(*arguments)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""All the SIP flows of a process: which transport reaches a target, and what a URI leads to."""
+"""The SIP flows of a process: chooses the transport for a target, and the targets of a URI."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 
 from sessioncore.errors import UnreachableTarget
-from sessioncore.net.addresses import is_literal
+from sessioncore.net.addresses import is_loopback, is_reachable_literal
 from sessioncore.net.resolver import DEFAULT_PORT, SipUri
 from sessioncore.sip.flows import Flow, Target
 from sessioncore.vocabulary import Address
@@ -20,10 +20,16 @@ _UDP: Final = b"UDP"
 
 
 class OpenTransports:
-    """The transports that are open (`ISipTransport`), in the order they were named."""
+    """The open transports (`ISipTransport`), in the order in which they were given.
 
-    def __init__(self) -> None:
-        # Any, since what a zope interface promises is not seen through its type.
+    ``is_own_ip`` returns whether an IP address is one of this host, or stands for it.
+    """
+
+    def __init__(self, is_own_ip: Callable[[str], bool]) -> None:
+        self._is_own_ip = is_own_ip
+        self.near: frozenset[int] = frozenset()
+        """The ports of the sockets, and those one below, whose RTCP would go there."""
+        # Any: mypy does not see the methods of a zope interface through its type.
         self._open: list[Any] = []
         self._chosen: dict[tuple[bytes, bool, bool], Any] = {}
 
@@ -31,23 +37,35 @@ class OpenTransports:
         return iter(self._open)
 
     def add(self, transport: Any) -> None:
-        """It has been opened."""
+        """Add a transport that was opened."""
         self._open.append(transport)
         self._chosen.clear()
+        port = transport.local[1]
+        self.near |= {port - 1, port}
 
     def take(self) -> list[Any]:
-        """All of them, which are about to be closed."""
+        """Remove and return all transports, to close them."""
         taken, self._open = self._open, []
         self._chosen.clear()
+        self.near = frozenset()
         return taken
+
+    def own(self, ip: str, port: int) -> bool:
+        """Whether a transport may receive what is sent to ``ip`` and ``port``.
+
+        It need not be bound to all addresses: none of this host's other than its sockets has a
+        stream on that port.
+        """
+        interfaces = [each.local[0] for each in self._open if each.local[1] == port]
+        return ip in interfaces or (bool(interfaces) and self._is_own_ip(ip))
 
     def to(self, target: Target) -> Flow | Deferred[Flow]:
         """The flow of the transport that reaches ``target`` (`sessioncore.sip.flows.Flows`).
 
-        The first of its token and IP version; one that is bound to loopback reaches other hosts
-        only where there is no other.  Raises `UnreachableTarget`.
+        That is the first transport with its token and IP version; one that is bound to loopback
+        is used for other hosts only if there is no other.  Raises `UnreachableTarget`.
         """
-        wanted = (target.transport, ":" in target.host, _is_loopback(target.host))
+        wanted = (target.transport, ":" in target.host, is_loopback(target.host))
         transport = self._chosen.get(wanted)
         if transport is None:
             transport = self._chosen[wanted] = self._choose(target, *wanted)
@@ -61,17 +79,17 @@ class OpenTransports:
         ]
         if not fitting:
             known = b", ".join(dict.fromkeys(each.transport for each in self._open)).decode()
-            raise UnreachableTarget(f"no socket reaches {target}; there is {known or 'none'}")
-        outside = [each for each in fitting if inside or not _is_loopback(each.local[0])]
+            raise UnreachableTarget(f"no socket reaches {target}; open sockets: {known or 'none'}")
+        outside = [each for each in fitting if inside or not is_loopback(each.local[0])]
         return (outside or fitting)[0]
 
 
 def targets_by(
     resolve: Callable[[SipUri], Deferred[list[Address]]],
 ) -> Callable[[SipUri], list[Target] | Deferred[list[Target]]]:
-    """``resolve``, with the transport that a URI names (RFC 3263 section 4.1): else UDP.
+    """``resolve`` with the transport that a URI names (RFC 3263 section 4.1), by default UDP.
 
-    Where the host is an IP literal the targets are there at once.
+    If the host is an IP literal, the targets are returned at once, without a Deferred.
     """
 
     def targets(uri: SipUri) -> list[Target] | Deferred[list[Target]]:
@@ -89,14 +107,10 @@ def targets_by(
 def _literal(host: bytes, port: int | None, transport: bytes) -> list[Target]:
     """The target of an IP literal; empty for a name.  Shared, so never changed."""
     text = host.decode("utf-8", "replace").removeprefix("[").removesuffix("]")
-    if not is_literal(text):
+    if not is_reachable_literal(text):
         return []
     return [Target(transport, text, DEFAULT_PORT if port is None else port)]
 
 
 def _targets(transport: bytes, addresses: list[Address]) -> list[Target]:
     return [Target(transport, host, port) for host, port in addresses]
-
-
-def _is_loopback(host: str) -> bool:
-    return host == "::1" or host.startswith("127.")

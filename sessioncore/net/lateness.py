@@ -1,4 +1,4 @@
-"""How late things came, as a histogram that costs one addition to feed."""
+"""A histogram of delays; recording one costs one addition."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BINS: Final = 4096
 
 
 class Lateness:
-    """A histogram of delays in ns: bins of 16.4 µs up to 67 ms, the last one for the rest."""
+    """A histogram of delays in ns: bins of 16.4 µs up to 67 ms, the last one for longer ones."""
 
     __slots__ = ("_bins", "count", "worst")
 
@@ -19,7 +19,7 @@ class Lateness:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything, to measure from here on."""
+        """Clear the histogram, to measure from now on."""
         self._bins = [0] * _BINS
         self.count = 0
         self.worst = 0
@@ -32,9 +32,9 @@ class Lateness:
         self._bins[place if place < _BINS else _BINS - 1] += 1
 
     def percentile(self, percent: float) -> int:
-        """The delay in ns that ``percent`` of all stayed within, at most one bin too high.
+        """The delay in ns that ``percent`` of all did not exceed, at most one bin too high.
 
-        0 where nothing was recorded.
+        0 if nothing was recorded.
         """
         wanted = self.count * percent / 100
         seen = 0

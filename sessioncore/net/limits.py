@@ -1,4 +1,4 @@
-"""Raise the limit on open files: each call holds two sockets, one for RTP and one for RTCP."""
+"""Raises the limit on open files: each call uses two sockets, one for RTP and one for RTCP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["DescriptorLimit", "raise_descriptor_limit"]
 
 @frozen
 class DescriptorLimit:
-    """What `raise_descriptor_limit` reached; ``str`` is a sentence for the log."""
+    """The result of `raise_descriptor_limit`; ``str`` is a text for the log."""
 
     wanted: int
     soft: int
@@ -22,7 +22,7 @@ class DescriptorLimit:
 
     @property
     def enough(self) -> bool:
-        """Whether as many files as wanted can be open."""
+        """Whether the wanted number of files can be open."""
         return self.soft >= self.wanted
 
     def __str__(self) -> str:
@@ -36,9 +36,9 @@ class DescriptorLimit:
 
 
 def raise_descriptor_limit(wanted: int) -> DescriptorLimit:
-    """Raise the soft RLIMIT_NOFILE to ``wanted``, and the hard one where we may.
+    """Raise the soft RLIMIT_NOFILE to ``wanted``, and the hard one if permitted.
 
-    Never lowers it and never raises; ask the result whether it is ``enough``.
+    Never lowers a limit and never raises an exception; check ``enough`` of the result.
     """
     if resource is None:  # pragma: no cover - not Unix
         return DescriptorLimit(wanted, wanted, wanted)
@@ -48,7 +48,7 @@ def raise_descriptor_limit(wanted: int) -> DescriptorLimit:
             try:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, new_hard), new_hard))
             except (OSError, ValueError):
-                continue  # not ours to raise: as far as the hard limit, then
+                continue  # not permitted: raise it only to the hard limit
             break
         soft, hard = _limits()
     return DescriptorLimit(wanted, soft, hard)

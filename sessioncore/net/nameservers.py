@@ -1,4 +1,4 @@
-"""The system's own names: the hosts file first, then the servers of resolv.conf."""
+"""Name lookup as on the system: the hosts file first, then the servers of resolv.conf."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sessioncore.net.addresses import is_literal
 __all__ = ["NameServers", "servers_in"]
 
 _SECONDS: Final = (1, 2)
-"""How long to wait for each server: the first time round, the second time."""
+"""Seconds to wait for each server, in the first and in the second round."""
 
 
 def servers_in(resolv_conf: str) -> list[tuple[str, int]]:
-    """The ``nameserver`` lines of a resolv.conf(5) text; this host where there are none."""
+    """The ``nameserver`` lines of a resolv.conf(5) text; this host if there are none."""
     found = []
     for line in resolv_conf.split("\n"):
         words = line.split("#")[0].split(";")[0].split()
@@ -30,10 +30,10 @@ def servers_in(resolv_conf: str) -> list[tuple[str, int]]:
 
 
 class NameServers:
-    """An `IResolver` for what SIP asks: SRV, A, AAAA.
+    """An `IResolver` for the lookups of SIP: SRV, A, AAAA.
 
-    Twisted's own chain polls resolv.conf by a timer and caches without bound; here the file is
-    looked at when something is asked, and nothing is kept.
+    Twisted's own resolver chain polls resolv.conf with a timer and has an unlimited cache.
+    This one checks the file for each lookup and caches nothing.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class NameServers:
         found: Deferred[Any] = getattr(self._hosts, method)(name)
 
         def ask_servers(failure: Failure) -> Any:
-            # RFC 6761 6.3: localhost is never asked of a server.
+            # RFC 6761 6.3: a server is never asked for localhost.
             if not isinstance(failure.value, DomainError) or name == "localhost":
                 return failure
             return getattr(self._current(), method)(name)
@@ -70,7 +70,7 @@ class NameServers:
         return found.addErrback(ask_servers)
 
     def _current(self) -> Any:
-        """The servers as resolv.conf names them now."""
+        """The servers currently in resolv.conf."""
         try:
             status = os.stat(self._resolv_conf)
             read_at = (status.st_mtime_ns, status.st_ino)

@@ -1,9 +1,9 @@
-"""The loops over sockets, and what waits in them.
+"""The loops over sockets, and the size of their queues.
 
-Over RTP sockets there are two: one packet from each that is ready, one packet to each.
-`CompiledPump` runs them in C (``_pump.c``) where that was compiled, `PythonPump` everywhere;
-`Pump` is the better one.  A failed send is told as (position, errno).  Over a SIP socket there
-is `receive`.  It and `receive_queue` are C where that was compiled.
+There are two loops over RTP sockets: one reads a packet from each ready socket, one sends a packet
+to each.  `CompiledPump` runs them in C (``_pump.c``) if that was compiled, `PythonPump`
+everywhere; `Pump` is the better one.  A failed send is reported as (position, errno).  `receive`
+reads a SIP socket.  It and `receive_queue` are in C if that was compiled.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ Failed: TypeAlias = list[tuple[int, int]]
 _STRIDE: Final = 1_536
 _SO_MEMINFO: Final = 55
 _MEMINFO: Final = struct.Struct("=I28xI")
-"""The first and the last of nine numbers: octets allocated for receiving, and drops."""
+"""The first and the last of nine numbers: octets allocated for receiving, and dropped packets."""
 
 
 class PythonPump:
-    """Over ``map``, which loops in C too.
+    """Loops with ``map``, which also runs in C.
 
-    ``packets`` uint8[most, width] is what `drain` reads into, ``most`` at once.
+    `drain` reads into ``packets`` uint8[most, width], at most ``most`` at once.
     """
 
     def __init__(self, most: int, width: int) -> None:
@@ -59,9 +59,9 @@ class PythonPump:
         self._views = [whole[at : at + width] for at in range(0, len(whole), _STRIDE)]
 
     def drain(self, epoll: select.epoll, sockets: Mapping[int, socket.socket]) -> tuple[Ints, Ints]:
-        """Which of ``sockets`` were ready, and the length of their packet each, or -errno.
+        """The ``sockets`` that were ready, and the length of each packet, or -errno.
 
-        Valid until the next call, as the packets are.
+        The result and the packets are valid until the next call.
         """
         fds = [fd for fd, _ in epoll.poll(0, self._most)]
         lengths: list[int] = []
@@ -87,11 +87,11 @@ class PythonPump:
 
 
 def _each(calls: Iterator[int], results: list[int]) -> Failed:
-    """Append what the calls return; where one fails, 0.  Which did, and the errno."""
+    """Append the results of the calls, 0 for a failed one; returns positions and errnos."""
     failed: Failed = []
     while True:
         try:
-            # Runs in C; after an error it goes on with the next socket.
+            # Runs in C; after an error it continues with the next socket.
             results.extend(calls)
             return failed
         except OSError as error:
@@ -100,7 +100,7 @@ def _each(calls: Iterator[int], results: list[int]) -> Failed:
 
 
 class CompiledPump(PythonPump):
-    """In C: nothing is made per packet."""
+    """Loops in C, which makes no Python object per packet."""
 
     def __init__(self, most: int, width: int) -> None:
         super().__init__(most, width)
@@ -108,7 +108,7 @@ class CompiledPump(PythonPump):
         self._lengths = np.zeros(most, np.int64)
 
     def drain(self, epoll: select.epoll, sockets: Mapping[int, socket.socket]) -> tuple[Ints, Ints]:
-        """Which of ``sockets`` were ready, and the length of their packet each, or -errno."""
+        """The ``sockets`` that were ready, and the length of each packet, or -errno."""
         count = compiled.drain(
             epoll.fileno(), self._block, _STRIDE, self._width, self._fds, self._lengths
         )
@@ -137,10 +137,10 @@ Pump = PythonPump if compiled is None else CompiledPump
 def _receive(
     opened: socket.socket, take: Callable[[bytes, Any], object], octets: int, datagrams: int
 ) -> tuple[int, int, int]:
-    """Call ``take(datagram, (host, port))`` with what waits, one datagram after the other.
+    """Call ``take(datagram, (host, port))`` for each waiting datagram.
 
-    It ends after so many datagrams or octets, or when reading fails, mostly as nothing waits.
-    Returns what is left of the octets and of the datagrams, and the errno, else 0.
+    It ends at the limit of datagrams or octets, or when reading fails, usually because nothing
+    is waiting.  Returns the rest of both limits, and the errno or 0.
     """
     while octets > 0 and datagrams > 0:
         try:
@@ -154,9 +154,10 @@ def _receive(
 
 
 def _receive_queue(first: socket.socket, *others: socket.socket) -> tuple[int, int]:
-    """Octets that wait in all of them, and datagrams ``first`` dropped because it was full.
+    """Octets waiting in all sockets, and datagrams that ``first`` dropped because it was full.
 
-    ICMP errors wait too.  Raises `OSError` where the kernel does not tell (before Linux 4.12).
+    Queued ICMP errors count too.  Raises `OSError` if the kernel does not report it (before
+    Linux 4.12).
     """
     told = [
         _MEMINFO.unpack(each.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))

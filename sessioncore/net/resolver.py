@@ -1,20 +1,21 @@
-"""Where to send a request: RFC 3263 for UDP, by SRV, then A and AAAA, never in a thread.
+"""Finds the addresses for a request: RFC 3263 for UDP, by SRV, then A and AAAA; uses no thread.
 
-NAPTR is left out: with one transport it has nothing to choose.
+NAPTR is left out, because with one transport there is nothing to choose.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
-from twisted.internet.defer import Deferred, DeferredList, TimeoutError, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, succeed
 from twisted.internet.error import TimeoutError as NetworkTimeoutError
 from twisted.names import dns
 from twisted.names.error import DomainError, ResolverError
 
 from sessioncore.errors import SessionCoreError
-from sessioncore.net.addresses import IVirtualHost, is_literal
+from sessioncore.net.addresses import IVirtualHost, is_literal, is_reachable_literal
 from sessioncore.net.nameservers import NameServers
 from sessioncore.net.srv import Service, in_order
 from sessioncore.vocabulary import Address
@@ -27,15 +28,18 @@ _MOST_SERVICES: Final = 8
 _MOST_PENDING: Final = 1024
 _MOST_CACHED: Final = 2048
 _LONGEST_KEPT: Final = 300
+_LONGEST_NAME: Final = 253
+_NAME: Final = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*", re.ASCII)
+"""RFC 1035 section 2.3.4, with the underscore that is in the field."""
 _LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
 
 
 class ResolutionError(SessionCoreError):
-    """A host name that leads to no address; the text says what was asked and why it failed."""
+    """A host name without an address; the text says what was looked up and why it failed."""
 
 
 class SipUri(Protocol):
-    """What is read of a URI; `sessioncore.sip.values.Uri` is one."""
+    """A URI as the resolver uses it, such as `sessioncore.sip.values.Uri`."""
 
     @property
     def scheme(self) -> bytes:
@@ -57,10 +61,10 @@ class SipUri(Protocol):
 class SipResolver:
     """Turns URIs into addresses to try in order.
 
-    ``names`` is an `IResolver` of Twisted's; ``reactor`` times the lookups out after
-    ``timeout`` seconds each; ``random_below(n)`` draws from 0 to n-1 for SRV weights;
-    ``families`` names the IP versions we have sockets for.  Answers are kept as long as they
-    say, at most 5 minutes, and at most 2,048 of them.
+    ``names`` is Twisted's `IResolver`.  ``reactor`` times out each lookup after ``timeout``
+    seconds.  ``random_below(n)`` returns 0 to n-1 for SRV weights.  ``families`` are the IP
+    versions for which we have sockets.  At most 2,048 answers are cached, for their TTL but at
+    most 5 minutes.
     """
 
     def __init__(
@@ -83,8 +87,8 @@ class SipResolver:
     def resolve_sip_uri(self, uri: SipUri) -> Deferred[list[Address]]:
         """The addresses to try for ``uri``, best first; fails with `ResolutionError`.
 
-        ``maddr`` takes the place of the host (RFC 3263 section 4).  The ``transport``
-        parameter is not looked at: UDP is what we speak.
+        ``maddr`` replaces the host (RFC 3263 section 4).  The ``transport`` parameter is ignored:
+        the addresses are for UDP.
         """
         if uri.scheme != b"sip":
             scheme = uri.scheme.decode("ascii", "replace")
@@ -98,26 +102,32 @@ class SipResolver:
         Fails with `ResolutionError`; cancelling the Deferred cancels the lookups.
         """
         host = host.removeprefix("[").removesuffix("]")
-        if is_literal(host):
+        if is_reachable_literal(host):
             return succeed([(host, DEFAULT_PORT if port is None else port)])
         if self._pending >= _MOST_PENDING:
-            return _failed(f"{host} was not looked up: too many lookups are under way")
+            return _failed(f"{host[:80]} was not looked up: too many lookups are under way")
         self._pending += 1
-        return Deferred.fromCoroutine(self._resolve_name(host.rstrip(".").lower(), port))
+        return Deferred.fromCoroutine(self._resolve_name(host.removesuffix(".").lower(), port))
 
     async def _resolve_name(self, host: str, port: int | None) -> list[Address]:
         try:
-            if not host or len(host) > 253 or not host.isascii():
-                raise ResolutionError(f"{host[:80]!r} is no host name")
+            if len(host) > _LONGEST_NAME or _NAME.fullmatch(host) is None:
+                raise ResolutionError(f"{host[:80]!r} is not a host name")
             services = [] if port is not None else await self._services(host)
             if not services:
                 return await self._addresses(host, DEFAULT_PORT if port is None else port)
             return await self._addresses_of(services, host)
+        except (ResolutionError, CancelledError):
+            raise
+        except Exception as error:
+            # Whatever a name server or the name functions make of a stranger's name, it is the
+            # failure of this one lookup.
+            raise ResolutionError(f"{host} cannot be looked up: {error}") from error
         finally:
             self._pending -= 1
 
     async def _services(self, host: str) -> list[Service]:
-        """The SRV records of ``host`` in the order to try; empty where there are none."""
+        """The SRV records of ``host`` in the order to try; empty if there are none."""
         if host == "localhost":
             return []
         try:
@@ -211,7 +221,7 @@ def resolver_for(
     timeout: float = 4.0,
     families: tuple[int, ...] = (4,),
 ) -> SipResolver:
-    """A resolver on the system's hosts file and name servers, or on a virtual host's names."""
+    """A resolver for the system's hosts file and name servers, or for a virtual host's names."""
     names = (
         IVirtualHost(reactor).names if IVirtualHost.providedBy(reactor) else NameServers(reactor)
     )

@@ -1,4 +1,4 @@
-"""Which `PacketIO` a reactor gets: our own epoll on Linux, else plain ``IReactorUDP``."""
+"""Chooses the `PacketIO` for a reactor: our own epoll on Linux, else plain ``IReactorUDP``."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def packet_io_for(
 ) -> EpollPacketIO | ReactorPacketIO:
     """The fastest `PacketIO` that works on ``reactor``.
 
-    ``ports`` is the range for RTP (even) and RTCP (odd); ``rest`` how long, in ns, a pair is
-    kept back after a call.
+    ``ports`` is the range for RTP (even) and RTCP (odd).  ``rest`` is the time in ns for which
+    a pair is not lent again after a call.
     """
-    # A reactor with descriptors opens real sockets; an in-memory one has none to poll.
+    # A reactor with descriptors opens real sockets; an in-memory one has no sockets to poll.
     real = IReactorFDSet.providedBy(reactor) and sys.platform == "linux"
     if real and hasattr(select, "epoll"):
         return EpollPacketIO(ports=ports, rest=rest)

@@ -1,9 +1,9 @@
-"""The fast `PacketIO`: plain UDP sockets, read by an epoll of our own.
+"""The fast `PacketIO`: plain UDP sockets, read by our own epoll.
 
-Only the tick reads these sockets, so the reactor never wakes for a packet, need not know them
-(a ``udp.Port`` costs 100 us and two log lines to open), and they close at once.  A latched
-lease is a connected socket: the kernel drops every other source, reading needs no address, and
-ICMP errors come back as ECONNREFUSED.
+Only the tick reads these sockets.  So the reactor never wakes for a packet and does not know the
+sockets (opening a ``udp.Port`` costs 100 us and two log lines), and they close at once.  A
+latched lease is a connected socket: the kernel drops every other source, reading needs no
+address, and ICMP errors come back as ECONNREFUSED.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from sessioncore.vocabulary import SECOND, Address, host_port
 __all__ = ["RTP_BUFFER", "EpollPacketIO"]
 
 RTP_BUFFER: Final = 16_384
-"""SO_RCVBUF of an RTP socket: some 39 packets; what would wait longer is stale."""
+"""SO_RCVBUF of an RTP socket: about 39 packets; older ones would be useless."""
 _ROUND: Final = 512
 _STRAYS: Final = 1_024
-"""Datagrams looked at one by one in one tick; the rest wait in their sockets."""
+"""Datagrams read one by one in one tick; the others wait in their sockets."""
 _PER_SOCKET: Final = 16
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _AF_UNSPEC: Final = bytes(16)
@@ -39,14 +39,14 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def _disconnect(sock: socket.socket) -> None:
-    """Undo connect(); Python has no name for AF_UNSPEC.  An explicitly bound port survives."""
+    """Undo connect(); Python has no constant AF_UNSPEC.  An explicitly bound port is kept."""
     if _libc.connect(sock.fileno(), _AF_UNSPEC, len(_AF_UNSPEC)) < 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
 
 
 def _bound(local_ip: str, number: int) -> socket.socket:
-    """A UDP socket on an explicit port, which a later disconnect leaves in place."""
+    """A UDP socket on an explicit port, which a later disconnect keeps."""
     family = socket.AF_INET6 if ":" in local_ip else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
@@ -59,10 +59,10 @@ def _bound(local_ip: str, number: int) -> socket.socket:
 
 
 def _empty(sock: socket.socket) -> None:
-    """Throw away what is queued."""
+    """Discard the queued datagrams."""
     for _ in range(_STRAYS):
         try:
-            sock.recv(1)  # recv(0) would not even ask the kernel
+            sock.recv(1)  # recv(0) does not ask the kernel
         except ConnectionRefusedError:
             continue
         except OSError:
@@ -70,7 +70,7 @@ def _empty(sock: socket.socket) -> None:
 
 
 def _may_wait(sock: socket.socket) -> bool:
-    """Whether something is queued, or the kernel does not tell."""
+    """Whether something is queued; also True if the kernel does not report it."""
     try:
         return receive_queue(sock)[0] > 0
     except OSError:
@@ -109,7 +109,7 @@ class _Pair:
         self._rtp_fd, self._rtcp_fd = self.rtp.fileno(), self.rtcp.fileno()
         self.row = -1
         self.deaf = True
-        """Not both of its sockets are watched."""
+        """Whether not both of its sockets are watched."""
         self.pool: PortPool[_Pair]
         self._wanting_errors = (
             (socket.IPPROTO_IPV6, _IPV6_RECVERR)
@@ -121,25 +121,25 @@ class _Pair:
         self._dropped_before = 0
 
     def begin(self, row: int) -> None:
-        """Lent to ``row``: forget the past and listen."""
+        """The pair is lent to ``row``: reset it and listen."""
         self.row = row
         try:
             waiting, self._dropped_before = receive_queue(self.rtp, self.rtcp)
         except OSError:
             waiting, self._dropped_before = 1, 0
         if waiting:
-            self._want_errors(False)  # which also throws away the ICMP errors that wait
+            self._want_errors(False)  # this also discards the queued ICMP errors
             self._want_errors(True)
             _empty(self.rtp)
             _empty(self.rtcp)
-        # Most are still watched: a pair at rest is left alone only once something comes.
+        # Most are still watched: a resting pair is unwatched only once something comes.
         if self.deaf:
             self.deaf = False
             self._io.watch(self, self._rtp_fd, False)
             self._io.watch(self, self._rtcp_fd, True)
 
     def latch(self, address: Address) -> bool:
-        """Take RTP from this address only and send to it; False where it cannot be reached."""
+        """Receive RTP from this address only and send to it; False if it cannot be reached."""
         try:
             self.rtp.connect(address)
         except OSError as error:
@@ -160,7 +160,7 @@ class _Pair:
         return True
 
     def unlatch(self) -> None:
-        """Take RTP from anyone again, one by one as `Stray`."""
+        """Receive RTP from any source again, one by one as `Stray`."""
         if self._latched:
             self._latched = False
             self._io.cool(self._rtp_fd)
@@ -169,7 +169,7 @@ class _Pair:
             self._io.watch(self, self._rtp_fd, False)
 
     def send_rtcp(self, data: bytes, address: Address) -> None:
-        """Send one RTCP packet; raises OSError when it cannot leave."""
+        """Send one RTCP packet; raises OSError if it cannot be sent."""
         self.rtcp.sendto(data, address)
 
     def kernel_drops(self) -> int:
@@ -180,7 +180,7 @@ class _Pair:
             return 0
 
     def release(self, now: int) -> None:
-        """Stop to listen; the pair rests, then is lent again."""
+        """Stop listening; the pair rests and is then lent again."""
         if self.row < 0:
             return
         self.row = -1
@@ -190,7 +190,7 @@ class _Pair:
         self.pool.take_back(self, now)
 
     def read_errors(self) -> None:
-        """Take ICMP errors of an unlatched socket from its error queue."""
+        """Read the ICMP errors of an unlatched socket from its error queue."""
         while True:
             try:
                 _, ancillary, _, address = self.rtp.recvmsg(64, 128, socket.MSG_ERRQUEUE)
@@ -205,7 +205,7 @@ class _Pair:
             self._io.note_failure(self.row, refused, peer)
 
     def _want_errors(self, wanted: bool) -> None:
-        # An unconnected socket hears of ICMP only when it asks; a connected one always does.
+        # An unconnected socket gets ICMP errors only on request; a connected one always does.
         self.rtp.setsockopt(*self._wanting_errors, wanted)
 
 
@@ -223,18 +223,18 @@ class EpollPacketIO(PooledPorts[_Pair]):
         self._hot = select.epoll()
         self._slow = select.epoll()
         self.watched: dict[int, tuple[_Pair, bool]] = {}
-        """Sockets that are read datagram by datagram."""
+        """The sockets that are read datagram by datagram."""
         self._pair_of: dict[int, _Pair] = {}
         self._row_of = np.zeros(256, np.int64)
         self._sockets: dict[int, socket.socket] = {}
         self._strays: list[Stray] = []
         self._failures: list[Failure] = []
-        # One octet more than is allowed, to see what was too long.
+        # One octet more than allowed, to detect packets that are too long.
         self._pump = pump(_ROUND, PACKET_WIDTH + 1)
         self._packets = self._pump.packets[:, :PACKET_WIDTH]
 
     def receive(self) -> Round | None:
-        """One packet of each latched socket that has one; None when none has."""
+        """One packet from each latched socket that has one; None if none has."""
         if not self._sockets:
             return None
         fds, lengths = self._pump.drain(self._hot, self._sockets)
@@ -257,13 +257,13 @@ class EpollPacketIO(PooledPorts[_Pair]):
         self.note_failure(pair.row, True, host_port(host, port))
 
     def strays(self) -> list[Stray]:
-        """What arrived for unlatched leases and for RTCP ports since the last call."""
+        """The datagrams for unlatched leases and RTCP ports since the last call."""
         for fd, event in self._slow.poll(0, _ROUND):
             if len(self._strays) >= _STRAYS:
                 break
             pair, is_rtcp = self.watched[fd]
             if pair.row < 0:
-                self.unwatch(fd)  # until it is lent again, which empties it
+                self.unwatch(fd)  # until it is lent again, when it is emptied
                 pair.deaf = True
                 continue
             if event & select.EPOLLERR and not is_rtcp:
@@ -286,7 +286,7 @@ class EpollPacketIO(PooledPorts[_Pair]):
         packets: Sequence[memoryview],
         addresses: Sequence[Address],
     ) -> list[int]:
-        """The same for leases that are not latched; ICMP errors come by their error queues.
+        """As `send`, for leases that are not latched; their error queues report ICMP errors.
 
         What fails is sent once more: the failure may be the error about an earlier address.
         """
@@ -301,7 +301,7 @@ class EpollPacketIO(PooledPorts[_Pair]):
         return [failed[at] for at, _ in again]
 
     def failures(self) -> list[Failure]:
-        """What went wrong since the last call."""
+        """The failures since the last call."""
         failures, self._failures = self._failures, []
         return failures
 
@@ -328,16 +328,16 @@ class EpollPacketIO(PooledPorts[_Pair]):
             raise
         return _Pair(self, (rtp, rtcp), local_ip)
 
-    # For the pairs:
+    # Called by the pairs:
 
     def watch(self, pair: _Pair, fd: int, is_rtcp: bool) -> None:
-        """Read this socket datagram by datagram; nothing changes where that is done."""
+        """Read this socket datagram by datagram; does nothing if that is already done."""
         if fd not in self.watched:
             self.watched[fd] = (pair, is_rtcp)
             self._slow.register(fd, select.EPOLLIN)
 
     def unwatch(self, fd: int) -> None:
-        """Leave this socket alone."""
+        """Stop reading this socket."""
         del self.watched[fd]
         self._slow.unregister(fd)
 
@@ -353,17 +353,17 @@ class EpollPacketIO(PooledPorts[_Pair]):
         self._hot.register(fd, select.EPOLLIN)
 
     def cool(self, fd: int) -> None:
-        """Read this socket in rounds no more."""
+        """Stop reading this socket in rounds."""
         self._hot.unregister(fd)
         del self._sockets[fd], self._pair_of[fd]
 
     def note_failure(self, row: int, refused: bool, text: str) -> None:
-        """Something to tell by `failures`."""
+        """Record a failure for `failures`."""
         if len(self._failures) < _STRAYS:
             self._failures.append(Failure(row, refused, text))
 
     def read_strays(self, pair: _Pair, sock: socket.socket, is_rtcp: bool, limit: int) -> None:
-        """Read what is queued, with addresses; at most ``limit`` datagrams."""
+        """Read the queued datagrams, with addresses; at most ``limit``."""
         for _ in range(limit):
             try:
                 data, source = sock.recvfrom(PACKET_WIDTH + 1)

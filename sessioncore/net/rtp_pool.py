@@ -1,8 +1,8 @@
-"""Pairs of UDP ports for RTP and RTCP: opened ahead, lent out, rested, lent again.
+"""Pairs of UDP ports for RTP and RTCP: opened in advance, lent, rested, lent again.
 
 Opening and closing two sockets costs more than anything else a call does, so they stay open.
-A pair that comes back rests a while, because the last packets of the old call still arrive; a
-fourth of that where the call that needs it would otherwise be refused.
+A returned pair rests for a while, because the last packets of the old call still arrive.  It
+rests for a quarter of that time if a call would otherwise be refused.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ __all__ = ["DEFAULT_PORTS", "PooledPorts", "PortPool"]
 
 DEFAULT_PORTS: Final = range(40_000, 50_000)
 _ATTEMPTS: Final = 512
-"""Ports that others hold are passed over, at most so many in a row (some 5 ms); they get another
-turn.  Another server on this machine holds as many next to each other as it ever had calls."""
+"""Ports in use by others are skipped, at most so many in a row (about 5 ms), and tried again later.
+Another server on this machine may use a long row of ports, as many as it ever had calls."""
 Pair = TypeVar("Pair")
 
 
 class PortPool(Generic[Pair]):
     """The pairs of one local IP.  ``open_pair(port)`` opens RTP on ``port``, RTCP above it.
 
-    It raises OSError, with EADDRINUSE where somebody else holds a port.  The even numbers of
-    ``ports`` are RTP's.  ``rest`` is how long a returned pair is not lent, in ns, while there
+    It raises OSError, with EADDRINUSE if a port is in use.  The even numbers of ``ports`` are
+    for RTP.  ``rest`` is the time in ns for which a returned pair is not lent again while there
     are others.
     """
 
@@ -44,12 +44,12 @@ class PortPool(Generic[Pair]):
         self._rest = rest
 
     def free(self, now: int) -> int:
-        """Pairs that can be lent, as far as is known; those that still rest are not counted."""
+        """The number of pairs that can probably be lent, without those that still rest."""
         rested = sum(1 for _ in takewhile(lambda resting: resting[0] <= now, self._resting))
         return rested + len(self._idle) + len(self._unopened)
 
     def open_ahead(self, count: int) -> int:
-        """Open until ``count`` pairs are idle or no more can be; returns how many are idle."""
+        """Open pairs until ``count`` are idle, if possible; returns how many are idle."""
         while len(self._idle) < count:
             try:
                 pair = self._open_next()
@@ -61,7 +61,7 @@ class PortPool(Generic[Pair]):
         return len(self._idle)
 
     def lend(self, now: int) -> Pair:
-        """A pair; raises `NoPortsError` where none is left."""
+        """Lend a pair; raises `NoPortsError` if none is left."""
         resting = self._resting
         if resting and resting[0][0] <= now:
             rested = resting.popleft()[1]
@@ -84,11 +84,11 @@ class PortPool(Generic[Pair]):
         return resting.popleft()[1]
 
     def take_back(self, pair: Pair, now: int) -> None:
-        """The pair is not used any more."""
+        """Return a pair that is not used any more."""
         self._resting.append((now + self._rest, pair))
 
     def drain(self) -> Iterator[Pair]:
-        """All pairs that are not lent, to close them."""
+        """Remove and return all pairs that are not lent, to close them."""
         yield from self._idle
         yield from (pair for _, pair in self._resting)
         self._idle.clear()
@@ -110,7 +110,7 @@ class PortPool(Generic[Pair]):
 
 
 class _Leased(Protocol):
-    """A pair as `PooledPorts` sees it."""
+    """A pair as `PooledPorts` uses it."""
 
     pool: PortPool[Any]
 
@@ -121,10 +121,10 @@ Lease = TypeVar("Lease", bound=_Leased)
 
 
 class PooledPorts(Generic[Lease]):
-    """The half of a `PacketIO` that lends ports: a pool for each local address.
+    """The part of a `PacketIO` that lends ports: a pool for each local address.
 
-    ``ports`` is the range for RTP and RTCP; ``rest`` how long a used pair is not lent again, in
-    ns, while there are others.
+    ``ports`` is the range for RTP and RTCP.  ``rest`` is the time in ns for which a returned
+    pair is not lent again while there are others.
     """
 
     def __init__(self, ports: range, rest: int) -> None:
@@ -134,7 +134,7 @@ class PooledPorts(Generic[Lease]):
         self._pairs: list[Lease] = []
 
     def ports_free(self, now: int) -> int:
-        """Pairs that could be lent, over all local addresses used so far."""
+        """The number of pairs that can be lent, over all local addresses used so far."""
         if not self._pools:
             return len(self._ports) // 2
         return min(pool.free(now) for pool in self._pools.values())

@@ -1,7 +1,7 @@
 """The portable `PacketIO`: plain ``IReactorUDP``, one call per datagram.
 
-For reactors and systems without epoll, and for the in-memory network.  It behaves like the
-fast one, latch included; it only costs more per packet.
+It is for reactors and systems without epoll, and for the in-memory network.  It behaves like
+the fast one, including the latch, but costs more per packet.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from sessioncore.vocabulary import SECOND, Address, host_port
 __all__ = ["ReactorPacketIO"]
 
 _WAITING: Final = 64
-"""Packets that wait for the tick, per port; what would come on top is dropped and counted."""
+"""Packets per port that may wait for the tick; further ones are dropped and counted."""
 
 
 class _Socket(DatagramProtocol):
-    """One port.  Nothing of what comes before it is lent is kept."""
+    """One port.  Datagrams that come before it is lent are discarded."""
 
     def __init__(self, is_rtcp: bool) -> None:
         self.is_rtcp = is_rtcp
@@ -38,7 +38,7 @@ class _Socket(DatagramProtocol):
             self.pair.arrived(self.is_rtcp, datagram, (addr[0], addr[1]))
 
     def connectionRefused(self) -> None:
-        """Only connected ports are told; ours are not."""
+        """Does nothing: only connected ports are notified, and ours are not connected."""
 
 
 class _Pair:
@@ -61,7 +61,7 @@ class _Pair:
         self._dropped = 0
 
     def begin(self, row: int) -> None:
-        """Lent to ``row``."""
+        """The pair is lent to ``row``."""
         self.row = row
         self._dropped = 0
         for protocol in self._protocols:
@@ -82,16 +82,16 @@ class _Pair:
             self._io.keep_stray(Stray(self, is_rtcp, data, source))
 
     def latch(self, address: Address) -> bool:
-        """Take RTP from this address only and send to it."""
+        """Receive RTP from this address only and send to it."""
         self.latched = address
         return True
 
     def unlatch(self) -> None:
-        """Take RTP from anyone again, one by one as `Stray`."""
+        """Receive RTP from any source again, one by one as `Stray`."""
         self.latched = None
 
     def send_rtcp(self, data: bytes, address: Address) -> None:
-        """Send one RTCP packet; raises OSError when it cannot leave."""
+        """Send one RTCP packet; raises OSError if it cannot be sent."""
         self.ports[1].write(data, address)
 
     def kernel_drops(self) -> int:
@@ -99,7 +99,7 @@ class _Pair:
         return self._dropped
 
     def release(self, now: int) -> None:
-        """Stop to listen; the pair rests, then is lent again."""
+        """Stop listening; the pair rests and is then lent again."""
         if self.row < 0:
             return
         self.row = -1
@@ -122,10 +122,10 @@ class ReactorPacketIO(PooledPorts[_Pair]):
         self._failures: list[Failure] = []
         self._packets = np.zeros((64, PACKET_WIDTH), np.uint8)
         self.ready: list[_Pair] = []
-        """Pairs with packets that wait for the tick."""
+        """The pairs with packets that wait for the tick."""
 
     def receive(self) -> Round | None:
-        """One packet of each latched lease that has one; None when none has."""
+        """One packet from each latched lease that has one; None if none has."""
         ready = [pair for pair in self.ready if pair.waiting]
         self.ready = []
         if not ready:
@@ -144,7 +144,7 @@ class ReactorPacketIO(PooledPorts[_Pair]):
         return Round(rows, self._packets[: len(ready)], np.array(lengths, np.int64))
 
     def strays(self) -> list[Stray]:
-        """What arrived for unlatched leases and for RTCP ports since the last call."""
+        """The datagrams for unlatched leases and RTCP ports since the last call."""
         strays, self._strays = self._strays, []
         return strays
 
@@ -168,22 +168,22 @@ class ReactorPacketIO(PooledPorts[_Pair]):
         packets: Sequence[memoryview],
         addresses: Sequence[Address],
     ) -> list[int]:
-        """The same for leases that are not latched."""
+        """As `send`, for leases that are not latched."""
         failed = []
-        for position, pair in enumerate(handles):
+        for pair, packet, address in zip(handles, packets, addresses, strict=False):
             try:
-                pair.ports[0].write(bytes(packets[position]), addresses[position])
+                pair.ports[0].write(bytes(packet), address)
             except OSError:
-                failed.append(position)
+                failed.append(handles.index(pair))
         return failed
 
     def failures(self) -> list[Failure]:
-        """What went wrong since the last call."""
+        """The failures since the last call."""
         failures, self._failures = self._failures, []
         return failures
 
     def close(self) -> defer.Deferred[Any]:
-        """Close every port; fires when the reactor has let go of them."""
+        """Close every port; fires when the reactor has released them."""
         for pair in self._pairs:
             pair.release(0)
         closing = [port.stopListening() for pair in self._pairs for port in pair.ports]
@@ -195,17 +195,17 @@ class ReactorPacketIO(PooledPorts[_Pair]):
         """RTP on ``number``, RTCP above it; raises OSError."""
         return _Pair(self, local_ip, number)
 
-    # For the pairs:
+    # Called by the pairs:
 
     def keep_stray(self, stray: Stray) -> None:
-        """Keep a datagram for `strays`, unless far too many wait."""
+        """Keep a datagram for `strays`, unless too many wait."""
         if len(self._strays) < _WAITING * max(16, len(self._pairs)):
             self._strays.append(stray)
 
     def listen(
         self, local_ip: str, number: int, protocol: DatagramProtocol, opened: list[Any]
     ) -> Any:
-        """Open one port; closes those in ``opened`` where that fails."""
+        """Open one port; if that fails, close those in ``opened``."""
         try:
             return self._reactor.listenUDP(
                 number, protocol, interface=local_ip, maxPacketSize=PACKET_WIDTH + 1

@@ -1,4 +1,4 @@
-"""The UDP port of SIP: it reads in small portions and receives ICMP errors about our datagrams."""
+"""The UDP port of SIP: reads in small portions, and reports ICMP errors about our datagrams."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["MAX_BYTES", "SipPort"]
 MAX_BYTES: Final = 8192
 """Bytes read per reactor turn; Twisted's 256 KB would delay the media tick by 30-70 ms."""
 MAX_DATAGRAMS: Final = 64
-"""Datagrams read per reactor turn: empty ones have no bytes to count."""
+"""Datagrams read per reactor turn; needed because empty ones do not count as bytes."""
 MAX_ERRORS: Final = 64
 """ICMP errors read before datagrams are."""
 
@@ -42,10 +42,10 @@ _NOTHING: Final = (errno.EAGAIN, errno.EWOULDBLOCK)
 
 @implementer(IHalfCloseableDescriptor)
 class SipPort(Port):
-    """Reports unreachable addresses to ``unreachable`` of its protocol, a `SipUdpProtocol`.
+    """Calls ``unreachable`` of its protocol, a `SipUdpProtocol`, for ICMP errors.
 
-    The kernel keeps ICMP errors in a queue of its own (``ip(7)``, IP_RECVERR), which wakes the
-    reader as a closed connection or as readable without a datagram, by the reactor's kind.
+    The kernel keeps ICMP errors in a separate queue (``ip(7)``, IP_RECVERR).  It wakes the
+    reader as a closed connection or as readable without a datagram, depending on the reactor.
     """
 
     maxThroughput = MAX_BYTES
@@ -53,7 +53,7 @@ class SipPort(Port):
     _emptied = False
 
     def createInternetSocket(self) -> socket.socket:
-        """The socket, told to keep errors; ``::`` does not take IPv4, which has other flows."""
+        """The socket, with the error queue enabled; ``::`` refuses IPv4, which has own flows."""
         made: socket.socket = super().createInternetSocket()
         if self.addressFamily == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -64,7 +64,7 @@ class SipPort(Port):
         return made
 
     def doRead(self) -> None:
-        """Called by the reactor when there is something to read; answers leave at its end."""
+        """Called by the reactor when there is something to read; sends the responses at its end."""
         flow = self.protocol.flow
         flow.hold()
         try:
@@ -78,16 +78,16 @@ class SipPort(Port):
             self._read_errors()
         octets, datagrams, error = receive(opened, take, self.maxThroughput, MAX_DATAGRAMS)
         if error and (error not in _NOTHING or datagrams == MAX_DATAGRAMS) and self.connected:
-            # An error failed it, or was all there was to wake up for.
+            # Reading reported a pending error, or only an error woke the reader.
             self._read_errors()
             error = receive(opened, take, octets, datagrams)[2]
         self._emptied = error in _NOTHING
 
     def backlog(self) -> int:
-        """Bytes of kernel memory that datagrams not read yet hold; 0 where it is not told.
+        """Bytes of kernel memory that unread datagrams use; 0 if the kernel does not report it.
 
-        Where the last turn read all there was, the kernel is not asked: what came since counts
-        once a turn ends at its limits, so at most `MAX_BYTES` are taken without the question.
+        If the last turn read everything, the kernel is not asked.  Later datagrams count once
+        a turn ends at its limits, so at most `MAX_BYTES` are read without asking.
         """
         if self._emptied:
             return 0
@@ -97,7 +97,7 @@ class SipPort(Port):
             return 0
 
     def readConnectionLost(self, reason: Any) -> None:
-        """Called by poll and epoll reactors when only errors are there to be read."""
+        """Called by poll and epoll reactors when there are only errors to read."""
         self.startReading()  # type: ignore[no-untyped-call]
         self._read_errors()
 

@@ -43,15 +43,15 @@ _UNSENT: Final = (OSError, MessageLengthError, OverflowError)
 _REPEATS: Final = 8
 """How often a datagram is sent again at once after the socket has failed to send it."""
 _MOST_KNOWN: Final = 4096
-_CHOOSE: Final = "choose another with --listen, e.g. --listen udp:5070"
+_CHOOSE: Final = "choose another with --listen, for example --listen udp:5070"
 _TODO: Final[dict[int | None, str]] = {
     errno.EADDRINUSE: f"stop what holds it, or {_CHOOSE}",
     errno.EADDRNOTAVAIL: (
-        "this machine has no such address; name one of its own (`ip address` shows them), or all:"
-        " --listen udp:{port}"
+        "this machine has no such address; give one of its own (`ip address` lists them), or"
+        " listen on all with --listen udp:{port}"
     ),
     errno.EACCES: (
-        "ports below 1024 are for root; choose another with --listen, e.g. --listen udp:5060"
+        "ports below 1024 need root; choose another with --listen, for example --listen udp:5060"
     ),
 }
 """What to do about a socket that cannot be bound."""
@@ -60,14 +60,14 @@ _log = Logger(namespace="sessioncore.net.sip_udp")
 
 @implementer(ISipFlow)
 class UdpFlow:
-    """Where SIP bytes leave: one bound UDP socket (the ``Flow`` of `sessioncore.sip`).
+    """Sends SIP messages by one bound UDP socket (the ``Flow`` of `sessioncore.sip`).
 
-    ``local`` is what the socket is bound to, so its host may be a wildcard; `sent_by` never
-    is.  Two counters hold the datagrams that did not leave: ``dropped`` those for which the
-    kernel had no room or reported only errors about other datagrams, ``failed`` the rest.
+    ``local`` is the bound address, so its host may be a wildcard; `sent_by` never is.
+    ``dropped`` counts datagrams for which the kernel had no room or reported only errors about
+    other datagrams, ``failed`` the others that could not be sent.
 
-    Between `hold` and `release` nothing leaves: what a reading turn answers leaves together,
-    since each send by itself would wake its receiver.
+    Between `hold` and `release` nothing is sent: all responses of a reading turn are sent
+    together, because each single send would wake its receiver.
     """
 
     __slots__ = (
@@ -110,7 +110,7 @@ class UdpFlow:
             self._advertise = None if other else self._advertise
         self._known: set[str] = set()
         self._held: list[tuple[bytes, Address]] | None = None
-        # What `sent_by` says to every peer; None where that depends on the peer.
+        # The result of `sent_by` for every peer; None if it depends on the peer.
         self._shown: bytes | None = None
         if self._advertise is not None or not is_wildcard(local[0]):
             self._shown = self.sent_by("")
@@ -118,9 +118,9 @@ class UdpFlow:
     def send(self, data: bytes, address: Address) -> None:
         """Send one datagram to an IP literal, without blocking.
 
-        A full send buffer is a lost datagram, which SIP repairs by itself; it is counted in
-        ``dropped``.  Raises `OSError` for everything else (no route, too long, no literal);
-        what is held back raises it when it is repeated, at the earliest.
+        If the send buffer is full, the datagram is lost, which SIP repairs by itself; it is
+        counted in ``dropped``.  Raises `OSError` for everything else (no route, too long, not
+        an IP literal).  A datagram that is held raises it at the earliest when it is repeated.
         """
         host = address[0]
         if host not in self._known:
@@ -134,19 +134,19 @@ class UdpFlow:
             self._send_again(data, address)
 
     def hold(self) -> None:
-        """Keep what is to be sent until `release`; what is kept already stays."""
+        """Keep datagrams until `release`, together with those already held."""
         if self._held is None:
             self._held = []
 
     def release(self) -> None:
-        """Send what was held, in its order."""
+        """Send the held datagrams, in order."""
         held, self._held = self._held, None
         sendto = self._sendto
         for data, address in held or ():
             try:
                 sendto(data, address)
             except _UNSENT:
-                # A failure is counted, and raised when the datagram is repeated.
+                # Counted; the error is raised again for the retransmission.
                 with suppress(OSError):
                     self._send_again(data, address)
 
@@ -185,14 +185,14 @@ class UdpFlow:
 
     @property
     def backlog(self) -> int:
-        """What `SipPort.backlog` says."""
+        """See `SipPort.backlog`."""
         return self._waiting()
 
     def _check(self, host: str) -> None:
         """Refuse names: the socket call would look them up and block the reactor."""
         if not is_literal(host):
             self.failed += 1
-            raise OSError(errno.EINVAL, f"{host!r} is no IP address")
+            raise OSError(errno.EINVAL, f"{host!r} is not an IP address")
         if is_ipv6(host) != is_ipv6(self.local[0]):
             self.failed += 1
             raise OSError(
@@ -203,17 +203,17 @@ class UdpFlow:
         self._known.add(host)
 
     def sent_by(self, peer: str) -> bytes:
-        """What to put into Via and Contact for ``peer``: ``b"192.0.2.1:5060"``.
+        """The host and port of Via and Contact for ``peer``: ``b"192.0.2.1:5060"``.
 
-        The advertised address if it is of our IP version, or the bound one, or for a wildcard
-        the one the peer sees.  Never a wildcard, never raises.
+        That is the advertised address if it has our IP version, else the bound address, or for
+        a wildcard the address that the peer sees.  Never a wildcard, never raises.
         """
         if self._shown is not None:
             return self._shown
         return host_port(*self.address_for(peer)).encode("ascii")
 
     def address_for(self, peer: str) -> Address:
-        """The address and port that `sent_by` prints."""
+        """The address and port of `sent_by`."""
         host, port = self.local
         if self._advertise is not None:
             return self._advertise[0], self._advertise[1] or port
@@ -226,7 +226,7 @@ class UdpFlow:
 
 
 class SipUdpProtocol(DatagramProtocol):
-    """Stamps each datagram with the time and hands it on; one that fails is counted.
+    """Passes each datagram on with the time; exceptions of the receiver are counted.
 
     ``flow`` sends through the same socket; it exists once the protocol is listening.
     """
@@ -252,11 +252,11 @@ class SipUdpProtocol(DatagramProtocol):
         self._addresses = LocalAddresses(
             clockwork.now, lambda peer: local_address_for(peer, reactor)
         )
-        self._flow: Any = None  # there once the protocol is listening
+        self._flow: Any = None  # set once the protocol is listening
 
     @property
     def flow(self) -> UdpFlow:
-        """Where answers to what came in here leave; raises `RuntimeError` before listening."""
+        """The flow for responses to messages from here; raises `RuntimeError` before listening."""
         if self._flow is None:
             raise RuntimeError("the SIP socket is not open yet")
         flow: UdpFlow = self._flow
@@ -275,7 +275,7 @@ class SipUdpProtocol(DatagramProtocol):
         """Called by Twisted when the socket is bound."""
         transport: Any = self.transport
         host = transport.getHost()
-        # Port.write checks and re-checks the address text; the socket itself costs a third.
+        # Port.write checks the address text twice; the socket itself takes a third of the time.
         handle = getattr(transport, "getHandle", None)
         self.listening = True
         local = (host.host, host.port)
@@ -300,14 +300,14 @@ class SipUdpProtocol(DatagramProtocol):
         """Called by Twisted with each datagram; never raises."""
         self.received += 1
         try:
-            # Of IPv4 this is (host, port) already.
+            # For IPv4 this is (host, port) already.
             source = addr if ":" not in addr[0] else (unmapped(addr[0]), addr[1])
             self._receive(datagram, source, self._flow, self._now())
         except Exception as error:
             self.faults.caught("receiving a SIP datagram failed", error)
 
     def unreachable(self, refused: Refused) -> None:
-        """Called by our ports with what ICMP said; never raises."""
+        """Called by our ports with the addresses of ICMP errors; never raises."""
         self.faults.guard("handling ICMP failed", self._unreachable, refused, self._now())
 
 
@@ -343,7 +343,7 @@ def listen_sip_udp(
 
 @implementer(ISipTransport)
 class SipUdpTransport:
-    """SIP over one UDP socket of the reactor's.
+    """SIP over one UDP socket of the reactor.
 
     ``advertise`` is ``host`` or ``host:port`` for Via and Contact in place of our own.
     """
@@ -366,12 +366,12 @@ class SipUdpTransport:
         return self.flow.local
 
     def flow_to(self, target: Target) -> UdpFlow:
-        """The one socket reaches every target of its IP version."""
+        """The flow of the socket, which reaches every target of its IP version."""
         return self.flow
 
     @property
     def flow(self) -> UdpFlow:
-        """Where requests of ours leave; raises `RuntimeError` before `open`."""
+        """The flow of the socket; raises `RuntimeError` before `open`."""
         if self._protocol is None:
             raise RuntimeError("the SIP socket is not open yet")
         return self._protocol.flow
@@ -390,7 +390,7 @@ class SipUdpTransport:
         return flow.dropped + flow.failed
 
     def open(self, receive: Receive, unreachable: Unreachable, lost: Lost) -> None:
-        """Bind; raises `ConfigurationError` with what to do about it."""
+        """Bind the socket; raises `ConfigurationError`, which says what to do."""
         listen = self._listen
         try:
             self._protocol, self._port = listen_sip_udp(
@@ -417,7 +417,7 @@ class SipUdpTransport:
 
 
 def _enlarge_receive_buffer(port: Any) -> None:
-    """Ask for room for a burst of calls; say so where the kernel gives less."""
+    """Ask for a receive buffer for bursts of calls; log it if the kernel grants less."""
     handle = getattr(port, "getHandle", None)
     if handle is None:
         return
@@ -425,13 +425,13 @@ def _enlarge_receive_buffer(port: Any) -> None:
     with suppress(OSError):
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     with suppress(OSError):
-        # Past rmem_max, for those who may.
+        # Beyond rmem_max, if permitted.
         opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
     given = opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2  # Linux doubles it
     if given < RECEIVE_BUFFER:
         _log.warn(
-            "the kernel gives the SIP socket {given} of {wanted} bytes to receive in: bursts of"
-            " calls may be lost; set sysctl net.core.rmem_max={wanted}",
+            "the kernel grants the SIP socket a receive buffer of {given} of {wanted} bytes: bursts"
+            " of calls may be lost; set sysctl net.core.rmem_max={wanted}",
             given=given,
             wanted=RECEIVE_BUFFER,
         )

@@ -20,9 +20,9 @@ class Service:
 
 
 def in_order(services: Iterable[Service], random_below: Callable[[int], int]) -> list[Service]:
-    """By priority; within one, drawn by weight without putting back (RFC 2782 "Weight").
+    """By priority; within one, drawn by weight without replacement (RFC 2782 "Weight").
 
-    ``random_below(n)`` draws from 0 to n-1.  Records whose target is the root are left out.
+    ``random_below(n)`` returns 0 to n-1.  Records whose target is the root are left out.
     """
     left = sorted(
         (service for service in services if service.target not in ("", ".")),

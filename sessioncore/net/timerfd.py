@@ -1,7 +1,7 @@
 """Linux timerfd(2): a file descriptor that becomes readable at an absolute monotonic time.
 
-`os` knows it from Python 3.13 on; before that the C library is called through ctypes, and set
-by ``_pump.c`` where that was compiled: ctypes takes long for what every tick does.
+`os` has it from Python 3.13 on.  Before that, the C library is called through ctypes; setting it,
+which every tick does, uses ``_pump.c`` if that was compiled, because ctypes is slow.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def create() -> int:
 def set_absolute(descriptor: int, when: int) -> None:
     """Fire once at ``when`` (monotonic ns), at once if that has passed; 0 disarms.
 
-    Setting also clears what an earlier expiry left to read, so nobody needs to read it.
+    Setting also clears an earlier expiry, so it need not be read.
     """
     if _functions is None:
         raise OSError(errno.ENOSYS, "this platform has no timerfd")

@@ -1,8 +1,8 @@
-"""What a codec is: a `Codec`, which SDP names, together with how its audio is coded.
+"""The base of codecs: a `Codec`, which SDP names, with encoding and decoding of its audio.
 
 Each codec is one file in `sessioncore.rtp.codecs`.  All work is done in batches: one frame or
-payload per row of an array.  A codec whose coding depends on what came before (G.722) keeps a
-state for each row and direction; the others have none.
+payload per row of an array.  A codec that depends on earlier frames (G.722) has a state for
+each row and direction; the others have none.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ Samples: TypeAlias = npt.NDArray[np.int16]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 FRAMES_PER_SECOND: Final = 50
-"""Frames last 20 ms, the grain everything is played in."""
+"""Frames per second: frames last 20 ms, the unit of all playback."""
 
 
 class AudioCodec(Codec):
     """A codec of one channel with payloads of a fixed size.
 
-    The fields of an instance are what SDP says of it; the attributes of its class are how it
-    is coded.  ``sample_rate`` is that of the audio in Hz; the RTP clock (``clock_rate``) may be
-    another.  ``frame_octets`` is the size of a 20 ms payload.  ``silence`` is the value of every
-    octet of a payload of zeros; None where that depends on what was encoded before.
+    The fields of an instance describe it in SDP; the attributes of its class describe its
+    coding.  ``sample_rate`` is that of the audio in Hz; the RTP clock (``clock_rate``) may
+    differ.  ``frame_octets`` is the size of a 20 ms payload.  ``silence`` is the value of every
+    octet in a payload of silence; None if that depends on earlier frames.
     """
 
     sample_rate: ClassVar[int] = 8000
@@ -43,17 +43,17 @@ class AudioCodec(Codec):
         return self.sample_rate // FRAMES_PER_SECOND
 
     def require(self) -> None:
-        """Raise `ConfigurationError`, which says what to install, if it cannot be used here."""
+        """Raise `ConfigurationError`, which says what to install, if the codec is not usable."""
 
     def new_state(self) -> Any:
-        """The state of one row's encoder or decoder at its beginning; None: there is none."""
+        """A new state for the encoder or decoder of one row, or None if the codec has none."""
         return None
 
     def decode(self, payloads: Bytes, states: Sequence[Any]) -> Samples:
         """Samples int16[n, m] of ``payloads`` uint8[n, k]; ``states`` holds n decoders.
 
-        ``states`` is empty where `new_state` gives None.  Octets that make no whole sample are
-        passed over.
+        ``states`` is empty if `new_state` returns None.  Octets that do not make a whole sample
+        are ignored.
         """
         raise NotImplementedError
 
@@ -63,7 +63,7 @@ class AudioCodec(Codec):
 
 
 class TableCodec(AudioCodec):
-    """A codec whose every octet is a sample, without regard to its neighbours (G.711).
+    """A codec in which each octet is one sample, independent of the others (G.711).
 
     ``decode_table`` int16[256] is indexed by octet, ``encode_table`` uint8[65536] by the bits
     of a sample.
@@ -73,9 +73,9 @@ class TableCodec(AudioCodec):
     encode_table: ClassVar[Bytes]
 
     def decode(self, payloads: Bytes, states: Sequence[Any]) -> Samples:
-        """By table."""
+        """Decode by table."""
         return self.decode_table.take(payloads, mode="clip")
 
     def encode(self, samples: Samples, states: Sequence[Any], payloads: Bytes) -> None:
-        """By table."""
+        """Encode by table."""
         payloads[:] = self.encode_table.take(samples.view(np.uint16), mode="clip")

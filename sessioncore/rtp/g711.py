@@ -1,6 +1,6 @@
 """G.711 A-law and mu-law by table, bit-exact to the reference code of ITU-T G.191.
 
-Samples are int16, codes uint8, arrays of any shape.  G.191 folds negative samples by one's
+Samples are int16, codes uint8, in arrays of any shape.  G.191 folds negative samples by one's
 complement, so -1 and 0 share a step; implementations that negate differ there by one step.
 """
 
@@ -59,7 +59,7 @@ def _all_samples() -> Ints:
 
 
 def _counts_of_bits(magnitude: Ints, bits: range) -> Ints:
-    """How many of the ``bits`` each magnitude reaches: its segment."""
+    """The number of ``bits`` that each magnitude reaches: its segment."""
     count: Ints = np.sum([magnitude >> bit > 0 for bit in bits], axis=0, dtype=np.int64)
     return count
 
@@ -84,7 +84,7 @@ def _alaw_compress() -> Codes:
 
 
 def _pairs(table: Samples) -> Pairs:
-    """Two neighbouring codes, read as one uint16 -> their two samples, as one uint32."""
+    """A table from two neighbouring codes (one uint16) to their two samples (one uint32)."""
     codes = np.arange(65536, dtype=np.uint16).view(np.uint8)
     return np.take(table, codes).view(np.uint32)
 

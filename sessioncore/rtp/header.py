@@ -1,8 +1,8 @@
 """RTP headers in batches (RFC 3550 section 5.1): one packet per row of a uint8 matrix.
 
-Every function costs a fixed number of numpy calls, however many rows there are.  Sequence
-numbers, timestamps and SSRCs come out as int64, because numpy wraps uint16 in silence and
-turns uint64 + int64 into float64.
+Every function makes a fixed number of numpy calls, however many rows there are.  Sequence
+numbers, timestamps and SSRCs are int64, because numpy wraps uint16 silently and turns
+uint64 + int64 into float64.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _PLAIN = 0x80
 
 @define(eq=False)
 class HeaderBatch:
-    """The headers of n packets, one array entry each; all but ``ok`` mean nothing where not ok.
+    """The headers of n packets, one array entry each; other fields are only valid where ``ok``.
 
-    ``payload_offset`` and ``payload_length`` are in octets, with CSRCs, extension and padding
-    already taken off.  ``timestamp`` is in units of the payload's clock.
+    ``payload_offset`` and ``payload_length`` are in octets, without CSRCs, extension and
+    padding.  ``timestamp`` is in units of the payload's clock.
     """
 
     ok: Bools
@@ -47,9 +47,9 @@ class HeaderBatch:
 def parse_headers(packets: Bytes, lengths: npt.ArrayLike) -> HeaderBatch:
     """Read the header of every row of ``packets`` (uint8[n, width >= 12]).
 
-    ``lengths`` are the octets received per row.  Never raises on what was received: a row
-    that is too short, longer than ``width``, not version 2, or whose CSRCs, extension or
-    padding do not fit, is not ``ok``.
+    ``lengths`` are the octets received per row.  Never raises for received data: a row that is
+    too short, longer than ``width``, not version 2, or whose CSRCs, extension or padding do not
+    fit, is not ``ok``.
     """
     size = np.asarray(lengths, dtype=np.int64)
     words = np.ascontiguousarray(packets[:, :HEADER_SIZE]).view(">u4").astype(np.int64)
@@ -74,7 +74,7 @@ def parse_headers(packets: Bytes, lengths: npt.ArrayLike) -> HeaderBatch:
 def _parse_variable_part(
     packets: Bytes, size: Ints, flags: Ints, rows: Ints, batch: HeaderBatch
 ) -> None:
-    """CSRCs, extension (5.3.1) and padding of the ``rows`` that have other than plain flags."""
+    """CSRCs, extension (5.3.1) and padding of the ``rows`` whose flags are not plain."""
     width = packets.shape[1]
     flags = flags[rows]
     end = np.minimum(size[rows], width)
@@ -82,14 +82,14 @@ def _parse_variable_part(
     offset = HEADER_SIZE + 4 * (flags & 0x0F)
 
     extended = (flags & 0x10) != 0
-    # Where the extension would lie outside, any octet will do: the row fails on its length.
+    # If the extension lies outside, any octet will do: the row fails on its length.
     at = np.minimum(offset, width - 4)
     words = packets[rows, at + 2].astype(np.int64) << 8 | packets[rows, at + 3]
     offset = np.where(extended, offset + 4 + 4 * words, offset)
 
     padded = (flags & 0x20) != 0
     count = packets[rows, np.maximum(end, 1) - 1].astype(np.int64)
-    # The count includes itself, so 0 is as wrong as one that reaches into the header.
+    # The count includes itself, so 0 is invalid, like a count that reaches into the header.
     ok &= ~padded | (count > 0)
     length = end - offset - np.where(padded, count, 0)
     ok &= length >= 0
@@ -109,8 +109,8 @@ def write_headers(
 ) -> None:
     """Write plain 12-octet headers into the first columns of ``out`` (uint8[n, width >= 12]).
 
-    Arguments are per row or one for all; sequence number, timestamp and SSRC are wrapped to
-    their 16 and 32 bits here, so counters may simply run on.
+    Arguments are per row or one for all.  Sequence number, timestamp and SSRC are wrapped here
+    to 16 and 32 bits, so counters may exceed them.
     """
     words = out[:, :HEADER_SIZE].view(">u4")
     first = np.asarray(payload_type, np.int64) << 16 | np.asarray(sequence, np.int64) & 0xFFFF

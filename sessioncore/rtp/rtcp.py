@@ -1,6 +1,6 @@
-"""RTCP: parse and build compound packets, when to send them, round trip (RFC 3550 section 6).
+"""RTCP (RFC 3550 section 6): compound packets, their interval, the round-trip time.
 
-One report per call each five seconds or so, hence plain objects and no batches.
+A call has about one report in five seconds, so these are plain objects and not batches.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _CNAME = 1
 _NTP_EPOCH: Final = 2_208_988_800
 """Seconds from 1900-01-01 (NTP) to 1970-01-01 (Unix)."""
 _MAX_BLOCKS: Final = 31
-_TOO_MUCH: Final = "an RTCP report holds 31 blocks and a CNAME of 255 octets at most"
+_TOO_MUCH: Final = "an RTCP report holds at most 31 blocks and a CNAME of 255 octets"
 _BLOCK = struct.Struct("!IB3sIIII")
 _SENDER = struct.Struct("!QIII")
 _HEADER = struct.Struct("!BBHI")
@@ -52,7 +52,7 @@ _DESCRIPTION = struct.Struct("!BBHIBB")
 
 @frozen(slots=False)
 class ReportBlock:
-    """What one receiver says about one source (6.4.1).
+    """The report of one receiver about one source (6.4.1).
 
     ``fraction_lost`` in 1/256, ``cumulative_lost`` signed, ``jitter`` in timestamp units,
     ``last_sr`` the middle 32 bits of an NTP time, ``delay_since_last_sr`` in 1/65536 s.
@@ -69,7 +69,7 @@ class ReportBlock:
 
 @frozen(slots=False)
 class SenderInfo:
-    """The sender's half of an SR: 64-bit NTP time, RTP time of that moment, totals sent."""
+    """The sender's part of an SR: 64-bit NTP time, RTP time at that moment, totals sent."""
 
     ntp: int
     rtp_timestamp: int
@@ -96,14 +96,14 @@ class ReceiverReport:
 
 @frozen
 class SourceDescription:
-    """SDES (6.5): per chunk the SSRC and its CNAME, or None where the chunk names none."""
+    """SDES (6.5): per chunk the SSRC and its CNAME, or None if the chunk has none."""
 
     chunks: tuple[tuple[int, bytes | None], ...]
 
 
 @frozen
 class Goodbye:
-    """BYE (6.6).  It says that sources leave; it never ends a call."""
+    """BYE (6.6).  It reports that sources leave; it never ends a call."""
 
     ssrcs: tuple[int, ...]
     reason: bytes = b""
@@ -111,7 +111,7 @@ class Goodbye:
 
 @frozen
 class Feedback:
-    """RTPFB or PSFB (RFC 4585 section 6.1); its control information is left unread."""
+    """RTPFB or PSFB (RFC 4585 section 6.1); its control information is not parsed."""
 
     payload_type: int
     format: int
@@ -121,7 +121,7 @@ class Feedback:
 
 @frozen
 class OtherPacket:
-    """APP, XR or a type we do not know; skipped by its length, as section 6.1 asks."""
+    """APP, XR or an unknown type; skipped by its length, as section 6.1 requires."""
 
     payload_type: int
 
@@ -132,9 +132,9 @@ RtcpPacket: TypeAlias = (
 
 
 def parse_rtcp(data: bytes) -> tuple[RtcpPacket, ...]:
-    """All packets of a compound packet, in order; `RtpParseError` if any of it is broken.
+    """All packets of a compound packet, in order; `RtpParseError` if any part is broken.
 
-    Reduced-size RTCP (RFC 5506), which starts with something else than SR or RR, is accepted.
+    Reduced-size RTCP (RFC 5506), which need not start with SR or RR, is accepted.
     """
     packets = tuple(_each_packet(bytes(data)))
     if not packets:
@@ -217,7 +217,7 @@ def _chunks(body: bytes, count: int) -> Iterator[tuple[int, bytes | None]]:
 
 
 def _items(body: bytes, at: int) -> tuple[bytes | None, int]:
-    """The items of the chunk at ``at``: its CNAME, and where the next chunk starts."""
+    """The CNAME of the chunk at ``at``, or None, and the start of the next chunk."""
     cname = None
     while at < len(body) and body[at] != 0:
         end = at + 2 + body[at + 1] if at + 1 < len(body) else len(body) + 1
@@ -249,7 +249,7 @@ def build_report(
 ) -> bytes:
     """A compound packet: SR if ``sender`` is given, else RR, then SDES with the CNAME (6.1).
 
-    Counters that ran over are wrapped; at most 31 ``blocks`` and 255 octets of ``cname``.
+    Counters are wrapped to their size.  At most 31 ``blocks`` and 255 octets of ``cname``.
     """
     count, size = len(blocks), len(cname)
     if count > _MAX_BLOCKS or size > 255:
@@ -267,7 +267,7 @@ def build_report(
             sender.packets & 0xFFFF_FFFF,
             sender.octets & 0xFFFF_FFFF,
         )
-    # One zero octet at least ends the items of a chunk (6.5).
+    # At least one zero octet ends the items of a chunk (6.5).
     words = (size + 6) // 4
     description = _DESCRIPTION.pack(0x81, _SDES, 1 + words, ssrc, _CNAME, size)
     octets = cname.ljust(4 * words - 2, b"\0")
@@ -298,7 +298,7 @@ def build_last_report(
     octets: int,
     blocks: Sequence[ReportBlock] = (),
 ) -> bytes:
-    """`build_goodbye` of a sender in one step, for it is all the RTCP that a short call sends."""
+    """`build_goodbye` of a sender in one step, because it is all the RTCP of a short call."""
     count, size = len(blocks), len(cname)
     if count > _MAX_BLOCKS or size > 255:
         raise ValueError(_TOO_MUCH)
@@ -329,7 +329,7 @@ def build_last_report(
 
 @lru_cache(32)
 def _last_report(blocks: int, words: int) -> struct.Struct:
-    """SR with so many blocks, SDES with so many words of items, BYE."""
+    """SR with ``blocks`` blocks, SDES with ``words`` words of items, BYE."""
     return struct.Struct(f"!BBHIQIII{24 * blocks}sBBHIBB{4 * words - 2}sBBHI")
 
 
@@ -348,7 +348,7 @@ def _build_block(block: ReportBlock) -> bytes:
 
 
 def fraction_lost(expected: int, received: int) -> int:
-    """Loss since the last report in 1/256 (A.3); 0 where duplicates outnumber losses."""
+    """Loss since the last report in 1/256 (A.3); 0 if duplicates outnumber losses."""
     lost = expected - received
     return 0 if expected <= 0 or lost <= 0 else min((lost << 8) // expected, 255)
 
@@ -360,15 +360,15 @@ def ntp_time(unix_ns: int) -> int:
 
 
 def middle_32(ntp: int) -> int:
-    """The middle 32 bits of a 64-bit NTP time, in 1/65536 s: what LSR and A mean."""
+    """The middle 32 bits of a 64-bit NTP time, in 1/65536 s, as in LSR and A."""
     return ntp >> 16 & 0xFFFF_FFFF
 
 
 def round_trip(block: ReportBlock, arrived_ntp: int) -> int | None:
-    """Round trip in ns from LSR and DLSR (6.4.1 figure 2), or None where none can be told.
+    """Round-trip time in ns from LSR and DLSR (6.4.1 figure 2), or None if it is unknown.
 
-    None: the peer has seen no SR of ours yet, or the times contradict each other.
-    ``arrived_ntp`` is the 64-bit NTP time of arrival, from the clock our SRs are stamped by.
+    None: the peer has not received an SR from us yet, or the times contradict each other.
+    ``arrived_ntp`` is the 64-bit NTP time of arrival, by the clock that stamps our SRs.
     """
     if block.last_sr == 0:
         return None
@@ -388,14 +388,14 @@ def report_interval(
     average_size: float = 128.0,
     bandwidth: float = 400.0,
 ) -> int:
-    """How long to wait, in ns, from one RTCP packet to the next (6.3.1, A.7).
+    """The time in ns from one RTCP packet to the next (6.3.1, A.7).
 
-    ``random`` gives [0, 1); ``average_size`` in octets with UDP and IP headers; ``bandwidth``
-    in octets/s is what RTCP may use: 5 % of the session's, 400 for G.711.
+    ``random`` returns [0, 1); ``average_size`` is in octets with UDP and IP headers;
+    ``bandwidth`` is that of RTCP in octets/s: 5 % of the session's, 400 for G.711.
 
     A call has two members that both stay, so timer reconsideration (6.3.3) never finds other
-    numbers than when the timer was set.  It is left out, and with it the division by
-    e - 3/2 that makes up for its shortening.
+    numbers than when the timer was set.  It is left out, and so is the division by e - 3/2
+    that compensates for it.
     """
     minimum = 2.5 if initial else 5.0
     counted = members

@@ -1,7 +1,8 @@
-"""Keys pressed, as RFC 4733 telephone events: parse in batches, tell of each key once.
+"""RFC 4733 telephone events: parses them in batches, and reports each key press once.
 
-A key is many packets: updates with a growing duration, then the end three times.  Any of
-them may be lost, late or doubled.  The RTP timestamp is the key's beginning and names it.
+A key press is many packets: updates with a growing duration, then the end three times.  Any of
+them may be lost, late or duplicated.  The RTP timestamp is the start of the key press and
+identifies it.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ _EVENT = struct.Struct("!BBH")
 _UNITS_PER_MS: Final = 8
 _LONGEST: Final = 0xFFFF
 _OLD: Final = 5 * 1000 * _UNITS_PER_MS
-"""Timestamps up to this far behind the newest key are a late packet's, in units."""
+"""A timestamp at most this many units behind the newest key is that of a late packet."""
 _WRAP: Final = 0xFFFF_FFFF
 _AGAIN_AFTER: Final = 200 * MILLISECOND
 _LOST_AFTER: Final = 500 * MILLISECOND
-"""A key of which nothing more came for so long has ended; packets come every 50 ms or less."""
+"""A key without packets for so long (ns) has ended; packets come every 50 ms or less."""
 
 
 @define(eq=False)
 class EventBatch:
-    """The events of n packets; all but ``ok`` mean nothing where not ok.
+    """The events of n packets; the other fields are only valid where ``ok``.
 
     ``volume`` in -dBm0, ``duration`` in timestamp units (8 per ms).
     """
@@ -71,7 +72,7 @@ def parse_events(payloads: npt.NDArray[np.uint8], lengths: npt.ArrayLike) -> Eve
 
 
 def build_event(event: int, duration: int, *, end: bool = False, volume: int = 10) -> bytes:
-    """One event; ``duration`` in timestamp units since the key went down, 65535 at most."""
+    """One event; ``duration`` in timestamp units since the key was pressed, at most 65535."""
     return _EVENT.pack(event, end << 7 | volume & 0x3F, min(duration, _LONGEST))
 
 
@@ -85,7 +86,7 @@ class Digit:
 
 
 class DigitDetector:
-    """Which key is down on each row, in columns; they grow with the highest row seen."""
+    """The key that is down on each row, in columns; they grow with the highest row seen."""
 
     def __init__(self, rows: int = 64) -> None:
         self._down = np.zeros(rows, np.bool_)
@@ -99,24 +100,24 @@ class DigitDetector:
         self._seen = np.zeros(rows, np.int64)
 
     def reset(self, row: int) -> None:
-        """Forget the row: another call has it, or its source changed (SSRC)."""
+        """Clear the row: another call has it, or its source (SSRC) changed."""
         if row < len(self._known):
             self._known[row] = self._down[row] = False
 
     def feed(
         self, rows: Ints, timestamps: Ints, markers: Bools, events: EventBatch, now: int
     ) -> list[Digit]:
-        """Event packets in the order they came; returns the keys of which they are the end.
+        """Process event packets in order of arrival; returns the keys that they end.
 
-        ``rows`` says whose packet each is, ``timestamps`` and ``markers`` are those of the
-        RTP headers, ``now`` is in ns.  Events that are no key are passed over.
+        ``rows`` is the row of each packet; ``timestamps`` and ``markers`` are those of the RTP
+        headers; ``now`` is in ns.  Events that are not a key are ignored.
         """
         left = np.flatnonzero(events.ok & (events.event < len(DIGITS)))
         if len(left):
             self._grow(int(np.max(rows[left])))
         digits: list[Digit] = []
         while len(left):
-            # A row has its turn once per step: `a[rows] = ...` would keep only the last one.
+            # Each row occurs once per step: `a[rows] = ...` would keep only the last packet.
             first = np.sort(np.unique(rows[left], return_index=True)[1])
             at = left[first]
             digits += self._step(
@@ -132,7 +133,7 @@ class DigitDetector:
         return digits
 
     def expire(self, now: int) -> list[Digit]:
-        """The keys whose end must have been lost; ask some times a second."""
+        """The keys whose end must have been lost; call it some times a second."""
         if not self._pressed:
             return []
         self._pressed = bool(self._down.any())
@@ -153,9 +154,9 @@ class DigitDetector:
         ahead = (timestamp - self._timestamp[rows]) & _WRAP
         alike = known & (event == self._event[rows])
         same = alike & (ahead == 0)
-        # A key held for more than 8 s runs on as another segment (section 2.5.1.3).
+        # A key held for more than 8 s continues as another segment (section 2.5.1.3).
         longer = alike & down & (ahead == _LONGEST) & (self._duration[rows] == _LONGEST)
-        # The same key again under the old timestamp is a sender's fault; late is not again.
+        # The same key again with the old timestamp is a fault of the sender, not a late packet.
         again = same & ~down & marker & ~end & (now - self._seen[rows] > _AGAIN_AFTER)
         late = known & (ahead > _WRAP - _OLD)
         fresh = again | ~(same | longer | late)
@@ -176,7 +177,7 @@ class DigitDetector:
         return digits + self._release(rows[current & end])
 
     def _release(self, rows: Ints) -> list[Digit]:
-        """The keys of these rows are up again."""
+        """The keys of these rows were released."""
         self._down[rows] = False
         total = (self._before[rows] + self._duration[rows]) // _UNITS_PER_MS
         keys = self._event[rows].tolist()

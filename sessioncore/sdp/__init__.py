@@ -1,1 +1,1 @@
-"""RFC 8866 and RFC 3264, pure: descriptions and offer/answer.  Knows no SIP."""
+"""RFC 8866 and RFC 3264 without I/O: descriptions and offer/answer.  Does not import SIP."""

@@ -1,8 +1,9 @@
-/* Session descriptions in which nothing is unusual (RFC 8866 sections 5 and 9).
+/* Reads usual session descriptions (RFC 8866 sections 5 and 9).
  *
- * Optional: description.py finds the same with a pattern, and reads line by line all that for
- * which the answer is None: nothing is refused here.  The octets are a stranger's: no cursor
- * passes its end, and what is found are pieces of the description.
+ * Optional: description.py finds the same with a regular expression.  For all other descriptions
+ * the result is None, and description.py reads them line by line; nothing is refused here.  The
+ * octets come from a stranger: no cursor passes its end, and the results are slices of the
+ * description.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -17,7 +18,7 @@
 #define MAX_CONNECTION 300
 #define MAX_FORMATS 64
 
-/* What an octet may be part of: a number, a word, a line. */
+/* The classes of octets: number, word, line. */
 enum { DIGIT = 1, WORD = 2, LINE = 4 };
 static unsigned char kinds[256];
 
@@ -28,7 +29,7 @@ static void fill_kinds(void)
                    (c != '\r' && c != '\n' ? LINE : 0);
 }
 
-/* Step over all octets of a kind; how many there are. */
+/* Skip all octets of a class; returns their number. */
 static Py_ssize_t span(struct cursor *cursor, unsigned char kind)
 {
     const char *start = cursor->at;
@@ -45,13 +46,19 @@ static int take_number(struct cursor *cursor, Py_ssize_t most)
     return 0 < size && size <= most;
 }
 
-/* What lies between a place and the cursor. */
+/* The octets between a position and the cursor. */
 static struct piece since(const char *start, struct cursor *cursor)
 {
     return (struct piece){start, cursor->at - start};
 }
 
-/* 5.2 The value of o=, its user name without spaces. */
+/* Whether no blank ends what was stepped over. */
+static int is_clean(const struct cursor *cursor)
+{
+    return cursor->at[-1] != ' ' && cursor->at[-1] != '\t';
+}
+
+/* 5.2 The value of o=, with a user name without spaces. */
 static int take_origin(struct cursor *cursor)
 {
     return span(cursor, WORD) && take(cursor, " ") && take_number(cursor, 20) &&
@@ -60,7 +67,14 @@ static int take_origin(struct cursor *cursor)
            span(cursor, WORD);
 }
 
-/* 5.4 to 5.12 Lines nobody asks about. */
+/* 5.7 The value of c=. */
+static int take_connection(struct cursor *cursor)
+{
+    return span(cursor, WORD) && take(cursor, " ") && span(cursor, WORD) && take(cursor, " ") &&
+           span(cursor, WORD);
+}
+
+/* 5.4 to 5.12 Lines whose value is not used. */
 static void skip_lines(struct cursor *cursor)
 {
     while (cursor->end - cursor->at >= 4 && memcmp(cursor->at, "\r\n", 2) == 0 &&
@@ -70,7 +84,7 @@ static void skip_lines(struct cursor *cursor)
     }
 }
 
-/* 5.14 A port, or 0 where there is none. */
+/* 5.14 A port, or 0 if there is none. */
 static int take_port(struct cursor *cursor)
 {
     const char *digits = cursor->at;
@@ -93,12 +107,13 @@ static int take_formats(struct cursor *cursor)
     return count;
 }
 
-/* Lines that are not empty, up to the next m-line or beyond. */
+/* Lines that are not empty and that no blank ends, up to the next m-line or beyond. */
 static void take_lines(struct cursor *cursor, int beyond)
 {
     struct cursor ahead = *cursor;
 
-    while (take(&ahead, "\r\n") && (beyond || !take(&ahead, "m=")) && span(&ahead, LINE))
+    while (take(&ahead, "\r\n") && (beyond || !take(&ahead, "m=")) && span(&ahead, LINE) &&
+           is_clean(&ahead))
         *cursor = ahead;
 }
 
@@ -126,7 +141,7 @@ static PyObject *find(PyObject *self, PyObject *body)
     skip_lines(&cursor);
     if (take(&cursor, "\r\nc=")) {
         start = cursor.at;
-        if (span(&cursor, LINE) > MAX_CONNECTION)
+        if (!take_connection(&cursor) || cursor.at - start > MAX_CONNECTION)
             Py_RETURN_NONE;
         where = since(start, &cursor);
         skip_lines(&cursor);
@@ -138,8 +153,11 @@ static PyObject *find(PyObject *self, PyObject *body)
         Py_RETURN_NONE;
     times = since(start, &cursor);
     start = cursor.at;
-    while (take(&cursor, "\r\na="))
+    while (take(&cursor, "\r\na=")) {
         span(&cursor, LINE);
+        if (!is_clean(&cursor))
+            Py_RETURN_NONE;
+    }
     attributes = since(start, &cursor);
     if (!take(&cursor, "\r\nm=audio ") || !(port = take_port(&cursor)) || !take(&cursor, " "))
         Py_RETURN_NONE;
@@ -179,7 +197,7 @@ PyMODINIT_FUNC PyInit__description(void)
 
     fill_kinds();
     if (made == NULL || names == NULL || PyModule_AddObjectRef(made, "__all__", names) < 0 ||
-        PyModule_AddIntConstant(made, "INTERFACE", 1) < 0)
+        PyModule_AddIntConstant(made, "INTERFACE", 2) < 0)
         Py_CLEAR(made);
     Py_XDECREF(names);
     return made;

@@ -1,4 +1,4 @@
-"""Judging the m-lines of a description: which one carries the call, and what it agrees to.
+"""Checks the m-lines of a description: which one carries the call, and what it agrees to.
 
 Pure functions; the machine that calls them is in `sessioncore.sdp.negotiation`.
 """
@@ -25,7 +25,14 @@ from sessioncore.sdp.formats import (
     accept_formats,
     accept_remembered,
 )
-from sessioncore.sdp.targets import Refusal, find_fault, find_host_fault, read_host
+from sessioncore.sdp.targets import (
+    LOWEST_PORT,
+    Refusal,
+    Sockets,
+    find_fault,
+    find_host_fault,
+    read_host,
+)
 from sessioncore.vocabulary import Address, Direction, StreamAgreement
 
 __all__ = [
@@ -42,7 +49,7 @@ __all__ = [
 _AUDIO: Final = Form(b"audio", PROTOCOL, 1)
 _FAMILIES: Final = {b"IP4": False, b"IP6": True}
 _MAX_REASONS: Final = 16
-# How far RTP may be from ours for RTP or RTCP of one to be at the other's.
+# Port distances at which the peer's RTP or RTCP falls on one of our ports.
 _NEAR: Final = (-1, 0, 1)
 _new: Final = object.__new__
 
@@ -66,9 +73,9 @@ _AGREED: Final = tuple(
 class Accepted:
     """The m-line of the peer that carries the call, checked.
 
-    ``direction`` is as the peer sees it.  ``remote`` is None where the peer named no address
-    to send to (``0.0.0.0``), and then ``direction`` does not receive; ``ports`` are those of
-    both.
+    ``direction`` is as the peer sees it.  ``remote`` is None if the peer named no address to
+    send to (``0.0.0.0``); then ``direction`` does not receive.  ``ports`` are those of RTP and
+    RTCP.
     """
 
     index: int
@@ -79,12 +86,12 @@ class Accepted:
     direction: Direction
 
 
-Side = tuple[Proposal, Address, str]
-"""What our side brings to judging: formats, where we receive, and the IP SIP came from."""
+Side = tuple[Proposal, Address, str, Sockets]
+"""Our side for the checks: formats, our receiving address, the source IP of SIP, SIP sockets."""
 
 
 def agreed_direction(offered: Direction, wish: Direction, local_hold: bool) -> Direction:
-    """Our direction for a peer's: what both want, without hearing while we hold.
+    """Our direction for the peer's: what both want, without receiving while we hold.
 
     RFC 3264 sections 6.1 and 8.4.
     """
@@ -107,9 +114,10 @@ def accept_offer(description: Description, side: Side) -> Accepted:
 def accept_answer(description: Description, index: int, count: int, side: Side) -> Accepted:
     """Check an answer to our offer of ``count`` m-lines with audio at ``index``.
 
-    Raises `AnswerRefused` where it breaks RFC 3264 section 6 or leaves nothing in common.
+    Raises `AnswerRefused` if it breaks RFC 3264 section 6 or has no format in common.
+    M-lines that we did not offer are ignored.
     """
-    if len(description.media) != count:
+    if len(description.media) < count:
         text = f"the answer has {len(description.media)} m-lines, the offer {count}"
         raise AnswerRefused(text, (text,))
     media = description.media[index]
@@ -121,7 +129,7 @@ def accept_answer(description: Description, index: int, count: int, side: Side) 
 
 
 def refused(text: str, refusals: list[Refusal]) -> NegotiationError:
-    """The error for a list of refusals; the first that is about formats names the warning."""
+    """The error for a list of refusals; the first one about formats sets the warning code."""
     reasons = tuple(refusal.text for refusal in refusals[:_MAX_REASONS])
     codes = [refusal.warning_code for refusal in refusals]
     code = 305 if 305 in codes else codes[0]
@@ -134,7 +142,7 @@ def _judge(
     section, port = media.section, media.port
     if section.form != _AUDIO or not port:
         return [_form_fault(index, media)]
-    proposal, own, signalling_host = side
+    proposal, own, signalling_host, sockets = side
     formats = section.formats
     accept = accept_remembered if formats.remembered else accept_formats
     match = accept(proposal, formats, is_answer)
@@ -143,13 +151,18 @@ def _judge(
     # The parser refuses an m-line in use without a c= line.
     ip = _reached(media.connection, own[0], signalling_host)
     if not isinstance(ip, str):
-        # None is RFC 3264 section 8.4, the older way to hold: it cannot hear us.
+        # None is RFC 3264 section 8.4, the older way to hold: the peer does not receive.
         return [ip] if ip else Accepted(index, match, None, None, (), _MUTED[media.direction])
     remote = (ip, port)
-    if section.rtcp is None and port < 65_535 and port - own[1] not in _NEAR:
+    if (
+        section.rtcp is None
+        and LOWEST_PORT <= port < 65_535
+        and port - own[1] not in _NEAR
+        and port not in sockets.near
+    ):
         ports = (port, port + 1)
         return Accepted(index, match, remote, (ip, port + 1), ports, media.direction)
-    remote_rtcp = _judge_ports(remote, section.rtcp, own, signalling_host)
+    remote_rtcp = _judge_ports(remote, section.rtcp, own, signalling_host, sockets)
     if isinstance(remote_rtcp, Refusal):
         return [remote_rtcp]
     ports = (port, remote_rtcp[1] if remote_rtcp else port)
@@ -157,7 +170,7 @@ def _judge(
 
 
 def _form_fault(index: int, media: MediaDescription) -> Refusal:
-    """What rules an m-line out before its formats are looked at."""
+    """The fault that rules out an m-line before its formats are checked."""
     kind, protocol, ports = media.form
     if kind != b"audio":
         return Refusal(304, f"m-line {index + 1} {_shown(kind)}: not supported")
@@ -175,16 +188,16 @@ def _shown(text: bytes) -> str:
 
 @lru_cache(maxsize=1_024)
 def _ip(connection: Connection) -> str | Refusal | None:
-    """Where a c= line points to; None for ``0.0.0.0`` and ``::`` (hold)."""
+    """The IP address of a c= line; None for ``0.0.0.0`` and ``::`` (hold)."""
     text = connection.address.decode("ascii")
     if text[0] == "[" and text[-1] == "]":
         text = text[1:-1]  # SIPp writes [::1]
     expected_ipv6 = _FAMILIES.get(connection.addrtype)
     if connection.nettype != b"IN" or expected_ipv6 is None:
-        return Refusal(300, "c= is not of the Internet")
+        return Refusal(300, "c= is not of network type IN")
     host = read_host(text)
     if host is None:
-        return text  # a name: the target check says so
+        return text  # a host name, which the target check refuses
     if expected_ipv6 is not (":" in text):
         return Refusal(301, f"c= says {connection.addrtype.decode()} but {host.text}")
     return None if host.is_unspecified else host.text
@@ -192,7 +205,7 @@ def _ip(connection: Connection) -> str | Refusal | None:
 
 @lru_cache(maxsize=1_024)
 def _reached(connection: Connection, own_ip: str, signalling_host: str) -> str | Refusal | None:
-    """The same, where some port of it may be sent to."""
+    """As `_ip`, checked as a target of media on any port."""
     ip = _ip(connection)
     if isinstance(ip, str):
         return find_host_fault(ip, own_ip, signalling_host) or ip
@@ -200,19 +213,23 @@ def _reached(connection: Connection, own_ip: str, signalling_host: str) -> str |
 
 
 def _judge_ports(
-    remote: Address, said: RtcpAttribute | None, own: Address, signalling_host: str
+    remote: Address,
+    said: RtcpAttribute | None,
+    own: Address,
+    signalling_host: str,
+    sockets: Sockets,
 ) -> Address | Refusal | None:
-    """Where RTCP goes, if anywhere, for RTP to ``remote``; ``said`` is ``a=rtcp``.
+    """The RTCP address, or None, for RTP to ``remote``; ``said`` is ``a=rtcp``.
 
-    Or why one of the two must not go where it should.
+    Returns a `Refusal` if RTP or RTCP must not be sent to its address.
     """
-    fault = find_fault(remote, own, signalling_host)
+    fault = find_fault(remote, own, signalling_host, sockets)
     if fault is not None:
         return fault
     rtcp = _rtcp_target(remote, said)
     if rtcp is None or isinstance(rtcp, Refusal):
         return rtcp
-    return find_fault(rtcp, own, signalling_host) or rtcp
+    return find_fault(rtcp, own, signalling_host, sockets) or rtcp
 
 
 def _rtcp_target(remote: Address, said: RtcpAttribute | None) -> Address | Refusal | None:
@@ -224,13 +241,13 @@ def _rtcp_target(remote: Address, said: RtcpAttribute | None) -> Address | Refus
 
 
 def recheck(accepted: Accepted, own: Address, judged_by: Address) -> None:
-    """Check an accepted m-line against an address of ours that was not known before."""
+    """Check an accepted m-line against our address, which was not known before."""
     ip, port = own
-    # Of an IP that is known only the port can be news.
+    # If the IP was known, only the port is new.
     if ip == judged_by[0] and {port, port + 1}.isdisjoint(accepted.ports):
         return
     for target in (accepted.remote, accepted.remote_rtcp):
-        # Loopback was judged when the offer came; here it is the peer of itself.
+        # Loopback was judged when the offer came; here our own address counts as the peer.
         fault = None if target is None else find_fault(target, own, target[0])
         if fault is not None:
             raise refused("nothing in the offer is acceptable", [fault])
@@ -239,7 +256,7 @@ def recheck(accepted: Accepted, own: Address, judged_by: Address) -> None:
 def agree(accepted: Accepted, direction: Direction, local: Address) -> StreamAgreement:
     """The agreement of one m-line."""
     agreement = _new(StreamAgreement)
-    # As copy() does it: so many fields one by one take three times as long.
+    # The same as copy(): assigning so many fields one by one takes three times as long.
     agreement.__dict__.update(
         accepted.formats.agreed,
         local=local,

@@ -1,4 +1,4 @@
-"""Writing descriptions of ours: m-lines in the peer's order."""
+"""Writes our descriptions, with m-lines in the peer's order."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from sessioncore.vocabulary import Address, Direction
 __all__ = ["HEAD", "OURS", "Rows", "answer_rows", "write_content"]
 
 HEAD: Final = b"v=0\r\no=- %d %d %b"
-"""What a description begins with: session id, version, and the content."""
+"""The start of a description: session id, version, and the content."""
 _SESSION: Final = b"%b\r\ns=-\r\nc=%b\r\nt=%b\r\n"
 _AUDIO: Final = b"m=audio %d %ba=%b\r\n"
 _ALONE: Final = _SESSION + _AUDIO
 _DIRECTIONS: Final = tuple(str(direction).encode() for direction in Direction)
 
 Rows = tuple[bytes | None, ...]
-"""The m-lines of a description of ours: a refused one as it is written, None for our audio."""
+"""The m-lines of our description: a refused one as written, None for our audio."""
 OURS: Final[Rows] = (None,)
-"""Nothing but our audio."""
+"""Only our audio."""
 
 
 def write_content(
     rows: Rows, proposal: Proposal, direction: Direction, own: Address, times: bytes
 ) -> bytes:
-    """A description from the address in ``o=`` on, our audio in the row that is None.
+    """A description from the address in ``o=`` on, with our audio in the row that is None.
 
     RTP is received on ``own``, RTCP on the next port.
     """
@@ -40,7 +40,7 @@ def write_content(
     return _SESSION % (where, where, times) + b"".join([row or audio for row in rows])
 
 
-@cache  # addresses of ours are few
+@cache  # we have few addresses
 def _where(ip: str) -> bytes:
     """``IN IP4 192.0.2.1``, without the zone of a link-local IPv6 address."""
     host = read_host(ip)

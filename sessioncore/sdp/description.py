@@ -1,10 +1,11 @@
-"""RFC 8866 session descriptions: bytes in, what offer/answer asks about out.
+"""RFC 8866 session descriptions: parses bytes into the values that offer/answer needs.
 
-`parse_description` either returns a `Description` or raises `SdpParseError`.  Every line is
-checked, also those that nobody asks about.  More liberal than the RFC where the field demands
-it: LF line ends, a missing last line end, trailing blank lines, lines out of order and unknown
-type letters are read.  A usual description is read in one pass, in C (``_description.c``) where
-that was compiled, any other line by line.
+`parse_description` either returns a `Description` or raises `SdpParseError`.  A usual
+description is read in one pass, in C (``_description.c``) if it was compiled.  Any other is read
+line by line: blanks around a line are removed once, where lines are split, and what is odd but
+not needed for the audio (a stream that nobody can use, lines that nobody asks about) is left out
+and listed in `Description.oddities`.  LF line ends, a missing last line end and trailing blank
+lines are not odd.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ MAX_LINES: Final = 1_000
 MAX_LINE_LENGTH: Final = 4_096
 MAX_MEDIA: Final = 32
 MAX_FORMATS: Final = 64
-# Media sections up to this many bytes are worth remembering (see `_remembered_section`).
+# Media sections up to this many bytes are cached (see `_remembered_section`).
 _REMEMBERED: Final = 1_024
 _MAX_CONNECTION: Final = 300  # a host name has at most 253 bytes
 
@@ -58,19 +59,28 @@ _CONNECTION = re.compile(rb"([!-~]+) ([!-~]+) ([!-.0-~]+)((?:/[0-9]{1,5}){0,2}) 
 _RTPMAP = re.compile(rb"([0-9]{1,3}) +(%b)/([0-9]{1,6})(?:/([0-9]{1,3}))? *" % _TOKEN)
 _RTCP = re.compile(rb"([0-9]{1,5})(?: ([!-~]+ [!-~]+ [!-~]+))? *")
 _MILLISECONDS = re.compile(rb"([0-9]{1,4})(?:\.[0-9]{1,6})? *")
-# Possessive, so that what does not match fails in one pass; atomic inside, because Python up to
-# 3.11.4 loses its place where the last turn of a possessive group fails.
+# Possessive, so that a mismatch fails in one pass; atomic inside, because Python up to 3.11.4
+# loses its position if the last repetition of a possessive group fails.
 _TEXT = rb"[^\0\r\n]*+"
+_CLEAN = rb"(?<![ \t])"
 _KEPT = rb"(?>\r\n[iuepbzrk]=%b)*+" % _TEXT
 _USUAL = re.compile(
     rb"v=0\r\no=([!-~]++ [0-9]{1,20} [0-9]{1,20} [!-~]++ [!-~]++ [!-~]++)\r\ns=%b%b"
-    rb"(?>\r\nc=([^\0\r\n]{0,%d}+))?+%b\r\nt=([0-9]{1,20} [0-9]{1,20})((?>\r\na=%b)*+)"
-    rb"\r\nm=audio ([1-9][0-9]{0,4}) (RTP/AVP(?> [!-~]++){1,%d}+(?>\r\n(?!m=)[^\0\r\n]++)*+)"
-    rb"((?>\r\n[^\0\r\n]++)*+)(?>\r\n)*+"
-    % (_TEXT, _KEPT, _MAX_CONNECTION, _KEPT, _TEXT, MAX_FORMATS)
+    rb"(?>\r\nc=(?=[!-~ ]{0,%d}+\r)([!-~]++ [!-~]++ [!-~]++))?+%b"
+    rb"\r\nt=([0-9]{1,20} [0-9]{1,20})((?>\r\na=%b%b)*+)"
+    rb"\r\nm=audio ([1-9][0-9]{0,4}) (RTP/AVP(?> [!-~]++){1,%d}+"
+    rb"(?>\r\n(?!m=)[^\0\r\n]++%b)*+)((?>\r\n[^\0\r\n]++%b)*+)(?>\r\n)*+"
+    % (_TEXT, _KEPT, _MAX_CONNECTION, _KEPT, _TEXT, _CLEAN, MAX_FORMATS, _CLEAN, _CLEAN)
 )
-"""What most descriptions are: audio first, and the lines in the order of RFC 8866."""
-_ONCE: Final = (b"o=", b"s=", b"c=")
+"""The form of most descriptions: audio first, and the lines in the order of RFC 8866."""
+_UNUSABLE = re.compile(rb"(%b) [!-~]+ (%b(?:/%b)*)(?: .*)?" % (_TOKEN, _TOKEN, _TOKEN))
+"""An m-line of which enough can be read to refuse it."""
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_MAX_ODDITIES: Final = 16
+_ABOVE: Final = b"iuepcbrzka"
+"""The lines that may follow o= and s=, before the first m-line (RFC 8866 section 5)."""
+_BELOW: Final = b"icbka"
+"""The lines that may follow an m-line."""
 _DIRECTIONS: Final = {
     b"sendrecv": Direction.SENDRECV,
     b"sendonly": Direction.SENDONLY,
@@ -122,7 +132,7 @@ class RtcpAttribute(NamedTuple):
 
 
 class Form(NamedTuple):
-    """What kind of stream an ``m=`` line is about (RFC 8866 section 5.14)."""
+    """The kind of stream of an ``m=`` line (RFC 8866 section 5.14)."""
 
     kind: bytes
     protocol: bytes
@@ -130,11 +140,11 @@ class Form(NamedTuple):
 
 
 class Formats:
-    """The formats of an ``m=`` line, what they stand for, and how long packets are to be.
+    """The formats of an ``m=`` line, their meaning, and the packet length.
 
     Shared like `Section`, so compared by identity; ``remembered`` says whether equal lines are
-    likely to give this same object again.  ``ptime`` and ``maxptime`` (ms) are None where
-    nothing is said.
+    likely to return the same object again.  ``ptime`` and ``maxptime`` (ms) are None if they
+    are missing.
     """
 
     __slots__ = ("by_format", "maxptime", "numbers", "ptime", "remembered")
@@ -147,8 +157,9 @@ class Formats:
         said: dict[bytes, bytes] = {}
         for line in lines:
             name, _, value = line.partition(b":")
+            value = value.strip()
             said.setdefault(name, value)
-            # Malformed ones are left out: RFC 4475's own bodies say "a=rtpmap:31 LPC".
+            # Malformed ones are left out: the bodies of RFC 4475 have "a=rtpmap:31 LPC".
             if name == b"rtpmap" and (match := _RTPMAP.fullmatch(value)):
                 number, encoding, rate, channels = match.groups()
                 self.by_format.setdefault(number, RtpMap(encoding, int(rate), int(channels or 1)))
@@ -157,10 +168,10 @@ class Formats:
 
 
 class Section:
-    """What an ``m=`` line says besides its port, and what stands below it.
+    """An ``m=`` line without its port, and the lines below it.
 
-    Shared by all descriptions that say the same.  ``connection`` (the first) and ``direction``
-    are None where the section says nothing.
+    Shared by all descriptions with the same section.  ``connection`` (the first) and
+    ``direction`` are None if the section has none.
     """
 
     __slots__ = ("connection", "direction", "form", "formats", "rtcp")
@@ -181,17 +192,17 @@ class Section:
             elif line[:2] == b"c=":
                 connection = _connection(line[2:])
                 self.connection = self.connection or connection
-            else:
-                _check_other(line, _NOT_IN_MEDIA)
+            elif line[1:2] != b"=" or line[:1] not in _BELOW:
+                raise SdpParseError(f"a line in the wrong place: {_shown(line)}")
         self.formats = _formats(b"\n".join(about_formats))
         self.direction = _direction(said)
         self.rtcp = _rtcp(said[b"rtcp"]) if b"rtcp" in said else None
 
 
 class MediaDescription:
-    """One ``m=`` line and what stands below it.
+    """One ``m=`` line and the lines below it.
 
-    ``connection`` and ``direction`` are the section's own or else the session's;
+    ``connection`` and ``direction`` are those of the section, or else of the session;
     ``direction`` is as the author of the description sees it.
     """
 
@@ -218,11 +229,16 @@ class MediaDescription:
 
 @define(eq=False)
 class Description:
-    """A session description; ``times`` are its ``t=`` lines but for the first ``t=``."""
+    """A session description; ``times`` are its ``t=`` lines without the first ``t=``.
+
+    ``oddities`` says what was read although it is not as it should be, or was left out, with the
+    line: at most 16 short texts.
+    """
 
     origin_line: bytes
     times: bytes
     media: tuple[MediaDescription, ...]
+    oddities: tuple[str, ...] = ()
 
     @property
     def origin(self) -> Origin:
@@ -231,22 +247,25 @@ class Description:
 
 
 def parse_description(body: bytes) -> Description:
-    """Read a session description; raises `SdpParseError`, and nothing else."""
+    """Read a session description; raises only `SdpParseError`."""
     usual = _find(body)
     if usual is None:
         return _read(body)
     origin_line, where, times, attributes, port, text, others = usual
-    direction = _session_direction(attributes.split(b"\r\n")) if attributes else _SENDRECV
-    session = None if where is None else _remembered_connection(where)
-    audio = MediaDescription(port, _remembered_section(b"audio", 1, text), session, direction)
-    if audio.connection is None:
-        return _read(body)  # which says what is wrong
-    if not others:
-        return Description(origin_line, times, (audio,))
-    sections = others[4:].split(b"\r\nm=")
-    if len(sections) >= MAX_MEDIA:
-        return _read(body)
-    more = [_read_media(section, session, direction) for section in sections]
+    try:
+        direction = _session_direction(attributes.split(b"\r\n")) if attributes else _SENDRECV
+        session = None if where is None else _remembered_connection(where)
+        audio = MediaDescription(port, _remembered_section(b"audio", 1, text), session, direction)
+        if audio.connection is None:
+            return _read(body)
+        if not others:
+            return Description(origin_line, times, (audio,))
+        sections = others[4:].split(b"\r\nm=")
+        if len(sections) >= MAX_MEDIA:
+            return _read(body)
+        more = [_read_media(section, session, direction) for section in sections]
+    except SdpParseError:
+        return _read(body)  # Either what is wrong is not needed, or this reports it.
     return Description(origin_line, times, (audio, *more))
 
 
@@ -260,83 +279,177 @@ def _find_in_python(body: bytes) -> tuple[Any, ...] | None:
 
 
 _find: Final = _find_in_python if compiled is None else compiled.find
-"""What a usual description says; None for all others."""
+"""The parts of a usual description; None for all others."""
+
+
+class _Oddities:
+    """Collects what is odd in a description."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def note(self, what: str, line: bytes | None = None) -> None:
+        """Add one: what it is, and the line."""
+        if len(self.found) < _MAX_ODDITIES:
+            self.found.append(what if line is None else f"{what}: {_shown(line)}")
 
 
 def _read(body: bytes) -> Description:
     """Read any description, line by line."""
-    head, *sections = _sections(body)
-    lines = head.split(b"\r\n")
-    if lines[0] != b"v=0":
-        begun = bool(head)
-        raise SdpParseError("it does not begin with v=0" if begun else "no description")
-    once = _read_lines(lines)
-    for kind in (b"o=", b"s=", b"t="):
-        if kind not in once:
-            raise SdpParseError(f"no {kind.decode()} line")
-    origin_line = once[b"o="]
-    _origin(origin_line)
-    times = b"\r\nt=".join([line[2:] for line in lines if line[:2] == b"t="])
-    connection = _connection(once[b"c="]) if b"c=" in once else None
-    direction = _session_direction(lines)
-    media = tuple([_read_media(text, connection, direction) for text in sections])
-    return Description(origin_line, times, media)
+    odd = _Oddities()
+    sections = _sections(_clean_lines(body, odd))
+    head = sections.pop(0)
+    if not head or head[0] != b"v=0":
+        raise SdpParseError("it does not begin with v=0" if head else "no description")
+    origin_line, times, connection = _read_session(head[1:], odd)
+    direction = _session_direction(head)
+    media = tuple(_read_streams(sections, connection, direction, odd))
+    return Description(origin_line, times, media, tuple(odd.found))
 
 
-def _sections(body: bytes) -> list[bytes]:
-    """The session's lines, then those of each m-line, without its ``m=``."""
+def _clean_lines(body: bytes, odd: _Oddities) -> list[bytes]:
+    """The lines without blanks around them, and without those that say nothing."""
     if len(body) > MAX_BODY:
         raise SdpParseError(f"a description of more than {MAX_BODY} bytes")
-    text = _with_crlf(body)
-    count = text.count(b"\n")
-    if count >= MAX_LINES:
+    text = body.removeprefix(_BYTE_ORDER_MARK)
+    if text is not body:
+        odd.note("a byte order mark")
+    # RFC 8866 section 5: parsers should also accept lines that end in LF alone.
+    text = text.replace(b"\r\n", b"\n")
+    if text.endswith(b"\0"):
+        odd.note("NUL at the end")
+        text = text.rstrip(b"\0")
+    if text.count(b"\n") >= MAX_LINES:
         raise SdpParseError(f"a description of more than {MAX_LINES} lines")
-    if text.count(b"\r\n") != count or text.count(b"\r") != count or b"\0" in text:
+    if b"\r" in text or b"\0" in text:
         raise SdpParseError("a carriage return or NUL inside a line")
-    text = text.rstrip(b"\r\n")
-    if len(text) > MAX_LINE_LENGTH and max(map(len, text.split(b"\r\n"))) > MAX_LINE_LENGTH:
+    return [
+        clean
+        for line in text.rstrip(b"\n").split(b"\n")
+        if text and (clean := _clean_line(line, odd))
+    ]
+
+
+def _clean_line(line: bytes, odd: _Oddities) -> bytes:
+    """One line without blanks around it; empty if it says nothing."""
+    if len(line) > MAX_LINE_LENGTH:
         raise SdpParseError(f"a line of more than {MAX_LINE_LENGTH} bytes")
-    sections = text.split(b"\r\nm=")
+    clean = line.strip(b" \t")
+    if not clean:
+        odd.note("an empty line")
+    elif clean[1:2] != b"=" or not clean[:1].isalpha():
+        if clean[:1] == b"m":
+            raise SdpParseError(f"not a line of a description: {_shown(line)}")
+        odd.note("not a line of a description", line)
+    elif clean[:2] == b"a=" and clean[2:3] in (b"", b":"):
+        odd.note("an a= line without a name", line)
+    else:
+        # RFC 8866 section 5.3 itself proposes "s= ".
+        if clean != line and line[:2] != b"s=":
+            odd.note("blanks around a line", line)
+        return _single_blanks(clean, odd) if clean[:1] in b"octm" else clean
+    return b""
+
+
+def _single_blanks(line: bytes, odd: _Oddities) -> bytes:
+    """A line whose words are separated by single blanks, as its kind demands."""
+    clean = line[:2] + b" ".join(line[2:].split())
+    if clean == line:
+        return line
+    empty_user = line[:3] == b"o= " and clean == b"o=" + line[3:]
+    odd.note("an o= line without a user name" if empty_user else "doubled blanks", line)
+    return clean
+
+
+def _sections(lines: list[bytes]) -> list[list[bytes]]:
+    """The session's lines, then those of each m-line."""
+    sections: list[list[bytes]] = [[]]
+    for line in lines:
+        if line[:2] == b"m=":
+            sections.append([])
+        sections[-1].append(line)
     if len(sections) > MAX_MEDIA + 1:
         raise SdpParseError(f"more than {MAX_MEDIA} m= lines")
     return sections
 
 
-def _with_crlf(body: bytes) -> bytes:
-    if body.count(b"\r\n") == body.count(b"\n"):
-        return body
-    # RFC 8866 section 5: parsers should also accept lines that end in LF alone.
-    return body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-
-
 _remembered_section = lru_cache(maxsize=512)(Section)
-"""But for its port an m-line is mostly the same from call to call; remember the short ones."""
+"""Except for its port an m-line is mostly the same from call to call; short ones are cached."""
 _remembered_formats = lru_cache(maxsize=512)(Formats)
-"""And where it is not (SSRC, candidates), at least the formats are."""
+"""If it is not (SSRC, candidates), the formats mostly are."""
 
 
 def _formats(text: bytes) -> Formats:
     return _remembered_formats(text) if len(text) <= _REMEMBERED else Formats(text)
 
 
-def _read_lines(lines: list[bytes]) -> dict[bytes, bytes]:
-    """Check every line of the session; by kind, what those have that stand once, and a ``t=``."""
-    once: dict[bytes, bytes] = {}
-    for line in lines[1:]:
-        kind = line[:2]
-        if kind in _ONCE:
-            if kind in once:
-                raise SdpParseError(f"two {kind.decode()} lines for the session")
-            once[kind] = line[2:]
-        elif kind == b"t=":
-            once[kind] = line
-            if line != b"t=0 0" and _TIME.fullmatch(line, 2) is None:
-                raise SdpParseError(f"no t= line of RFC 8866: {_shown(line)}")
-        elif kind == b"a=":
-            _attribute(line)
+def _read_session(lines: list[bytes], odd: _Oddities) -> tuple[bytes, bytes, Connection | None]:
+    """The ``o=`` line, the times and the connection of the session."""
+    said: dict[bytes, bytes] = {}
+    times: list[bytes] = []
+    for line in lines:
+        kind, value = line[:2], line[2:]
+        if kind in (b"o=", b"c=") and kind in said:
+            raise SdpParseError(f"two {kind.decode()} lines for the session")
+        if kind in (b"o=", b"c=", b"s=") and kind not in said:
+            said[kind] = value
+        elif kind == b"t=" and _TIME.fullmatch(value):
+            times.append(value)
+        elif kind == b"v=":
+            raise SdpParseError(f"a line in the wrong place: {_shown(line)}")
+        elif line[:1] not in _ABOVE:
+            odd.note("a line in the wrong place", line)
+    for kind, there in ((b"s=", b"s=" in said), (b"t=", bool(times))):
+        if not there:
+            odd.note(f"no {kind.decode()} line")
+    if b"o=" not in said:
+        raise SdpParseError("no o= line")
+    _origin(said[b"o="])
+    connection = None
+    if b"c=" in said:
+        try:
+            connection = _connection(said[b"c="])
+        except SdpParseError as error:
+            odd.note(str(error))  # It is not needed if the audio has one of its own.
+    return said[b"o="], b"\r\nt=".join(times) or b"0 0", connection
+
+
+def _read_streams(
+    sections: list[list[bytes]],
+    connection: Connection | None,
+    direction: Direction,
+    odd: _Oddities,
+) -> list[MediaDescription]:
+    """All streams; those that cannot be used have port 0, if there is audio that can be."""
+    media: list[MediaDescription] = []
+    problem: SdpParseError | None = None
+    for line, *below in sections:
+        text = b"\r\n".join([line[2:], *_known_lines(below, odd)])
+        try:
+            media.append(_read_media(text, connection, direction))
+        except SdpParseError as error:
+            match = _UNUSABLE.fullmatch(line, 2)
+            if match is None:
+                raise
+            if match[1] == b"audio":
+                problem = problem or error
+            odd.note(str(error))
+            refused = Section(match[1], 1, match[2] + b" 0")
+            media.append(MediaDescription(0, refused, connection, direction))
+    if problem is not None and not any(each.port and each.form.kind == b"audio" for each in media):
+        raise problem
+    return media
+
+
+def _known_lines(lines: list[bytes], odd: _Oddities) -> Iterable[bytes]:
+    """The lines below an m-line that may stand there."""
+    for line in lines:
+        if line[:1] in _BELOW:
+            yield line
+        elif line[:1] in _NOT_IN_MEDIA:
+            raise SdpParseError(f"a line in the wrong place: {_shown(line)}")
         else:
-            _check_other(line, b"v")
-    return once
+            odd.note("a line in the wrong place", line)
 
 
 def _read_media(
@@ -345,7 +458,7 @@ def _read_media(
     line = text.partition(b"\r\n")[0]
     match = _MEDIA_LINE.fullmatch(line)
     if match is None:
-        raise SdpParseError(f"no m= line of RFC 8866: {_shown(line)}")
+        raise SdpParseError(f"not an m= line of RFC 8866: {_shown(line)}")
     text = text[match.start(4) :]
     make = _remembered_section if len(text) <= _REMEMBERED else Section
     section = make(match[1], int(match[3] or 1), text)
@@ -361,7 +474,7 @@ def _check(media: MediaDescription) -> None:
         raise SdpParseError("an m= line with no ports")
     if len(media.formats) > MAX_FORMATS:
         raise SdpParseError(f"more than {MAX_FORMATS} formats in an m= line")
-    # A refused stream needs neither: its address and formats are never used.
+    # A refused stream needs neither, because its address and formats are not used.
     if media.port:
         if not media.formats:
             raise SdpParseError("an m= line without formats")
@@ -373,26 +486,19 @@ def _shown(line: bytes) -> str:
     return repr(line[:60])[1:]
 
 
-# A v=, o= or s= line below an m= line: two descriptions glued together.
+# A v=, o= or s= line below an m= line: two descriptions in one body.
 _NOT_IN_MEDIA: Final = b"vos"
 
 
-def _check_other(line: bytes, forbidden: bytes) -> None:
-    """A line we only preserve: one letter, an equals sign, anything."""
-    if line[1:2] != b"=" or not line[:1].isalpha():
-        raise SdpParseError(f"not a line of a description: {_shown(line)}")
-    if line[:1] in forbidden:
-        raise SdpParseError(f"a line in the wrong place: {_shown(line)}")
-
-
 def _origin(value: bytes) -> Origin:
-    parts = value.rsplit(b" ", 5)  # from the right: user names with spaces are in the field
-    if len(parts) != 6 or not all(parts):
+    parts = value.split()  # from the right: user names with spaces are in the field
+    if len(parts) < 5:
         raise SdpParseError(f"no o= line of RFC 8866: {_shown(value)}")
-    username, session_id, version, nettype, addrtype, address = parts
+    *names, session_id, version, nettype, addrtype, address = parts
     # isdigit() of bytes knows ASCII digits only; 40 digits are plenty for a 64-bit number.
     if not (session_id.isdigit() and version.isdigit() and len(session_id + version) <= 80):
         raise SdpParseError(f"o= line without numbers: {_shown(value)}")
+    username = b" ".join(names)
     return Origin(username, int(session_id), int(version), nettype, addrtype, address)
 
 
@@ -424,7 +530,7 @@ def _session_direction(lines: Iterable[bytes]) -> Direction:
 
 
 def _direction(names: Iterable[bytes]) -> Direction | None:
-    """The first of those attributes that is a direction."""
+    """The first attribute that is a direction, or None."""
     for name in names:
         if name in _DIRECTIONS:
             return _DIRECTIONS[name]

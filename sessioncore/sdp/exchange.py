@@ -30,7 +30,7 @@ __all__ = [
 
 
 class OfferState(Enum):
-    """Where a dialog stands in RFC 3264's exchange."""
+    """The state of a dialog in the exchange of RFC 3264."""
 
     NOTHING = "Nothing"
     OFFER_SENT = "OfferSent"
@@ -46,7 +46,7 @@ class OfferState(Enum):
 
 @define(eq=False)
 class OfferMade:
-    """We send an offer; ``rows`` holds our m-lines, None where the audio is."""
+    """We send an offer; ``rows`` holds our m-lines, None for the audio."""
 
     rows: Rows
     proposal: Proposal
@@ -56,7 +56,7 @@ class OfferMade:
 
 @define(eq=False)
 class OfferReceived:
-    """The peer sent an offer that we can accept; ``own`` is the address it was judged by."""
+    """The peer sent an offer that we can accept; ``own`` is our address in that check."""
 
     description: Description
     accepted: Accepted
@@ -65,7 +65,7 @@ class OfferReceived:
 
 @define(eq=False)
 class Settled:
-    """A complete exchange: the agreement and the peer's description it rests on."""
+    """A complete exchange: the agreement and the peer's description."""
 
     media: NegotiatedMedia
     description: Description
@@ -84,7 +84,7 @@ class AnswerReceived(Settled):
 
 
 class AnswerUnusable:
-    """The peer's answer breaks RFC 3264 or shares nothing."""
+    """The peer's answer breaks RFC 3264 or has no format in common."""
 
     __slots__ = ()
 
@@ -96,13 +96,13 @@ class OfferDropped:
 
 
 class OfferRolledBack:
-    """The pending offer was refused or withdrawn; the agreement before it stands."""
+    """The pending offer was refused or withdrawn; the agreement before it stays in force."""
 
     __slots__ = ()
 
 
 class Keeper(Protocol):
-    """What the table's actions keep their facts in: the machine."""
+    """The machine as the actions of the table use it."""
 
     sent: OfferMade | None
     received: OfferReceived | None
@@ -141,7 +141,7 @@ _S = OfferState
 _AT_REST = (_S.NOTHING, _S.AGREED, _S.BROKEN)
 PENDING = (_S.OFFER_SENT, _S.OFFER_RECEIVED)
 _ONE_AT_A_TIME = "one offer/answer at a time per dialog (RFC 3264 section 4): 491 or wait"
-_MAY_STILL_COME = "an unreliable 183 binds nobody: the 200 may bring an answer that can be used"
+_MAY_STILL_COME = "an unreliable 183 is not binding: the 200 may bring a usable answer"
 
 OFFER_ANSWER = Table(
     "OfferAnswer",
@@ -166,16 +166,14 @@ OFFER_ANSWER = Table(
         on((_S.OFFER_SENT, _S.BROKEN), AnswerUnusable, _S.BROKEN, note=_MAY_STILL_COME),
         on(PENDING, OfferDropped, _S.NOTHING, _forget),
         on(PENDING, OfferRolledBack, _S.AGREED, _forget),
-        impossible(
-            (_S.OFFER_SENT, *_AT_REST), AnswerMade, because="there is no offer of the peer's"
-        ),
+        impossible((_S.OFFER_SENT, *_AT_REST), AnswerMade, because="the peer has made no offer"),
         impossible(
             (_S.NOTHING, _S.OFFER_RECEIVED, _S.AGREED),
             AnswerReceived,
             AnswerUnusable,
-            because="there is no offer of ours",
+            because="we have made no offer",
         ),
         impossible(_AT_REST, OfferDropped, OfferRolledBack, because="no offer is pending"),
     ),
 )
-"""The machine; what is drawn in the reference."""
+"""The table of the machine, drawn in the reference."""

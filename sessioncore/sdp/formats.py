@@ -1,7 +1,7 @@
-"""Which RTP payload formats two sides share, and the lines that say so.
+"""Matches the RTP payload formats of both sides, and writes ours as SDP lines.
 
-Payload type numbers belong to a direction (RFC 3264 section 5.1): a `Shared` format carries
-the number the peer wants to be sent and the number we said we receive.
+Payload type numbers belong to a direction (RFC 3264 section 5.1).  A `Shared` format has the
+number that the peer wants to receive and the number that we want to receive.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 
 PROTOCOL: Final = b"RTP/AVP"
 _STATIC: Final = {
-    # RFC 3551 tables 4 and 5: what a number means without rtpmap, whether or not we can use it.
+    # RFC 3551 tables 4 and 5: the meaning of a number without rtpmap, supported or not.
     number.encode(): RtpMap(name, rate, channels)
     for number, name, rate, channels in (
         ("0", b"PCMU", 8000, 1),
@@ -71,23 +71,23 @@ def _codecs(given: Iterable[Codec]) -> tuple[Codec, ...]:
 
 def _usable(_: object, __: object, value: tuple[Codec, ...]) -> None:
     if not 0 < len(set(value)) == len(value) <= _MAX_CODECS:
-        raise ConfigurationError(f"a media policy needs 1 to {_MAX_CODECS} different codecs")
+        raise ConfigurationError(f"codecs: give 1 to {_MAX_CODECS} different codecs")
     if COMFORT_NOISE in value or TELEPHONE_EVENT in value:
         raise ConfigurationError("DTMF and comfort noise are switches of the policy, not codecs")
 
 
 def _sendable(_: object, __: object, value: int) -> None:
     if not 0 < value <= 200:
-        raise ConfigurationError(f"a packet length of {value} ms: use 1 to 200, mostly 20")
+        raise ConfigurationError(f"a packet length of {value} ms is not usable; give 1 to 200")
 
 
 @frozen(cache_hash=True)
 class MediaPolicy:
-    """What we are willing to agree to: audio codecs in order of preference, and the rest.
+    """The media that we accept: audio codecs in order of preference, DTMF, packet lengths.
 
     ``ptime`` is the packet length in ms that we ask for; ``sendable_ptimes`` are the lengths
-    we can send, of which the peer's wish picks one.  In an answer the offer's order of codecs
-    decides (RFC 3264 section 6.1), in an offer ours.
+    we can send, from which the peer's ``a=ptime`` chooses.  An answer follows the offer's order
+    of codecs (RFC 3264 section 6.1), an offer has ours.
     """
 
     codecs: tuple[Codec, ...] = field(converter=_codecs, validator=_usable)
@@ -96,7 +96,7 @@ class MediaPolicy:
     comfort_noise: bool = True
     sendable_ptimes: tuple[int, ...] = (20,)
     proposal: Proposal = field(init=False, eq=False, repr=False)
-    """What a first offer proposes."""
+    """The formats of a first offer."""
 
     @proposal.default
     def _propose(self) -> Proposal:
@@ -104,13 +104,13 @@ class MediaPolicy:
 
     @property
     def names(self) -> str:
-        """The codecs for people."""
+        """The names of the codecs, for texts."""
         return ", ".join(map(str, self.codecs))
 
 
 @frozen(eq=False)
 class Proposal:
-    """The formats of our own m-line with the payload types we want to be sent.
+    """The formats of our own m-line with the payload types that we want to receive.
 
     Shared like `Formats`, so compared by identity.
     """
@@ -120,7 +120,7 @@ class Proposal:
     comfort_noise: int | None
     policy: MediaPolicy
     lines: bytes = field(init=False)
-    """What our m-line says behind its port, and the lines below it up to ``a=ptime``."""
+    """Our m-line after its port, and the lines below it up to ``a=ptime``."""
 
     @lines.default
     def _write(self) -> bytes:
@@ -140,7 +140,7 @@ class Proposal:
 
 
 class Shared(NamedTuple):
-    """One format both sides have: what the peer wants to be sent, what we receive."""
+    """One format of both sides, with the payload types to send and to receive."""
 
     codec: Codec
     send: int
@@ -148,9 +148,10 @@ class Shared(NamedTuple):
 
 
 class FormatMatch(NamedTuple):
-    """What the formats of the peer's m-line have in common with ours.
+    """The formats that the peer's m-line has in common with ours.
 
-    ``refusals`` say what has not; where ``agreed`` is empty, why nothing can be agreed on.
+    ``refusals`` are the reasons for the others, or why there is no agreement if ``agreed`` is
+    empty.
     """
 
     audio: tuple[Shared, ...]
@@ -158,7 +159,7 @@ class FormatMatch(NamedTuple):
     comfort_noise: Shared | None
     refusals: tuple[Refusal, ...]
     answer: Proposal
-    """Our side of an answer: one codec, so that nobody has to guess, with the offer's numbers."""
+    """The formats of our answer: one codec, with the offer's numbers."""
     agreed: Mapping[str, Any]
     """The fields of a `StreamAgreement` that follow from it."""
 
@@ -190,13 +191,13 @@ propose = lru_cache(maxsize=256)(_propose)
 def _candidates(codec: Codec) -> Iterator[int]:
     yield codec.payload_type
     yield from range(96, 128)
-    yield from range(35, 64)  # RFC 3551 section 6: unassigned, for when the dynamic are used up
+    yield from range(35, 64)  # RFC 3551 section 6: unassigned, used after the dynamic ones
 
 
 def accept_formats(proposal: Proposal, formats: Formats, is_answer: bool) -> FormatMatch:
     """Match the peer's formats with ours, in the peer's order.
 
-    The receive number is the peer's own in an offer (our answer will use it), ours in an
+    The receive number is the peer's own for an offer (our answer uses it), and ours for an
     answer (the peer follows our offer).
     """
     audio: list[Shared] = []
@@ -237,14 +238,18 @@ def accept_formats(proposal: Proposal, formats: Formats, is_answer: bool) -> For
 
 
 accept_remembered = lru_cache(maxsize=512)(accept_formats)
-"""The same for ``formats`` that are ``remembered``: most calls bring the same ones."""
+"""The same with a cache, for ``formats`` that are ``remembered``: most calls have the same."""
 
 
 def _agreed(
     audio: list[Shared], ptime: int, dtmf: Shared | None, noise: Shared | None, is_answer: bool
 ) -> Mapping[str, Any]:
     codec, send, receive = audio[0]
-    others = audio[1:] if is_answer else ()  # the peer may switch to them, our answer names one
+    others: list[tuple[int, Codec]] = []
+    if is_answer:
+        # The peer may switch to them (RFC 3264 section 6.1); our answer names only one.
+        others = [(other.receive, other.codec) for other in audio[1:]]
+        others += _renumbered([*audio, *filter(None, (dtmf, noise))])
     return {
         "codec": codec,
         "send_payload_type": send,
@@ -254,8 +259,20 @@ def _agreed(
         "receive_dtmf_payload_type": dtmf and dtmf.receive,
         "send_comfort_noise_payload_type": noise and noise.send,
         "receive_comfort_noise_payload_type": noise and noise.receive,
-        "other_receive_payload_types": tuple([(other.receive, other.codec) for other in others]),
+        "other_receive_payload_types": tuple(others),
     }
+
+
+def _renumbered(shared: list[Shared]) -> Iterator[tuple[int, Codec]]:
+    """The peer's numbers in an answer where they are not ours: it sends with them, too.
+
+    It should use ours (RFC 3264 section 5.1), but many send as they want to receive.
+    """
+    used = {each.receive for each in shared}
+    for each in shared:
+        if each.send not in used:
+            used.add(each.send)
+            yield each.send, each.codec
 
 
 def _by_encoding(proposal: Proposal) -> dict[tuple[bytes, int, int], tuple[Codec, int]]:
@@ -271,9 +288,9 @@ def _by_encoding(proposal: Proposal) -> dict[tuple[bytes, int, int], tuple[Codec
 
 
 def _encoding(text: bytes, formats: Formats, offered: Proposal | None) -> RtpMap | Refusal:
-    """What a format stands for; an answer without rtpmap means the number as we offered it."""
+    """The meaning of a format; an answer without rtpmap means the number as we offered it."""
     if not text.isdigit() or len(text) > 3 or int(text) > 127:
-        return Refusal(305, f"format {_shown(text)}: no RTP payload type")
+        return Refusal(305, f"format {_shown(text)}: not an RTP payload type")
     found = formats.by_format.get(text) or _STATIC.get(text)
     if found is not None:
         if len(found.name) > 32:
@@ -291,7 +308,7 @@ def _shown(text: bytes) -> str:
 
 
 def choose_ptime(policy: MediaPolicy, wish: int | None, longest: int | None) -> int | None:
-    """The packet length in ms to send, or None where the peer cannot take any of ours.
+    """The packet length in ms to send, or None if the peer accepts none of ours.
 
     ``wish`` is the peer's ``a=ptime``, ``longest`` its ``a=maxptime``.
     """

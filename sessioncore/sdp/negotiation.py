@@ -1,8 +1,8 @@
 """The offer/answer machine of RFC 3264: one `OfferAnswer` per dialog, five states.
 
-The machine pairs each offer with its answer, keeps the version in ``o=`` honest and knows
-what is agreed.  It refuses before it moves: an offer that cannot be accepted raises and
-leaves the state as it was, so an agreement that stands goes on standing.
+The machine pairs each offer with its answer, maintains the version in ``o=`` and holds the
+agreement.  It refuses before it changes state: an offer that cannot be accepted raises, and the
+agreement in force stays in force.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from sessioncore.sdp.exchange import (
     Settled,
 )
 from sessioncore.sdp.formats import FormatMatch, MediaPolicy, Proposal, propose
+from sessioncore.sdp.targets import NO_SOCKETS, Sockets
 from sessioncore.table import Machine, Trace
 from sessioncore.vocabulary import Address, Codec, Direction, NegotiatedMedia
 
@@ -52,18 +53,20 @@ _NOWHERE: Final = ("", 0)
 class OfferAnswer(Machine):
     """The descriptions of one dialog, both ways.
 
-    ``local`` is where we receive RTP, and on the next port RTCP; it may be set until it is
-    first used, and a port of 0 says that only the IP is known yet.  ``direction`` is what we
-    wish, ``local_hold`` stops us from hearing; both count for the next offer or answer.
-    ``version`` rises only when what we describe does (RFC 3264 section 8).  Calls that RFC
-    3264 rules out in this state raise `UnexpectedInput` (answer 491 to a request that brought
-    an offer).
+    ``local`` is the address for RTP, with RTCP on the next port.  It may be set until it is
+    first used; port 0 means that only the IP is known yet.  ``direction`` is the direction we
+    want, and ``local_hold`` stops receiving; both apply to the next offer or answer.
+    ``sockets`` are our SIP sockets, which must not receive media.
+    ``version`` rises only if our description changes (RFC 3264 section 8).  Methods that RFC
+    3264 rules out in the current state raise `UnexpectedInput` (answer 491 to a request that
+    brought an offer).
     """
 
     table = OFFER_ANSWER
     direction = _SENDRECV
     local_hold = False
     signalling_host = ""
+    sockets: Sockets = NO_SOCKETS
     changed = False
     sent: OfferMade | None = None
     received: OfferReceived | None = None
@@ -85,7 +88,7 @@ class OfferAnswer(Machine):
 
     @property
     def agreement(self) -> NegotiatedMedia | None:
-        """What the last complete exchange agreed on; stands while a new offer is pending."""
+        """The agreement of the last complete exchange; in force while a new offer is pending."""
         return None if self.settled is None else self.settled.media
 
     @property
@@ -94,7 +97,7 @@ class OfferAnswer(Machine):
         return self.state in PENDING
 
     def make_offer(self, direction: Direction | None = None) -> bytes:
-        """An offer to send; ``direction`` None means the wish of ``self.direction``."""
+        """An offer to send; ``direction`` None means ``self.direction``."""
         if self.state in PENDING:
             raise self._unexpected(OfferMade)
         own = self._ready()
@@ -111,10 +114,10 @@ class OfferAnswer(Machine):
         return body
 
     def receive_offer(self, body: bytes, *, signalling_host: str = "") -> None:
-        """Take an offer of the peer's, whose signalling came from the IP ``signalling_host``.
+        """Process an offer from the peer, whose signalling came from the IP ``signalling_host``.
 
-        Raises `SdpParseError` (400) or `NegotiationError` (488, with reasons); then nothing
-        has changed.
+        Raises `SdpParseError` (400) or `NegotiationError` (488, with reasons); then the state
+        is unchanged.
         """
         if self.state in PENDING:
             raise self._unexpected(OfferReceived)
@@ -122,14 +125,16 @@ class OfferAnswer(Machine):
             self.signalling_host = signalling_host
         description = parse_description(body)
         own = self.local
-        accepted = accept_offer(description, (self.policy.proposal, own, self.signalling_host))
+        accepted = accept_offer(
+            description, (self.policy.proposal, own, self.signalling_host, self.sockets)
+        )
         self.feed(OfferReceived(description, accepted, own))
 
     def make_answer(self) -> bytes:
-        """The answer to the pending offer; from here on its agreement stands.
+        """The answer to the pending offer; its agreement is in force from now on.
 
-        Raises `NegotiationError`, with nothing changed, if ``local`` was set after the offer
-        came and the offer points back at it or is of the other address family.
+        Raises `NegotiationError`, with the state unchanged, if ``local`` was set after the
+        offer came and the offer names that address or is of the other address family.
         """
         offer = self.received
         if offer is None:
@@ -146,9 +151,9 @@ class OfferAnswer(Machine):
         return body
 
     def receive_answer(self, body: bytes, *, signalling_host: str = "") -> NegotiatedMedia:
-        """Take the answer to the pending offer.
+        """Process the answer to the pending offer.
 
-        Raises `AnswerRefused` where it cannot be read or used; the call then ends by BYE.
+        Raises `AnswerRefused` if it cannot be read or used; the call then ends with BYE.
         """
         offer = self.sent
         if offer is None:
@@ -157,7 +162,7 @@ class OfferAnswer(Machine):
             self.signalling_host = signalling_host
         try:
             description = parse_description(body)
-            side = (offer.proposal, offer.own, self.signalling_host)
+            side = (offer.proposal, offer.own, self.signalling_host, self.sockets)
             accepted = accept_answer(description, offer.rows.index(None), len(offer.rows), side)
         except (SdpParseError, NegotiationError) as error:
             self.feed(AnswerUnusable())
@@ -170,25 +175,25 @@ class OfferAnswer(Machine):
         return media
 
     def withdraw(self) -> None:
-        """The pending offer, of either side, was refused or given up: all is as before it."""
+        """The pending offer, of either side, was refused or withdrawn: restore the state before."""
         self.feed(OfferDropped() if self.settled is None else OfferRolledBack())
 
     def fork(self) -> OfferAnswer:
-        """A twin for another dialog of the same INVITE, in the same state (RFC 3261 13.2.2.4).
+        """A copy for another dialog of the same INVITE, in the same state (RFC 3261 13.2.2.4).
 
-        Each fork of a call answers our one offer for itself; fork before the first answer.
+        Each fork of a call answers our one offer separately; fork before the first answer.
         """
         twin = OfferAnswer(self.policy, self.local, self.session_id, self.trace)
         twin.state = self.state
-        # What was offered or agreed never changes, so both can have it.
+        # Offers and agreements are never changed, so both can share them.
         vars(twin).update(vars(self))
         return twin
 
     def make_refusing_answer(self, body: bytes) -> bytes:
-        """A valid answer that refuses every m-line of an offer we cannot use.
+        """A valid answer that refuses every m-line of an offer that we cannot use.
 
-        For an offer in a 2xx, which can only be answered (then BYE); changes no state.
-        Raises `SdpParseError` where not even that can be read.
+        For an offer in a 2xx, which must be answered (then BYE); changes no state.
+        Raises `SdpParseError` if the offer cannot be read.
         """
         description = parse_description(body)
         rows = answer_rows(description.media, None)
@@ -197,17 +202,17 @@ class OfferAnswer(Machine):
         )
 
     def perform(self, effect: object) -> None:
-        """Actions of this table only keep what they are given; there are no effects."""
+        """Does nothing: the actions of this table only store their input."""
         raise AssertionError(effect)
 
     def _unexpected(self, kind: type) -> UnexpectedInput:
         return UnexpectedInput(self.table.name, self.state, object.__new__(kind))
 
     def _ready(self) -> Address:
-        """Where we receive RTP; now it is to be told."""
+        """Our address for RTP, which must be set by now."""
         local = self.local
         if not local[1]:
-            raise ValueError("OfferAnswer.local must be set before anything is sent")
+            raise ValueError("OfferAnswer.local is not set; set it before an offer or answer")
         return local
 
     def _describe(
@@ -221,6 +226,6 @@ class OfferAnswer(Machine):
 
 
 def _numbers(formats: FormatMatch) -> tuple[tuple[Codec, int], ...]:
-    """Payload types whose meaning this session has already fixed (RFC 3264 8.3.2)."""
+    """Payload types that this session already uses (RFC 3264 8.3.2)."""
     named = (*formats.audio, formats.dtmf, formats.comfort_noise)
     return tuple((shared.codec, shared.receive) for shared in named if shared)

@@ -1,29 +1,62 @@
-"""Where we are willing to send media: what a stranger's c= line may name.
+"""Checks the addresses that a description names as targets of media.
 
-A description tells us where to send 50 packets a second; it must not turn us into somebody's
-weapon, nor against ourselves.
+A description tells us where to send 50 packets a second.  It must not let a stranger use us
+against others or against ourselves.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
-from typing import NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from sessioncore.vocabulary import Address
 
-__all__ = ["Host", "Refusal", "find_fault", "find_host_fault", "read_host"]
+__all__ = [
+    "LOWEST_PORT",
+    "NO_SOCKETS",
+    "Host",
+    "Refusal",
+    "Sockets",
+    "find_fault",
+    "find_host_fault",
+    "read_host",
+]
+
+LOWEST_PORT: Final = 1024
+"""Below are the services of a host (RFC 6335 section 6), such as DNS; nobody plays audio there."""
+
+
+class Sockets(Protocol):
+    """Our own sockets for SIP, of any transport, to which media must not be sent."""
+
+    @property
+    def near(self) -> frozenset[int]:
+        """The ports for RTP of which it, or its RTCP on the next port, could reach one."""
+
+    def own(self, ip: str, port: int) -> bool:
+        """Whether one of the sockets receives what is sent to this address."""
+
+
+class _NoSockets:
+    near: frozenset[int] = frozenset()
+
+    def own(self, ip: str, port: int) -> bool:
+        return False
+
+
+NO_SOCKETS: Final = _NoSockets()
 
 
 class Refusal(NamedTuple):
-    """Why something in a description is not acceptable; ``warning_code`` of RFC 3261 20.43."""
+    """A reason to refuse a description; ``warning_code`` is that of RFC 3261 20.43."""
 
     warning_code: int
     text: str
 
 
 class Host(NamedTuple):
-    """An IP address literal, IPv4-mapped ones as IPv4; ``fault`` says why never to send there."""
+    """An IP address, IPv4-mapped ones as IPv4; ``fault`` says why it can never be a target."""
 
     text: str
     is_ipv6: bool
@@ -34,7 +67,7 @@ class Host(NamedTuple):
 
 @lru_cache(maxsize=4_096)
 def read_host(text: str) -> Host | None:
-    """The IP address a text stands for, or None where it is none (a host name, say)."""
+    """The IP address in ``text``, or None if it is not one (for example a host name)."""
     try:
         # RFC 5118 section 4.10: an ABNF bug made 2001:db8:::192.0.2.1 valid; tolerate it.
         address = ip_address(text.replace(":::", "::", 1))
@@ -49,7 +82,7 @@ def read_host(text: str) -> Host | None:
     elif name == "255.255.255.255":
         fault = Refusal(399, f"{name} is the broadcast address")
     elif name.startswith("0.") and not address.is_unspecified:
-        fault = Refusal(399, f"{name} is no address of a host")
+        fault = Refusal(399, f"{name} is not the address of a host")
     return Host(name, address.version == 6, address.is_loopback, address.is_unspecified, fault)
 
 
@@ -57,11 +90,11 @@ def read_host(text: str) -> Host | None:
 def find_host_fault(ip: str, own_ip: str, signalling_host: str) -> Refusal | None:
     """Why media must not be sent to any port of ``ip``, or None.
 
-    ``own_ip`` is where our stream receives, ``signalling_host`` is the IP its signalling came
-    from; each may be empty where that is unknown.
+    ``own_ip`` is the IP our stream receives on, ``signalling_host`` the source IP of the
+    signalling; each may be empty if it is not known.
     """
     host = read_host(ip)
-    if host is None:
+    if host is None or "%" in ip:  # A zone is one of another machine (RFC 4007 section 11.2).
         return Refusal(301, f"{_safe(ip)} is a host name, not an IP address")
     if host.fault is not None:
         return host.fault
@@ -70,21 +103,30 @@ def find_host_fault(ip: str, own_ip: str, signalling_host: str) -> Refusal | Non
         if peer is None or not peer.is_loopback:
             return Refusal(399, f"{host.text} is the loopback address of another machine")
     here = read_host(own_ip)
-    # What is not known yet is judged again when it is.
+    # If it is not known yet, the check is repeated later.
     if here is not None and not here.is_unspecified and here.is_ipv6 is not host.is_ipv6:
         return Refusal(301, f"{host.text} is not {'IPv6' if here.is_ipv6 else 'IPv4'}")
     return None
 
 
-def find_fault(target: Address, own: Address, signalling_host: str) -> Refusal | None:
+def find_fault(
+    target: Address, own: Address, signalling_host: str, sockets: Sockets = NO_SOCKETS
+) -> Refusal | None:
     """Why media must not be sent to ``target``, or None.
 
-    Refused are multicast, broadcast, host names, the other address family, loopback named by a
-    peer that is not itself on loopback, and the ports of our own stream, that receives RTP on
-    ``own`` (port 0: not known yet) and RTCP on the port after it.
+    Refused are multicast, broadcast, host names, the other address family, loopback from a
+    peer that is not itself on loopback, ports below 1024, our SIP ``sockets``, and the ports of
+    our own stream, which receives RTP on ``own`` (port 0: not known yet) and RTCP on the next
+    port.  The port of another stream is allowed: one process may be both parties.
     """
     (ip, port), (own_ip, own_port) = target, own
     fault = find_host_fault(ip, own_ip, signalling_host)
+    if fault is None and port < LOWEST_PORT:
+        return Refusal(399, f"port {port} is below {LOWEST_PORT}")
+    if fault is None and port in sockets.near:
+        host = read_host(ip)
+        if host is not None and sockets.own(host.text, port):
+            return Refusal(399, f"{host.text} port {port} is our own SIP socket")
     if fault is None and own_port and own_port <= port <= own_port + 1:
         host, here = read_host(ip), read_host(own_ip)
         if host is not None and here is not None and host.text == here.text:

@@ -11,6 +11,7 @@ from typing import Final
 from sessioncore import events
 from sessioncore.errors import NegotiationError
 from sessioncore.sdp.negotiation import OfferState
+from sessioncore.session.admission import Admission
 from sessioncore.session.announcing import Announcer
 from sessioncore.session.bodies import description_in
 from sessioncore.session.dialog_usage import DialogUsage
@@ -20,10 +21,10 @@ from sessioncore.session.leg import Leg
 from sessioncore.session.media_state import OfferWithdrawn
 from sessioncore.session.modification import Settled
 from sessioncore.session.reasons import unusable
-from sessioncore.session.session import AckMissing, AckRead, HangUp, SessionState
+from sessioncore.session.session import AckMissing, AckRead, ByeUnanswered, HangUp, SessionState
 from sessioncore.session.unacknowledged import UnacknowledgedSuccess
 from sessioncore.sip.message import Request
-from sessioncore.sip.steps import GRID, T1
+from sessioncore.sip.steps import GRID, T1, T2
 from sessioncore.sip.transaction import ServerTransaction
 from sessioncore.vocabulary import EndedBy, EndReason, NegotiatedMedia
 
@@ -46,13 +47,14 @@ class Acks:
         env: Environment,
         announcer: Announcer,
         establishing: Establishing,
+        admission: Admission,
         find: Callable[[str], Leg | None],
     ) -> None:
         self._env = env
         self._announcer = announcer
         self._establishing = establishing
+        self._admission = admission
         self._find = find
-        self._waiting: dict[str, int] = {}
         # Nearly every ACK comes before the first repeat, so that one uses a shared queue.
         self._first_repeats = env.deadlines.fifo(T1, self._repeat, GRID)
 
@@ -60,29 +62,42 @@ class Acks:
         """Stop all timers."""
         self._env.deadlines.remove(self._first_repeats)
 
-    def too_many(self, source: str) -> bool:
-        """Whether calls that this IP has not acknowledged use half of the allowed calls.
-
-        Each of them may send RTP to the address in its offer, which may be forged.  The limit
-        is high, so that a trunk behind one IP can set up many calls at once.
-        """
-        return 2 * self._waiting.get(source, 0) >= self._env.settings.max_calls
-
     def expect(self, leg: Leg, usage: DialogUsage, tx: ServerTransaction, now: int) -> None:
         """A 2xx is about to be sent; it is repeated until `read` or `stop_waiting`."""
         usage.unacknowledged = waiting = UnacknowledgedSuccess(leg.name, tx, now)
         self._first_repeats.add(waiting, now)
-        source = waiting.source
-        self._waiting[source] = self._waiting.get(source, 0) + 1
 
     def _repeat(self, waiting: UnacknowledgedSuccess, now: int) -> None:
         if not waiting.waiting:
             return
-        if now < waiting.gives_up:
-            self._env.deadlines.at(waiting.repeat(now), self._repeat, waiting)
+        if now >= waiting.gives_up:
+            self._give_up(self._leg_of(waiting))
             return
+        at, following = self._env.deadlines.at, waiting.repeat(now)
+        at(following, self._repeat, waiting)
+        if now < waiting.hurries <= following:
+            at(waiting.hurries, self._hurry, waiting)
+
+    def _hurry(self, waiting: UnacknowledgedSuccess, now: int) -> None:
+        """Give up early if calls without ACK take places that others need."""
+        leg = self._leg_of(waiting) if waiting.waiting else None
+        if leg is None or leg.source is None:
+            return  # a re-INVITE takes no place
+        if not self._admission.short:
+            self._env.deadlines.at(now + T2, self._hurry, waiting)
+            return
+        self._give_up(leg)
+        if leg.state is SessionState.ENDING:
+            # Only the transaction of its BYE lives on.
+            leg.feed(ByeUnanswered("given up early, because places for calls are short"))
+
+    def _leg_of(self, waiting: UnacknowledgedSuccess) -> Leg:
         leg = self._find(waiting.session)
-        assert leg is not None and leg.usage is not None
+        assert leg is not None
+        return leg
+
+    def _give_up(self, leg: Leg) -> None:
+        assert leg.usage is not None
         self.stop_waiting(leg.usage)
         leg.feed(AckMissing(_MISSING))
 
@@ -93,11 +108,6 @@ class Acks:
             return
         waiting.acknowledged()
         usage.unacknowledged = None
-        others = self._waiting[waiting.source] - 1
-        if others:
-            self._waiting[waiting.source] = others
-        else:
-            del self._waiting[waiting.source]
 
     def read(self, leg: Leg, usage: DialogUsage, request: Request, now: int) -> None:
         """An ACK of the dialog arrived; an unexpected one is only counted."""
@@ -106,26 +116,56 @@ class Acks:
             self._env.counters.stray_acks += 1
             return
         self.stop_waiting(usage)
-        first = leg.state in _ANSWERED
+        self._known(leg, now)
         self._establishing.control.prove_path(leg)
         self._announcer.emit(leg, events.AckReceived, now)
-        problem = self._take_answer(leg, usage, request, now)
-        if usage.modification is not None:
-            usage.modification.feed(_SETTLED)
+        self._complete(leg, usage, self._take_answer(leg, usage, request, now), now)
+
+    def implied(self, leg: Leg, usage: DialogUsage, now: int) -> None:
+        """The peer sent another INVITE, so it has our 2xx: the ACK is only late or lost.
+
+        A peer may not send an INVITE while another one is in progress (RFC 3261 section 14.1).
+        """
+        if usage.unacknowledged is not None:
+            self.stop_waiting(usage)
+            self._known(leg, now)
+            self._establishing.control.prove_path(leg)
+            self._complete(leg, usage, None, now)
+
+    def _known(self, leg: Leg, now: int) -> None:
+        """The source of the call has shown that it reads our responses."""
+        source = leg.source
+        if source is not None:
+            leg.source = None
+            self._admission.acknowledge(source, now)
+
+    def _complete(self, leg: Leg, usage: DialogUsage, problem: EndReason | None, now: int) -> None:
+        """The transaction of the INVITE is over; a ``problem`` ends the call."""
+        first = leg.state in _ANSWERED
         if first and problem is None:
             self._announcer.emit(leg, events.DialogEstablished, now)
         leg.feed(_ACK_READ)
         if problem is not None:
             # The peer owes an answer and the ACK had no usable one (RFC 3261 13.2.2.4).
             leg.feed(HangUp(problem))
+        if usage.modification is not None:
+            usage.modification.feed(_SETTLED)
 
     def _take_answer(
         self, leg: Leg, usage: DialogUsage, request: Request, now: int
     ) -> EndReason | None:
-        """Take the answer to the offer in our 2xx; returns the reason if there is none."""
+        """Take the answer to the offer in our 2xx; returns the reason to end the call.
+
+        A first offer needs an answer (RFC 3261 section 13.2.2.4).  Peers leave out later ones
+        when they only ask what we can do, so there the agreement stays as it was.
+        """
         negotiation = usage.negotiation
         # After our BYE no media begins any more, whatever the answer (section 15.1.1).
         if negotiation.state is not OfferState.OFFER_SENT or leg.state is SessionState.ENDING:
+            return None
+        if negotiation.agreement is not None and not description_in(request):
+            negotiation.withdraw()
+            self._announcer.emit(leg, events.OfferUnanswered, now)
             return None
         agreed = self._answer_in(request, leg, usage)
         if isinstance(agreed, EndReason):

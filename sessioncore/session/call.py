@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from sessioncore.errors import ConfigurationError
+from sessioncore.errors import ConfigurationError, SipParseError
 from sessioncore.events import Event
-from sessioncore.interfaces import IEventSink
+from sessioncore.interfaces import IEventObserver, IEventSink
 from sessioncore.session.announcing import EventSink, EventSinks
 from sessioncore.session.milestones import Milestones
 from sessioncore.session.session import SessionState
@@ -201,13 +201,17 @@ class Call:
 
     @property
     def asserted_identity(self) -> tuple[str, ...]:
-        """UAS: the values of P-Asserted-Identity (RFC 3325), as received.
+        """UAS: the values of P-Asserted-Identity (RFC 3325), as received; none if unreadable.
 
         Trust them only if all your calls come from a proxy that you trust.
         """
         invite = self._leg.invite
-        values = [] if invite is None else invite.values(b"P-Asserted-Identity")
-        return tuple(_text(value) for value in values)
+        if invite is None:
+            return ()
+        try:
+            return tuple(map(_text, invite.values(b"P-Asserted-Identity")))
+        except SipParseError:
+            return ()
 
     @property
     def negotiated_media(self) -> NegotiatedMedia | None:
@@ -299,7 +303,11 @@ class Call:
         )
 
     def reject(self, status: int = 486, reason: str | None = None) -> None:
-        """UAS: refuse with a final status of 300 to 699; raises `CallOver` if it is too late."""
+        """UAS: refuse with a final status of 300 to 699; ``reason`` is the reason phrase.
+
+        Raises `CallOver` if it is too late, `ConfigurationError` for a status or phrase that
+        cannot be sent; then the call still waits for an answer.
+        """
         self._control.refuse(self._leg, status, reason)
 
     def redirect(self, uri: str) -> None:
@@ -317,7 +325,7 @@ class Call:
 
         ``reason`` is a text for the end reason.  With the Q.850 ``cause`` (16, normal clearing,
         if not given) it is also sent in the Reason header field of the CANCEL or BYE (RFC
-        3326); without both no Reason is sent.  Fires with the end reason once the call is over
+        3326); without either, no Reason is sent.  Fires with the end reason once the call is over
         (the BYE was answered or timed out).  Cancelling it changes nothing.  Raises
         `ConfigurationError` for a reason or cause that cannot be sent.
         """
@@ -377,10 +385,10 @@ class Call:
         The sinks of the manager are called first.  Raises `ConfigurationError` if ``sink`` is
         not a sink or a kind is not an event class.
         """
-        checked = event_sink(sink, kinds)
+        checked, observes = event_sink(sink, kinds), IEventObserver.providedBy(sink)
         if self._leg.sinks is None:
             self._leg.sinks = EventSinks()
-        self._leg.sinks.add(checked, *kinds)
+        self._leg.sinks.add(checked, *kinds, observes=observes)
 
     def remove_event_sink(self, sink: Callable[[Any], object] | TakesEvents) -> None:
         """Stop calling ``sink``; raises `ConfigurationError` if it was not added."""

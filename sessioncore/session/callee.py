@@ -22,6 +22,7 @@ from sessioncore.errors import (
     SipParseError,
 )
 from sessioncore.session.acks import Acks
+from sessioncore.session.admission import Admission
 from sessioncore.session.announcing import Announcer
 from sessioncore.session.bodies import CONTENT_SDP, RETRY_LATER, Header, description_in
 from sessioncore.session.call import Call
@@ -29,6 +30,7 @@ from sessioncore.session.dialog_usage import DialogUsage
 from sessioncore.session.ending import Ending
 from sessioncore.session.environment import Environment
 from sessioncore.session.establishing import Establishing
+from sessioncore.session.invitation import on_one_line
 from sessioncore.session.leg import Incoming, Leg
 from sessioncore.session.media_state import OfferPending
 from sessioncore.session.reasons import ended_by_peer, local_reason
@@ -72,6 +74,7 @@ class Callee:
         announcer: Announcer,
         registry: Registry,
         establishing: Establishing,
+        admission: Admission,
         acks: Acks,
         refusals: Refusals,
         ending: Ending,
@@ -82,6 +85,7 @@ class Callee:
         self._announcer = announcer
         self._registry = registry
         self._establishing = establishing
+        self._admission = admission
         self._acks = acks
         self._refusals = refusals
         self._ending = ending
@@ -92,13 +96,15 @@ class Callee:
 
     def invited(self, tx: ServerTransaction, now: int) -> None:
         """Refuse the INVITE if necessary, else ask the application (the walk, rows 4 to 6)."""
-        source = tx.source[0]
-        if self._acks.too_many(source):
+        ip = tx.source[0]
+        source = self._admission.admit(ip, now)
+        if source is None:
             self._refusals.busy(tx, now)
             return
         leg = self._registry.new(SessionRole.UAS, tx.request.call_id)
+        leg.source = source
         try:
-            self._prepare(leg, tx, source, now)
+            self._prepare(leg, tx, ip, now)
         except NoPortsError:
             self._env.counters.no_ports += 1
             self._ending.discard(leg, now)
@@ -112,12 +118,19 @@ class Callee:
             raise
         self._env.counters.incoming += 1
         self._registry.by_invite[tx.key] = leg
+        try:
+            self._announce(leg, tx, now)
+        except Exception as error:
+            leg.fail(error)
+            raise
+
+    def _announce(self, leg: Leg, tx: ServerTransaction, now: int) -> None:
         leg.feed(_INVITE_READ)
         self._announcer.emit(leg, events.IncomingCall, now, leg.remote_uri, leg.local_uri)
         # Event sinks receive IncomingCall before the application decides.
         self._announcer.flush()
-        if not leg.over:
-            self._ask(leg)
+        if leg.incoming is not None:
+            self._ask(leg)  # unless an event sink has decided
         if leg.incoming is not None and leg.incoming.ring_end is None:
             self._limit_ringing(leg, leg.incoming, tx.request, now)
 
@@ -129,6 +142,7 @@ class Callee:
         leg.media.signalling_host = source
         negotiation = establishing.negotiation()
         dialog = Dialog.from_request(request, leg.local_tag)
+        dialog.locate(tx.source, self._env.settings.nat)
         leg.usage = DialogUsage(dialog, negotiation, tx.flow, contact(tx.flow, source))
         self._registry.join(leg, dialog)
         offer = description_in(request)
@@ -237,11 +251,18 @@ class Callee:
         headers: tuple[Header, ...] = ()
         if uri is not None:
             if any(not "!" <= c <= "~" or c in '<>"' for c in uri):
-                raise ConfigurationError(f"{uri!r} is not a URI to redirect to")
+                raise ConfigurationError(
+                    f"{uri!r} is not a URI to redirect to; write for example sip:alice@192.0.2.1"
+                )
             headers = ((b"Contact", b"<" + uri.encode() + b">"),)
-        said = None if phrase is None else " ".join(phrase.split()).encode()
+        said = None if phrase is None else " ".join(phrase.split())
+        if said is not None and not on_one_line(said):
+            raise ConfigurationError(
+                f"{phrase!r} is not a reason phrase; leave out control characters"
+            )
         text = phrase or ("redirected" if status < 400 else "refused")
-        leg.feed(Refuse(local_reason(text, status), status, said, headers))
+        sent = None if said is None else said.encode()
+        leg.feed(Refuse(local_reason(text, status), status, sent, headers))
 
     def _undecided(self, leg: Leg) -> tuple[DialogUsage, Incoming]:
         usage, incoming = leg.usage, leg.incoming

@@ -12,7 +12,6 @@ from sessioncore.errors import (
     SessionCoreError,
     SipParseError,
 )
-from sessioncore.sdp.negotiation import OfferState
 from sessioncore.session.announcing import Announcer
 from sessioncore.session.bodies import description_in
 from sessioncore.session.dialog_usage import DialogUsage
@@ -21,7 +20,7 @@ from sessioncore.session.establishing import Establishing
 from sessioncore.session.leg import Leg, Outgoing
 from sessioncore.session.media_state import OfferPending
 from sessioncore.session.placing import Placing
-from sessioncore.session.reasons import answered_with, unusable
+from sessioncore.session.reasons import answered_with, unexpected, unusable
 from sessioncore.session.registry import Registry
 from sessioncore.session.requests import MOST_FORKS, DialogRequests, OtherForks
 from sessioncore.session.session import (
@@ -38,7 +37,7 @@ from sessioncore.sip.matching import TransactionLayer
 from sessioncore.sip.message import Response
 from sessioncore.sip.methods import MethodRules
 from sessioncore.sip.transaction import ClientTransaction
-from sessioncore.vocabulary import EndedBy, EndReason, MediaState, host_port
+from sessioncore.vocabulary import EndedBy, EndReason, MediaState, NegotiatedMedia, host_port
 
 __all__ = ["Caller"]
 
@@ -56,7 +55,14 @@ class _InviteUser:
         self._leg = leg
 
     def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
-        self._caller.answered(self._leg, response, now)
+        try:
+            self._caller.answered(self._leg, response, now)
+        except Exception as error:
+            self._leg.fail(error)
+            raise
+
+    def success_repeated(self, tx: ClientTransaction, now: int) -> None:
+        """Not called: `OtherForks` is the user once the ACK was sent."""
 
     def timed_out(self, tx: ClientTransaction, now: int) -> None:
         self._caller.failed(self._leg, EndReason(EndedBy.TIMEOUT, "no answer", 408, 102))
@@ -133,7 +139,7 @@ class Caller:
             outgoing.rung |= told  # each status once: a callee may alternate as long as it likes
             self._announcer.emit(leg, events.CallRinging, now, status)
         if described and usage is not None:
-            self._early_media(leg, usage, response, now)
+            self._early_media(leg, outgoing, usage, response, now)
 
     def _early(self, leg: Leg, outgoing: Outgoing, response: Response) -> DialogUsage | None:
         """The early dialog of that To tag (RFC 3261 section 12.1.2), begun with the first 1xx."""
@@ -157,19 +163,21 @@ class Caller:
             dialog, outgoing.offer.fork(), outgoing.flow, outgoing.contact, outgoing.description
         )
 
-    def _early_media(self, leg: Leg, usage: DialogUsage, response: Response, now: int) -> None:
-        """SDP in a provisional response: the agreement of that early dialog, made once."""
-        if usage.negotiation.state is not OfferState.OFFER_SENT:
-            return
+    def _early_media(
+        self, leg: Leg, outgoing: Outgoing, usage: DialogUsage, response: Response, now: int
+    ) -> None:
+        """SDP in a provisional response: the agreement of that early dialog."""
+        former = usage.negotiation.agreement
         try:
-            agreement = usage.negotiation.receive_answer(
-                description_in(response), signalling_host=leg.media.signalling_host
-            )
+            agreement = self._answer(leg, outgoing, usage, response)
         except NegotiationError:
             self._env.counters.refused_media += 1
-            return  # unreliable, so not binding; the 200 decides
+            return  # the 200 decides
         if not leg.media.established:
             self._establishing.agreed_early(leg, agreement, now)
+        elif agreement is not former and leg.media.agreement is former:
+            self._announcer.emit(leg, events.AnswerChanged, now)
+            self._establishing.agreed(leg, agreement, now)
 
     def _success(self, leg: Leg, response: Response, now: int) -> None:
         """A 2xx that is not a repeat of one that we have acknowledged."""
@@ -177,12 +185,21 @@ class Caller:
         assert outgoing is not None and outgoing.client is not None and outgoing.flow is not None
         if outgoing.other_forks is None:
             outgoing.other_forks = OtherForks(
-                self._requests, outgoing.origin, outgoing.flow, outgoing.client.destination
+                self._requests,
+                outgoing.origin,
+                outgoing.flow,
+                outgoing.client.destination,
+                partial(self._success_repeated, leg.name),
             )
         if leg.usage is None and not leg.over:
             self._begin_dialog(leg, outgoing, response, now)
         elif leg.usage is None or (response.to_tag or b"") != leg.usage.dialog.remote_tag:
             outgoing.other_forks.response_received(outgoing.client, response, now)
+
+    def _success_repeated(self, name: str, now: int) -> None:
+        leg = self._registry.by_name.get(name)
+        if leg is not None:
+            self._announcer.emit(leg, events.AnswerRepeated, now)
 
     def _begin_dialog(self, leg: Leg, outgoing: Outgoing, response: Response, now: int) -> None:
         """The first 2xx confirms one dialog, and ends the early ones of the other forks."""
@@ -200,16 +217,29 @@ class Caller:
             leg.feed(GiveUp(EndReason(EndedBy.ERROR, f"unusable 200: {error}", None, 95)))
             outgoing.other_forks.response_received(outgoing.client, response, now)
             return
+        usage.dialog.locate(outgoing.client.destination, self._env.settings.nat)
         for other in outgoing.early.values():
             self._registry.part(other.dialog)
         outgoing.early.clear()
         leg.usage = usage
         leg.feed(SuccessRead())
-        self._requests.start(self._conclude(leg, outgoing, usage, response, now))
+        self._requests.start(self._conclude(leg, outgoing, usage, response, now), leg)
 
     # --- the answer
 
     async def _conclude(
+        self, leg: Leg, outgoing: Outgoing, usage: DialogUsage, response: Response, now: int
+    ) -> None:
+        try:
+            await self._establish_and_acknowledge(leg, outgoing, usage, response, now)
+        except Exception as error:
+            if leg.outgoing is not None and outgoing.client and outgoing.other_forks:
+                # No ACK was written: the dialog is ended as that of a fork nobody wants.
+                leg.feed(GiveUp(unexpected(error)))
+                outgoing.other_forks.response_received(outgoing.client, response, now)
+            raise
+
+    async def _establish_and_acknowledge(
         self, leg: Leg, outgoing: Outgoing, usage: DialogUsage, response: Response, now: int
     ) -> None:
         """Media first, in the turn in which the 200 is read; then the ACK."""
@@ -218,14 +248,14 @@ class Caller:
         if leg.late_offer:
             body, problem = self._answer_offer(leg, usage, response)
         elif leg.answered:
-            problem = self._take_answer(leg, usage, response)
+            problem = self._take_answer(leg, outgoing, usage, response, now)
         if leg.answered:
             establishing.answered(leg, now)
+            if leg.media.established:
+                establishing.control.answered(leg)
             # Not Ready: a 183 had the same description, and media is already running.
             if leg.media.state is MediaState.READY:
                 establishing.establish(leg, now)
-            else:
-                establishing.control.answered(leg)
         if problem is not None:
             self._env.counters.refused_media += 1
             leg.feed(HangUp(problem))
@@ -273,23 +303,38 @@ class Caller:
         leg.outgoing = None
         return None if leg.over else now
 
-    def _take_answer(self, leg: Leg, usage: DialogUsage, response: Response) -> EndReason | None:
-        """Take the answer to our offer: a new one, the same as in a 183, or another fork's."""
-        negotiation = usage.negotiation
-        if negotiation.state is OfferState.AGREED:
-            agreement = negotiation.agreement
-            assert agreement is not None
-            if leg.media.agreement is not agreement:
-                leg.media.agreed(agreement)
-            return None
+    def _take_answer(
+        self, leg: Leg, outgoing: Outgoing, usage: DialogUsage, response: Response, now: int
+    ) -> EndReason | None:
+        """Take the answer to our offer; it may be the same as in a 183, or replace that one."""
+        early = usage.negotiation.agreement
         try:
-            agreement = negotiation.receive_answer(
-                description_in(response), signalling_host=leg.media.signalling_host
-            )
+            agreement = self._answer(leg, outgoing, usage, response)
         except NegotiationError as error:
             return unusable("answer in the 200", error)
-        leg.media.agreed(agreement)
+        if early is not None and agreement is not early:
+            self._announcer.emit(leg, events.AnswerChanged, now)
+        if leg.media.agreement is not agreement:
+            leg.media.agreed(agreement)
         return None
+
+    @staticmethod
+    def _answer(
+        leg: Leg, outgoing: Outgoing, usage: DialogUsage, response: Response
+    ) -> NegotiatedMedia:
+        """The agreement that the response makes; raises `NegotiationError` if there is none.
+
+        An unreliable provisional response binds nobody, so the newest description counts.
+        """
+        body, early = description_in(response), usage.negotiation.agreement
+        if early is not None and not body:
+            return early
+        negotiation = usage.negotiation if early is None else outgoing.offer.fork()
+        agreement = negotiation.receive_answer(body, signalling_host=leg.media.signalling_host)
+        if agreement == early:
+            return early
+        usage.negotiation = negotiation
+        return agreement
 
     def _answer_offer(
         self, leg: Leg, usage: DialogUsage, response: Response

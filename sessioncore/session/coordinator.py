@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.python.failure import Failure
 
-from sessioncore.errors import TooManyCalls
+from sessioncore.errors import SessionCoreError, TooManyCalls
 from sessioncore.interfaces import Refused
 from sessioncore.media.plane import MediaPlane
 from sessioncore.media.sinks import require_sink
@@ -17,6 +18,7 @@ from sessioncore.media.sources import require_source
 from sessioncore.media.stream import SENDABLE_PTIMES
 from sessioncore.sdp.negotiation import MediaPolicy
 from sessioncore.session.acks import Acks
+from sessioncore.session.admission import Admission
 from sessioncore.session.announcing import Announcer
 from sessioncore.session.call import Call
 from sessioncore.session.callee import Callee, Handler
@@ -34,7 +36,7 @@ from sessioncore.session.refusals import OVERLOADED, Refusals
 from sessioncore.session.registry import Registry
 from sessioncore.session.requests import DialogRequests
 from sessioncore.session.session import GiveUp, HangUp
-from sessioncore.session.waiting import begin
+from sessioncore.session.waiting import Work, begin
 from sessioncore.sip.dialog import key_of_request
 from sessioncore.sip.flows import Flow
 from sessioncore.sip.inspection import inspect
@@ -78,13 +80,17 @@ class SessionCoordinator:
             env.random_token(),
             server_header=settings.user_agent.encode(),
         )
+        self._take = self.layer.receive if env.tracer is None else self._take_traced
         policy = MediaPolicy(settings.codec_list, sendable_ptimes=SENDABLE_PTIMES)
         self.establishing: Final = Establishing(env, self.announcer, plane, policy, wake)
         # Filled below: what carries out the effects needs the registry itself.
         effects: dict[type, Any] = {}
-        self.registry: Final = Registry(env, effects, self)
+        self.admission: Final = Admission(settings.max_calls, settings.trusted_sources)
+        self.registry: Final = Registry(env, effects, self, self.admission)
         self._requests = DialogRequests(env, self.announcer, self.layer)
-        self._acks = Acks(env, self.announcer, self.establishing, self.registry.by_name.get)
+        self._acks = Acks(
+            env, self.announcer, self.establishing, self.admission, self.registry.by_name.get
+        )
         self._ending = Ending(
             env,
             self.announcer,
@@ -103,6 +109,7 @@ class SessionCoordinator:
             self.announcer,
             self.registry,
             self.establishing,
+            self.admission,
             self._acks,
             refusals,
             self._ending,
@@ -130,7 +137,8 @@ class SessionCoordinator:
             rules,
         )
         self._rules = rules
-        self._methods = {method.name: method for method in methods}
+        self._outside = {method.name: method.outside for method in methods if method.outside}
+        self._inside = {method.name: method.within for method in methods if method.within}
         self._rooms = Rooms(rules, self.registry, self._callee, self._modifying, refusals)
         env.deadlines.around(self.announcer.enter, self.announcer.leave)
 
@@ -141,13 +149,16 @@ class SessionCoordinator:
         announcer = self.announcer
         announcer.entered += 1  # `Announcer.enter`, inlined: every message runs this
         try:
-            if self._tracer is not None:
-                self._tracer.datagram(data, source, now)
-            self.layer.receive(data, source, flow, now)
+            self._take(data, source, flow, now)
         finally:
             announcer.entered -= 1
             if announcer.queue and not announcer.entered:
                 announcer.flush()
+
+    def _take_traced(self, data: bytes, source: Address, flow: Flow, now: int) -> None:
+        assert self._tracer is not None
+        self._tracer.datagram(data, source, now)
+        self.layer.receive(data, source, flow, now)
 
     def unreachable(self, refused: Refused, now: int) -> None:
         """The network reported unreachable addresses."""
@@ -180,9 +191,7 @@ class SessionCoordinator:
         elif full:
             self._refusals.busy(tx, now)
         else:
-            outside = self._methods[request.method].outside
-            assert outside is not None
-            outside(self._rooms, tx, now)
+            self._outside[request.method](self._rooms, tx, now)
 
     def _within(self, leg: Leg, tx: ServerTransaction, now: int) -> None:
         """RFC 3261 section 12.2.2."""
@@ -194,9 +203,13 @@ class SessionCoordinator:
         elif not usage.dialog.check_sequence(request.cseq.number):
             tx.respond(500, now=now)
         else:
-            within = self._methods[request.method].within
-            assert within is not None
-            within(self._rooms, leg, usage, tx, now)
+            if usage.dialog.behind_nat:
+                usage.dialog.detour = tx.source
+            try:
+                self._inside[request.method](self._rooms, leg, usage, tx, now)
+            except Exception as error:
+                leg.fail(error)
+                raise
 
     def ack_received(self, request: Request, source: Address, flow: Flow, now: int) -> None:
         """The ACK of a 2xx (`TransactionUser`)."""
@@ -204,7 +217,14 @@ class SessionCoordinator:
         if leg is None or leg.usage is None:
             self._env.counters.stray_acks += 1
         else:
-            self._acks.read(leg, leg.usage, request, now)
+            dialog = leg.usage.dialog
+            if dialog.behind_nat:
+                dialog.detour = source
+            try:
+                self._acks.read(leg, leg.usage, request, now)
+            except Exception as error:
+                leg.fail(error)
+                raise
 
     def cancel_received(self, tx: ServerTransaction, now: int) -> None:
         """The CANCEL of an unanswered INVITE (`TransactionUser`)."""
@@ -234,7 +254,7 @@ class SessionCoordinator:
         """`prepare` and `place` in one."""
         with self.announcer:
             leg = self._prepare(invitation, source, sink)
-            return leg.call, begin(self._placing.place(leg), self.announcer)
+            return leg.call, self._begin(leg, self._placing.place(leg))
 
     def _prepare(self, invitation: Invitation, source: Any, sink: Any) -> Leg:
         if source is not None:
@@ -253,7 +273,23 @@ class SessionCoordinator:
     def place(self, leg: Leg) -> Deferred[None] | None:
         """Send the INVITE of a prepared leg; None if that is done at once."""
         with self.announcer:
-            return begin(self._placing.place(leg), self.announcer)
+            return self._begin(leg, self._placing.place(leg))
+
+    def _begin(self, leg: Leg, work: Work) -> Deferred[None] | None:
+        """`begin`; an exception that is not one of ours ends the leg as well."""
+        working = begin(work, self.announcer)
+        if working is not None:
+            working.addErrback(self._failed, leg)
+        return working
+
+    def _failed(self, failure: Failure, leg: Leg) -> Failure:
+        error = failure.value
+        if isinstance(error, Exception) and not isinstance(
+            error, SessionCoreError | CancelledError
+        ):
+            with self.announcer:
+                leg.fail(error)
+        return failure
 
     def ring(self, leg: Leg, *, early_media: bool) -> None:
         """Answer 180 or 183."""
@@ -265,7 +301,7 @@ class SessionCoordinator:
         announcer = self.announcer
         announcer.enter()
         try:
-            return begin(self._callee.accept(leg, source, sink), announcer)
+            return self._begin(leg, self._callee.accept(leg, source, sink))
         finally:
             announcer.leave()
 
@@ -277,7 +313,7 @@ class SessionCoordinator:
     def limit_ringing(self, leg: Leg, seconds: float) -> None:
         """End the call unless it is answered in ``seconds`` from now."""
         with self.announcer:
-            if leg.answered or leg.over:
+            if leg.answered or leg.leaving:
                 return
             role: Placing | Callee = self._placing
             if leg.role is SessionRole.UAS:

@@ -22,7 +22,7 @@ class CallCounters:
     failed: int = 0
     """Calls that are over and were not answered."""
     refused_busy: int = 0
-    """503: too many calls, too many without ACK from one host, or shutting down."""
+    """503: too many calls, too many without ACK, or shutting down."""
     refused_overloaded: int = 0
     """503: more messages were waiting than could be read in time."""
     refused_media: int = 0

@@ -17,6 +17,7 @@ from sessioncore.session.requests import DialogRequests
 from sessioncore.session.session import (
     CloseMedia,
     Finish,
+    GiveUp,
     RefuseInvite,
     SendBye,
     SendCancel,
@@ -81,12 +82,17 @@ class Ending:
         self._registry.make_room(leg)
 
     def _send_cancel(self, leg: Leg, effect: SendCancel) -> None:
-        assert leg.outgoing is not None and leg.outgoing.client is not None
-        self._layer.cancel(leg.outgoing.client, self._env.now(), leg.reason_headers)
+        assert leg.outgoing is not None and leg.reason is not None
+        if leg.outgoing.client is None:
+            leg.feed(GiveUp(leg.reason))  # one address refused, and the next is not reached yet
+        else:
+            self._layer.cancel(leg.outgoing.client, self._env.now(), leg.reason_headers)
 
     def _send_bye(self, leg: Leg, effect: SendBye) -> None:
         assert leg.usage is not None
-        self._requests.start(self._requests.end(leg, leg.usage))
+        if leg.usage.modification is not None:
+            leg.usage.modification.feed(_OVER)
+        self._requests.start(self._requests.end(leg, leg.usage), leg)
 
     def _refuse_invite(self, leg: Leg, effect: RefuseInvite) -> None:
         if leg.incoming is not None:
@@ -103,11 +109,12 @@ class Ending:
             self.decided(leg)
         usage = leg.usage
         if usage is not None:
-            self._acks.stop_waiting(usage)
+            if usage.unacknowledged is not None:
+                self._acks.stop_waiting(usage)
             if usage.modification is not None:
                 usage.modification.feed(_OVER)
-        self._establishing.control.close(leg, now)
         self._forget(leg)
+        self._establishing.control.close(leg, now)
         reason = leg.reason
         assert reason is not None
         if leg.answered:
@@ -123,5 +130,5 @@ class Ending:
         if outgoing is not None and outgoing.ring_end is not None:
             outgoing.ring_end.cancel()
         self._registry.forget(leg)
-        if not len(self._registry):
+        if not self._registry.by_name:
             self._idle()

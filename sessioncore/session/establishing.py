@@ -51,16 +51,18 @@ class Establishing:
         self._announcer = announcer
         self._policy = policy
         self._wake = wake
+        self._trace = None if env.tracer is None else env.tracer.step
         settings = env.settings
+        self._shown_ip = settings.media_ip
         self.control: Final = MediaSessionController(
             plane, nat=settings.nat, codecs=settings.codec_list
         )
 
     def negotiation(self) -> OfferAnswer:
         """An offer/answer machine for a new dialog."""
-        tracer = self._env.tracer
-        trace = None if tracer is None else tracer.step
-        return OfferAnswer(self._policy, None, self._env.random_bits(62), trace)
+        negotiation = OfferAnswer(self._policy, None, self._env.random_bits(62), self._trace)
+        negotiation.sockets = self._env.flows
+        return negotiation
 
     # --- local addresses and ports
 
@@ -70,8 +72,8 @@ class Establishing:
 
     def choose_ip(self, leg: Leg, flow: Flow, negotiation: OfferAnswer) -> str:
         """Choose `local_ip` for judging offers, and the IP that descriptions name."""
-        ip = self.local_ip(leg, flow)
-        shown = self._env.settings.media_ip
+        ip = self._env.local_ip(flow, leg.media.signalling_host)
+        shown = self._shown_ip
         if shown is None or (":" in shown) is not (":" in ip):
             shown = ip  # the configured IP is of the other version
         negotiation.local = (shown, 0)

@@ -10,12 +10,13 @@ from attrs import field, frozen
 from sessioncore.errors import ConfigurationError, SipParseError
 from sessioncore.sip.grammar import TOKEN
 from sessioncore.sip.names import header_key
-from sessioncore.sip.values import Uri, parse_uri
+from sessioncore.sip.values import Uri, parse_strict_uri
 
 __all__ = [
     "HeaderFields",
     "Invitation",
     "callable_uri",
+    "on_one_line",
     "reason_headers",
     "require_transport",
 ]
@@ -42,7 +43,7 @@ def callable_uri(text: str) -> Uri:
             " sip:alice@192.0.2.1:5060"
         )
     try:
-        uri = parse_uri(text.encode("ascii"))
+        uri = parse_strict_uri(text.encode("ascii"))
     except (SipParseError, UnicodeEncodeError) as error:
         raise ConfigurationError(
             f"{text!r} is not a SIP URI ({error}); write for example sip:alice@192.0.2.1:5060"
@@ -77,7 +78,7 @@ def _caller(text: str | None) -> str | None:
 def _display_name(text: str | None) -> str | None:
     if text is None:
         return None
-    if not isinstance(text, str) or len(text) > _LONGEST_NAME or not _on_one_line(text):
+    if not isinstance(text, str) or len(text) > _LONGEST_NAME or not on_one_line(text):
         raise ConfigurationError(
             f"display_name: {text!r} is not usable; give one line of text, at most"
             f" {_LONGEST_NAME} characters"
@@ -85,7 +86,7 @@ def _display_name(text: str | None) -> str | None:
     return text
 
 
-def _on_one_line(text: str) -> bool:
+def on_one_line(text: str) -> bool:
     """Whether ``text`` is a string without control characters other than the tab."""
     return all(character == "\t" or not _is_control(character) for character in text)
 
@@ -119,11 +120,13 @@ def _header(name: object, value: object) -> Header:
         raise ConfigurationError(f"headers: {name!r}: {value!r} is not usable; give two strings")
     key = name.encode("utf-8", "replace")
     if TOKEN.fullmatch(key) is None:
-        raise ConfigurationError(f"headers: {name!r} is not the name of a header field")
+        raise ConfigurationError(
+            f"headers: {name!r} is not the name of a header field; write for example X-Account"
+        )
     if header_key(key) in _OURS:
         raise ConfigurationError(f"headers: {name} is written by sessioncore; leave it out")
     written = value.encode("utf-8", "replace")
-    if not _on_one_line(value) or len(written) > _LONGEST_VALUE:
+    if not on_one_line(value) or len(written) > _LONGEST_VALUE:
         raise ConfigurationError(
             f"headers: {name}: {value[:80]!r} is not usable; give one line of at most"
             f" {_LONGEST_VALUE} bytes"
@@ -171,7 +174,7 @@ def reason_headers(cause: int | None, text: str) -> tuple[Header, ...]:
         isinstance(cause, bool) or not isinstance(cause, int) or not 1 <= cause <= 127
     ):
         raise ConfigurationError(f"cause: {cause!r} is not a Q.850 cause; give 1 to 127")
-    if not isinstance(text, str) or len(text) > _LONGEST_NAME or not _on_one_line(text):
+    if not isinstance(text, str) or len(text) > _LONGEST_NAME or not on_one_line(text):
         raise ConfigurationError(
             f"reason: {text!r} is not usable; give one line of text, at most"
             f" {_LONGEST_NAME} characters"

@@ -9,13 +9,15 @@ from attrs import define, field
 
 from sessioncore.deadlines import Deadline
 from sessioncore.sdp.negotiation import OfferAnswer
+from sessioncore.session.admission import Source
 from sessioncore.session.announcing import EventSinks
 from sessioncore.session.call import Call, Control
 from sessioncore.session.dialog_usage import DialogUsage
 from sessioncore.session.invitation import Invitation
 from sessioncore.session.media_control import SessionMedia
 from sessioncore.session.milestones import Milestones
-from sessioncore.session.session import Session
+from sessioncore.session.reasons import unexpected
+from sessioncore.session.session import GiveUp, HangUp, Session
 from sessioncore.sip.dialog import InitialRequest
 from sessioncore.sip.flows import Flow, Target
 from sessioncore.sip.message import Request
@@ -51,6 +53,7 @@ class Outgoing:
     contact: bytes = b""
     description: bytes = b""
     client: ClientTransaction | None = None
+    """The INVITE; None before it is sent, and between one address and the next."""
     early: dict[bytes, DialogUsage] = field(factory=dict)
     """By To tag."""
     other_forks: ClientUser | None = None
@@ -66,6 +69,8 @@ class Leg(Session):
     local_uri = ""
     remote_uri = ""
     late_offer = False
+    source: Source | None = None
+    """Of an incoming call without ACK: where its INVITE came from."""
     takes_room = True
     """Whether it counts against the limit on concurrent calls."""
     usage: DialogUsage | None = None
@@ -97,7 +102,20 @@ class Leg(Session):
 
     def perform(self, effect: object) -> None:
         """Carry out one effect of the table."""
-        self.effects[effect.__class__](self, effect)
+        try:
+            self.effects[effect.__class__](self, effect)
+        except Exception as error:
+            self.fail(error)
+            raise
+
+    def fail(self, error: Exception) -> None:
+        """End because of an exception that nobody expected, if possible with a BYE.
+
+        Without this the leg would hold its media and its place for ever.  The exception is
+        still to be raised, so that the edge logs it.
+        """
+        reason = unexpected(error)
+        self.feed(GiveUp(reason) if self.leaving else HangUp(reason, 500))
 
     def usage_of(self, remote_tag: bytes) -> DialogUsage:
         """The dialog with that remote tag, confirmed or early; it must exist."""

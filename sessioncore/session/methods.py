@@ -18,7 +18,8 @@ from sessioncore.session.reasons import ended_by_peer
 from sessioncore.session.refusals import Refusals
 from sessioncore.session.registry import Registry
 from sessioncore.session.session import ByeRead
-from sessioncore.sip.methods import SDP, MethodRule, MethodRules
+from sessioncore.sip.methods import MIXED, SDP, MethodRule, MethodRules
+from sessioncore.sip.roles import Headers
 from sessioncore.sip.transaction import ServerTransaction
 
 __all__ = ["METHODS", "Method", "Rooms", "rules_of"]
@@ -45,6 +46,7 @@ Within: TypeAlias = Callable[[Rooms, Leg, DialogUsage, ServerTransaction, int], 
 class Method:
     """One row: ``outside`` and ``within`` answer the method; without both it gets 405.
 
+    Without ``outside`` a request outside a dialog gets 481, without ``within`` one in a dialog 405.
     ``early``: it is allowed in an early dialog.  ``bodies`` are the media types its body may
     have (None: any).  ``extensions`` are the option tags that come with it.  ``matched_below``
     is for ACK and CANCEL, which the transaction layer matches to another request.
@@ -57,7 +59,6 @@ class Method:
     bodies: tuple[bytes, ...] | None = None
     extensions: tuple[bytes, ...] = ()
     matched_below: bool = False
-    makes_sense_outside: bool = True
 
     @property
     def rule(self) -> MethodRule:
@@ -66,7 +67,8 @@ class Method:
         return MethodRule(
             self.name,
             served,
-            self.makes_sense_outside,
+            self.outside is not None,
+            self.within is not None,
             self.early,
             self.bodies,
             self.extensions,
@@ -95,21 +97,29 @@ def _bye(rooms: Rooms, leg: Leg, usage: DialogUsage, tx: ServerTransaction, now:
 
 
 def _options(rooms: Rooms, tx: ServerTransaction, now: int) -> None:
-    """RFC 3261 section 11.2: the status that an INVITE would get, and our capabilities."""
-    rules = rooms.rules
-    tx.respond(200, headers=(rules.allow, rules.accept, rules.supported), now=now)
+    """RFC 3261 section 11.2: the status that an INVITE would get, and our capabilities.
+
+    Without state, so that strangers cannot fill the memory with the answers.
+    """
+    tx.respond(200, headers=_capabilities(rooms), now=now, stateful=False)
 
 
 def _options_within(
     rooms: Rooms, leg: Leg, usage: DialogUsage, tx: ServerTransaction, now: int
 ) -> None:
-    _options(rooms, tx, now)
+    # With state: a copy would have a CSeq number that was used already.
+    tx.respond(200, headers=_capabilities(rooms), now=now)
+
+
+def _capabilities(rooms: Rooms) -> Headers:
+    rules = rooms.rules
+    return rules.allow, rules.accept, rules.supported
 
 
 METHODS: Final = (
-    Method(b"INVITE", outside=_invite, within=_reinvite, bodies=(SDP,)),
+    Method(b"INVITE", outside=_invite, within=_reinvite, bodies=(SDP, MIXED)),
     Method(b"ACK", matched_below=True),
-    Method(b"BYE", within=_bye, makes_sense_outside=False),
+    Method(b"BYE", within=_bye),
     Method(b"CANCEL", matched_below=True),
     Method(b"OPTIONS", outside=_options, within=_options_within),
     # Known but not served: 405; unknown methods get 501.

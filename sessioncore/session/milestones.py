@@ -80,14 +80,11 @@ class Milestones:
     A milestone is set at once; the Deferreds that wait for it fire through ``later``.
     """
 
-    __slots__ = ("_answered", "_asked_for", "_ended", "_media_ready", "_two_way")
-
-    def __init__(self) -> None:
-        self._answered: Milestone | None = None
-        self._media_ready: Milestone | None = None
-        self._two_way: Milestone | None = None
-        self._ended: Milestone | EndReason | None = None
-        self._asked_for: tuple[Milestone, ...] = ()
+    _answered: Milestone | None = None
+    _media_ready: Milestone | None = None
+    _two_way: Milestone | None = None
+    _ended: Milestone | EndReason | None = None
+    _asked_for: tuple[Milestone, ...] = ()
 
     def when_answered(self) -> Deferred[Any]:
         """The first 200 OK was written or read."""

@@ -94,7 +94,7 @@ class Settled:
 
 @define(eq=False, init=False)
 class DialogOver:
-    """The dialog has ended; no more modifications."""
+    """The dialog ends or has ended; no more modifications."""
 
 
 # Effects.
@@ -126,7 +126,7 @@ class BackOff:
 
 @define(eq=False, init=False)
 class Drop:
-    """The wanted offer will not be sent any more."""
+    """Nothing is offered any more; a wanted offer is not sent, one that was sent is cancelled."""
 
 
 _SEND = (SendOffer(),)
@@ -166,7 +166,7 @@ def _not_now(machine: Modification, given: OfferRead) -> tuple[object, ...]:
 
 
 def _drop(machine: Modification, given: object) -> tuple[object, ...]:
-    return () if machine.wish is None else _DROP
+    return _DROP
 
 
 _S = ModificationState
@@ -244,3 +244,10 @@ class Modification(Machine):
     def perform(self, effect: object) -> None:
         """Pass one effect to the function that carries it out."""
         self._perform(effect)
+        if self.state is _S.OVER:
+            # The leg keeps the machine; this breaks the reference cycle between the two.
+            self._perform = _nothing_left
+
+
+def _nothing_left(effect: object) -> None:
+    raise AssertionError(effect)

@@ -10,6 +10,8 @@ from functools import partial
 
 from twisted.internet.defer import Deferred, fail
 
+from sessioncore import events
+from sessioncore.deadlines import Deadline
 from sessioncore.errors import (
     CallFailed,
     CallOver,
@@ -50,7 +52,14 @@ from sessioncore.sip.matching import TransactionLayer
 from sessioncore.sip.message import Response
 from sessioncore.sip.methods import MethodRules
 from sessioncore.sip.transaction import ClientTransaction, ServerTransaction
-from sessioncore.vocabulary import MILLISECOND, Direction, EndedBy, EndReason, SessionRole
+from sessioncore.vocabulary import (
+    MILLISECOND,
+    SECOND,
+    Direction,
+    EndedBy,
+    EndReason,
+    SessionRole,
+)
 
 __all__ = ["Modifying"]
 
@@ -63,26 +72,49 @@ _GLARED = Glared()
 class _Wish:
     """The change that our side wants, and the Deferred that waits for it."""
 
-    __slots__ = ("direction", "done")
+    __slots__ = ("client", "direction", "done", "limit")
 
     def __init__(self, direction: Direction) -> None:
         self.direction = direction
         self.done: Deferred[None] = Deferred()
+        self.client: ClientTransaction | None = None
+        """Its re-INVITE, until the final response."""
+        self.limit: Deadline | None = None
+
+    def answered(self) -> None:
+        """Its re-INVITE has a final response, or none is waited for."""
+        self.client = None
+        if self.limit is not None:
+            self.limit.cancel()
 
 
 class _ReinviteUser:
     """The user of the transaction of our re-INVITE."""
 
-    __slots__ = ("_leg", "_modifying", "_usage")
+    __slots__ = ("_answered", "_leg", "_modifying", "_repeated", "_usage")
 
     def __init__(self, modifying: Modifying, leg: Leg, usage: DialogUsage) -> None:
         self._modifying = modifying
         self._leg = leg
         self._usage = usage
+        self._answered = False
+        self._repeated = False
 
     def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
-        if response.status >= 200:
+        # A 2xx may come again before its ACK is written, and another offer may be out by then.
+        if response.status < 200 or self._answered:
+            return
+        self._answered = True
+        try:
             self._modifying.answered(self._leg, self._usage, tx, response, now)
+        except Exception as error:
+            self._leg.fail(error)
+            raise
+
+    def success_repeated(self, tx: ClientTransaction, now: int) -> None:
+        if not self._repeated:
+            self._repeated = True
+            self._modifying.success_repeated(self._leg, now)
 
     def timed_out(self, tx: ClientTransaction, now: int) -> None:
         self._modifying.lost(self._leg, self._usage)
@@ -128,7 +160,7 @@ class Modifying:
             case Refuse(request=tx):
                 self._refuse(usage, tx)
             case SendOffer():
-                self._requests.start(self._send(leg, usage))
+                self._requests.start(self._send(leg, usage), leg)
             case BackOff():
                 self._back_off(leg, usage)
             case Drop():
@@ -141,6 +173,8 @@ class Modifying:
 
         Refusals keep their state: a copy of a refused request must not be accepted later.
         """
+        if usage.negotiation.state is OfferState.AGREED:
+            self._acks.implied(leg, usage, now)
         if usage.modification is None and self._first_exchange_open(leg, usage):
             self._refuse(usage, tx)
         elif leg.state is not SessionState.CONFIRMED:
@@ -194,6 +228,7 @@ class Modifying:
         if offer:
             negotiation.receive_offer(offer, signalling_host=tx.source[0])
         usage.dialog.refresh_target(tx.request)
+        usage.dialog.locate(tx.source, self._env.settings.nat)
         # The peer may have moved to another network; its current source address counts for media.
         leg.media.signalling_host = tx.source[0]
         return negotiation.make_answer() if offer else negotiation.make_offer()
@@ -228,7 +263,8 @@ class Modifying:
         try:
             flow, peer = await requests.next_hop(usage.dialog, usage.flow)
         except SessionCoreError as error:
-            self._give_up(machine, EndReason(EndedBy.NETWORK, str(error), None, 38))
+            if machine.state is ModificationState.OFFERING:
+                self._give_up(machine, EndReason(EndedBy.NETWORK, str(error), None, 38))
             return
         if machine.state is not ModificationState.OFFERING:
             return  # the dialog ended meanwhile
@@ -236,13 +272,24 @@ class Modifying:
         usage.local_description = usage.negotiation.make_offer(machine.wish.direction)
         user = _ReinviteUser(self, leg, usage)
         headers = ((b"Contact", usage.contact), *self._says, CONTENT_SDP)
-        requests.send(user, usage.dialog, b"INVITE", flow, peer, headers, usage.local_description)
+        wish: _Wish = machine.wish
+        wish.client = requests.send(
+            user, usage.dialog, b"INVITE", flow, peer, headers, usage.local_description
+        )
+        # A 1xx stops Timer B, so only this limit ends a re-INVITE that is never answered.
+        when = self._env.now() + round(self._env.settings.ring_limit * SECOND)
+        wish.limit = self._env.deadlines.at(when, self._cancel, wish.client)
+
+    def _cancel(self, client: ClientTransaction, now: int) -> None:
+        self._layer.cancel(client, now)
 
     def answered(
         self, leg: Leg, usage: DialogUsage, tx: ClientTransaction, response: Response, now: int
     ) -> None:
-        """Process a final response to our re-INVITE; not called for repeats of a 2xx."""
+        """Process the final response to our re-INVITE; not called for repeats of a 2xx."""
         machine = self._machine(leg, usage)
+        if machine.wish is not None:
+            machine.wish.answered()
         if response.status < 300:
             self._accepted(leg, usage, tx, response, now)
         elif machine.state is not ModificationState.OFFERING:
@@ -258,9 +305,16 @@ class Modifying:
             else:
                 self._give_up(machine, answered_with(response))
 
+    def success_repeated(self, leg: Leg, now: int) -> None:
+        """The peer repeated its 2xx after our ACK."""
+        if not leg.over:
+            self._announcer.emit(leg, events.AnswerRepeated, now)
+
     def lost(self, leg: Leg, usage: DialogUsage) -> None:
         """No response to our re-INVITE: the same as 408 (RFC 3261 section 14.1)."""
-        if self._machine(leg, usage).state is ModificationState.OFFERING:
+        machine = self._machine(leg, usage)
+        if machine.state is ModificationState.OFFERING:
+            machine.wish.answered()
             usage.negotiation.withdraw()
             leg.feed(HangUp(EndReason(EndedBy.TIMEOUT, "no answer to a re-INVITE", 408, 102)))
 
@@ -269,9 +323,10 @@ class Modifying:
     ) -> None:
         with suppress(SipParseError):  # an unreadable Contact leaves the target as it was
             usage.dialog.refresh_target(response)
-        self._requests.start(self._acknowledge(usage, tx, response))
+            usage.dialog.locate(tx.destination, self._env.settings.nat)
+        self._requests.start(self._acknowledge(usage, tx, response), leg)
         machine = self._machine(leg, usage)
-        if machine.state is not ModificationState.OFFERING or leg.leaving:
+        if machine.state is not ModificationState.OFFERING:
             return  # the dialog has ended or is ending
         wish: _Wish = machine.wish
         try:
@@ -313,7 +368,11 @@ class Modifying:
 
     def _drop(self, leg: Leg, usage: DialogUsage) -> None:
         machine = self._machine(leg, usage)
-        wish: _Wish = machine.wish
+        wish: _Wish | None = machine.wish
         machine.wish = None
-        assert leg.reason is not None
-        self._announcer.later(wish.done.errback, CallFailed(leg.reason))
+        if wish is not None:
+            if wish.client is not None:
+                self._layer.cancel(wish.client, self._env.now())
+            wish.answered()
+            assert leg.reason is not None
+            self._announcer.later(wish.done.errback, CallFailed(leg.reason))

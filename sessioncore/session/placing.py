@@ -32,6 +32,7 @@ from sessioncore.vocabulary import SECOND, EndedBy, EndReason, SessionRole
 __all__ = ["Placing"]
 
 _RINGING: Final = (SessionState.CALLING, SessionState.PROCEEDING)
+_UNANSWERED: Final = (SessionState.PREPARED, *_RINGING)
 _NOBODY_ANSWERED: Final = EndReason(EndedBy.TIMEOUT, "nobody answered", 408, 19)
 
 
@@ -113,7 +114,7 @@ class Placing:
             except UnreachableTarget as error:
                 problem = str(error)
                 continue
-            if leg.state is SessionState.PREPARED or leg.state in _RINGING:
+            if leg.state in _UNANSWERED:
                 self._invite(leg, outgoing, flow, target)
             return
         text = f"cannot reach {leg.remote_uri}: {problem}"
@@ -158,9 +159,6 @@ class Placing:
     def _send_invite(
         self, leg: Leg, outgoing: Outgoing, flow: Flow, target: Target, now: int
     ) -> None:
-        for usage in outgoing.early.values():
-            self._registry.part(usage.dialog)  # of an address that did not accept
-        outgoing.early.clear()
         headers: list[Header] = [
             (b"Contact", outgoing.contact),
             *self._says,
@@ -197,8 +195,14 @@ class Placing:
 
     def go_on(self, leg: Leg) -> None:
         """Send the INVITE to the next address."""
-        assert leg.outgoing is not None
-        self._requests.start(self._try_next(leg, leg.outgoing))
+        outgoing = leg.outgoing
+        assert outgoing is not None
+        # Until the next INVITE is sent, there is nothing to cancel and there are no dialogs.
+        outgoing.client = None
+        for usage in outgoing.early.values():
+            self._registry.part(usage.dialog)
+        outgoing.early.clear()
+        self._requests.start(self._try_next(leg, outgoing), leg)
 
     # --- how long it may ring
 
@@ -222,7 +226,7 @@ class Placing:
 
     def _rang_long_enough(self, name: str, now: int) -> None:
         leg = self._registry.by_name.get(name)
-        if leg is None or leg.state not in _RINGING:
+        if leg is None or leg.state not in _UNANSWERED:
             return
         outgoing = leg.outgoing
         own = None if outgoing is None else outgoing.ring_end

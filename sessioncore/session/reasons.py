@@ -17,6 +17,7 @@ __all__ = [
     "faulty",
     "local_reason",
     "q850_cause",
+    "unexpected",
     "unready",
     "unusable",
 ]
@@ -120,3 +121,8 @@ def unusable(what: str, error: Exception) -> EndReason:
 
 def _reasons(error: Exception) -> tuple[str, ...]:
     return error.reasons if isinstance(error, NegotiationError) else ()
+
+
+def unexpected(error: Exception) -> EndReason:
+    """Why a call ends in which an exception was raised that nobody expected; Q.850 41."""
+    return EndReason(EndedBy.ERROR, f"unexpected {type(error).__name__}: {error}", None, 41)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Final
 
+from sessioncore.session.admission import Admission
 from sessioncore.session.call import Control
 from sessioncore.session.environment import Environment
 from sessioncore.session.leg import Effects, Leg
@@ -19,16 +20,22 @@ __all__ = ["Registry"]
 class Registry:
     """The legs of one coordinator; each is registered from `new` until `forget`."""
 
-    def __init__(self, env: Environment, effects: Effects, control: Control) -> None:
+    def __init__(
+        self, env: Environment, effects: Effects, control: Control, admission: Admission
+    ) -> None:
         self.by_name: Final[dict[str, Leg]] = {}
         self.by_dialog: Final[dict[bytes, Leg]] = {}
         self.by_invite: Final[dict[bytes, Leg]] = {}
         """Unanswered legs of callees, by the key of the INVITE's transaction."""
         self.up = 0
         """Legs that count against the limit on concurrent calls."""
-        self._env = env
+        self._tracer = env.tracer
+        self._random_token = env.random_token
+        self._most = env.settings.max_calls
+        self._most_known = 2 * self._most
         self._effects = effects
         self._control = control
+        self._admission = admission
         # Names are unique among managers and runs: 40 random bits, and a number.
         self._names: Iterator[str] = map(f"{env.random_bits(40):010x}-{{}}".format, count(1))
 
@@ -41,31 +48,33 @@ class Registry:
 
         Calls whose BYE has left take no room, unless there are as many of them again.
         """
-        limit = self._env.settings.max_calls
-        return self.up >= limit or len(self.by_name) >= 2 * limit
+        return self.up >= self._most or len(self.by_name) >= self._most_known
 
     def make_room(self, leg: Leg) -> None:
-        """The leg only waits for the answer to its BYE."""
+        """Take a leg that only waits for the response to its BYE out of the limit."""
         if leg.takes_room:
             leg.takes_room = False
             self.up -= 1
+            if leg.source is not None:
+                self._admission.leave(leg.source)
+                leg.source = None
 
     def new(self, role: SessionRole, call_id: bytes) -> Leg:
         """A new leg with a unique name and a unique tag."""
         leg = Leg(
-            role, next(self._names), call_id, self._env.random_token(), self._effects, self._control
+            role, next(self._names), call_id, self._random_token(), self._effects, self._control
         )
         self.by_name[leg.name] = leg
         self.up += 1
-        if self._env.tracer is not None:
-            leg.trace = leg.media.trace = self._env.tracer.step
+        if self._tracer is not None:
+            leg.trace = leg.media.trace = self._tracer.step
         return leg
 
     def join(self, leg: Leg, dialog: Dialog) -> None:
         """Route requests of ``dialog`` to ``leg`` from now on."""
         self.by_dialog[dialog.key] = leg
-        if self._env.tracer is not None:
-            self._env.tracer.dialog(dialog)
+        if self._tracer is not None:
+            self._tracer.dialog(dialog)
 
     def part(self, dialog: Dialog) -> None:
         """Remove a dialog that has ended."""
@@ -74,14 +83,15 @@ class Registry:
     def forget(self, leg: Leg) -> None:
         """Remove a leg that is over; only its handle refers to it after that."""
         del self.by_name[leg.name]
-        self.make_room(leg)
+        if leg.takes_room:
+            self.make_room(leg)
         # The handle keeps the leg; this breaks the reference cycle between the two.
         del leg.call
         if leg.usage is not None:
-            self.part(leg.usage.dialog)
+            self.by_dialog.pop(leg.usage.dialog.key, None)
         if leg.outgoing is not None:
             for usage in leg.outgoing.early.values():
-                self.part(usage.dialog)
+                self.by_dialog.pop(usage.dialog.key, None)
 
     def tag_of(self, cancel: Request) -> bytes | None:
         """Our tag in the dialog of the INVITE whose CANCEL came too late."""

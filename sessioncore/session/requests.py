@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from sessioncore.errors import SessionCoreError, UnreachableTarget
 from sessioncore.session.announcing import Announcer
@@ -43,6 +44,9 @@ class _ByeUser:
         if response.status >= 200 and self._leg is not None:
             self._leg.feed(ByeAnswered())
 
+    def success_repeated(self, tx: ClientTransaction, now: int) -> None:
+        """Not called: a BYE has no ACK."""
+
     def timed_out(self, tx: ClientTransaction, now: int) -> None:
         if self._leg is not None:
             self._leg.feed(ByeUnanswered("the BYE was not answered"))
@@ -62,11 +66,17 @@ class DialogRequests:
         self._layer = layer
         self.writer: Final = RequestWriter(layer.new_branch, env.settings.user_agent.encode())
 
-    def start(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
-        """Run a coroutine in the background; exceptions are logged."""
+    def start(self, work: Coroutine[Deferred[Any], Any, None], leg: Leg | None = None) -> None:
+        """Run a coroutine in the background; an exception is logged and ends ``leg``."""
         working = begin(work, self._announcer)
         if working is not None:
-            working.addErrback(lambda failure: _log.failure("unexpected failure", failure=failure))
+            working.addErrback(self._failed, leg)
+
+    def _failed(self, failure: Failure, leg: Leg | None) -> None:
+        _log.failure("unexpected exception in the background", failure=failure)
+        if leg is not None and isinstance(failure.value, Exception):
+            with self._announcer:
+                leg.fail(failure.value)
 
     async def next_hop(self, dialog: Dialog, flow: Flow) -> tuple[Flow, Address]:
         """The flow and address for requests of ``dialog``, if possible the flow it has.
@@ -153,15 +163,22 @@ class OtherForks:
 
     Each 2xx of theirs gets an ACK and one BYE; a repeated 2xx gets the same ACK again.  It is
     the user of the INVITE's transaction once the call has its dialog or is over.
+    ``repeated`` is called once if the 2xx of the call itself is repeated after our ACK.
     """
 
     def __init__(
-        self, requests: DialogRequests, origin: InitialRequest, flow: Flow, destination: Address
+        self,
+        requests: DialogRequests,
+        origin: InitialRequest,
+        flow: Flow,
+        destination: Address,
+        repeated: Callable[[int], None],
     ) -> None:
         self._requests = requests
         self._origin = origin
         self._flow = flow
         self._destination = destination
+        self._repeated: Callable[[int], None] | None = repeated
         self._acks: dict[bytes, tuple[Flow, bytes, Address] | None] = {}
 
     def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
@@ -173,6 +190,12 @@ class OtherForks:
         elif tag not in self._acks and len(self._acks) < MOST_FORKS:
             self._acks[tag] = None
             self._requests.start(self._end(tag, response))
+
+    def success_repeated(self, tx: ClientTransaction, now: int) -> None:
+        """Report the first repeat."""
+        repeated, self._repeated = self._repeated, None
+        if repeated is not None:
+            repeated(now)
 
     def timed_out(self, tx: ClientTransaction, now: int) -> None:
         """Does nothing: there was a 2xx, so nothing times out."""

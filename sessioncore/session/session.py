@@ -154,7 +154,7 @@ class ByeAnswered:
 
 @define(eq=False)
 class ByeUnanswered:
-    """No response to our BYE came, or it could not be sent; ``what`` says which, in words."""
+    """Our BYE got no response or could not be sent; ``what`` says which, as a text."""
 
     what: str
 
@@ -195,7 +195,7 @@ class StopMedia:
 
 @define(eq=False, init=False)
 class CloseMedia:
-    """With our BYE the media is over, and the leg takes no room any more."""
+    """Our BYE was sent: the media is over, and the leg no longer counts against the limit."""
 
 
 @define(eq=False, init=False)

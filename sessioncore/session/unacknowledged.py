@@ -17,18 +17,23 @@ __all__ = ["UnacknowledgedSuccess"]
 class UnacknowledgedSuccess:
     """A 2xx that is repeated at T1, 2*T1, ... up to every T2, until 64*T1 have passed.
 
-    ``session`` is the name of its leg, ``source`` the IP address the INVITE came from.
+    ``session`` is the name of its leg.  If places for calls are short, the wait ends at
+    ``hurries`` (ns) already, when the 2xx has been sent five times.
     """
 
-    __slots__ = ("_answered", "_interval", "cseq", "gives_up", "session", "source")
+    __slots__ = ("_answered", "_interval", "cseq", "gives_up", "session")
 
     def __init__(self, session: str, answered: ServerTransaction, now: int) -> None:
         self.session: Final = session
-        self.source: Final = answered.source[0]
         self.cseq: Final = answered.request.cseq.number
         self.gives_up: Final = now + GIVE_UP
         self._answered: ServerTransaction | None = answered
         self._interval = T1
+
+    @property
+    def hurries(self) -> int:
+        """16*T1 after the 2xx."""
+        return self.gives_up - GIVE_UP + 16 * T1
 
     @property
     def waiting(self) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Generator
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred, fail
 
-__all__ = ["begin"]
+__all__ = ["Work", "begin"]
 
-Work = Coroutine[Deferred[Any], Any, None]
+Work: TypeAlias = Coroutine[Deferred[Any], Any, None]
 
 
 def begin(work: Work, entry: AbstractContextManager[None]) -> Deferred[None] | None:

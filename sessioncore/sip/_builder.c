@@ -1,7 +1,7 @@
-/* Responses in which nothing is unusual (RFC 3261 section 8.2.6).
+/* Writes usual responses (RFC 3261 section 8.2.6).
  *
- * Optional: building.py writes the same, and all else, for which the answer is None: nothing is
- * refused here.
+ * Optional: building.py writes the same.  For unusual responses the result is None, and
+ * building.py writes them; nothing is refused here.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -13,7 +13,7 @@
 #define MAX_MESSAGE 65535
 #define MAX_PIECES 128
 
-/* What is yet to be written: pieces of objects that others hold. */
+/* The pieces to write; other objects own their memory. */
 struct text {
     struct {
         const char *at;
@@ -23,7 +23,7 @@ struct text {
     size_t size;
 };
 
-/* Add octets, or say no. */
+/* Add octets; false if there is no room. */
 static int add(struct text *text, const char *at, size_t size)
 {
     if (text->count == MAX_PIECES || size > MAX_MESSAGE - text->size)
@@ -39,7 +39,7 @@ static int add_text(struct text *text, const char *at)
     return add(text, at, strlen(at));
 }
 
-/* Add what others made; a line break in it would let its author write further lines. */
+/* Add octets from outside; refuses line breaks, which would inject header fields. */
 static int add_octets(struct text *text, PyObject *octets)
 {
     const char *at;
@@ -77,14 +77,14 @@ static PyObject *joined(const struct text *text)
     return made;
 }
 
-/* What a request has, which is copied, and what tells of more. */
+/* The header fields of a request that are copied, and attribute names. */
 enum { VIA, FROM, TO, CALL_ID, CSEQ, RECORD_ROUTE, FIELDS };
 static const char *const spellings[FIELDS] = {"Via", "From", "To", "Call-ID", "CSeq", "Record-Route"};
 static PyObject *names[FIELDS], *firsts_name, *repeated_name, *to_tag_name;
 
 enum { REQUEST, START, TO_TAG, HEADERS, BODY, TOP, RECORD, GIVEN };
 
-/* A response, None where something is unusual; NULL with an exception. */
+/* A response, or None if something is unusual; NULL with an exception. */
 static PyObject *answer(PyObject *const *given, PyObject *firsts, PyObject *to_tag)
 {
     struct text text;
@@ -96,7 +96,7 @@ static PyObject *answer(PyObject *const *given, PyObject *firsts, PyObject *to_t
     for (int i = 0; i < FIELDS; i++)
         if ((values[i] = PyDict_GetItemWithError(firsts, names[i])) == NULL && PyErr_Occurred())
             return NULL;
-    /* Several Vias, in one header field here, are copied apart. */
+    /* Several Vias in one header field are copied by building.py. */
     if (values[VIA] == NULL || !PyBytes_CheckExact(values[VIA]) || !PyBytes_CheckExact(body) ||
         memchr(PyBytes_AS_STRING(values[VIA]), ',', (size_t)PyBytes_GET_SIZE(values[VIA])) ||
         (values[RECORD_ROUTE] != NULL && given[RECORD] != Py_False))
@@ -118,7 +118,7 @@ static PyObject *answer(PyObject *const *given, PyObject *firsts, PyObject *to_t
 
 /* response(request, start, to_tag, headers, body, via, record_route) -> octets or None
  *
- * What is wrong with a To whose tag matters is let through. */
+ * An exception from reading a To whose tag is needed is passed on. */
 static PyObject *response(PyObject *self, PyObject *const *given, Py_ssize_t count)
 {
     PyObject *made = NULL, *firsts, *repeated, *tag = NULL;

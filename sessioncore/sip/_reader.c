@@ -1,8 +1,9 @@
-/* SIP messages in which nothing is unusual (RFC 3261 sections 7, 8.1.1, 18.3 and 25.1).
+/* Reads usual SIP messages (RFC 3261 sections 7, 8.1.1, 18.3 and 25.1).
  *
- * Optional: message.py reads the same with patterns, and all else, faulty or not, for which the
- * answer is None: nothing is refused here.  The octets are a stranger's: no cursor passes its
- * end, and what is made of them are pieces of the message, one of each known header field.
+ * Optional: message.py reads the same with regular expressions.  For all other messages, faulty
+ * or not, the result is None, and message.py reads them; nothing is refused here.  The octets
+ * come from a stranger: no cursor passes its end, and the results are slices of the message, one
+ * for each known header field.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -17,7 +18,7 @@
 #define MAX_LINE 16384
 #define MAX_REMEMBERED 255
 
-/* What an octet may be part of: a token, a Request-URI that is yet to be read, blanks. */
+/* The classes of octets: token, Request-URI that is not parsed yet, blank. */
 enum { TOKEN = 1, URI = 2, BLANK = 4 };
 static unsigned char kinds[256];
 
@@ -30,7 +31,7 @@ static void fill_kinds(void)
                    (strchr(" \t\v\f", c) ? BLANK : 0);
 }
 
-/* Step over all octets of a kind; whether there is one. */
+/* Skip all octets of a class; whether there is at least one. */
 static int span(struct cursor *cursor, unsigned char kind, struct piece *piece)
 {
     piece->at = cursor->at;
@@ -40,7 +41,7 @@ static int span(struct cursor *cursor, unsigned char kind, struct piece *piece)
     return piece->size > 0;
 }
 
-/* Step to the next such octet; whether there is one. */
+/* Move to the next such octet; whether there is one. */
 static int until(struct cursor *cursor, char octet, struct piece *piece)
 {
     const char *found = memchr(cursor->at, octet, (size_t)(cursor->end - cursor->at));
@@ -52,7 +53,7 @@ static int until(struct cursor *cursor, char octet, struct piece *piece)
     return 1;
 }
 
-/* Step to the end of a line; whether a carriage return ends it. */
+/* Move to the end of a line; whether a carriage return ends it. */
 static int rest_of_line(struct cursor *cursor, struct piece *piece)
 {
     return until(cursor, '\r', piece) && !memchr(piece->at, '\n', (size_t)piece->size);
@@ -76,14 +77,14 @@ static int read_start(struct cursor *cursor, struct piece words[2], int *status)
 /* 7.3 A header field on one line, without white space around its value. */
 static int read_field(struct cursor *cursor, struct piece *name, struct piece *value)
 {
-    /* White space before the end of the line belongs to no value, unless there is no other. */
+    /* White space before the end of the line is not part of a value, unless the value is empty. */
     return span(cursor, TOKEN, name) && take(cursor, ":") && (span(cursor, BLANK, value), 1) &&
            rest_of_line(cursor, value) &&
            (value->size == 0 || !(kinds[(unsigned char)cursor->at[-1]] & BLANK));
 }
 
-/* All header fields, by the one spelling of their names (7.3.3); then the cursor is at the body.
- * 1 where all are known and there once, otherwise 0; -1 with an exception. */
+/* All header fields, by their canonical names (7.3.3); then the cursor is at the body.
+ * 1 if all are known and occur once, otherwise 0; -1 with an exception. */
 static int read_fields(struct cursor *cursor, PyObject *spellings, PyObject *firsts)
 {
     struct piece name, value;
@@ -111,9 +112,9 @@ static int read_fields(struct cursor *cursor, PyObject *spellings, PyObject *fir
     return 0;
 }
 
-/* Header fields and a parameter, and what is known of a message by their values. */
+/* The names of header fields and of a parameter, and the attributes of a message. */
 static PyObject *via_field, *from_field, *to_field, *call_id_field, *cseq_field, *contact_field,
-    *max_forwards_field, *content_length_field, *branch_param;
+    *content_length_field, *branch_param;
 static PyObject *body_name, *raw_name, *firsts_name, *repeated_name, *method_name, *uri_name,
     *status_name, *reason_name, *any_uri_name, *via_name, *sender_name, *branch_name, *params_name,
     *from_uri_name, *from_tag_name, *to_uri_name, *to_tag_name, *call_id_name, *cseq_name,
@@ -130,13 +131,13 @@ static int is_framed(PyObject *firsts, Py_ssize_t size)
                              memcmp(PyBytes_AS_STRING(value), digits, (size_t)written) == 0);
 }
 
-/* A piece as an object, None where there is none. */
+/* A piece as an object, or None if there is none. */
 static PyObject *object(struct piece piece)
 {
     return piece.at ? PyBytes_FromStringAndSize(piece.at, piece.size) : Py_NewRef(Py_None);
 }
 
-/* Set what was made, and let go of it: 1, or -1 with an exception. */
+/* Set an attribute to a new object and release it: 1, or -1 with an exception. */
 static int set(PyObject *message, PyObject *name, PyObject *made)
 {
     int failed = made == NULL || PyObject_SetAttr(message, name, made) < 0;
@@ -145,7 +146,7 @@ static int set(PyObject *message, PyObject *name, PyObject *made)
     return failed ? -1 : 1;
 }
 
-/* A new object without attributes: what its __init__ would set is set here, which is faster. */
+/* A new object without attributes; setting them here is faster than its __init__. */
 static PyObject *bare(PyObject *type)
 {
     PyObject *nothing = PyTuple_New(0), *made = NULL;
@@ -158,7 +159,7 @@ static PyObject *bare(PyObject *type)
     return made;
 }
 
-/* What every message has; the message, or NULL. */
+/* Set the attributes that every message has; returns the message, or NULL. */
 static PyObject *with_content(PyObject *message, struct piece body, PyObject *raw, PyObject *firsts)
 {
     if (message != NULL && (set(message, body_name, object(body)) < 0 ||
@@ -219,11 +220,10 @@ static PyObject *read_(PyObject *self, PyObject *const *given, Py_ssize_t count)
     return message;
 }
 
-/* What required() is given: readers of sessioncore/sip/values.py that remember, classes, and
- * the values of Max-Forwards without leading zeros. */
-enum { SENT_BY, ADDRESS, CSEQ, CONTACT, ANY_URI, HOPS, VIA, REQUEST, MESSAGE, GIVEN };
+/* The arguments of required(): cached readers of sessioncore/sip/values.py, and classes. */
+enum { SENT_BY, ADDRESS, CSEQ, CONTACT, ANY_URI, VIA, REQUEST, MESSAGE, GIVEN };
 
-/* A value that can be remembered: octets, and few. */
+/* Whether a value can be cached: bytes, and short. */
 static int is_short(PyObject *value)
 {
     return PyBytes_Check(value) && PyBytes_GET_SIZE(value) <= MAX_REMEMBERED;
@@ -236,7 +236,7 @@ static struct cursor inside(PyObject *octets)
     return (struct cursor){at, at + PyBytes_GET_SIZE(octets)};
 }
 
-/* What a reader makes of a piece. */
+/* The result of a reader for a piece. */
 static PyObject *read_by(PyObject *reader, struct piece piece)
 {
     PyObject *octets = object(piece), *made = octets ? PyObject_CallOneArg(reader, octets) : NULL;
@@ -285,8 +285,8 @@ static PyObject *via(PyObject *type, PyObject *raw, PyObject *sender, PyObject *
     return made;
 }
 
-/* 20.42 Via: one, with a branch that is more than the magic cookie (8.1.1.7).  1, 0 where
- * something is unusual, -1 with an exception, as all that follow. */
+/* 20.42 Via: one, with a branch that is more than the magic cookie (8.1.1.7).  1, 0 if
+ * something is unusual, -1 with an exception; the same for all functions below. */
 static int read_via(PyObject *const *given, PyObject *value)
 {
     struct cursor cursor = inside(value);
@@ -310,7 +310,7 @@ static int read_via(PyObject *const *given, PyObject *value)
     return found;
 }
 
-/* 20.20, 20.39 From and To: a name-addr that can be remembered, and nothing but a tag. */
+/* 20.20, 20.39 From and To: a name-addr that can be cached, and no parameter but a tag. */
 static int read_address(PyObject *const *given, PyObject *value, PyObject *uri, PyObject *tag)
 {
     struct cursor cursor = inside(value);
@@ -339,7 +339,7 @@ static int read_call_id(PyObject *const *given, PyObject *value)
     return set(given[MESSAGE], call_id_name, Py_NewRef(value));
 }
 
-/* 20.10 Contact, where it is there: one. */
+/* 20.10 Contact, if present: one. */
 static int read_contact(PyObject *const *given, PyObject *firsts)
 {
     PyObject *value = PyDict_GetItemWithError(firsts, contact_field), *made, *all;
@@ -357,7 +357,7 @@ static int read_contact(PyObject *const *given, PyObject *firsts)
     return set(given[MESSAGE], contacts_name, all);
 }
 
-/* 8.1.1.1, 8.1.1.5 A request's URI, and CSeq names its method. */
+/* 8.1.1.1, 8.1.1.5 The URI of a request, and whether CSeq has its method. */
 static int read_uri(PyObject *const *given)
 {
     PyObject *message = given[MESSAGE], *method = PyObject_GetAttr(message, method_name),
@@ -377,17 +377,7 @@ static int read_uri(PyObject *const *given)
     return found;
 }
 
-/* 8.1.1.6 Max-Forwards, where it is there. */
-static int check_hops(PyObject *const *given, PyObject *firsts)
-{
-    PyObject *value = PyDict_GetItemWithError(firsts, max_forwards_field);
-
-    if (value == NULL)
-        return PyErr_Occurred() ? -1 : 1;
-    return PySet_Contains(given[HOPS], value);
-}
-
-/* A header field that has to be there, or NULL; it stays the message's. */
+/* A mandatory header field, or NULL; a borrowed reference. */
 static PyObject *field(PyObject *firsts, PyObject *name)
 {
     PyObject *value = PyDict_GetItemWithError(firsts, name);
@@ -414,13 +404,13 @@ static int read_required(PyObject *const *given, PyObject *firsts)
     found = PyObject_IsInstance(given[MESSAGE], given[REQUEST]);
     if (found < 1)
         return found < 0 ? -1 : 1;
-    return (found = read_uri(given)) < 1 ? found : check_hops(given, firsts);
+    return read_uri(given);
 }
 
-/* required(sent_by, address, cseq, contact, any_uri, hops, Via, Request, message)
+/* required(sent_by, address, cseq, contact, any_uri, Via, Request, message)
  *
- * Whether what every message needs is there, in order, and set now; of what may be there once
- * only it is the caller who looks whether it is.  An exception of a reader is let through. */
+ * Whether all mandatory values are present and valid; then they have been set.  The caller checks
+ * that they occur only once.  An exception of a reader is passed on. */
 static PyObject *required(PyObject *self, PyObject *const *given, Py_ssize_t count)
 {
     PyObject *repeated, *firsts;
@@ -466,7 +456,6 @@ static const struct {
     {&call_id_field, "Call-ID"},
     {&cseq_field, "CSeq"},
     {&contact_field, "Contact"},
-    {&max_forwards_field, "Max-Forwards"},
     {&content_length_field, "Content-Length"},
     {&branch_param, "branch"},
 }, attributes[] = {
@@ -510,7 +499,7 @@ PyMODINIT_FUNC PyInit__reader(void)
     fill_kinds();
     if (made == NULL || names == NULL || make_names() < 0 ||
         PyModule_AddObjectRef(made, "__all__", names) < 0 ||
-        PyModule_AddIntConstant(made, "INTERFACE", 1) < 0)
+        PyModule_AddIntConstant(made, "INTERFACE", 2) < 0)
         Py_CLEAR(made);
     Py_XDECREF(names);
     return made;

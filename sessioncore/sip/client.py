@@ -76,6 +76,10 @@ def _drop(tx: ClientTransaction, now: int) -> None:
     tx.keeper.drop_client(tx)
 
 
+def _tell_repeated(tx: ClientTransaction, now: int) -> None:
+    tx.user.success_repeated(tx, now)
+
+
 def _tell_timed_out(tx: ClientTransaction, now: int) -> None:
     tx.dismiss_user().timed_out(tx, now)
 
@@ -102,7 +106,7 @@ def _cancel(tx: ClientTransaction, given: Cancel) -> Effects:
 
 def _accepted_again(tx: InviteClientTransaction, given: Success) -> Effects:
     if tx.ack and given.response.to_tag == tx.acknowledged_tag:
-        return (Resend(tx.ack, given.now),)
+        return (Resend(tx.ack, given.now), Do(_tell_repeated, given.now))
     return (Deliver(given.response, given.now),)
 
 
@@ -341,6 +345,9 @@ class _Nobody:
     """A user that ignores the outcome of the transaction."""
 
     def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
+        """Does nothing."""
+
+    def success_repeated(self, tx: ClientTransaction, now: int) -> None:
         """Does nothing."""
 
     def timed_out(self, tx: ClientTransaction, now: int) -> None:

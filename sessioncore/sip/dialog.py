@@ -10,11 +10,13 @@ from attrs import define, field
 from sessioncore.errors import SipParseError
 from sessioncore.sip.flows import Flow
 from sessioncore.sip.message import Request, Response
+from sessioncore.sip.nat import behind_nat
 from sessioncore.sip.values import NameAddr, RawUri, Uri, parse_uri, shown
 from sessioncore.vocabulary import Address
 
 __all__ = ["Dialog", "InitialRequest", "dialog_key", "key_of_request", "key_of_response", "tag"]
 
+_KEY: Final = b"%b %b %b"
 MAX_ROUTES: Final = 70
 """A request cannot pass more proxies than Max-Forwards allows."""
 
@@ -26,17 +28,17 @@ def tag(random: Callable[[], bytes]) -> bytes:
 
 def dialog_key(call_id: bytes, local_tag: bytes, remote_tag: bytes) -> bytes:
     """A dialog's identity (RFC 3261 section 12) as one dict key."""
-    return b"%b %b %b" % (call_id, local_tag, remote_tag)
+    return _KEY % (call_id, local_tag, remote_tag)
 
 
 def key_of_request(request: Request) -> bytes:
     """The key of the dialog that a received request belongs to."""
-    return dialog_key(request.call_id, request.to_tag or b"", request.from_tag or b"")
+    return _KEY % (request.call_id, request.to_tag or b"", request.from_tag or b"")
 
 
 def key_of_response(response: Response) -> bytes:
     """The key of the dialog that a response to our request creates or belongs to."""
-    return dialog_key(response.call_id, response.from_tag or b"", response.to_tag or b"")
+    return _KEY % (response.call_id, response.from_tag or b"", response.to_tag or b"")
 
 
 def _route_set(message: Request | Response, nearest: int) -> tuple[NameAddr, ...]:
@@ -100,7 +102,8 @@ class Dialog:
     ``key`` is its identity as `key_of_request` and `key_of_response` return it.  ``local`` and
     ``remote`` are whole From or To values with their tags.  ``remote_seq`` is None until the
     peer has sent a request (RFC 3261 section 12.1.2).  If ``detour`` is set, requests go there
-    instead of to Contact or Record-Route.  ``hop`` is the flow and address of the next hop, if
+    instead of to Contact or Record-Route; where the peer is ``behind_nat``, this is the source of
+    its last message.  ``hop`` is the flow and address of the next hop, if
     they are known without a name lookup.
     """
 
@@ -115,6 +118,7 @@ class Dialog:
     local_seq: int
     remote_seq: int | None
     detour: Address | None = None
+    behind_nat: bool = False
     hop: tuple[Flow, Address] | None = None
     _routing: tuple[bytes, tuple[tuple[bytes, bytes], ...]] | None = field(default=None, init=False)
 
@@ -204,6 +208,18 @@ class Dialog:
         if contact is not None:
             self.remote_target = _reachable(contact, "Contact")
             self._routing = self.hop = None
+
+    def locate(self, source: Address, nat: bool | None) -> None:
+        """Note where the message came from that brought the remote target; ``nat`` as a setting.
+
+        Where there is a Record-Route, requests go to that proxy, which knows where the peer is.
+        """
+        natted = not self.route_set and behind_nat(self.remote_target, source, nat)
+        if natted:
+            self.detour = source
+        elif self.behind_nat:
+            self.detour = None
+        self.behind_nat = natted
 
     def check_sequence(self, number: int) -> bool:
         """Record the CSeq number of a received request; False if it is too low for 12.2.2.

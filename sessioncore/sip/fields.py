@@ -25,6 +25,7 @@ from sessioncore.sip.values import (
     parse_cseq,
     parse_name_addr,
     parse_number,
+    parse_route,
     parse_via,
     split_list,
 )
@@ -101,7 +102,8 @@ class Message:
     def _addresses(self, name: bytes) -> list[NameAddr]:
         if name not in self._firsts:
             return []
-        found = [parse_contact(item) for field in self.all(name) for item in split_list(field)]
+        read = parse_contact if name == b"Contact" else parse_route
+        found = [read(item) for field in self.all(name) for item in _addresses_in(field)]
         if len(found) > grammar.MAX_LIST_ITEMS:
             raise SipParseError(f"too many values of {name.decode()}")
         return found
@@ -237,6 +239,16 @@ class Message:
             )
         except ValueError as error:
             raise SipParseError(f"Date is not a SIP date: {error}") from None
+
+
+def _addresses_in(field: bytes) -> list[bytes]:
+    """As `split_list`, but a display name without quotes may have commas."""
+    items = split_list(field)
+    for at in range(len(items) - 2, -1, -1):
+        # An address has a colon, so this is the beginning of the next item's display name.
+        if items[at] and items[at] != b"*" and b":" not in items[at]:
+            items[at : at + 2] = [b"%b, %b" % (items[at], items[at + 1])]
+    return items
 
 
 _MONTHS: Final = b"JanFebMarAprMayJunJulAugSepOctNovDec"

@@ -73,3 +73,10 @@ class Flows(Protocol):
         Raises `UnreachableTarget`, or the awaitable fails with it, if no transport reaches the
         target.
         """
+
+    @property
+    def near(self) -> frozenset[int]:
+        """The ports of the sockets, and those one below (`sessioncore.sdp.targets.Sockets`)."""
+
+    def own(self, ip: str, port: int) -> bool:
+        """Whether one of the sockets receives what is sent to this address."""

@@ -4,9 +4,11 @@ Strings are parts of patterns, ``re.Pattern`` objects are whole productions; the
 of the RFC.  All run in linear time: every repetition is possessive or cannot overlap what follows.
 ``LWS`` never contains a line break, because values are unfolded before they are matched.
 
-In four places more is accepted than the RFC allows, because phones send it: ``_`` in host
-names, ``#`` in the user part, ``:::`` in IPv6 (RFC 5118 section 4.10) and IPv6 addresses
-without brackets in parameters (RFC 5118 section 4.5).
+More is accepted than the RFC allows where the meaning is plain, because peers send it: ``_``
+in host names, ``:::`` in IPv6 (RFC 5118 section 4.10), IPv6 addresses without brackets in
+parameters (RFC 5118 section 4.5), any characters in the user part and the parameters of a URI
+and in values of header parameters, and display names without quotes.  docs/reference/reading.md
+has the list.  `STRICT_SIP_URI` is what we write ourselves.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ __all__ = [
     "SIP_URI",
     "SLOPPY_REQUEST_LINE",
     "STATUS_LINE",
+    "STRICT_SIP_URI",
     "TOKEN",
+    "URI_PARAM",
 ]
 
 MAX_MESSAGE: Final = 65_535
@@ -66,8 +70,9 @@ _HOSTNAME = rb"[A-Za-z0-9_][A-Za-z0-9_.\-]*+"
 _IPV6 = rb"\[[0-9A-Fa-f:.]{2,63}\]"
 _HOST = rb"(?:" + _HOSTNAME + rb"|" + _IPV6 + rb")"
 
-# 25.1 generic-param: gen-value is token / host / quoted-string; ":" and "[]" are host's.
-_VALUE = rb"(?:[A-Za-z0-9\-.!%*_+`'~:\[\]]++|" + _QUOTED + rb")"
+# 25.1 generic-param: gen-value is token / host / quoted-string; read is also any other word,
+# or nothing (``rport=``).
+_VALUE = rb"(?:" + _QUOTED + rb"|[^\x00-\x20\x7f\";,<>]*+)"
 _PARAM = _LWS + rb";" + _LWS + _TOKEN + rb"(?>" + _LWS + rb"=" + _LWS + _VALUE + rb")?+"
 _PARAMS = rb"(?>" + _PARAM + rb")*+"
 
@@ -85,7 +90,7 @@ _PASSWORD = rb"(?>[A-Za-z0-9\-_.!~*'()&=+$,]|" + _ESCAPED + rb")*+"
 _URI_PARAM = rb"(?>[A-Za-z0-9\-_.!~*'()\[\]/:&+$]|" + _ESCAPED + rb")++"
 _URI_HEADERS = rb"(?>[A-Za-z0-9\-_.!~*'()\[\]/?:+$&=]|" + _ESCAPED + rb")++"
 
-SIP_URI: Final = re.compile(
+STRICT_SIP_URI: Final = re.compile(
     rb"([Ss][Ii][Pp][Ss]?):"
     rb"(?:(" + _USER + rb")(?::(" + _PASSWORD + rb"))?@)?"
     rb"(" + _HOST + rb")"
@@ -93,20 +98,40 @@ SIP_URI: Final = re.compile(
     rb"((?>;" + _URI_PARAM + rb"(?:=" + _URI_PARAM + rb")?)*+)"
     rb"(?:\?(" + _URI_HEADERS + rb"))?"
 )
-"""Groups: scheme, user, password, host, port, parameters with their ";", headers."""
-FOREIGN_URI: Final = re.compile(
-    rb"([A-Za-z][A-Za-z0-9+.\-]*+):(?>[A-Za-z0-9\-_.!~*'();/?:@&=+$,\[\]]|" + _ESCAPED + rb")++"
+"""A SIP or SIPS URI by the RFC.  Groups: as `SIP_URI`."""
+_ANY = rb"[^\x00-\x20\x7f<>"  # begins a set: never a blank, a line break or an angle bracket
+_QUOTED_PARAM = rb'"' + _ANY + rb'"]*+"'
+SIP_URI: Final = re.compile(
+    rb"([Ss][Ii][Pp][Ss]?):"
+    rb"(?:(" + _ANY + rb"@:\"]++)(?::(" + _ANY + rb"@\"]*+))?@)?"
+    rb"(" + _HOST + rb")"
+    rb"(?::([0-9]{1,5}))?"
+    rb"((?>;(?>" + _QUOTED_PARAM + rb"|" + _ANY + rb"\";?])*+)*+)"
+    rb"(?:\?(" + _ANY + rb"]++))?"
 )
+"""A SIP or SIPS URI as peers write it: only what we need of it has to be well-formed.
+
+Groups: scheme, user, password, host, port, parameters with their ";", headers.
+"""
+URI_PARAM: Final = re.compile(rb";((?>" + _QUOTED_PARAM + rb"|[^\";])*+)")
+"""One parameter of `SIP_URI`, whose value may have a ";" in quotes."""
+FOREIGN_URI: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*+):" + _ANY + rb"]++")
 """absoluteURI of any scheme; group 1 is the scheme."""
 
 # 25.1 From, To, Contact, Route, Record-Route: name-addr / addr-spec with header parameters.
-_DISPLAY = rb"(?:(" + _QUOTED + rb")|([A-Za-z0-9\-.!%*_+`'~ \t]*+))"
+_DISPLAY = rb"(?:(" + _QUOTED + rb")|([^\"<>\x00-\x08\x0a-\x1f\x7f]*+))"
 DISPLAY_ADDRESS: Final = re.compile(_LWS + _DISPLAY + _LWS + rb"<([^<>\x00-\x20]++)>")
 """name-addr alone.  Groups: quoted display name, token display name, URI."""
 NAME_ADDR: Final = re.compile(DISPLAY_ADDRESS.pattern + rb"(" + _PARAMS + rb")" + _LWS)
 """name-addr with parameters.  Groups: as `DISPLAY_ADDRESS`, then the parameters."""
-PLAIN_ADDR: Final = re.compile(_LWS + rb"([A-Za-z][^<>;,?\"\x00-\x20]*+)(" + _PARAMS + rb")" + _LWS)
-"""addr-spec, where ";" starts header parameters and "," and "?" are forbidden (section 20)."""
+PLAIN_ADDR: Final = re.compile(
+    _LWS + rb"(?:(" + _QUOTED + rb")" + _LWS + rb"|([^\"<>:;\x00-\x08\x0a-\x1f\x7f]*[ \t]))?"
+    rb"([A-Za-z][^<>;,?\"\x00-\x20]*+)(" + _PARAMS + rb")" + _LWS
+)
+"""addr-spec, where ";" starts header parameters and "," and "?" are forbidden (section 20).
+
+Groups: as `NAME_ADDR`, because some write a display name before it.
+"""
 
 # 25.1 Via.  sent-protocol is three tokens, so that another version can still be answered 505.
 _SLASH = _LWS + rb"/" + _LWS

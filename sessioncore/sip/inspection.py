@@ -9,7 +9,8 @@ from attrs import frozen
 from sessioncore.errors import SipParseError
 from sessioncore.sip.grammar import TOKEN
 from sessioncore.sip.message import Request
-from sessioncore.sip.methods import SDP, MethodRules
+from sessioncore.sip.methods import MIXED, SDP, MethodRules
+from sessioncore.sip.multipart import is_multipart, is_optional, part_of
 from sessioncore.sip.values import RawUri, Uri
 
 __all__ = ["Refusal", "inspect"]
@@ -40,15 +41,18 @@ def inspect(
     rule = rules.by_name.get(request.method)
     if rule is None or not rule.served:
         return Refusal(501 if rule is None else 405, (rules.allow,))
+    if in_dialog and not rule.within:
+        return Refusal(405, (rules.allow,))
     firsts = request._firsts
     try:
         if not (in_dialog or rule.outside):
             return Refusal(481, text=f"{rule.name.decode()} outside a dialog")
         if early and not rule.early:
             return Refusal(481, text=f"{rule.name.decode()} in an early dialog")
-        uri = request.any_uri
-        if uri.scheme not in SCHEMES or uri.headers:
-            return _uri_refused(uri)
+        if not in_dialog:  # Within a dialog it is our own Contact, or a copy with faults.
+            uri = request.any_uri
+            if uri.scheme not in SCHEMES or uri.headers:
+                return _uri_refused(uri)
         refusal = None
         if b"Require" in firsts:
             refusal = _extension_refused(request, rules.extensions)
@@ -84,20 +88,16 @@ def _body_refused(request: Request, accepted: tuple[bytes, ...]) -> Refusal | No
     encoding = request._firsts.get(b"Content-Encoding")
     encoded = encoding is not None and encoding.strip().lower() not in (b"", b"identity")
     kind = request.content_type
-    if (kind in accepted and not encoded) or _optional(request):
+    fits = kind in accepted
+    if is_multipart(kind):
+        # RFC 5621 section 3: what counts is its parts, and of these we need one.
+        fits = MIXED in accepted and part_of(request, accepted) is not None
+    if (fits and not encoded) or is_optional(request.first(b"Content-Disposition")):
         return None
     if encoded:
         return Refusal(415, ((b"Accept-Encoding", b"identity"),), "Content-Encoding")
     text = f"Content-Type: {(kind or b'none').decode('ascii', 'backslashreplace')}"
     return Refusal(415, ((b"Accept", b", ".join(accepted)),), text)
-
-
-def _optional(request: Request) -> bool:
-    disposition = request.first(b"Content-Disposition")
-    if disposition is None:
-        return False
-    parameters = disposition.lower().split(b";")[1:]
-    return any(b"".join(each.split()) == b"handling=optional" for each in parameters)
 
 
 def _answer_refused(request: Request) -> Refusal | None:

@@ -27,6 +27,7 @@ from sessioncore.sip.roles import Counters
 from sessioncore.sip.server import ACCEPTED_MARK, CONFIRMED_MARK, ServerTransaction
 from sessioncore.sip.shards import LAST, Shards
 from sessioncore.sip.steps import (
+    COARSE_GRID,
     GIVE_UP,
     GRID,
     REPEATS,
@@ -97,22 +98,28 @@ class Keeping:
         self._fifos: list[Fifo[bytes]] = []
         # RFC 3261 table 4; the tables define what each timer means in each state.
         clients, servers = self._clients, self._servers
-        self._timer_b = self._timer(GIVE_UP, self._feeding(clients, GiveUp))
-        self._timer_d = self._timer(GIVE_UP, self._feeding(self._lingering, LingerOver))
-        self._timer_k = self._timer(T4, self._absorbed_enough)
-        self._timer_cancel = self._timer(GIVE_UP, self._feeding(clients, CancelExpired))
+        self._timer_b = self._timer(GIVE_UP, self._feeding(clients, GiveUp), COARSE_GRID)
+        self._timer_d = self._timer(
+            GIVE_UP, self._feeding(self._lingering, LingerOver), COARSE_GRID
+        )
+        self._timer_k = self._timer(T4, self._absorbed_enough, COARSE_GRID)
+        self._timer_cancel = self._timer(
+            GIVE_UP, self._feeding(clients, CancelExpired), COARSE_GRID
+        )
         repeat = self._feeding(clients, RepeatDue)
         self._timers_a = [self._timer(after, repeat) for after in REPEATS]
         repeat = self._feeding(servers, RepeatDue)
         self._timers_g = [self._timer(after, repeat) for after in REPEATS[: STEP_OF_T2 + 1]]
-        self._timer_h = self._timer(GIVE_UP, self._feeding(servers, GiveUp))
-        self._timer_i = self._timer(T4, self._finished_enough)
-        self._timer_j = self._timer(GIVE_UP, self._finished_enough)
+        self._timer_h = self._timer(GIVE_UP, self._feeding(servers, GiveUp), COARSE_GRID)
+        self._timer_i = self._timer(T4, self._finished_enough, COARSE_GRID)
+        self._timer_j = self._timer(GIVE_UP, self._finished_enough, COARSE_GRID)
         self._timer_trying = self._timer(TRYING_AFTER, self._while_pending(StillSilent))
         self._timer_minute = self._timer(PROVISIONAL_AGAIN, self._while_pending(MinuteOver))
 
-    def _timer(self, duration: int, callback: Callable[[bytes, int], None]) -> Fifo[bytes]:
-        fifo: Fifo[bytes] = self._deadlines.fifo(duration, callback, GRID)
+    def _timer(
+        self, duration: int, callback: Callable[[bytes, int], None], grid: int = GRID
+    ) -> Fifo[bytes]:
+        fifo: Fifo[bytes] = self._deadlines.fifo(duration, callback, grid)
         self._fifos.append(fifo)
         return fifo
 
@@ -253,8 +260,11 @@ class Keeping:
         self.request(NOBODY, data, b"CANCEL", tx.destination, tx.flow, tx.branch, now)
 
     def await_ack(self, tx: ServerTransaction, now: int) -> None:
-        """Arm Timer H."""
+        """Arm Timer H.  An INVITE that was refused is over: the same call may come again."""
         self._timer_h.add(tx.key, now)
+        if tx.merge_key is not None:
+            del self._merged[tx.merge_key]
+            tx.merge_key = None
 
     def full(self, in_dialog: bool) -> bool:
         """Whether the limit of transactions is reached; within a dialog it is higher."""
@@ -275,8 +285,7 @@ class Keeping:
         """
         key = tx.key
         if key in self._servers:
-            short = len(answer) <= LONGEST_KEPT
-            if answer is ACCEPTED_MARK or (short and not tx.flow.reliable):
+            if answer is ACCEPTED_MARK or (len(answer) <= LONGEST_KEPT and not tx.flow.reliable):
                 del self._servers[key]
                 self._finished.parts[hash(key) & LAST][key] = answer
                 self.remembered += 1

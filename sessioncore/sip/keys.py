@@ -7,7 +7,14 @@ from sessioncore.sip.message import Request
 from sessioncore.sip.values import Via
 from sessioncore.vocabulary import Address
 
-__all__ = ["ack_keys", "merge_key", "response_address", "transaction_key"]
+__all__ = [
+    "ack_keys",
+    "is_cancelled_by",
+    "is_for_number",
+    "merge_key",
+    "response_address",
+    "transaction_key",
+]
 
 
 def transaction_key(request: Request, method: bytes) -> bytes:
@@ -30,23 +37,41 @@ def transaction_key(request: Request, method: bytes) -> bytes:
     )
 
 
+def is_for_number(key: bytes, request: Request) -> bool:
+    """Whether ``key``, which has the Call-ID of ``request``, also has its CSeq number."""
+    return key.endswith(b" %d %b" % (request.cseq.number, request.call_id))
+
+
+def is_cancelled_by(key: bytes, cancel: Request) -> bool:
+    """Whether ``key`` is that of the INVITE of a CANCEL, whatever the CSeq number of the CANCEL.
+
+    RFC 3261 sections 9.2 and 17.2.3: branch and sent-by decide.
+    """
+    via = cancel.via
+    return via.branch is not None and key.startswith(
+        b"INVITE %b %b " % (via.branch, via.sender.text)
+    )
+
+
 def _old_key(request: Request, method: bytes, to_tag: bytes) -> bytes:
     """RFC 2543: Request-URI, tags, Call-ID, CSeq number and the whole topmost Via."""
-    return b"2543 %b %b %b %b %d %b %b" % (
+    return b"2543 %b %b %b %b %b %d %b" % (
         method,
         request.uri,
         to_tag,
         request.from_tag or b"",
-        request.cseq.number,
         request.via.raw,
+        request.cseq.number,
         request.call_id,
     )
 
 
 def merge_key(request: Request) -> bytes:
-    """A key that is the same for all copies of a request that come by several paths (8.2.2.2)."""
-    number, method = request.cseq
-    return b"%b %d %b %b" % (method, number, request.from_tag or b"", request.call_id)
+    """A key that is the same for all copies of an INVITE that come by several paths (8.2.2.2).
+
+    They also have the same CSeq number (`is_for_number`).
+    """
+    return b"%b %b" % (request.from_tag or b"", request.call_id)
 
 
 def response_address(via: Via, source: Address, flow: Flow) -> Address:

@@ -13,7 +13,14 @@ from sessioncore.errors import SipParseError
 from sessioncore.sip.client import ClientTransaction
 from sessioncore.sip.flows import Flow
 from sessioncore.sip.keeping import TAG_PREFIX, Keeping
-from sessioncore.sip.keys import ack_keys, merge_key, response_address, transaction_key
+from sessioncore.sip.keys import (
+    ack_keys,
+    is_cancelled_by,
+    is_for_number,
+    merge_key,
+    response_address,
+    transaction_key,
+)
 from sessioncore.sip.message import (
     Request,
     Response,
@@ -119,21 +126,28 @@ class TransactionLayer(Keeping):
         if key in self._finished.parts[hash(key) & LAST] or key in self._servers:
             self._receive_again(request, key, source, flow, now)
             return
-        merged, known = None, _NOTHING
-        if request.to_tag is None:
-            merged = merge_key(request)
-            known = self._merged.parts[hash(merged) & LAST]
+        table, merged, known = SERVER_OTHER, None, _NOTHING
+        if request.method == b"INVITE":
+            table = SERVER_INVITE
+            if request.to_tag is None:
+                merged = merge_key(request)
+                known = self._merged.parts[hash(merged) & LAST]
+                if merged in known:
+                    if is_for_number(known[merged], request):
+                        self.counters.merged += 1
+                        self._refuse(request, 482, source, flow)
+                        return
+                    merged = None  # another INVITE of the same call
         crowded = len(self._servers) >= self.max_pending or self.remembered >= self.max_finished
-        if merged in known or (crowded and self.full(in_dialog=merged is None)):
-            self._refuse_new(request, merged, source, flow)
+        if crowded and self.full(in_dialog=request.to_tag is not None):
+            self.counters.too_many += 1
+            self._refuse(request, 503, source, flow)
             return
-        table = SERVER_INVITE if request.method == b"INVITE" else SERVER_OTHER
         via = request.via
         to, copied = response_address(via, source, flow), via.with_received(source)
         self._servers[key] = tx = ServerTransaction(
             table, self, request, key, source, to, flow, copied, now, merged
         )
-        tx.fresh = True
         if merged is not None:
             known[merged] = key
         try:
@@ -158,16 +172,6 @@ class TransactionLayer(Keeping):
             self.counters.retransmitted += 1
             self.transmit(answer, flow, response_address(request.via, source, flow))
 
-    def _refuse_new(
-        self, request: Request, merged: bytes | None, source: Address, flow: Flow
-    ) -> None:
-        if merged in self._merged:
-            self.counters.merged += 1
-            self._refuse(request, 482, source, flow)
-        else:
-            self.counters.too_many += 1
-            self._refuse(request, 503, source, flow)
-
     def _receive_ack(self, request: Request, source: Address, flow: Flow, now: int) -> None:
         for key in ack_keys(request):
             if key in self._servers:
@@ -189,6 +193,10 @@ class TransactionLayer(Keeping):
     def _receive_cancel(self, request: Request, source: Address, flow: Flow, now: int) -> None:
         """RFC 3261 section 9.2; answered statelessly, because every copy gets the same answer."""
         key = transaction_key(request, b"INVITE")
+        if key not in self._servers and key not in self._finished:
+            other = self._merged.get(merge_key(request))
+            if other is not None and is_cancelled_by(other, request):
+                key = other
         tx = self._servers.get(key)
         if tx is not None:
             self._refuse(request, 200, source, flow, to_tag=tx.to_tag)
@@ -221,7 +229,7 @@ class TransactionLayer(Keeping):
         if required_faults(response) is not None:
             self.counters.malformed += 1
             return
-        if response.via_count != 1:
+        if b"Via" in response._repeated or response.via_count != 1:
             self.counters.several_vias += 1  # RFC 3261 section 8.1.3.3
             return
         key = b"%b %b" % (response.via.branch or b"", response.cseq.method)

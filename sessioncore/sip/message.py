@@ -26,8 +26,10 @@ from sessioncore.sip.values import (
     Uri,
     Via,
     parse_any_uri,
+    parse_called_uri,
     parse_contact,
     parse_number,
+    read_tag,
     remembered_address,
     remembered_contact,
     remembered_cseq,
@@ -100,7 +102,8 @@ def parse_message(data: bytes) -> Request | Response:
 
     The body is cut to Content-Length; without one it is the rest of the datagram.  Raises
     `SipParseError` with status 400, 505 for another SIP version, or 513 above 65,535 bytes.
-    Its ``request`` is the request that can be answered, or None.
+    Its ``request`` is the request that can be answered, or None.  Of a response, ACK, BYE or
+    CANCEL, lines that are not header fields and an unreadable Content-Length are ignored.
     """
     if _read_compiled is not None:
         plain = _read_compiled(data)
@@ -151,7 +154,7 @@ def _read_carefully(data: bytes) -> Request | Response:
     _index(fields, message)
     frame_fault = _frame(message)
     fault = start_fault or frame_fault or line_fault or fault
-    if fault is not None:
+    if fault is not None and (start_fault or fault in _CUT_OFF or not _is_only_matched(message)):
         error = SipParseError(fault, 505 if fault is _VERSION else 400)
         if isinstance(message, Request):
             error.request = message
@@ -161,13 +164,29 @@ def _read_carefully(data: bytes) -> Request | Response:
 
 _SPACE: Final = (b" ", b"\t")
 _VERSION: Final = "SIP version is not 2.0"
+_NO_END: Final = "no empty line after the header fields"
+_SHORT: Final = "body shorter than Content-Length"
+_CUT_OFF: Final = (_NO_END, _SHORT)
+"""Faults of a message whose rest is missing (RFC 3261 section 18.3)."""
+_MATCHED: Final = (b"ACK", b"BYE", b"CANCEL")
+
+
+def _is_only_matched(message: Message) -> bool:
+    """Whether Via, Call-ID, CSeq and the tags suffice to act on the message.
+
+    They do for responses, ACK, BYE and CANCEL.  RFC 3261 section 8.2.2: faults in header fields
+    that are not necessary for processing a message are ignored.
+    """
+    return isinstance(message, Response) or (
+        isinstance(message, Request) and message.method in _MATCHED
+    )
 
 
 def _cut(data: bytes) -> tuple[bytes, list[bytes], bytes, str | None]:
     """The start line, the unfolded header lines (7.3.1), the body, and a fault or None."""
     match = grammar.END_OF_HEADERS.search(data)
     if match is None:
-        head, body, fault = data, b"", "no empty line after the header fields"
+        head, body, fault = data, b"", _NO_END
     else:
         head, body, fault = data[: match.start()], data[match.end() :], None
     if b"\r" in head.replace(b"\r\n", b""):
@@ -208,7 +227,7 @@ def _read_lines(lines: list[bytes]) -> tuple[list[tuple[bytes, bytes]], str | No
     """The header fields, without those that are broken, and a fault or None."""
     fault = None
     if len(lines) > MAX_HEADER_FIELDS:
-        del lines[MAX_HEADER_FIELDS:]
+        lines[MAX_HEADER_FIELDS:] = filter(_is_copied, lines[MAX_HEADER_FIELDS:])
         fault = "more than 256 header fields"
     fields: list[tuple[bytes, bytes]] = []
     for line in lines:
@@ -222,6 +241,14 @@ def _read_lines(lines: list[bytes]) -> tuple[list[tuple[bytes, bytes]], str | No
     if any(len(line) > MAX_LINE for line in lines):
         fault = "a header line above 16,384 bytes"
     return fields, fault
+
+
+def _is_copied(line: bytes) -> bool:
+    """Whether a response needs this header field, so that the peer can match it (8.2.6.2)."""
+    return header_key(line.partition(b":")[0].rstrip(b" \t")) in _COPIED
+
+
+_COPIED: Final = frozenset((b"Via", b"From", b"To", b"Call-ID", b"CSeq"))
 
 
 def _index(fields: list[tuple[bytes, bytes]], message: Message) -> None:
@@ -256,55 +283,84 @@ def _frame(message: Message) -> str | None:
     if length < len(body):
         message.body = body[:length]
     elif length > len(body):
-        return "body shorter than Content-Length"
+        return _SHORT
     return None
 
 
-_ONCE: Final = (b"From", b"To", b"Call-ID", b"CSeq", b"Max-Forwards", b"Content-Type")
-_HOPS: Final = frozenset(b"%d" % number for number in range(256))
+_ONCE: Final = (b"From", b"To", b"Call-ID", b"CSeq")
+_AIMING: Final = (b"INVITE", b"NOTIFY", b"REFER", b"SUBSCRIBE", b"UPDATE")
+"""The methods whose Contact is the target of later requests (RFC 3261 section 12, RFC 6665)."""
 
 
 def required_faults(message: Message) -> str | None:
     """The fault, beyond framing, that makes a message unusable, or None (RFC 3261 8.1.1, RFC 4475).
 
-    Checks the fields that every message needs: Via, From, To, Call-ID, CSeq, Contact if present,
-    and for requests the Request-URI, Max-Forwards and the CSeq method.  All but Via and Contact
-    may occur only once.  An unsupported URI scheme is not a fault.
+    A message is judged by what it is needed for.  All need Via, From, To, Call-ID and CSeq, of
+    which all but Via may occur only once; of From and To, responses, ACK, BYE and CANCEL need
+    only the tags.  Other requests need a Request-URI, and those that set a remote target a
+    Contact, if there is one, that can be read.  An unsupported URI scheme is not a fault.
     """
     repeated = message._repeated
     if repeated:
         for name in _ONCE:
             if name in repeated:
                 return f"more than one {name.decode()}"
+        kinds = set(repeated.get(b"Content-Type", ()))
+        if len(kinds) > 1 and message.body and not _is_only_matched(message):
+            return "more than one Content-Type"
     if _require_compiled is not None:
         try:
             if _require_compiled(message):
                 return None
         except SipParseError:
             pass  # The checks below report the first fault in a fixed order.
-    firsts = message._firsts
     try:
-        plain = _read_plain(message, firsts)
+        plain = _read_plain(message, message._firsts)
         if not plain:
-            _ = message.via, message.from_tag, message.to_tag, message.cseq, message.call_id
-        contact = firsts.get(b"Contact")
-        if contact is not None:
-            if repeated or b"," in contact:
-                _ = message.contacts
-            else:
-                message.contacts = [parse_contact(contact)]
+            _read_singly(message)
+        _read_contacts(message)
         if not isinstance(message, Request):
             return None
-        message.any_uri = parse_any_uri(message.uri)
+        if message.method not in _MATCHED:
+            message.any_uri = _request_uri(message)
         if message.cseq.method != message.method:
             return "the CSeq method differs from the request method"
-        if firsts.get(b"Max-Forwards", b"70") not in _HOPS:
-            parse_number(firsts[b"Max-Forwards"], 255)
         if not plain and (message.via.branch or b"").lower() == b"z9hg4bk":
             return "the branch is only the magic cookie"  # RFC 4475 section 3.2.1
     except SipParseError as error:
         return str(error)
     return None
+
+
+def _read_singly(message: Message) -> None:
+    """Read what every message needs, value by value."""
+    _ = message.via
+    if _is_only_matched(message):
+        message.from_tag = read_tag(message._required(b"From"))
+        message.to_tag = read_tag(message._required(b"To"))
+    _ = message.from_tag, message.to_tag, message.cseq, message.call_id
+
+
+def _read_contacts(message: Message) -> None:
+    """Read Contact; if it cannot be read, this is a fault of requests that set a target."""
+    contact = message._firsts.get(b"Contact")
+    if contact is None:
+        return
+    try:
+        if message._repeated or b"," in contact:
+            _ = message.contacts
+        else:
+            message.contacts = [parse_contact(contact)]
+    except SipParseError:
+        if isinstance(message, Request) and message.method in _AIMING:
+            raise
+
+
+def _request_uri(request: Request) -> Uri | RawUri:
+    """The Request-URI; only a registrar needs the host in it (RFC 3261 section 10.3)."""
+    if request.method == b"REGISTER":
+        return parse_any_uri(request.uri)
+    return parse_called_uri(request.uri)
 
 
 def _read_plain(message: Message, firsts: dict[bytes, bytes]) -> bool:
@@ -351,7 +407,6 @@ _require_compiled: Callable[[Message], bool] | None = (
         remembered_cseq,
         remembered_contact,
         remembered_uri,
-        _HOPS,
         Via,
         Request,
     )

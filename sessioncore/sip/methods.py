@@ -10,9 +10,10 @@ from typing import Final
 
 from attrs import frozen
 
-__all__ = ["SDP", "MethodRule", "MethodRules"]
+__all__ = ["MIXED", "SDP", "MethodRule", "MethodRules"]
 
 SDP: Final = b"application/sdp"
+MIXED: Final = b"multipart/mixed"
 
 
 @frozen
@@ -20,14 +21,16 @@ class MethodRule:
     """The rule of one method.
 
     ``served``: we answer it.  A known method that is not served gets 405, a method without a
-    rule 501.  ``outside``: it is allowed outside a dialog.  ``early``: it is allowed in an early
-    dialog.  ``bodies`` are the media types that its body may have; None accepts any body.
+    rule 501.  ``outside``: it is allowed outside a dialog; else it gets 481.  ``within``: it is
+    allowed in a dialog; else it gets 405.  ``early``: it is allowed in an early dialog.
+    ``bodies`` are the media types that its body may have; None accepts any body.
     ``extensions`` are the option tags that come with it.
     """
 
     name: bytes
     served: bool = False
     outside: bool = True
+    within: bool = True
     early: bool = True
     bodies: tuple[bytes, ...] | None = None
     extensions: tuple[bytes, ...] = ()

@@ -49,6 +49,9 @@ class ClientUser(Protocol[Client]):
     def response_received(self, tx: Client, response: Response, now: int) -> None:
         """Every 1xx and the first final response; for INVITE every 2xx, with repeats and forks."""
 
+    def success_repeated(self, tx: Client, now: int) -> None:
+        """The 2xx that was acknowledged came again; the ACK is sent again by itself."""
+
     def timed_out(self, tx: Client, now: int) -> None:
         """No final response came in 64*T1 (after the request, or after its CANCEL)."""
 
@@ -60,7 +63,7 @@ class ClientKeeper(Protocol[Client]):
     """The transaction layer as a client transaction uses it."""
 
     def transmit(self, data: bytes, flow: Flow, address: Address) -> bool:
-        """Send; False where the transport says that it will not work."""
+        """Send; False if the transport reports that it cannot."""
 
     def repeat_client(self, tx: Client, now: int) -> None:
         """Arm the next Timer A or E, number ``tx.step``."""
@@ -82,13 +85,13 @@ class ServerKeeper(Protocol[Server]):
     """The transaction layer as a server transaction uses it."""
 
     def transmit(self, data: bytes, flow: Flow, address: Address) -> bool:
-        """Send; False where the transport says that it will not work."""
+        """Send; False if the transport reports that it cannot."""
 
     def repeat_server(self, tx: Server, now: int) -> None:
         """Arm the next Timer G, number ``tx.step``."""
 
     def await_ack(self, tx: Server, now: int) -> None:
-        """Arm Timer H."""
+        """Arm Timer H; copies of the refused request are not merged any more."""
 
     def retire(self, tx: Server, answer: bytes, now: int) -> None:
         """Keep ``answer`` under the key for Timer I, J or L, and drop the object."""

@@ -66,7 +66,7 @@ def fitted(
     headers: Headers,
     via: bytes | None,
 ) -> bytes:
-    """``data``, cut until a stateless refusal is at most 1.5 times the request plus 200 bytes.
+    """``data``, cut until a stateless answer is at most 1.5 times the request plus 200 bytes.
 
     So we are not useful as an amplifier for requests with a forged source.
     """
@@ -427,7 +427,7 @@ class ServerTransaction(Machine):
         self.to_tag: bytes | None = None
         self.cancel: Request | None = None
         self.step = 0
-        self.fresh = False
+        self.fresh = True
         self.merge_key = merge_key
 
     def respond(
@@ -440,13 +440,15 @@ class ServerTransaction(Machine):
         body: bytes = b"",
         now: int,
         record_route: bool = False,
-        stateful: bool = False,
+        stateful: bool | None = None,
     ) -> bytes:
         """Send a response and return its bytes.
 
         Without ``to_tag`` the tag of an earlier response is used, or one computed from the
-        request.  A 3xx to 6xx that is the first response, in the turn in which the request
-        came, is sent once and keeps no state (RFC 3261 section 8.2.7), unless ``stateful``.
+        request.  A final response that is the first, in the turn in which the request came,
+        can be sent once without keeping state (RFC 3261 section 8.2.7); then a copy of the
+        request is a new one.  ``stateful`` None does so for a 3xx to 6xx and False for a 2xx
+        as well, which does not suit an INVITE.
         Raises `UnexpectedInput` after a final response.
         """
         request = self.request
@@ -467,11 +469,13 @@ class ServerTransaction(Machine):
         if status < 200:
             self.feed(AnswerProvisional(now, data))
             return data
-        if status < 300:
+        if status < 300 and stateful is not False:
             self.feed(AnswerSuccess(now, data))
         elif self.fresh and self.last is None and not stateful:
             data = fitted(request, data, status, reason, to_tag, headers, self.via)
             self.feed(Refuse(now, data))
+        elif status < 300:
+            self.feed(AnswerSuccess(now, data))
         else:
             self.feed(AnswerFailure(now, data))
         return data

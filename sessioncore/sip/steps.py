@@ -11,6 +11,7 @@ from sessioncore.sip.message import Request, Response
 from sessioncore.vocabulary import MILLISECOND, SECOND
 
 __all__ = [
+    "COARSE_GRID",
     "GIVE_UP",
     "GRID",
     "REPEATS",
@@ -49,8 +50,13 @@ T2: Final = 4 * SECOND
 T4: Final = 5 * SECOND
 GIVE_UP: Final = 64 * T1
 """Timers B, D, F, H, J, L and M over UDP (RFC 3261 table 4, RFC 6026 section 8)."""
-GRID: Final = 5 * MILLISECOND
-"""Timers fire on this grid, so that thousands share a wake-up; they are at most that late."""
+GRID: Final = 20 * MILLISECOND
+"""Timers fire on this grid, so that thousands share a wake-up; they are at most that late.
+
+It is one media period: little beside 500 ms, and at 1,000 calls a second 20 timers a wake-up.
+"""
+COARSE_GRID: Final = 5 * GRID
+"""The same for timers of seconds after which something is only given up or forgotten."""
 
 REPEATS: Final = (T1, 2 * T1, 4 * T1, 8 * T1, 16 * T1, 32 * T1)
 """Timer A: the wait before each repeat (RFC 3261 section 17.1.1.2); 64*T1 ends it.
@@ -166,7 +172,7 @@ class AnswerFailure(Input):
 
 @define(eq=False)
 class Refuse(Input):
-    """The user sends a 3xx to 6xx in the turn of the request: once, keeping no state."""
+    """The user sends a final response in the turn of the request: once, keeping no state."""
 
     data: bytes
 

@@ -6,12 +6,13 @@ A bounded cache holds the parsed URIs, so they are shared and must never be chan
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Final
 from urllib.parse import unquote_to_bytes
 
-from attrs import define
+from attrs import define, evolve
 
 from sessioncore.errors import SipParseError
 from sessioncore.sip import grammar
@@ -26,7 +27,16 @@ from sessioncore.sip.parts import (
     shown,
 )
 
-__all__ = ["RawUri", "Uri", "parse_any_uri", "parse_uri", "read_uri", "remembered_uri"]
+__all__ = [
+    "RawUri",
+    "Uri",
+    "parse_any_uri",
+    "parse_called_uri",
+    "parse_strict_uri",
+    "parse_uri",
+    "read_uri",
+    "remembered_uri",
+]
 
 
 @define
@@ -83,10 +93,10 @@ class RawUri:
 def _uri_params(text: bytes) -> Params:
     if not text:
         return NO_PARAMS
-    if b"%" not in text:
+    if b"%" not in text and b'"' not in text:
         return MappingProxyType(read_params(text))
     params: dict[bytes, bytes | None] = {}
-    for piece in text.split(b";")[1:]:
+    for piece in grammar.URI_PARAM.findall(text):
         name, equal, value = piece.partition(b"=")
         key = unquote_to_bytes(name).lower()
         params.setdefault(key, unquote_to_bytes(value) if equal else None)
@@ -122,9 +132,45 @@ def parse_any_uri(data: bytes) -> Uri | RawUri:
     return remembered_uri(data) if len(data) <= CACHEABLE else read_uri(data)
 
 
+_BARE_IPV6: Final = re.compile(
+    rb"([Ss][Ii][Pp][Ss]?:(?:[^@<>\x00-\x20]*+@)?)([0-9A-Fa-f]*+:[0-9A-Fa-f:.]{1,44})([;?].*)?"
+)
+
+
+def parse_called_uri(data: bytes) -> Uri | RawUri:
+    """As `parse_any_uri`, for a Request-URI whose host nobody looks at.
+
+    So its IPv6 address may lack the brackets, although it is not clear then whether it ends
+    with a port (RFC 5118 section 4.2).
+    """
+    try:
+        return parse_any_uri(data)
+    except SipParseError:
+        bare = _BARE_IPV6.fullmatch(data)
+        if bare is None:
+            raise
+        uri = read_uri(b"%b[%b]%b" % (bare[1], bare[2], bare[3] or b""))
+        return evolve(uri, raw=data)
+
+
 def parse_uri(data: bytes) -> Uri:
     """Read a SIP or SIPS URI; raises `SipParseError` with 416 for any other scheme."""
     uri = parse_any_uri(data)
     if isinstance(uri, RawUri):
         raise SipParseError(f"URI scheme {shown(uri.scheme)} is not supported", 416)
     return uri
+
+
+def parse_strict_uri(data: bytes) -> Uri:
+    """As `parse_uri`, for a URI that is not a peer's: it has to follow the grammar of the RFC."""
+    return _remembered_strict(data) if len(data) <= CACHEABLE else _read_strict(data)
+
+
+def _read_strict(data: bytes) -> Uri:
+    uri = parse_uri(data)
+    if grammar.STRICT_SIP_URI.fullmatch(data) is None:
+        raise SipParseError(f"not a URI: {shown(data)}")
+    return uri
+
+
+_remembered_strict = lru_cache(CACHED)(_read_strict)

@@ -7,6 +7,7 @@ shared and must never be changed.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -25,7 +26,16 @@ from sessioncore.sip.parts import (
     shown,
     split_list,
 )
-from sessioncore.sip.uris import RawUri, Uri, parse_any_uri, parse_uri, read_uri, remembered_uri
+from sessioncore.sip.uris import (
+    RawUri,
+    Uri,
+    parse_any_uri,
+    parse_called_uri,
+    parse_strict_uri,
+    parse_uri,
+    read_uri,
+    remembered_uri,
+)
 from sessioncore.sip.via import Via, parse_via, remembered_sent_by
 
 __all__ = [
@@ -37,13 +47,17 @@ __all__ = [
     "Via",
     "parse_any_uri",
     "parse_call_id",
+    "parse_called_uri",
     "parse_contact",
     "parse_content_type",
     "parse_cseq",
     "parse_name_addr",
     "parse_number",
+    "parse_route",
+    "parse_strict_uri",
     "parse_uri",
     "parse_via",
+    "read_tag",
     "remembered_address",
     "remembered_contact",
     "remembered_cseq",
@@ -109,8 +123,25 @@ def parse_name_addr(value: bytes) -> NameAddr:
     match = grammar.PLAIN_ADDR.fullmatch(value)
     if match is None:
         raise SipParseError(f"no address: {shown(value)}")
-    raw, rest = match.groups()
-    return NameAddr(b"", parse_any_uri(raw), _header_params(rest))
+    quoted, tokens, raw, rest = match.groups()
+    return NameAddr(quoted or (tokens or b"").rstrip(), parse_any_uri(raw), _header_params(rest))
+
+
+_TAG: Final = re.compile(rb";[ \t]*+tag[ \t]*+=[ \t]*+([^;,\s]*+)", re.IGNORECASE)
+
+
+def read_tag(value: bytes) -> bytes | None:
+    """The tag of a From or To value, or None, even if nothing else of it can be read.
+
+    Raises `SipParseError` if the tag is not a token.
+    """
+    try:
+        return parse_name_addr(value).tag
+    except SipParseError:
+        found = _TAG.search(value, value.rfind(b">") + 1)
+        if found is not None and not grammar.TOKEN.fullmatch(found[1]):
+            raise
+        return None if found is None else found[1]
 
 
 def _header_params(text: bytes) -> Params:
@@ -134,6 +165,14 @@ def parse_contact(value: bytes) -> NameAddr:
     ``*`` (RFC 3261 section 10.2.2) is read as a `RawUri` without scheme.
     """
     return remembered_contact(value) if len(value) <= CACHEABLE else _read_contact(value)
+
+
+def parse_route(value: bytes) -> NameAddr:
+    """As `parse_contact`, for Route and Record-Route.
+
+    Without the brackets that section 20.34 demands, parameters (``lr``) are those of the URI.
+    """
+    return parse_contact(value if b"<" in value else b"<%b>" % value)
 
 
 def parse_cseq(value: bytes) -> CSeq:

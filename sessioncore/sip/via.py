@@ -75,7 +75,7 @@ class Via:
     @property
     def rport(self) -> bool:
         """Whether the sender asks for RFC 3581: rport is present, without a value."""
-        return b"rport" in self.params and self.params[b"rport"] is None
+        return b"rport" in self.params and not self.params[b"rport"]
 
     def with_received(self, source: Address) -> bytes:
         """This value as a server copies it into the response (RFC 3261 18.2.1, RFC 3581 4).

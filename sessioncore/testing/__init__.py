@@ -1,8 +1,8 @@
-"""The testing kit: an in-memory network with a fake clock, a pair of legs, SIP messages, ears.
+"""The testing kit: an in-memory network with a fake clock, a pair of legs, SIP messages, tones.
 
-`FakeNetwork` gives hosts that stand in for a reactor (loss, duplication, reordering, delay and
-NAT by seed); `LegPair` two managers on one; `messages` builds SIP messages as bytes;
-`tone_report` and `listen` say which tone a recording holds.
+`FakeNetwork` provides hosts that stand in for a reactor (loss, duplication, reordering, delay
+and NAT by seed).  `LegPair` is two managers on one such network.  `messages` builds SIP messages
+as bytes.  `tone_report` and `listen` measure a tone in a recording.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a network does to datagrams: delay, jitter, loss, duplication, reordering."""
+"""Links with delay, jitter, loss, duplication and reordering of datagrams."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _probability = and_(ge(0.0), le(1.0))
 
 @frozen
 class Link:
-    """The way from one host to another; times in seconds, the rest probabilities from 0 to 1.
+    """The path from one host to another; times in seconds, the others probabilities from 0 to 1.
 
-    Each datagram takes ``delay`` plus a uniform part of ``jitter``, which lets it overtake
-    others; ``reorder`` of them are held back by ``hold`` more; ``duplicate`` of them come twice.
+    Each datagram takes ``delay`` plus a uniform part of ``jitter``, so it may overtake others.
+    With probability ``reorder`` it takes ``hold`` longer; with ``duplicate`` it comes twice.
     """
 
     delay: float = field(default=0.001, validator=ge(0.0))
@@ -30,7 +30,7 @@ class Link:
     hold: float = field(default=0.03, validator=ge(0.0))
 
     def delays(self, random: Random) -> list[int]:
-        """When the copies of one datagram arrive, in ns from now; empty when it is lost."""
+        """The delays in ns of the copies of one datagram; empty if it is lost."""
         if random.random() < self.loss:
             return []
         copies = 2 if random.random() < self.duplicate else 1
@@ -47,9 +47,10 @@ class Link:
 class Datagram:
     """One captured datagram.
 
-    ``source`` is the sender's own address, ``seen_source`` what the receiver sees (a NAT may
-    stand between); ``sent_at`` in ns; ``fate`` is ``"on its way"``, ``"delivered"``, or why it
-    was not: ``"lost"``, ``"no such host"``, ``"port closed"``, ``"filtered"``.
+    ``source`` is the sender's own address, ``seen_source`` the address that the receiver sees
+    (they differ behind a NAT); ``sent_at`` is in ns.  ``fate`` is ``"on its way"``,
+    ``"delivered"``, or the reason it was not: ``"lost"``, ``"no such host"``,
+    ``"port closed"``, ``"filtered"``.
     """
 
     sent_at: int

@@ -1,7 +1,7 @@
 """SIP requests and SDP offers as bytes, with sensible defaults, for tests.
 
-Nothing here shares code with the parser or the builders of the library, so a test that feeds
-these cannot be fooled by a fault that both sides have.
+This module shares no code with the parser or the builders of the library, so a fault in those
+cannot hide itself in a test.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Headers = Iterable[tuple[str, str]]
 
 @frozen
 class Caller:
-    """Who sends the requests of one call, and to whom; `evolve` it to vary a request."""
+    """Sender and receiver of the requests of one call; `evolve` it to vary a request."""
 
     local: Address = ("192.0.2.1", 5060)
     remote: Address = ("192.0.2.2", 5060)
@@ -51,7 +51,7 @@ class Caller:
     routes: tuple[str, ...] = ()
 
     def with_answer(self, answer: bytes, **changes: Any) -> Caller:
-        """This caller with the To tag of ``answer``; of a 2xx also the Contact as target."""
+        """This caller with the To tag of ``answer``, and for a 2xx with its Contact as target."""
         target = self.target
         if answer.startswith(b"SIP/2.0 2"):
             contact = re.search(r"<([^>]*)>", header(answer, "Contact") or "")
@@ -60,7 +60,7 @@ class Caller:
 
     @property
     def request_uri(self) -> str:
-        """What stands in the request line."""
+        """The URI in the request line."""
         return self.target or f"sip:{self.remote_user}@{host_port(*self.remote)}"
 
 
@@ -77,7 +77,7 @@ def request(
     """A request of any method.
 
     ``changes`` are fields of `Caller` (``sequence=2``, ``branch=...``).  ``headers`` replace
-    the default ones of the same name, others are added; ``without`` leaves names out.
+    defaults of the same name or are added; ``without`` names header fields to leave out.
     """
     caller = evolve(caller or Caller(), **changes)
     here, there = host_port(*caller.local), host_port(*caller.remote)
@@ -124,7 +124,7 @@ def _assemble(
 
 
 def invite(caller: Caller | None = None, *, body: bytes | None = None, **given: Any) -> bytes:
-    """An INVITE with `offer` as its body; ``body=b""`` leaves the offer to the peer."""
+    """An INVITE with `offer` as its body; ``body=b""`` sends none, so that the peer offers."""
     caller = caller or Caller()
     if body is None:
         local = given.get("local", caller.local)
@@ -135,9 +135,9 @@ def invite(caller: Caller | None = None, *, body: bytes | None = None, **given: 
 def ack(
     caller: Caller | None = None, *, to: bytes | None = None, body: bytes = b"", **given: Any
 ) -> bytes:
-    """The ACK of the final response ``to``: for a 2xx with a branch of its own (RFC 3261 13.2.2.4).
+    """The ACK of the final response ``to``; for a 2xx with its own branch (RFC 3261 13.2.2.4).
 
-    Without ``to``, the fields of ``caller`` are taken as they are.
+    Without ``to``, the fields of ``caller`` are used as they are.
     """
     caller = caller or Caller()
     if to is not None:
@@ -148,7 +148,7 @@ def ack(
 
 
 def bye(caller: Caller | None = None, *, to: bytes | None = None, **given: Any) -> bytes:
-    """A BYE, one CSeq after the INVITE and with its own branch; ``to`` is the answer to it."""
+    """A BYE, one CSeq after the INVITE, with its own branch; ``to`` is the INVITE's response."""
     caller = caller or Caller()
     if to is not None:
         caller = caller.with_answer(to)
@@ -179,7 +179,7 @@ def response(
 ) -> bytes:
     """A response to the request ``to``, for tests that play the callee.
 
-    No Contact below 101 or from 300 on, nor with ``contact=None``.
+    A status below 101 or from 300 on has no Contact; ``contact=None`` leaves it out as well.
     """
     copied = [
         (name, value)
@@ -213,7 +213,7 @@ def _headers(message: bytes) -> list[tuple[str, str]]:
 
 
 def header(message: bytes, name: str) -> str | None:
-    """The first header field of that name, spelt in full, as text; None where there is none."""
+    """The first header field of that name (in its long form), as text; None if it is missing."""
     for found, value in _headers(message):
         if found.lower() == name.lower():
             return value
@@ -221,7 +221,7 @@ def header(message: bytes, name: str) -> str | None:
 
 
 def tag(message: bytes, name: str) -> str:
-    """The tag of the From or To header; empty where there is none."""
+    """The tag of the From or To header; empty if there is none."""
     found = re.search(r";\s*tag=([^;\s]+)", header(message, name) or "")
     return found.group(1) if found else ""
 
@@ -240,7 +240,7 @@ def offer(
     ptime: int | None = 20,
     extra: Iterable[str] = (),
 ) -> bytes:
-    """A session description with one audio line; ``extra`` lines go to its end.
+    """A session description with one audio line; ``extra`` lines are appended.
 
     ``direction=""`` leaves the attribute out.
     """

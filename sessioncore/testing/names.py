@@ -1,4 +1,4 @@
-"""The names of the in-memory network: an `IResolver` with a table."""
+"""DNS for the in-memory network: an `IResolver` with a table."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["FakeNames"]
 
 
 class FakeNames:
-    """Answers at once from what was added; ``asked`` lists the lookups.
+    """Answers at once from its table; ``asked`` lists the lookups.
 
-    ``silent`` names are never answered, like a name server that is down.
+    Lookups of ``silent`` names are never answered, as if the name server were down.
     """
 
     def __init__(self) -> None:
@@ -43,14 +43,14 @@ class FakeNames:
         weight: int = 0,
         ttl: int = 60,
     ) -> None:
-        """Give ``name`` an SRV record, e.g. ``_sip._udp.example.com``; target ``.``: no service."""
+        """Give ``name`` (``_sip._udp.example.com``) an SRV record; target ``.``: no service."""
         record = dns.Record_SRV(  # type: ignore[no-untyped-call]
             priority, weight, port, target.rstrip("."), ttl
         )
         self._add(dns.SRV, name, record, ttl)
 
     def remove(self, name: str) -> None:
-        """Forget everything about ``name``."""
+        """Remove all records of ``name``."""
         for key in [key for key in self._records if key[1] == name]:
             del self._records[key]
 
@@ -72,6 +72,7 @@ class FakeNames:
 
     def _lookup(self, kind: int, name: str) -> Deferred[Any]:
         self.asked.append((dns.QUERY_TYPES[kind], name))
+        dns.Name(name)  # Raises UnicodeError for what is not a name, as Twisted's resolvers do.
         if name in self.silent:
             return Deferred()
         records = self._records.get((kind, name))

@@ -24,7 +24,7 @@ class _Mapping:
 
 
 class _Network(Protocol[Host]):
-    """What a translator needs of its network."""
+    """The network as a translator uses it."""
 
     @property
     def now(self) -> int:
@@ -37,10 +37,10 @@ class _Network(Protocol[Host]):
 class FakeNat(Generic[Host]):
     """Hosts behind one public address; made by `FakeNetwork.nat`.
 
-    ``symmetric`` maps anew for every destination (RFC 4787 address and port dependent mapping);
-    ``filtering`` says who may answer: ``"port"`` only addresses and ports sent to before,
-    ``"address"`` any port of those hosts, ``"none"`` anybody.  A mapping is forgotten
-    ``lifetime`` seconds after the last packet from inside.
+    ``symmetric`` makes a new mapping for every destination (RFC 4787 address and port
+    dependent mapping).  ``filtering`` decides who may answer: ``"port"`` only addresses and
+    ports sent to before, ``"address"`` any port of those hosts, ``"none"`` anybody.  A mapping
+    expires ``lifetime`` seconds after the last packet from inside.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class FakeNat(Generic[Host]):
         lifetime: float = 120.0,
     ) -> None:
         if filtering not in ("port", "address", "none"):
-            raise ValueError(f"filtering is port, address or none, not {filtering!r}")
+            raise ValueError(f"filtering {filtering!r} is unknown; give port, address or none")
         self.network = network
         self.address = address
         self.symmetric = symmetric
@@ -69,7 +69,7 @@ class FakeNat(Generic[Host]):
         return self.network.add_host(addresses, self)
 
     def outbound(self, source: Address, destination: Address) -> Address:
-        """The public address a datagram from inside leaves with; opens or keeps the mapping."""
+        """The public source of a datagram from inside; opens or refreshes the mapping."""
         now = self.network.now
         key = (source, destination if self.symmetric else None)
         mapping = self._by_inside.get(key)
@@ -81,7 +81,7 @@ class FakeNat(Generic[Host]):
         return self.address, mapping.outside_port
 
     def inbound(self, port: int, source: Address) -> Address | None:
-        """The inside address of a datagram from outside, or None when it is filtered."""
+        """The inside address for a datagram from outside, or None if it is filtered."""
         mapping = self._by_port.get(port)
         if mapping is None or self._expired(mapping):
             return None

@@ -1,12 +1,12 @@
-"""A network in memory: hosts, links, translators and one virtual clock, all by seed.
+"""A network in memory: hosts, links, translators and one virtual clock, reproducible by seed.
 
     network = FakeNetwork(seed=7)
     caller, callee = network.host("192.0.2.1"), network.host("192.0.2.2")
-    # hand caller and callee to whatever takes a reactor, then
+    # pass caller and callee wherever a reactor is expected, then
     network.advance(0.5)
 
-Each host is an `IReactorUDP` and `IReactorTime`.  `FakeNetwork.advance` goes from one event to
-the next in time order, so a tick of 5 ms is on time however far one call advances.
+Each host is an `IReactorUDP` and `IReactorTime`.  `FakeNetwork.advance` runs event after event
+in time order, so a tick of 5 ms is on time however far one call advances.
 """
 
 from __future__ import annotations
@@ -39,12 +39,11 @@ _MOST_AT_ONE_INSTANT: Final = 100_000
 
 
 class FakeNetwork:
-    """The network; ``seed`` decides every chance, so a failing run can be repeated.
+    """The network; ``seed`` determines all randomness, so a failing run can be repeated.
 
-    ``link`` is the way between any two hosts that `set_link` did not name.  With ``icmp`` a
-    closed port answers, and the sender is told as a real one is.  ``captured`` holds every
-    datagram sent, unless ``capture`` is false.  Errors that leave `advance` carry the seed as a
-    note.
+    ``link`` is the path between hosts without a `set_link`.  With ``icmp`` a closed port
+    answers, and the sender is notified as on a real network.  ``captured`` holds every datagram
+    sent, unless ``capture`` is false.  Errors raised by `advance` have the seed as a note.
     """
 
     def __init__(
@@ -75,12 +74,12 @@ class FakeNetwork:
         return self._now
 
     def host(self, *addresses: str) -> FakeHost:
-        """The host with these public addresses; made when it does not exist yet."""
+        """The host with these public addresses; created if it does not exist yet."""
         known = self.hosts.get(addresses[0])
         return known if known is not None else self.add_host(addresses, None)
 
     def add_host(self, addresses: Iterable[str], nat: FakeNat[FakeHost] | None) -> FakeHost:
-        """A new host, behind ``nat`` when given; raises `ValueError` for a taken address."""
+        """A new host, behind ``nat`` if given; raises `ValueError` if an address is taken."""
         host = FakeHost(self, tuple(addresses), nat)
         realm = self.hosts if nat is None else nat.hosts
         for address in host.addresses:
@@ -107,19 +106,19 @@ class FakeNetwork:
         return nat
 
     def set_link(self, source: str, destination: str, link: Link) -> None:
-        """Use ``link`` for datagrams from ``source`` to ``destination``, that way only.
+        """Use ``link`` for datagrams from ``source`` to ``destination``, in this direction only.
 
-        The addresses are those the datagram carries when it is sent.
+        The addresses are those of the datagram when it is sent.
         """
         self._links[source, destination] = link
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, running every timer and delivery in time order.
+        """Advance virtual time, running timers and deliveries in time order.
 
-        ``advance(0)`` runs what is due now.
+        ``advance(0)`` runs everything that is due now.
         """
         if seconds < 0:
-            raise ValueError("time does not run backwards")
+            raise ValueError(f"cannot advance by {seconds} s: time does not run backwards")
         if self._advancing:
             raise RuntimeError("advance was called from inside advance")
         self._advancing = True
@@ -157,7 +156,7 @@ class FakeNetwork:
             raise
 
     def __enter__(self) -> FakeNetwork:
-        """As a context manager the network adds its seed to whatever is raised inside."""
+        """As a context manager, the network adds its seed to exceptions raised inside."""
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
@@ -176,13 +175,13 @@ class FakeNetwork:
             turns = turns + 1 if due == instant else 0
             instant = due
             if turns > _MOST_AT_ONE_INSTANT:
-                raise RuntimeError("time stands still: something answers or re-arms at once")
+                raise RuntimeError("time stands still: something answers or rearms without delay")
             if due == event_at or call is None:
                 self._set_time(due)
                 heappop(self._events)[2]()
             else:
                 self._set_time(due, _time_of(call))
-                # What Clock.advance does, but one at a time, to notice when there is no end.
+                # As Clock.advance, but one call at a time, to detect an endless loop.
                 self.clock.calls.remove(call)
                 call.called = 1
                 call.func(*call.args, **call.kw)
@@ -198,7 +197,7 @@ class FakeNetwork:
         heappush(self._events, (self._now + delay, self._serial, event))
 
     def carry(self, port: FakeUdpPort[FakeHost], data: bytes, destination: Address) -> None:
-        """Take a datagram from ``port``; called by `FakeUdpPort.write`."""
+        """Carry a datagram from ``port``; called by `FakeUdpPort.write`."""
         host = port.host
         source = (port.source_towards(destination[0]), port.port)
         datagram = Datagram(self._now, source, destination, data, source)
@@ -223,7 +222,7 @@ class FakeNetwork:
         return self._links.get((source, destination), self.link)
 
     def _chance(self, source: Address, destination: Address) -> Random:
-        """Each way has its own chances, so that traffic elsewhere does not change them."""
+        """The random source of one path, so that other traffic does not change its results."""
         way = (source[0], destination[0])
         if way not in self._chances:
             self._chances[way] = Random(f"{self.seed} {way[0]} {way[1]}")
@@ -267,7 +266,7 @@ class FakeNetwork:
 
 @implementer(IReactorUDP, IReactorTime, IVirtualHost)
 class FakeHost:
-    """One host: hand it over as the reactor.  Made by `FakeNetwork.host` and `FakeNat.host`."""
+    """One host, used as the reactor.  Made by `FakeNetwork.host` and `FakeNat.host`."""
 
     def __init__(
         self, network: FakeNetwork, addresses: tuple[str, ...], nat: FakeNat[FakeHost] | None
@@ -302,7 +301,7 @@ class FakeHost:
         interface: str = "",
         maxPacketSize: int = 8192,
     ) -> FakeUdpPort[FakeHost]:
-        """Open a port (`IReactorUDP`); raises `CannotListenError` when it is taken."""
+        """Open a port (`IReactorUDP`); raises `CannotListenError` if it is in use."""
         if not is_wildcard(interface) and interface not in (*self.addresses, *_LOOPBACK):
             raise _cannot(interface, port, errno.EADDRNOTAVAIL, "not an address of this host")
         if port == 0:
@@ -315,7 +314,7 @@ class FakeHost:
         return opened
 
     def local_address_for(self, peer: str) -> str:
-        """The address of ours that ``peer`` sees (`IVirtualHost`), before any translator."""
+        """Our address towards ``peer`` (`IVirtualHost`), before any translator."""
         if peer in _LOOPBACK or peer in self.addresses:
             return peer
         for address in self.addresses:
@@ -324,7 +323,7 @@ class FakeHost:
         raise OSError(errno.ENETUNREACH, f"{self!r} has no route to {peer}")
 
     def port_for(self, address: Address, source: Address) -> FakeUdpPort[FakeHost] | None:
-        """The open port that hears ``source`` at ``address``, or None."""
+        """The open port at ``address`` that receives from ``source``, or None."""
         wildcard = "::" if is_ipv6(address[0]) else "0.0.0.0"
         for interface in (address[0], wildcard):
             port = self.ports.get((interface, address[1]))
@@ -333,7 +332,7 @@ class FakeHost:
         return None
 
     def release(self, port: FakeUdpPort[FakeHost]) -> None:
-        """Take a closed port out; called by `FakeUdpPort`."""
+        """Remove a closed port; called by `FakeUdpPort`."""
         self.ports.pop((_place(port.interface), port.port), None)
 
     def _is_free(self, interface: str, port: int) -> bool:

@@ -1,4 +1,4 @@
-"""Two user agents that call each other in memory: the shortest way to test an application.
+"""`LegPair`: two user agents that call each other in memory, to test an application.
 
 with LegPair(seed=7) as pair:
     call = pair.connect(source=Tone((440.0,)), answer=lambda call: my_bot(call))
@@ -25,11 +25,11 @@ _CALLER, _CALLEE = "192.0.2.1", "192.0.2.2"
 
 
 class LegPair:
-    """A caller and a callee, each with a manager of its own, on one `FakeNetwork`.
+    """A caller and a callee, each with its own manager, on one `FakeNetwork`.
 
     ``caller`` and ``callee`` are the `SessionManager`s, ``events`` the events of both in order,
-    ``legs`` the callee's calls as they came.  ``settings`` are for both sides, but for where
-    they listen.  As a context manager it closes itself, and an error carries the seed.
+    ``legs`` the callee's calls in order of arrival.  ``settings`` are for both sides, except
+    ``listen``.  As a context manager it closes itself and adds the seed to exceptions.
     """
 
     def __init__(
@@ -60,19 +60,19 @@ class LegPair:
         user: str = "callee",
         **given: Any,
     ) -> Call:
-        """Have the caller call the callee; ``answer`` is what the callee does with its leg.
+        """Call the callee from the caller; ``answer`` is the callee's call handler.
 
-        ``given`` is for `SessionManager.call`.  Nothing has been delivered yet: `advance`.
+        ``given`` is for `SessionManager.call`.  Nothing is delivered before `advance`.
         """
         self._answer = answer
         return self.caller.call(f"sip:{user}@{_CALLEE}", **given)
 
     def advance(self, seconds: float) -> None:
-        """Let virtual time pass."""
+        """Advance virtual time."""
         self.network.advance(seconds)
 
     def close(self, grace: float = 4.0) -> int:
-        """End all calls and both managers; returns how many calls had to be given up."""
+        """End all calls and both managers; returns the number of calls that were abandoned."""
         stopping = [manager.stop(grace) for manager in (self.caller, self.callee)]
         self.network.run_until(lambda: all(each.called for each in stopping), within=grace + 1.0)
         return sum(self._result(each) for each in stopping)

@@ -1,10 +1,10 @@
-"""Proof by ear: is this tone, and nothing but this tone, in that audio?
+"""Checks that audio contains a tone and nothing else.
 
-The audio is cut into windows of 20 ms.  In each, the sine of the wanted frequency that fits
-best is taken out; what is left, but for a constant, is everything else.  Because the frequency
-is known, this needs no window function and leaks nothing, where a Fourier transform of 20 ms
-cannot tell 440 from 490 Hz: a tone that is 4 Hz off is told apart, and so is a click, a gap of
-2 ms or another call's audio underneath.  G.711 leaves about 35 dB, far above the 20 asked for.
+The audio is split into windows of 20 ms.  From each window the best-fitting sine of the wanted
+frequency is subtracted; the rest, except for a constant, is everything else.  Because the
+frequency is known, this needs no window function and has no leakage.  A Fourier transform of
+20 ms cannot distinguish 440 from 490 Hz; this detects a tone that is 4 Hz off, a click, a gap of
+2 ms, or another call's audio underneath.  G.711 leaves about 35 dB, far above the required 20.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ _WANTED_RATIO: Final = 20.0
 _AUDIBLE: Final = -50.0
 _SILENCE: Final = -127.0
 _JUMP: Final = 0.05
-"""Turns that the phase may be off; a tone 2 Hz off makes 0.04 in 20 ms."""
+"""Turns by which the phase may be off; a tone 2 Hz off makes 0.04 in 20 ms."""
 
 
 @frozen
 class ToneReport:
-    """What was heard of one tone.
+    """The measurement of one tone.
 
-    ``fraction_present`` is the share of 20 ms windows in which the tone is 20 dB or more over
+    ``fraction_present`` is the share of 20 ms windows in which the tone is at least 20 dB over
     everything else and not softer than -50 dBov.  ``level_dbov`` and ``ratio_db`` (tone over
-    everything else) are the medians of those windows, or of all where the tone is in none.
-    ``longest_gap_ms`` is the longest stretch without it; ``phase_jumps`` counts neighbouring
-    windows whose tones do not run on from one another: a frame left out, doubled or repeated
-    between two windows shows in nothing else.  ``loudest_hz`` is the strongest
-    frequency of the whole, None in silence: what was heard instead.
+    everything else) are the medians of those windows, or of all windows if the tone is in none.
+    ``longest_gap_ms`` is the longest time without it.  ``phase_jumps`` counts neighbouring
+    windows whose tones are not continuous; only this shows a frame that was lost or repeated
+    between two windows.  ``loudest_hz`` is the strongest frequency of the whole, None for
+    silence.
     """
 
     frequency: float
@@ -55,7 +55,7 @@ class ToneReport:
     loudest_hz: float | None
 
     def heard(self, fraction: float = 0.98) -> bool:
-        """Whether the tone is there, in at least this share of windows."""
+        """Whether the tone is in at least this share of the windows."""
         return self.windows > 0 and self.fraction_present >= fraction
 
     def __str__(self) -> str:
@@ -68,15 +68,15 @@ class ToneReport:
 
 
 def tone_report(samples: Samples, rate: int, frequency: float) -> ToneReport:
-    """How much of ``frequency`` (Hz) is in ``samples`` (int16, one channel, at ``rate`` Hz).
+    """Measure ``frequency`` (Hz) in ``samples`` (int16, one channel, at ``rate`` Hz).
 
-    Raises ValueError for a frequency that 20 ms cannot show: below 50 Hz, or within 50 Hz of
-    half the rate.
+    Raises ValueError for a frequency that cannot be measured in 20 ms: below 50 Hz, or within
+    50 Hz of half the rate.
     """
     if samples.ndim != 1 or samples.dtype != np.int16:
-        raise ValueError("tone_report hears one channel of int16")
+        raise ValueError("tone_report needs one channel of int16 samples")
     if not 50 <= frequency <= rate / 2 - 50:
-        raise ValueError(f"{frequency} Hz cannot be told from 20 ms at {rate} Hz")
+        raise ValueError(f"{frequency} Hz cannot be measured in 20 ms at {rate} Hz")
     size = rate * _WINDOW_MS // 1000
     count = len(samples) // size
     if not count:
@@ -109,9 +109,9 @@ def listen(
 ) -> ToneReport:
     """`tone_report` of a WAV file, or of samples at ``rate`` Hz.
 
-    ``skip_ms`` passes over the beginning, before media flows.  Of several channels
-    ``channel`` has to say which: a stereo recording has heard on 0 and sent on 1, and a mix
-    of them would prove nothing.
+    ``skip_ms`` skips the beginning, before media flows.  ``channel`` is required if there are
+    several channels: a stereo recording has received audio on 0 and sent audio on 1, and a mix
+    of both would prove nothing.
     """
     if isinstance(source, np.ndarray):
         samples = source
@@ -120,13 +120,13 @@ def listen(
         samples, rate = audio.samples, audio.rate
     if samples.ndim == 2:
         if channel is None and samples.shape[1] != 1:
-            raise ValueError(f"which of the {samples.shape[1]} channels? (channel=0 is the left)")
+            raise ValueError(f"there are {samples.shape[1]} channels; give channel=0 for the left")
         samples = np.ascontiguousarray(samples[:, channel or 0])
     return tone_report(samples[rate * skip_ms // 1000 :], rate, frequency)
 
 
 def sine(frequency: float, seconds: float, *, rate: int = 8000, level: float = -16.0) -> Samples:
-    """A tone of ``level`` dBov to send or to compare with."""
+    """A tone of ``level`` dBov, to send or for comparison."""
     at = np.arange(round(seconds * rate))
     peak = 10 ** (level / 20) * _FULL_SCALE * 2**0.5
     samples: Samples = np.rint(peak * np.sin(2 * np.pi * frequency / rate * at)).astype(np.int16)
@@ -139,7 +139,7 @@ def _decibels(power: Floats) -> Floats:
 
 
 def _split(windows: Floats, turns_per_sample: float) -> tuple[Floats, Floats, Floats]:
-    """Per window: power of the tone, of all but it and the constant part; phase in turns."""
+    """Per window: power of the tone, power of the rest without its constant, phase in turns."""
     size = windows.shape[1]
     angle = 2 * np.pi * turns_per_sample * np.arange(size)
     basis = np.stack([np.ones(size), np.cos(angle), np.sin(angle)])

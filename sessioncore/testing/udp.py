@@ -20,19 +20,19 @@ __all__ = ["FakeUdpPort"]
 
 _LONGEST = 65_507
 _QUOTED = 548
-"""What a host that follows RFC 1812 section 4.3.2.3 quotes of a datagram."""
+"""The bytes of a datagram that an ICMP error quotes (RFC 1812 section 4.3.2.3)."""
 _log = Logger(namespace="sessioncore.testing")
 
 
 class _Network(Protocol):
-    """Where datagrams go."""
+    """The network as a port uses it."""
 
     def carry(self, port: Any, data: bytes, destination: Address) -> None:
-        """Take a datagram from ``port``."""
+        """Carry a datagram from ``port``."""
 
 
 class _Host(Protocol):
-    """What a port needs of its host."""
+    """The host as a port uses it."""
 
     @property
     def network(self) -> _Network:
@@ -45,7 +45,7 @@ class _Host(Protocol):
         """The port was closed."""
 
     def local_address_for(self, peer: str) -> str:
-        """The address that ``peer`` sees."""
+        """The address of this host that ``peer`` sees."""
 
 
 Host = TypeVar("Host", bound=_Host)
@@ -53,10 +53,10 @@ Host = TypeVar("Host", bound=_Host)
 
 @implementer(IListeningPort, IUDPTransport)
 class FakeUdpPort(Generic[Host]):
-    """What `FakeHost.listenUDP` returns and a protocol's ``transport``.
+    """The port that `FakeHost.listenUDP` returns, and the protocol's ``transport``.
 
-    ``sent`` and ``received`` count datagrams.  A write that fails with ``fail_writes``, an
-    `OSError`, stands for whatever the kernel may say.
+    ``sent`` and ``received`` count datagrams.  If ``fail_writes`` is an `OSError`, each write
+    raises it, in place of an error of the kernel.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class FakeUdpPort(Generic[Host]):
         self._stopping: Deferred[None] | None = None
 
     def startListening(self) -> None:
-        """Take datagrams in (`IListeningPort`)."""
+        """Receive datagrams from now on (`IListeningPort`)."""
         self.listening = True
         self.protocol.makeConnection(self)
 
@@ -102,20 +102,20 @@ class FakeUdpPort(Generic[Host]):
         stopping.callback(None)
 
     def getHost(self) -> IPv4Address | IPv6Address:
-        """What it is bound to."""
+        """The address it is bound to (`IListeningPort`)."""
         if is_ipv6(self.interface):
             return IPv6Address("UDP", self.interface, self.port)
         return IPv4Address("UDP", self.interface or "0.0.0.0", self.port)
 
     def connect(self, host: str, port: int) -> None:
-        """Talk to one peer only, and learn when it refuses (`IUDPTransport`)."""
+        """Send to and receive from one peer only, and learn if it refuses (`IUDPTransport`)."""
         if self._peer is not None:
             raise RuntimeError("already connected, reconnecting is not possible")
         self._check(host)
         self._peer = (host, port)
 
     def write(self, packet: bytes, addr: Any = None) -> None:
-        """Send one datagram (`IUDPTransport`); the errors are those of a real port."""
+        """Send one datagram (`IUDPTransport`); raises the errors of a real port."""
         destination = self._peer if addr is None else (addr[0], addr[1])
         if destination is None:
             raise OSError(errno.EDESTADDRREQ, "no destination")
@@ -136,17 +136,17 @@ class FakeUdpPort(Generic[Host]):
             raise _invalid(host, "of the other IP version than the port")
 
     def source_towards(self, destination: str) -> str:
-        """The address datagrams to ``destination`` come from."""
+        """The source address of datagrams to ``destination``."""
         if is_wildcard(self.interface):
             return self.host.local_address_for(destination)
         return self.interface
 
     def hears(self, address: Address) -> bool:
-        """Whether datagrams from ``address`` are for this port: any, unless connected."""
+        """Whether this port receives datagrams from ``address``: all, unless it is connected."""
         return self.listening and self._peer in (None, address)
 
     def deliver(self, data: bytes, source: Address) -> None:
-        """Hand one datagram to the protocol; what it raises is logged, as a reactor does."""
+        """Deliver one datagram to the protocol; an exception is logged, as by a reactor."""
         self.received += 1
         try:
             self.protocol.datagramReceived(data[: self._longest], source)
@@ -156,8 +156,8 @@ class FakeUdpPort(Generic[Host]):
     def refused(self, destination: Address, data: bytes) -> None:
         """An ICMP port unreachable came back for ``data``.
 
-        A connected port tells its protocol as a real one does; an unconnected one tells those
-        that ask to be told what was ``unreachable``, as the port of a `SipUdpProtocol` does.
+        A connected port notifies its protocol, as a real one does.  An unconnected port calls
+        ``unreachable`` of its protocol if there is one, as the port of a `SipUdpProtocol` does.
         """
         if not self.listening:
             return
@@ -171,10 +171,10 @@ class FakeUdpPort(Generic[Host]):
                 unreachable({destination: {data[:_QUOTED]}})
 
     def setBroadcastAllowed(self, enabled: bool) -> None:
-        """There is no broadcast here (`IUDPTransport`)."""
+        """Does nothing: there is no broadcast here (`IUDPTransport`)."""
 
     def getBroadcastAllowed(self) -> bool:
-        """There is no broadcast here (`IUDPTransport`)."""
+        """False: there is no broadcast here (`IUDPTransport`)."""
         return False
 
 

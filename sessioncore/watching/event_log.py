@@ -27,8 +27,8 @@ from zope.interface import implementer
 from sessioncore.deadlines import Deadlines
 from sessioncore.errors import ConfigurationError
 from sessioncore.events import Event
-from sessioncore.interfaces import IEventSink
-from sessioncore.vocabulary import MILLISECOND, SECOND, Address, MediaState, SessionRole, host_port
+from sessioncore.interfaces import IEventObserver
+from sessioncore.vocabulary import MILLISECOND, SECOND, Address, host_port
 
 __all__ = [
     "EventLog",
@@ -84,21 +84,7 @@ def text_line(event: Event) -> str:
 
 def text_lines(events: Iterable[Event]) -> str:
     """The `text_line` of each."""
-    lines: list[str] = []
-    session: str | None = None
-    call_id: str | None = None
-    for event in events:
-        # Mostly the call of the line before.
-        if event.session is not session or event.call_id is not call_id:
-            session, call_id = event.session, event.call_id
-            whose = _whose(session, call_id)
-        key = event.__class__, event.role, event.media_state
-        try:
-            line = _LINES[key]
-        except KeyError:
-            line = _LINES.setdefault(key, _prepare(*key))
-        lines.append(line(event, whose))
-    return "".join(lines)
+    return "".join([_LINES[event.__class__](event) for event in events])
 
 
 @lru_cache(maxsize=512)
@@ -107,18 +93,31 @@ def _whose(session: str, call_id: str) -> str:
     return f", Session: {printable(session)}, Call-ID: {printable(call_id)}"
 
 
-_Line: TypeAlias = "Callable[[Any, str], str]"
-_LINES: Final[dict[tuple[type[Event], SessionRole, MediaState], _Line]] = {}
+_Line: TypeAlias = "Callable[[Any], str]"
 
 
-def _prepare(kind: Any, role: SessionRole, state: MediaState) -> _Line:
+class _Lines(dict[type[Event], _Line]):
+    """The function that writes a kind of event, made when the first one comes."""
+
+    def __missing__(self, kind: type[Event]) -> _Line:
+        return self.setdefault(kind, _prepare(kind))
+
+
+_LINES: Final = _Lines()
+
+
+def _prepare(kind: Any) -> _Line:
     """A function of one f-string, made as attrs makes ``__init__``: faster than a loop."""
-    line = f"[{role}] Event: {kind.__name__}, Media State: {state}{{whose}}"
+    # `_value_` is what `value` and `str` of these give, without a call.
+    line = (
+        f"[{{event.role._value_}}] Event: {kind.__name__},"
+        " Media State: {event.media_state._value_}{_whose(event.session, event.call_id)}"
+    )
     for name in _extra(kind):
         label = name.replace("_", " ").capitalize().replace(" uri", " URI")
         value = _SHOWN.get(str(attrs.fields_dict(kind)[name].type), "_text({0})")
         line += f", {label}: {{{value.format(f'event.{name}')}}}"
-    function: _Line = eval(f'lambda event, whose: f"{line}\\n"', globals())
+    function: _Line = eval(f'lambda event: f"{line}\\n"', globals())
     return function
 
 
@@ -129,7 +128,8 @@ _SHOWN: Final = {
     "int": "{0}!a",
     "float": "{0}!a",
     "bool": "{0}!a",
-    "str": "printable({0})",
+    # Most are safe.
+    "str": "(t if _PLAIN(t := {0}) else quoted(t))",
     "float | None": "'none' if {0} is None else ascii({0})",
     "Address": _ADDRESS,
     "Address | None": "'none' if {0} is None else " + _ADDRESS,
@@ -238,7 +238,7 @@ class LineFile(Protocol):
         """Write nothing any more."""
 
 
-@implementer(IEventSink)
+@implementer(IEventObserver)
 class EventLog:
     """Collects events, and formats and writes them once per tick.
 

@@ -20,7 +20,7 @@ from sessioncore.events import (
     MediaStalled,
     OutgoingCallPrepared,
 )
-from sessioncore.interfaces import IEventSink
+from sessioncore.interfaces import IEventObserver
 from sessioncore.watching.event_log import printable
 from sessioncore.watching.outcome import CallSummary
 
@@ -49,7 +49,7 @@ class _Line:
         return f"{self.number:>4}  {printable(self.uri)}  {self.what}"
 
 
-@implementer(IEventSink)
+@implementer(IEventObserver)
 class LiveLines:
     """Follows the calls of a run by their events."""
 

@@ -18,10 +18,9 @@ from sessioncore.events import (
     CallFailed,
     Event,
     MediaActive,
-    MediaFlowEstablished,
     MediaNegotiated,
 )
-from sessioncore.interfaces import IEventSink
+from sessioncore.interfaces import IEventObserver
 from sessioncore.vocabulary import MILLISECOND, SECOND, MediaState, SessionRole, StreamAgreement
 
 if TYPE_CHECKING:
@@ -127,11 +126,11 @@ class _Account:
         self.since = None
 
 
-@implementer(IEventSink)
+@implementer(IEventObserver)
 class CallLedger:
     """Keeps an account of each watched call, and makes its summary when the call is over."""
 
-    kinds: Final = (MediaNegotiated, MediaFlowEstablished, MediaActive, *_OVER)
+    kinds: Final = (MediaNegotiated, MediaActive, *_OVER)
     """The events it needs."""
 
     def __init__(self, done: Callable[[CallSummary], None]) -> None:
@@ -161,9 +160,8 @@ class CallLedger:
             return
         if kind is MediaNegotiated:
             account.settle(event.at)
-            account.audio = event.media.audio
-        elif kind is MediaFlowEstablished:
-            account.since = event.at
+            # Its flow is established in the same turn.
+            account.audio, account.since = event.media.audio, event.at
         elif kind is MediaActive:
             account.active = True
         elif kind in _OVER:

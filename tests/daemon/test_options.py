@@ -59,6 +59,7 @@ class ServerOptionsTests(SynchronousTestCase):
             "--advertise=192.0.2.8",
             "--codecs=PCMA,L16",
             "--max-calls=7",
+            "--trusted-sources=192.0.2.0/24,2001:db8::/32",
             "--ring-limit=30",
             "--nat=yes",
             "--events=events.jsonl",
@@ -69,6 +70,7 @@ class ServerOptionsTests(SynchronousTestCase):
         )
         self.assertEqual(settings.rtp_ports, (20000, 20999))
         self.assertEqual((settings.media_ip, settings.advertise), ("192.0.2.9", "192.0.2.8"))
+        self.assertEqual(settings.trusted_sources, ("192.0.2.0/24", "2001:db8::/32"))
         self.assertEqual((settings.codecs, settings.max_calls), (("PCMA", "L16"), 7))
         self.assertEqual(settings.ring_limit, 30)
         self.assertIs(settings.nat, True)
@@ -154,6 +156,9 @@ class WrongOptionsTests(SynchronousTestCase):
                 "--codecs: G729 cannot be used; choose from PCMU, PCMA, G722, L16"
             ),
             "--role=uas --nat=maybe": "'maybe' is unknown; write auto, yes or no",
+            "--role=uas --trusted-sources=192.0.2.1/24": (
+                "--trusted-sources: 192.0.2.1/24 has host bits set; give networks such as"
+            ),
             "--role=uas --max-calls=0": "'0' is not a whole number above 0; write 1 or more",
             "--role=uas --max-calls=many": "'many' is not a whole number above 0; write 1 or more",
             "--role=uas --events=/no/such/file": "/no/such/file cannot be written",

@@ -22,7 +22,7 @@ from sessioncore.rtp.rtcp import (
     report_interval,
 )
 from sessioncore.rtp.telephone_event import build_event
-from sessioncore.vocabulary import MILLISECOND, SECOND, Direction
+from sessioncore.vocabulary import MILLISECOND, SECOND, TELEPHONE_EVENT, Direction
 from tests.media.fakes import OWN, PEER, Bench, Talker, agreement, reports, rtp, rtp_fields
 
 STRANGER = ("192.0.2.66", 4000)
@@ -115,7 +115,7 @@ class LifeTests(Case):
             of = agreement(stream)
             stream.establish(of, signalling_host=PEER[0], nat=None, now=self.bench.now)
 
-        for then in (None, answered, agreed_anew):
+        for then in (agreed_anew, answered):
             for late_sink in (False, True):
                 path = Path(self.mktemp())
                 path.write_bytes(b"precious" * 1_000)
@@ -128,12 +128,11 @@ class LifeTests(Case):
                     recording = stream.set_sink(Record(path))
                 self.assertTrue(stream.unanswered)
                 self.bench.run(2)
-                if then is not None:
-                    then(stream)
+                then(stream)
                 stream.close(self.bench.now)
                 recording.finished.result(20)
-                self.assertEqual(path.read_bytes() != b"precious" * 1_000, then is not None)
-                if then is not None:
+                self.assertEqual(path.read_bytes() != b"precious" * 1_000, then is answered)
+                if then is answered:
                     self.assertEqual(path.read_bytes()[44:], bytes(2 * 8_000 * 2))
 
     def test_active_while_a_stream_is_open(self):
@@ -397,6 +396,21 @@ class HearingTests(Case):
         self.bench.run(2)
         digits = [detail for _, event, detail in self.bench.events if event is MediaEvent.DIGIT]
         self.assertEqual(digits, [("5", 120)])
+
+    def test_a_digit_under_the_other_number_is_told(self):
+        """A peer that renumbered telephone-event sends with the number it asks for."""
+        stream = self.bench.call(
+            receive_dtmf_payload_type=101, other_receive_payload_types=((97, TELEPHONE_EVENT),)
+        )
+        self.bench.io.arrive(stream, rtp(0, 0, 1))
+        self.bench.run(0.02)
+        for index, (digit, payload_type) in enumerate(((5, 97), (6, 101))):
+            payload = build_event(digit, 480, end=True)
+            data = rtp(1 + index, 999 + 4000 * index, 1, payload, payload_type, marker=1)
+            self.bench.io.arrive(stream, data)
+            self.bench.run(1)
+        digits = [detail[0] for _, event, detail in self.bench.events if event is MediaEvent.DIGIT]
+        self.assertEqual(digits, ["5", "6"])
 
     def test_a_digit_is_no_jitter(self):
         """Its packets, all of one timestamp, are spread over the time it is held."""

@@ -63,7 +63,7 @@ class ListenTests(SynchronousTestCase):
             "udp:-1", "udp:[5060",
         ):  # fmt: skip
             error = self.assertRaises(ConfigurationError, parse_listen, text)
-            self.assertIn("write e.g. udp:5060", str(error))
+            self.assertIn("write for example udp:5060", str(error))
 
     def test_a_link_local_address_is_refused_with_what_to_do(self) -> None:
         for text in (r"fe80\:\:1%eth0", "[fe80::1]", "[FEBF::1%1]"):

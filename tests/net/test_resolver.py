@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.names.error import DNSServerError
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -114,7 +114,7 @@ class ResolverTests(ResolverCase):
 
     def test_no_host_names(self) -> None:
         for host in ("", "a" * 300, "b\u00fccher.example"):
-            self.assertIn("no host name", self.reason(self.resolver.resolve(host)))
+            self.assertIn("is not a host name", self.reason(self.resolver.resolve(host)))
 
     def test_silent_servers_are_waited_for_so_long(self) -> None:
         self.names.silent = {"example.com", "_sip._udp.example.com"}
@@ -288,3 +288,41 @@ class NameServersTests(SynchronousTestCase):
         found = resolver.SipResolver(names, host, Random(1).randrange).resolve("a.example", 1)
         self.failureResultOf(found, ResolutionError)
         self.assertEqual(self.asked[0][0], [("127.0.0.1", 53)])
+
+
+class HostileNameTests(ResolverCase):
+    """Names of strangers: whatever is wrong with one is the failure of its own lookup."""
+
+    HOSTS = ("a..b", ".a", "a" * 64, "a" * 64 + ".b", "x." * 127 + "yy", "-.%zone", "%zone")
+    HOSTS += ("fe80::1%lo", "\xe4.example", "a b", "", ".", "a\0b", "\ufffd", "a@b", "b..")
+
+    def test_each_fails_with_a_resolution_error_and_is_not_asked_for(self) -> None:
+        for host in self.HOSTS:
+            for port in (None, 5060):
+                self.assertIn("not a host name", self.reason(self.resolver.resolve(host, port)))
+        self.assertEqual((self.names.asked, self.resolver._pending), ([], 0))
+
+    def test_names_at_the_limit_are_asked_for(self) -> None:
+        for host in ("a" * 63 + ".b", "_sip.my_host", "x." * 126 + "y", "a.b."):
+            self.assertIn("no such name", self.reason(self.resolver.resolve(host, 5060)))
+
+    def test_whatever_the_name_functions_raise(self) -> None:
+        def raising(_name: str) -> Any:
+            raise UnicodeError("label empty or too long")
+
+        def failing(_name: str) -> Any:
+            return fail(UnicodeError("label empty or too long"))
+
+        def nonsense(_name: str) -> Any:
+            return succeed(None)
+
+        for broken in (raising, failing, nonsense):
+            for method in ("lookupService", "lookupAddress"):
+                with self.subTest(broken=broken.__name__, method=method):
+                    self.resolver._cache.clear()
+                    self.names.add("fine.example", "192.0.2.7")
+                    patched = self.patch(self.names, method, broken)
+                    reason = self.reason(self.resolver.resolve("fine.example"))
+                    self.assertIn("fine.example", reason)
+                    self.assertEqual(self.resolver._pending, 0)
+                    patched.restore()

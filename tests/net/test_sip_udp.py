@@ -309,8 +309,8 @@ class RealSocketTests(TestCase):
         taken = flow.local[1]
         for listen, says in {
             Listen(taken, "127.0.0.1"): "stop what holds it, or choose another with --listen",
-            Listen(5060, "192.0.2.77"): "this machine has no such address; name one of its own"
-            " (`ip address` shows them), or all: --listen udp:5060",
+            Listen(5060, "192.0.2.77"): "this machine has no such address; give one of its own"
+            " (`ip address` lists them), or listen on all with --listen udp:5060",
         }.items():
             transport = SipUdpTransport(reactor, listen, clockwork_for(reactor))
             error = self.assertRaises(ConfigurationError, transport.open, *[lambda *each: None] * 3)

@@ -15,7 +15,7 @@ from tests.sdp import test_description, test_negotiation, test_torture_bodies
 from tests.sdp.offers import BARESIP, SIPP_PCAP, SIPP_UAC, description
 
 FULLER = description(
-    "audio 65535 RTP/AVP 0 8\nc=IN IP4 192.0.2.7\na=rtcp:5 IN IP4 192.0.2.8\nx=y",
+    "audio 65535 RTP/AVP 0 8\nc=IN IP4 192.0.2.7\na=rtcp:5 IN IP4 192.0.2.8",
     "video 0 RTP/AVP 31",
     session="a=tool:x\na=recvonly\n",
 ).replace(b"t=0 0\r\n", b"b=AS:84\r\nt=0 0\r\n")
@@ -70,8 +70,10 @@ class Compiled(SynchronousTestCase):
             (b"s=-", b"s=\xff \x01"),
             (b"s=-\r\n", b"s=-\r\ni=\r\nu=a\r\nb=AS:1\r\n"),
             (b"c=IN IP4 192.0.2.9\r\n", b""),
-            (b"c=IN IP4 192.0.2.9", b"c="),
-            (b"c=IN IP4 192.0.2.9", b"c=" + b"x" * 300),
+            (b"c=IN IP4 192.0.2.9", b"c=IN IP4 " + b"x" * 293),
+            (b"s=-", b"s= "),
+            (b"s=-", b"s=- \t"),
+            (b"t=0 0\r\n", b"b=x \r\nt=0 0\r\n"),
             (b"53655765", b"9" * 20),
             (b"2353687637", b"9" * 20),
             (b"t=0 0", b"t=%b %b" % (b"9" * 20, b"9" * 20)),
@@ -99,7 +101,16 @@ class Compiled(SynchronousTestCase):
             (b"s=-", b"s=a\rb"),
             (b"s=-", b"s=-\r\nx=1"),
             (b"s=-", b"s=-\r\ni:1"),
-            (b"c=IN IP4 192.0.2.9", b"c=" + b"x" * 301),
+            (b"c=IN IP4 192.0.2.9", b"c=IN IP4 " + b"x" * 294),
+            (b"c=IN IP4 192.0.2.9", b"c="),
+            (b"c=IN IP4 192.0.2.9", b"c=x"),
+            (b"c=IN IP4 192.0.2.9", b"c=IN  IP4 192.0.2.9"),
+            (b"c=IN IP4 192.0.2.9", b"c=IN IP4 192.0.2.9 "),
+            (b"t=0 0", b"t=0 0\r\na=sendonly "),
+            (b"t=0 0", b"t=0 0\r\na=sendonly\t"),
+            (b"8000\r\n", b"8000 \r\n"),
+            (b"8000\r\n", b"8000\r\na=sendonly \r\n"),
+            (b"8000\r\n", b"8000\r\nm=video 0 RTP/AVP 31\r\na=sendonly "),
             (b"c=IN IP4 192.0.2.9", b"c=\r\nc="),
             (b"t=0 0\r\n", b""),
             *((b"t=0 0", b"t=" + times) for times in (b"0", b"0 ", b" 0", b"0 0 ", b"-1 0")),
@@ -170,6 +181,10 @@ class _InPython(SynchronousTestCase):
 
 
 class PythonReading(_InPython, test_description.Reading):
+    pass
+
+
+class PythonOdd(_InPython, test_description.Odd):
     pass
 
 

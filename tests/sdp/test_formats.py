@@ -129,9 +129,9 @@ class Matching(SynchronousTestCase):
             [
                 "PT 2 G726-32/8000: not supported",
                 "PT 107: no rtpmap",
-                "format 128: no RTP payload type",
-                "format x?: no RTP payload type",
-                "format 0002: no RTP payload type",
+                "format 128: not an RTP payload type",
+                "format x?: not an RTP payload type",
+                "format 0002: not an RTP payload type",
                 "PT 18 G729/8000: not supported",
             ],
         )

@@ -40,7 +40,7 @@ class Targets(SynchronousTestCase):
         self.refuse(("::ffff:224.0.0.1", 6000), "multicast")
         self.refuse(("255.255.255.255", 6000), "broadcast")
         self.refuse(("::ffff:255.255.255.255", 6000), "broadcast")
-        self.refuse(("0.1.2.3", 6000), "no address of a host")
+        self.refuse(("0.1.2.3", 6000), "is not the address of a host")
 
     def test_loopback_only_among_loopback_peers(self) -> None:
         own = ("127.0.0.1", 4000)
@@ -55,11 +55,31 @@ class Targets(SynchronousTestCase):
         self.allow(("127.0.0.1", 6000), own=("127.0.0.1", 4000), signalling_host="")
         self.refuse(("127.0.0.1", 6000), "loopback", signalling_host="")
 
+    def test_ports_of_services(self) -> None:
+        for port in (1, 22, 53, 1023):
+            self.refuse(("192.0.2.9", port), f"port {port} is below 1024")
+        self.allow(("192.0.2.9", 1024))
+
+    def test_our_own_sip_sockets(self) -> None:
+        class Sockets:
+            near = frozenset({5059, 5060})
+
+            def own(self, ip: str, port: int) -> bool:
+                return (ip, port) == ("192.0.2.1", 5060)
+
+        def refused(*target: Any) -> bool:
+            return find_fault(target, OWN, "192.0.2.9", Sockets()) is not None
+
+        self.assertTrue(refused("192.0.2.1", 5060))
+        self.assertTrue(refused("::ffff:192.0.2.1", 5060))
+        self.assertFalse(refused("192.0.2.1", 5059))
+        self.assertFalse(refused("192.0.2.9", 5060))
+
     def test_ourselves(self) -> None:
         self.refuse(OWN, "192.0.2.1 port 4000 is our own")
         self.refuse(("192.0.2.1", 4001), "192.0.2.1 port 4001 is our own")
         self.allow(("192.0.2.1", 3999))
-        self.allow(("192.0.2.1", 1), own=("192.0.2.1", 0))
+        self.allow(("192.0.2.1", 1024), own=("192.0.2.1", 0))
         self.refuse(("::ffff:192.0.2.1", 4000), "our own")
         self.allow(("192.0.2.1", 4002))
         self.refuse(("2001:DB8:0::1", 4000), "our own", own=OWN6)

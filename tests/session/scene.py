@@ -149,10 +149,11 @@ class Scene(SynchronousTestCase):
             registry.by_name,
             registry.by_dialog,
             registry.by_invite,
-            coordinator._acks._waiting,
             list(coordinator.announcer.queue),
         )
-        self.assertEqual(kept, ({}, {}, {}, {}, []))
+        self.assertEqual(kept, ({}, {}, {}, []))
+        admission = coordinator.admission
+        self.assertEqual((admission.waiting, admission.strangers), (0, 0))
         self.assertFalse(party.manager.plane.active)
 
     def replace(self, party: Party, **parts: Any) -> None:

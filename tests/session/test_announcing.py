@@ -79,7 +79,21 @@ class AnnouncerTests(Announcing):
         self.announcer.sinks.add(gone)
         self.emit(events.CallAnswered)
         self.emit(events.CallAnswered)
-        self.assertEqual(self.told, [("gone", "CallAnswered"), ("late", "CallAnswered")])
+        self.assertEqual(self.told, [("late", "CallAnswered")])
+
+    def test_a_sink_that_was_removed_gets_nothing_that_is_queued(self) -> None:
+        def once(event: Event) -> None:
+            self.told.append(("once", event.name))
+            self.announcer.sinks.remove(once)
+
+        self.announcer.sinks.add(once)
+        self.announcer.sinks.add(self.sink("a"))
+        with self.announcer:
+            self.emit(events.CallAccepted)
+            self.emit(events.CallAnswered)
+        self.assertEqual(
+            self.told, [("once", "CallAccepted"), ("a", "CallAccepted"), ("a", "CallAnswered")]
+        )
 
     def test_a_sink_that_raises_keeps_nothing_from_the_others(self) -> None:
         def fail(event: Event) -> None:
@@ -189,3 +203,42 @@ class EntryTests(Announcing):
         self.assertEqual(
             self.told, [("all", "CallAccepted"), ("all", "CallAnswered"), ("own", "CallAnswered")]
         )
+
+    def test_an_observer_of_one_call(self) -> None:
+        self.leg.sinks = EventSinks()
+        self.leg.sinks.add(self.sink("own"), events.CallAnswered, observes=True)
+        self.announcer.sinks.add(self.sink("all"), events.CallAnswered, observes=True)
+        with self.announcer:
+            self.emit(events.CallAccepted)
+            self.emit(events.CallAnswered)
+            self.assertEqual(self.told, [("all", "CallAnswered"), ("own", "CallAnswered")])
+
+
+class ObserverTests(Announcing):
+    """Observers make nothing happen, so they need not wait for the end of the entry."""
+
+    def test_it_is_told_at_once_and_before_the_sinks(self) -> None:
+        self.announcer.sinks.add(self.sink("a"))
+        self.announcer.sinks.add(self.sink("o"), observes=True)
+        with self.announcer:
+            self.emit(events.CallAccepted)
+            self.assertEqual(self.told, [("o", "CallAccepted")])
+        self.assertEqual(self.told, [("o", "CallAccepted"), ("a", "CallAccepted")])
+
+    def test_one_that_raises_keeps_nothing_from_the_others(self) -> None:
+        def fail(event: Event) -> None:
+            raise ValueError("no")
+
+        self.announcer.sinks.add(fail, observes=True)
+        self.announcer.sinks.add(self.sink("o"), observes=True)
+        self.announcer.sinks.add(self.sink("a"))
+        self.emit(events.CallAccepted)
+        self.assertEqual(self.told, [("o", "CallAccepted"), ("a", "CallAccepted")])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_it_is_taken_off_as_a_sink_is(self) -> None:
+        observer = self.sink("o")
+        self.announcer.sinks.add(observer, observes=True)
+        self.announcer.sinks.remove(observer)
+        self.emit(events.CallAccepted)
+        self.assertEqual(self.told, [])

@@ -85,6 +85,27 @@ class RingLimitTests(CallerScene):
         self.run_for(0.2)
         self.assertIn("CANCEL", self.them.lines())
 
+    def test_a_limit_counts_before_the_call_is_placed(self) -> None:
+        call = self.us.manager.prepare_call(f"sip:bob@{B}")
+        call.limit_ringing(5)
+        self.run_for(4.9)
+        self.assertIs(call.state, SessionState.PREPARED)
+        self.run_for(0.2)
+        self.assertEqual(self.reason().text, "nobody answered")
+        self.failureResultOf(call.place(), CallOver)
+
+    def test_a_limit_for_a_call_that_is_being_ended(self) -> None:
+        call = self.calling()
+        self.reply(180)
+        call.hang_up()
+        call.limit_ringing(1)
+        self.run_for(0.002)
+        self.reply(200, sdp=True)  # it crossed our CANCEL
+        self.assertIs(call.state, SessionState.ENDING)
+        call.limit_ringing(1)
+        self.answer_bye()
+        self.assertIs(self.reason().by, EndedBy.LOCAL)
+
 
 class AnsweredTests(CallerScene):
     def test_early_offer(self) -> None:
@@ -177,6 +198,61 @@ class AnsweredTests(CallerScene):
             self.us.story(), ["CallAnswered Active", "AckSent Active", "DialogEstablished Active"]
         )
         self.assertIs(self.successResultOf(call.when_two_way()), call)
+
+    def early(self) -> Any:
+        """A call that hears early media from port 40,000."""
+        call = self.calling()
+        self.reply(183, sdp=True)
+        self.send_rtp()
+        self.us.forget()
+        return call
+
+    def test_the_200_describes_other_media_than_the_183(self) -> None:
+        """An unreliable 183 binds nobody: the announcement and the callee may differ."""
+        call = self.early()
+        self.reply(200, sdp=messages.offer(B, 40_010))
+        self.assertEqual(
+            self.us.names(),
+            ["AnswerChanged", "CallAnswered", *(e.split()[0] for e in ANSWERED[1:])],
+        )
+        self.assertEqual(call.negotiated_media.audio.remote, (B, 40_010))
+        self.send_rtp(peer=self.peer(B, 40_010))
+        self.assertIs(call.media_state, MediaState.ACTIVE)
+        self.assertEqual(call.remote_rtp, (B, 40_010))
+
+    def test_the_200_has_another_codec_than_the_183(self) -> None:
+        call = self.early()
+        self.reply(200, sdp=messages.offer(B, formats=(8, 101)))
+        self.assertEqual(self.us.names()[0], "AnswerChanged")
+        self.assertEqual(call.negotiated_media.audio.codec.name, "PCMA")
+
+    def test_the_200_repeats_the_183_with_another_version(self) -> None:
+        self.early()
+        self.reply(200, sdp=messages.offer(B, version=2))
+        self.assertEqual(self.us.names(), ["CallAnswered", "AckSent", "DialogEstablished"])
+
+    def test_the_200_has_no_description_after_a_183_with_one(self) -> None:
+        call = self.early()
+        self.reply(200)
+        self.assertEqual(self.us.names(), ["CallAnswered", "AckSent", "DialogEstablished"])
+        self.assertIs(call.media_state, MediaState.ACTIVE)
+
+    def test_the_200_cannot_be_used_although_the_183_could(self) -> None:
+        self.early()
+        self.reply(200, sdp=messages.offer(B, formats=(18,)))
+        self.assertEqual(self.them.lines()[-2:], ["ACK", "BYE"])
+        self.answer_bye()
+        self.assertIn("answer in the 200", self.reason("CallEnded").text)
+
+    def test_another_183_describes_other_media(self) -> None:
+        call = self.early()
+        self.reply(183, sdp=messages.offer(B, 40_010))
+        self.assertEqual(
+            self.us.names(), ["AnswerChanged", "MediaNegotiated", "MediaFlowEstablished"]
+        )
+        self.assertEqual(call.negotiated_media.audio.remote, (B, 40_010))
+        self.reply(183, sdp=messages.offer(B, formats=(18,)))
+        self.assertEqual(call.negotiated_media.audio.remote, (B, 40_010))
 
     def test_a_180_with_description_rings_and_starts_media(self) -> None:
         self.calling()
@@ -272,7 +348,9 @@ class AnsweredTests(CallerScene):
         said = self.them.take()[1:]
         self.assertEqual(len(said), 3)
         self.assertEqual(len(set(said)), 1)
-        self.assertEqual(self.us.story(), [*PLACED, *ANSWERED])
+        self.assertEqual(
+            self.us.story(), [*PLACED, *ANSWERED, "AnswerRepeated Established"]
+        )  # told once
 
     def test_repeated_200_after_the_call_is_over(self) -> None:
         call = self.up()
@@ -284,6 +362,7 @@ class AnsweredTests(CallerScene):
         self.run_for(28)
         self.reply(200, sdp=True)
         self.assertEqual(self.them.lines(), ["ACK"])
+        self.assertNotIn("AnswerRepeated", self.us.names())
         self.run_for(5)
         self.reply(200, sdp=True)
         self.assertEqual(self.them.lines(), [])

@@ -9,6 +9,7 @@ import gc
 from collections.abc import Callable
 
 from sessioncore.session.call import Call
+from sessioncore.vocabulary import Direction
 from tests.session import scene
 from tests.session.scene import A, Party, Peer, Scene
 
@@ -68,6 +69,17 @@ class CollectorTests(Scene):
     def test_a_call_that_is_rejected(self) -> None:
         us, them = self.pair(lambda call: call.reject(486))
         self.assertLeavesNothing(lambda: self.one_call(us, them, lambda _call: None))
+
+    def test_a_call_that_is_modified_by_both(self) -> None:
+        us, them = self.pair()
+
+        def end(call: Call) -> None:
+            call.modify(Direction.SENDONLY)
+            them.call_in.modify(Direction.RECVONLY)
+            self.run_for(10)  # one after the other, after the glare
+            call.hang_up()
+
+        self.assertLeavesNothing(lambda: self.one_call(us, them, end))
 
     def test_a_call_that_nobody_answers(self) -> None:
         us = self.party(A)

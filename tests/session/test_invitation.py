@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sessioncore import events
 from sessioncore.errors import ConfigurationError
 from sessioncore.manager import SessionManager
-from sessioncore.session.invitation import Invitation, reason_headers
+from sessioncore.session.invitation import Invitation, callable_uri, reason_headers
 from sessioncore.sip.message import parse_message
 from sessioncore.testing import messages
 from sessioncore.testing.network import FakeNetwork
@@ -199,6 +199,13 @@ class IncomingTests(CalleeScene):
         self.run_for(1)
         self.assertEqual(call.header("X-Two"), "a")  # after the end, too
 
+    def test_an_identity_that_cannot_be_read_is_none(self) -> None:
+        unread = '"Ann <sip:ann@example.com>, <sip:b@example.com>'
+        call = self.invited(headers=(("P-Asserted-Identity", unread),))
+        self.assertEqual(call.asserted_identity, ())
+        self.assertEqual(call.header("P-Asserted-Identity"), unread)
+        call.reject()
+
     def test_of_an_outgoing_call_there_is_none(self) -> None:
         call = self.us.manager.call(f"sip:x@{A}")
         self.assertEqual((call.request_uri, call.headers, call.header("Via")), (None, (), None))
@@ -304,3 +311,10 @@ class HungUpTests(Scene):
         self.run_for(5)
         self.assertEqual(self.rtp_from(B, now + 0.001), [])
         self.assertEqual(str(us.call_in.state), "Leaving")
+
+
+class StrictTests(SynchronousTestCase):
+    def test_a_uri_of_ours_follows_the_grammar(self) -> None:
+        """What a peer may write we do not."""
+        for text in ('sip:bob@h;thinfo="VG8=="', "sip:a|b@h", "sip:50%@h", "sip:h;;x"):
+            self.assertRaises(ConfigurationError, callable_uri, text)

@@ -23,9 +23,9 @@ COLUMNS = [
 # One line a state, one word an input; `-` stays and does nothing, `!` is ruled out; else the new
 # state and, after a colon, what is asked for.
 CELLS = """
-Idle     Offering:send Offered:take    !    !    !         -             -             Over
+Idle     Offering:send Offered:take    !    !    !         -             -             Over:drop
 Offering !             Offering:refuse Idle Idle Back:wait -             -             Over:drop
-Offered  Yielding      Offered:refuse  !    !    !         -             Idle          Over
+Offered  Yielding      Offered:refuse  !    !    !         -             Idle          Over:drop
 Yielding !             Yielding:refuse !    !    !         -             Offering:send Over:drop
 Back     !             Yielding:take   !    !    !         Offering:send -             Over:drop
 Over     !             !               -    -    -         -             -             -

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sessioncore.errors import CallFailed, CallOver, ModificationRefused
+from twisted.internet.defer import Deferred
+
+from sessioncore.errors import CallFailed, CallOver, ModificationRefused, UnreachableTarget
 from sessioncore.session.session import SessionState
+from sessioncore.sip.flows import Target
 from sessioncore.testing import messages
 from sessioncore.testing.links import Link
 from sessioncore.vocabulary import Direction, EndedBy, MediaState
@@ -166,6 +169,7 @@ class ByHandTests(CallerScene):
         self.them.take()
         self.reply(200, sdp=answered)
         self.assertEqual(self.them.lines(), ["ACK"])
+        self.assertEqual(self.us.names()[-1], "AnswerRepeated")
 
     def test_the_callers_wait_is_longer(self) -> None:
         """2.1 to 4 s for who made the Call-ID (RFC 3261 section 14.1)."""
@@ -194,6 +198,120 @@ class ByHandTests(CallerScene):
         self.offered()
         self.assertEqual(self.them.lines(), ["491 INVITE"])
 
+    def test_a_peer_that_only_answers_100_is_cancelled(self) -> None:
+        """A 1xx stops Timer B, so nothing else would end it."""
+        self.reply(100, to_tag="")
+        self.them.take()
+        self.run_for(180)
+        self.assertEqual(self.them.lines(), ["CANCEL"])
+        self.reply(487, to_tag="")
+        self.assertEqual(self.failureResultOf(self.done, ModificationRefused).value.status, 487)
+        self.assertIs(self.call.state, SessionState.CONFIRMED)
+
+    def test_after_the_end_nothing_waits_for_its_final_response(self) -> None:
+        self.reply(100, to_tag="")
+        self.them.take()
+        self.call.hang_up()
+        self.run_for(0.002)
+        self.assertEqual(self.them.lines(), ["CANCEL", "BYE"])
+        self.answer_bye()
+        self.run_for(100)
+        self.assertEqual(self.us.manager._coordinator.layer.pending_clients, 0)
+
+    def test_an_answered_offer_is_not_cancelled(self) -> None:
+        self.reply(200, sdp=messages.offer(B, direction="recvonly", version=2))
+        self.them.take()
+        self.run_for(400)
+        self.assertNotIn("CANCEL", self.them.lines())
+
+    def test_no_offer_follows_a_bye(self) -> None:
+        """RFC 3261 section 15: the dialog is over for whoever has sent BYE, answered or not."""
+        self.reply(491, to_tag="")
+        self.call.hang_up()
+        self.run_for(0.002)
+        self.failureResultOf(self.done, CallFailed)
+        self.run_for(6)
+        self.assertNotIn("INVITE", self.them.lines()[1:])
+        self.answer_bye()
+
+    def test_no_offer_follows_a_bye_that_crossed_an_ack(self) -> None:
+        self.reply(488, to_tag="")
+        self.offered()
+        second = self.call.modify(Direction.SENDONLY)  # waits for the ACK of the peer's
+        self.call.hang_up()
+        self.run_for(0.002)
+        self.them.take()
+        self.acknowledged()
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), [])
+        self.failureResultOf(second, CallFailed)
+        self.answer_bye()
+
+    def test_no_offer_follows_an_ack_that_ends_the_call(self) -> None:
+        self.reply(488, to_tag="")
+        self.offered(body=b"")
+        second = self.call.modify(Direction.SENDONLY)
+        self.them.take()
+        self.acknowledged(body=messages.offer(B, formats=(18,), version=2))
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["BYE"])
+        self.answer_bye()
+        self.failureResultOf(second, CallFailed)
+
+    def test_a_200_that_comes_again_before_its_ack_is_written(self) -> None:
+        waiting = self.resolves_later()
+        answered = messages.offer(B, direction="recvonly", version=2)
+        self.reply(200, sdp=answered)
+        self.successResultOf(self.done)
+        second = self.call.modify(Direction.SENDRECV)
+        self.reply(200, sdp=answered)
+        self.assertIsNone(self.call.end_reason)
+        self.assertNoResult(second)
+        second.addErrback(lambda failure: None)
+        self.them.take()
+        waiting[0].callback([Target(b"UDP", B, 5060)])
+        self.run_for(0.002)
+        self.assertEqual(self.them.lines(), ["ACK"])
+
+    def test_a_next_hop_that_is_known_only_after_the_end(self) -> None:
+        self.reply(488, to_tag="")
+        self.them.take()
+        waiting = self.resolves_later()
+        second = self.call.modify(Direction.SENDONLY)
+        self.them.send(messages.request("BYE", branch="z9hG4bK-bye", **self.who()), (A, 5060))
+        self.run_for(0.002)
+        self.failureResultOf(second, CallFailed)
+        waiting[0].errback(UnreachableTarget("no address"))
+        self.run_for(0.002)
+        self.assertEqual(self.them.lines(), ["200 BYE"])
+
+    def test_a_next_hop_that_is_known_only_after_hanging_up(self) -> None:
+        self.reply(488, to_tag="")
+        self.them.take()
+        waiting = self.resolves_later()
+        second = self.call.modify(Direction.SENDONLY)
+        self.call.hang_up()
+        self.failureResultOf(second, CallFailed)
+        for each in waiting:
+            each.callback([Target(b"UDP", B, 5060)])
+        self.run_for(0.002)
+        self.assertEqual(self.them.lines(), ["BYE"])
+        self.answer_bye()
+
+    def resolves_later(self) -> list[Deferred[Any]]:
+        """From now on the next hop is a name; who waits for its addresses."""
+        waiting: list[Deferred[Any]] = []
+
+        def resolve(uri: object) -> Deferred[Any]:
+            waiting.append(Deferred())
+            return waiting[-1]
+
+        self.replace(self.us, resolve=resolve)
+        for leg in self.us.manager._coordinator.registry.by_name.values():
+            assert leg.usage is not None
+            leg.usage.dialog.hop = None
+        return waiting
+
     def who(self) -> dict[str, Any]:
         return {
             "local": (B, 5060),
@@ -203,14 +321,14 @@ class ByHandTests(CallerScene):
             "remote_tag": messages.tag(self.them.last(b"INVITE"), "From"),
         }
 
-    def offered(self) -> None:
-        body = messages.offer(B, version=2)
+    def offered(self, body: bytes | None = None) -> None:
+        body = messages.offer(B, version=2) if body is None else body
         who = self.who()
         data = messages.request("INVITE", body=body, branch="z9hG4bK-theirs", sequence=9, **who)
         self.them.send(data, (A, 5060))
         self.run_for(0.01)
 
-    def acknowledged(self) -> None:
-        self.them.send(
-            messages.request("ACK", branch="z9hG4bK-ack", sequence=9, **self.who()), (A, 5060)
-        )
+    def acknowledged(self, body: bytes = b"") -> None:
+        who = self.who()
+        data = messages.request("ACK", body=body, branch="z9hG4bK-ack", sequence=9, **who)
+        self.them.send(data, (A, 5060))

@@ -39,6 +39,10 @@ PING = Method(
 )
 
 
+OUTSIDE_ONLY = Method(b"PONG", outside=_ping)
+WITHIN_ONLY = Method(b"PENG", within=_ping_within)
+
+
 class MethodTests(Scene):
     """One row makes a method: Allow, Accept, Supported, 405, 415 and 420 follow."""
 
@@ -48,7 +52,7 @@ class MethodTests(Scene):
         self.us = SessionManager(
             self.network.host(B),
             on_incoming=lambda call: self.decide(call),
-            methods=(*METHODS, PING),
+            methods=(*METHODS, PING, OUTSIDE_ONLY, WITHIN_ONLY),
         )
         self.decide: Any = answer
         self.successResultOf(self.us.start())
@@ -71,7 +75,7 @@ class MethodTests(Scene):
         self.assertEqual((got.status, got.first(b"X-Where")), (200, b"outside"))
         options = self.asked("OPTIONS", 2)
         self.assertIn(b"PING", options.first(b"Allow"))
-        self.assertEqual(options.first(b"Accept"), b"application/sdp, text/ping")
+        self.assertEqual(options.first(b"Accept"), b"application/sdp, multipart/mixed, text/ping")
         self.assertEqual(options.first(b"Supported"), b"ping")
         self.assertIn(b"PING", self.asked("REFER", 3).first(b"Allow"))
 
@@ -98,6 +102,21 @@ class MethodTests(Scene):
         self.run_for(0.01)
         got = parsed(self.them.take()[-1])
         self.assertEqual((got.status, got.first(b"X-Where")), (200, call.session.encode()))
+
+    def test_a_row_for_one_place_only(self) -> None:
+        self.assertEqual(self.asked("PENG", 1).status, 481)
+        self.assertEqual(self.asked("PONG", 2).status, 200)
+        self.caller.number = 2
+        self.caller.invite(sequence=3, branch="z9hG4bK-3")
+        self.run_for(0.01)
+        self.caller.number = 3
+        self.caller.ack()
+        self.run_for(0.01)
+        self.them.take()
+        for method, status in (("PENG", 200), ("PONG", 405)):
+            self.caller.within(method)
+            self.run_for(0.01)
+            self.assertEqual(self.them.lines(), [f"{status} {method}"])
 
     def test_without_its_row_it_is_unknown(self) -> None:
         us = self.party(A)
@@ -267,6 +286,21 @@ class TransportTests(Scene):
         self.assertEqual(self.streams[A].made, 2)
         self.assertEqual(self.them.calls, [])
 
+    def test_hung_up_between_two_targets(self) -> None:
+        """The first refused, and the connection to the second is being made."""
+        self.streams[A].others[C] = self.streams[B]
+        both = [Target(b"TCP", host, 5060) for host in (B, C)]
+        object.__setattr__(self.us._coordinator._env, "resolve", lambda uri: both)
+        self.them._coordinator._callee._handler = lambda call: call.reject(503)
+        call = self.us.call(f"sip:bob@{B};transport=tcp")
+        self.run_for(0.06)
+        ended = call.hang_up()
+        self.assertIs(self.successResultOf(ended).by, EndedBy.LOCAL)
+        self.run_for(1)
+        invites = [data for data in self.streams[A].sent if data.startswith(b"INVITE")]
+        self.assertEqual(len(invites), 1)
+        self.assertEqual(self.us.calls, [])
+
     def test_what_cannot_be_connected(self) -> None:
         call = self.us.call("sip:bob@192.0.2.77;transport=tcp")
         reason = call.end_reason
@@ -279,4 +313,4 @@ class TransportTests(Scene):
         call = self.us.call(f"sip:bob@{B}")  # UDP, as RFC 3263 section 4.1 has it
         reason = call.end_reason
         assert reason is not None
-        self.assertIn("over UDP; there is TCP", reason.text)
+        self.assertIn("over UDP; open sockets: TCP", reason.text)

@@ -43,7 +43,7 @@ EXPECTED: dict[str, dict[str, tuple[int, ...]]] = {
         "trws": (400,),
         "escruri": (400,),
         "baddate": (200, 400),
-        "regbadct": (400, 405),
+        "regbadct": (405, 400),
         "badaspec": (400,),
         "baddn": (400, SILENCE),
         "badvers": (505,),
@@ -88,7 +88,7 @@ NOT_PREFERRED = {"mismatch02": "what is malformed is refused before its method i
 # What the answer must also carry.
 HEADERS = {
     "bext01": ("Unsupported", "nothingSupportsThis, nothingSupportsThisEither"),
-    "invut": ("Accept", "application/sdp"),
+    "invut": ("Accept", "application/sdp, multipart/mixed"),
     "cparam01": ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS"),
     "regescrt": ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS"),
 }

@@ -55,22 +55,40 @@ class ProductionTests(SynchronousTestCase):
             b"sip:*99#@pbx",
             b"sip:a@my_host",
             b"sip:[::1]:5060",
+            *self.SLOPPY,
         )
-        self.rejects(
-            grammar.SIP_URI,
-            b"sip:",
-            b"sip:@example.com",
-            b"sip:a b@example.com",
-            b"sip:a%4@example.com",
-            b"sip:2001:db8::10",
-            b"sip:a@b:99999999",
-            b"sip:a@b;=x",
-            b"sip:a@b@c",
-        )
+        self.rejects(grammar.SIP_URI, *self.BROKEN)
+
+    SLOPPY = (
+        b'sip:a@b;thinfo="VG8=="',
+        b'sip:b;x="a;b?c@d";lr',
+        b"sip:a@b;x=y=z;=;;{}|\xff",
+        b"sip:a%4@example.com",
+        b"sip:a\xc3\xa4|\\^`{}@example.com",
+        b"sip:b?\xff=^",
+    )
+    BROKEN = (
+        b"sip:",
+        b"sip:@example.com",
+        b"sip:a b@example.com",
+        b"sip:2001:db8::10",
+        b"sip:a@b:99999999",
+        b"sip:a@b@c",
+        b"sip:a@b;x=<",
+        b"sip:a@b;x=\r\n",
+        b"sip:a@b;x= y",
+        b'sip:a@b;x="y z"',
+        b'sip:a@b;x="y',
+        b"sip:a@b?",
+    )
+
+    def test_what_we_write_is_strict(self) -> None:
+        self.takes(grammar.STRICT_SIP_URI, b"sip:a:b@example.com:5061;transport=udp;lr")
+        self.rejects(grammar.STRICT_SIP_URI, *self.BROKEN, *self.SLOPPY)
 
     def test_foreignUri(self) -> None:
         self.takes(grammar.FOREIGN_URI, b"tel:+1-201", b"soap.beep://192.0.2.103:3002", b"isbn:1")
-        self.rejects(grammar.FOREIGN_URI, b"tel", b"1a:b", b"<tel:1>", b"tel:", b"tel:\xff")
+        self.rejects(grammar.FOREIGN_URI, b"tel", b"1a:b", b"<tel:1>", b"tel:", b"tel:1 2")
 
     def test_date(self) -> None:
         self.takes(grammar.DATE, b"Sat, 13 Nov 2010 23:29:00 GMT")
@@ -80,7 +98,8 @@ class ProductionTests(SynchronousTestCase):
 
     def test_params(self) -> None:
         self.takes(grammar.PARAMS, b"", b";a", b" ; a = b ;c", b';x="a;b\\"c"', b";r=[::1]")
-        self.rejects(grammar.PARAMS, b";", b";;a", b";a=", b';a="', b";a=b c", b"a")
+        self.takes(grammar.PARAMS, b";rport=", b";a=;b = ;c", b";x=VG8==", b";x=a/b@c?d|\xff")
+        self.rejects(grammar.PARAMS, b";", b";;a", b';a="', b";a=b c", b"a", b";a=b,c", b";a=<b>")
 
     def test_hostileLengths(self) -> None:
         """The worst a datagram can do: a pattern that backtracks would not come back."""

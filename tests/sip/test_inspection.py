@@ -29,6 +29,7 @@ RULES = MethodRules(
             bodies=(b"application/sdp",),
             extensions=(b"100rel",),
         ),
+        MethodRule(b"PUBLISH", served=True, within=False),
         MethodRule(b"SUBSCRIBE"),
         MethodRule(b"REGISTER"),
     )
@@ -62,7 +63,7 @@ class InspectionTests(SynchronousTestCase):
         self.assertIsNone(look(b"BYE", dialog=True, to_tag=b"x"))
 
     def test_methods(self) -> None:
-        allow = (b"Allow", b"INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE")
+        allow = (b"Allow", b"INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, PUBLISH")
         self.refused(look(b"SUBSCRIBE"), 405, allow)
         self.refused(look(b"REGISTER"), 405, allow)
         self.refused(look(b"DANCE"), 501, allow)
@@ -71,6 +72,12 @@ class InspectionTests(SynchronousTestCase):
     def test_requests_that_need_a_dialog(self) -> None:
         self.refused(look(b"BYE"), 481)
         self.refused(look(b"UPDATE"), 481)
+
+    def test_requests_that_no_dialog_takes(self) -> None:
+        self.assertIsNone(look(b"PUBLISH"))
+        refusal = look(b"PUBLISH", dialog=True)
+        assert refusal is not None
+        self.assertEqual((refusal.status, refusal.headers), (405, (RULES.allow,)))
 
     def test_requests_that_an_early_dialog_does_not_take(self) -> None:
         self.assertIsNone(look(b"BYE", dialog=True, early=True))

@@ -215,7 +215,7 @@ class ServerOtherTests(SynchronousTestCase):
             self.assertEqual(self.bench.flow.statuses(), [200] * 2)
             self.assertEqual(len(self.bench.user.take()), asked)
         layer = self.bench.layer
-        self.assertEqual((layer.remembered, layer.pending_servers, len(layer._merged)), (1, 0, 1))
+        self.assertEqual((layer.remembered, layer.pending_servers, len(layer._merged)), (1, 0, 0))
 
     def test_what_is_remembered_is_nothing_the_collector_tracks(self) -> None:
         import gc
@@ -360,6 +360,40 @@ class MatchingTests(SynchronousTestCase):
         self.assertTrue(self.new(request(branch=b"z9hG4bK-3", to_tag=b"x")))
         self.assertTrue(self.new(request(branch=b"z9hG4bK-4", to_tag=b"x")))
 
+    def test_serial_forking_after_an_acknowledged_487_is_a_new_call(self) -> None:
+        self.bench.receive(request())
+        tx = self.bench.user.transactions[0]
+        self.bench.receive(request(b"CANCEL"))
+        tx.respond(487, now=self.bench.now)
+        for acknowledged in (False, True):
+            with self.subTest(acknowledged=acknowledged):
+                if acknowledged:
+                    self.bench.receive(request(b"ACK", to_tag=tx.to_tag))
+                self.bench.user.take()
+                branch = b"z9hG4bK-next-%d" % acknowledged
+                self.assertTrue(self.new(request(branch=branch)))
+                self.bench.user.transactions[-1].respond(486, now=self.bench.now)
+        self.bench.advance(70)
+        layer = self.bench.layer
+        self.assertEqual((len(layer._merged), layer.pending_servers, layer.remembered), (0, 0, 0))
+
+    def test_pings_that_repeat_call_id_and_cseq_are_not_merged(self) -> None:
+        for method in (b"OPTIONS", b"REGISTER", b"NOTIFY"):
+            for number in range(3):
+                self.assertTrue(self.new(request(method, branch=b"z9hG4bK-%d" % number)))
+        self.assertEqual(self.bench.layer.counters.merged, 0)
+
+    def test_another_cseq_of_a_pending_call_disturbs_neither(self) -> None:
+        self.assertTrue(self.new(request()))
+        self.assertTrue(self.new(request(branch=b"z9hG4bK-2", cseq=2)))
+        self.bench.receive(request(branch=b"z9hG4bK-other-way"))
+        self.assertEqual(self.bench.layer.counters.merged, 1)
+        for tx in self.bench.user.transactions:
+            tx.respond(200, now=self.bench.now)
+        self.bench.advance(70)
+        layer = self.bench.layer
+        self.assertEqual((len(layer._merged), layer.pending_servers, layer.remembered), (0, 0, 0))
+
     def test_merging_is_forgotten_with_the_transaction(self) -> None:
         self.bench.user.answers[b"INVITE"] = [200]
         self.bench.receive(request())
@@ -451,6 +485,23 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(self.bench.flow.statuses(), [491, 491])
         self.assertEqual(self.bench.layer.pending_servers, 1)
 
+    def test_success_without_state_on_request(self) -> None:
+        """Each copy gets the same answer, the To tag included, and nothing is kept."""
+        self.bench.user.request_received = (  # type: ignore[method-assign]
+            lambda tx, now: tx.respond(200, now=now, stateful=False)
+        )
+        for _ in range(2):
+            self.bench.receive(request(b"OPTIONS"))
+        first, again = self.bench.flow.sent
+        self.assertEqual(first, again)
+        layer = self.bench.layer
+        self.assertEqual((layer.remembered, layer.pending_servers, len(layer._merged)), (0, 0, 0))
+
+    def test_success_after_the_turn_keeps_state(self) -> None:
+        self.bench.receive(request(b"OPTIONS"))
+        self.bench.user.transactions[0].respond(200, now=self.bench.now, stateful=False)
+        self.assertEqual(self.bench.layer.remembered, 1)
+
     def test_refusal_after_a_provisional_keeps_state(self) -> None:
         self.bench.user.answers[b"INVITE"] = [180, 486]
         self.bench.receive(request())
@@ -496,7 +547,7 @@ class RefusalTests(SynchronousTestCase):
             request().replace(b"CSeq: 1 INVITE", b"CSeq: x INVITE"),
             request().replace(b"Content-Length: 0", b"Content-Length: 99"),
             request().replace(b";branch", b";;;branch"),
-            request().replace(b"Max-Forwards: 70", b"Max-Forwards: 700"),
+            request().replace(b"Contact: <sip:", b"Contact: <sip"),
             request().replace(b"<sip:alice@192.0.2.1>;tag", b'"sip:alice@192.0.2.1;tag'),
         ):
             self.bench.receive(broken)
@@ -540,7 +591,7 @@ class RefusalTests(SynchronousTestCase):
         for number in range(10):
             self.bench.receive(request(b"OPTIONS", call_id=b"%d" % number))
         self.assertEqual(self.bench.flow.statuses(), [200] * 3 + [503] * 7)
-        self.assertEqual(self.state(), (0, 3, 3))
+        self.assertEqual(self.state(), (0, 3, 0))
 
 
 class CancelTests(SynchronousTestCase):
@@ -562,6 +613,21 @@ class CancelTests(SynchronousTestCase):
         self.assertEqual(tx.cancel.method, b"CANCEL")
         tx.respond(487, now=self.bench.now)
         self.assertEqual(self.bench.flow.statuses(), [487])
+
+    def test_a_cancel_with_another_cseq_number_is_found(self) -> None:
+        self.bench.receive(request())
+        self.bench.receive(request(b"CANCEL", cseq=2))
+        self.assertEqual(self.bench.flow.statuses(), [200])
+        self.assertEqual(self.bench.user.take()[1:], [("cancel", b"call-1")])
+        for other in ({"branch": b"z9hG4bK-2"}, {"sent_by": b"192.0.2.1:5062"}, {"branch": None}):
+            self.bench.receive(request(b"CANCEL", cseq=2, **other))  # type: ignore[arg-type]
+            self.assertEqual(self.bench.flow.statuses(), [481], other)
+
+    def test_a_late_cancel_with_another_cseq_number_is_found(self) -> None:
+        self.bench.user.answers[b"INVITE"] = [200]
+        self.bench.receive(request())
+        self.bench.receive(request(b"CANCEL", cseq=2))
+        self.assertEqual(self.bench.flow.statuses(), [200, 200])
 
     def test_copies_of_a_cancel_are_answered_and_told_once(self) -> None:
         self.bench.receive(request())
@@ -782,7 +848,7 @@ class ClientInviteTests(SynchronousTestCase):
         self.reply(tx, 200)
         self.assertEqual(self.bench.flow.sent, [(ack, ELSEWHERE)] * 2)
         self.reply(tx, 200, to_tag=b"fork")
-        self.assertEqual(heir.take(), [("response", 200)])
+        self.assertEqual(heir.take(), [("success repeated",), ("response", 200)])
         self.assertEqual(self.bench.user.take(), [("response", 200)])
 
     def test_failure_after_a_2xx_is_ignored_and_the_other_way_round(self) -> None:
@@ -1014,7 +1080,10 @@ class ResponseTests(SynchronousTestCase):
         self.rejected(data, "several_vias")
 
     def test_malformed(self) -> None:
-        self.rejected(response(self.tx, 200).replace(b"To: <", b'To: "<'), "malformed")
+        self.rejected(
+            response(self.tx, 200).replace(b"To: <", b"To: <").replace(b";tag=", b";tag=@"),
+            "malformed",
+        )
 
     def test_malformed_start(self) -> None:
         self.rejected(response(self.tx, 200).replace(b" 200 ", b" 999 "), "malformed")

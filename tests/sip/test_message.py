@@ -113,7 +113,6 @@ class RequiredValueTests(SynchronousTestCase):
             (b"z9hG4bK-1", b"z9hG4bK"),
             (b";branch=z9hG4bK-1;rport", b""),
             (b"z9hG4bK-1;", b"z9hG4bK;received=1.1.1.1;"),
-            (b"z9hG4bK-1;", b"z9hG4bK-1;received=;"),
             (b":5061;", b":0;"),
             (b"alice@10.0.0.2>", b"alice>@10.0.0.2>"),
             (b"alice@10.0.0.2>", long + b"@10.0.0.2>"),
@@ -320,13 +319,18 @@ class RequiredFaultTests(SynchronousTestCase):
             b"To: <sip:a@b>",
             b"Call-ID: x",
             b"CSeq: 986759 INVITE",
-            b"Max-Forwards: 70",
         ):
             self.assertIn("more than one", str(self.fault(line)))
-        self.assertIn("more than one", str(self.fault(b"c: a/b", b"c: a/b")))
         self.assertIsNone(
             self.fault(b"Contact: <sip:x@y>", b"Via: SIP/2.0/UDP h", b"Z: 1", b"Z: 2")
         )
+
+    def test_content_type_is_judged_only_where_there_is_a_body_and_a_doubt(self) -> None:
+        twice = INVITE.replace(b"Content-Type", b"c: text/plain\r\nContent-Type")
+        self.assertIn("more than one", str(required_faults(parse_message(twice))))
+        same = twice.replace(b"text/plain", b"application/sdp")
+        self.assertIsNone(required_faults(parse_message(same)))
+        self.assertIsNone(self.fault(b"c: a/b", b"c: a/c"))
 
     def test_unreadable(self) -> None:
         for line in (
@@ -336,8 +340,6 @@ class RequiredFaultTests(SynchronousTestCase):
             b"CSeq: x",
             b"Contact: ;",
             b"Contact: <sip:a>, ",
-            b"Max-Forwards: 256",
-            b"Max-Forwards: -1",
         ):
             self.assertIsNotNone(self.fault(line, without=line.partition(b":")[0]), line)
 
@@ -374,7 +376,7 @@ class RequiredFaultTests(SynchronousTestCase):
 
     def test_requestUri(self) -> None:
         data = with_lines()
-        for bad in (b"<sip:a@b>", b"sip:2001:db8::1", b"service"):
+        for bad in (b"<sip:a@b>", b"sip:2001:db8:::z", b"service"):
             message = request(data.replace(b"sip:service@10.0.0.1:5060 ", bad + b" "))
             self.assertIn("URI", str(required_faults(message)))
         message = request(data.replace(b"sip:service@10.0.0.1:5060 ", b"tel:+1 "))

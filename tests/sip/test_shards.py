@@ -65,9 +65,9 @@ class LayerTests(SynchronousTestCase):
 
     def test_requests_of_others(self) -> None:
         bench = Bench()
-        bench.user.answers[b"OPTIONS"] = [200]
+        bench.user.answers[b"INVITE"] = [200]
         for number in range(self.CALLS):
-            bench.receive(request(b"OPTIONS", call_id=b"%d" % number))
+            bench.receive(request(b"INVITE", call_id=b"%d" % number))
         self.assertEqual(bench.layer.remembered, self.CALLS)
         self.assertEqual(len(bench.layer._merged), self.CALLS)
         self.assertLess(self.largest(bench.layer), 100)

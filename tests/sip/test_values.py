@@ -64,7 +64,8 @@ class NameAddrTests(SynchronousTestCase):
             b"sip:a@b>",
             b'"x <sip:a@b>',
             b'"x" "y" <sip:a@b>',
-            b"Bell, A <sip:a@b>",
+            b'Bell "A" <sip:a@b>',
+            b"Bell, A: sip:a@b",
             b"< sip:a@b >",
             b"<sip:a@b>;",
             b"<sip:a@b>;tag",
@@ -75,6 +76,7 @@ class NameAddrTests(SynchronousTestCase):
             b"<sip:a@b><sip:c@d>",
             b"sip:a@b?x=y",
             b"sip:a@b,sip:c@d",
+            b'"x sip:a@b',
             b'<sip:a@b>;x="y>;tag=1',
             b"<sip:a@b>;tag=1\x00",
         ):

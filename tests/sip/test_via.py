@@ -42,7 +42,6 @@ class ViaTests(SynchronousTestCase):
             b"SIP/2.0/UDP ;branch=x",
             b"SIP/2.0 UDP h",
             b"SIP/2.0/UDP h;;branch=x",
-            b"SIP/2.0/UDP h;branch=",
             b"SIP/2.0/UDP h:0;branch=x",
             b"SIP/2.0/UDP h:70000",
             b"SIP/2.0/UDP [::1;branch=x",

@@ -137,7 +137,7 @@ class Listening(SynchronousTestCase):
         self.assertTrue(listen(path, 440, channel=1).heard())
 
     def test_stereo_needs_a_channel(self):
-        with self.assertRaisesRegex(ValueError, "which of the 2 channels"):
+        with self.assertRaisesRegex(ValueError, "there are 2 channels"):
             listen(np.zeros((800, 2), np.int16), 440)
 
     def test_beginning_is_passed_over(self):

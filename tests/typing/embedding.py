@@ -32,6 +32,7 @@ from sessioncore import (
     Event,
     Frames,
     ICallHandler,
+    IEventObserver,
     IEventSink,
     IMediaSink,
     IMediaSource,
@@ -84,6 +85,15 @@ class Loudness:
 
     def write(self, samples: Samples) -> None:
         self.loudest = max(self.loudest, int(np.abs(samples.astype(np.int32)).max()))
+
+
+@implementer(IEventObserver)
+class Journal:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def event(self, event: Event) -> None:
+        self.lines.append(event.name)
 
 
 @implementer(IEventSink)
@@ -252,6 +262,7 @@ def service(reactor: Any, notes: Notes) -> SessionService:
         Settings(codecs=("PCMU",)), on_incoming=Reception(), reactor=reactor, grace=1.0
     )
     made.add_event_sink(notes)
+    made.add_event_sink(Journal())
     made.add_event_sink(notes.digit, DigitReceived)
     return made
 

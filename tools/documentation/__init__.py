@@ -1,1 +1,1 @@
-"""What `tools.docs` fills the generated parts of the documentation with."""
+"""Generators for the generated parts of the documentation; used by `tools.docs`."""

@@ -1,4 +1,4 @@
-"""State machines as Mermaid pictures and as lists of cells, from their tables."""
+"""State machines as Mermaid diagrams and as lists of cells, from their tables."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def mermaid(table: Table) -> str:
 
 
 def cells(table: Table) -> str:
-    """Every cell, as ``sessioncore machines`` prints it, with long notes below their line."""
+    """All cells, as ``sessioncore machines`` prints them, with long notes below their line."""
     made = []
     for line in diagrams.text(table).splitlines()[2:]:
         cell, mark, note = line.partition("  # ")
@@ -48,7 +48,7 @@ def cells(table: Table) -> str:
 
 
 def machines() -> str:
-    """All state machines: a picture, and every cell."""
+    """All state machines: a diagram, and all cells."""
     parts = []
     for table in diagrams.tables():
         parts += [f"## {table.name[0].upper()}{table.name[1:]}", ""]

@@ -1,4 +1,4 @@
-"""Calls on the in-memory network, as ladders, event lines and walks: what really happens."""
+"""Ladders, event lines and walks of real calls on the in-memory network."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ CALLEE: Final = "192.0.2.2"
 
 
 class Told(list[Datagram]):
-    """The capture of a network that also tells each datagram as it is sent."""
+    """The capture of a network that also reports each datagram when it is sent."""
 
     def __init__(self, tell: Callable[[Datagram], None]) -> None:
         super().__init__()
         self._tell = tell
 
     def append(self, datagram: Datagram) -> None:
-        """Keep and tell."""
+        """Append the datagram and report it."""
         super().append(datagram)
         self._tell(datagram)
 
 
 class Scene:
-    """A caller, a callee, and all that happens between them, in order."""
+    """A caller, a callee, and everything that happens between them, in order."""
 
     def __init__(self, answer: Callable[[Call], Any], **wishes: Any) -> None:
         self.network = FakeNetwork(link=Link(delay=0.01))
@@ -131,7 +131,7 @@ def early_media() -> Scene:
 
 
 def rejected() -> Scene:
-    """486 Busy Here."""
+    """The callee rejects with 486 Busy Here."""
     scene = Scene(lambda call: call.reject(486))
     scene.caller.call(f"sip:bob@{CALLEE}")
     scene.network.advance(0.2)
@@ -139,7 +139,7 @@ def rejected() -> Scene:
 
 
 def nothing_in_common() -> Scene:
-    """488 Not Acceptable Here, by the server itself."""
+    """The server itself refuses with 488 Not Acceptable Here."""
     scene = Scene(_ring_and_answer, settings=Settings(codecs=("L16",)))
     scene.caller.call(f"sip:bob@{CALLEE}")
     scene.network.advance(0.2)
@@ -147,7 +147,7 @@ def nothing_in_common() -> Scene:
 
 
 def cancelled() -> Scene:
-    """The caller gives up while it rings."""
+    """The caller hangs up while it rings."""
     scene = Scene(lambda call: call.ring())
     call = scene.caller.call(f"sip:bob@{CALLEE}")
     scene.network.advance(0.1)
@@ -157,7 +157,7 @@ def cancelled() -> Scene:
 
 
 def one_way() -> Scene:
-    """From the answer on nothing of the callee's reaches the caller."""
+    """After the answer, nothing from the callee reaches the caller."""
     scene = Scene(_ring_and_answer)
     scene.caller.call(f"sip:bob@{CALLEE}", source=Tone())
     scene.network.advance(0.03)
@@ -167,7 +167,7 @@ def one_way() -> Scene:
 
 
 def event_lines() -> str:
-    """The callee's event lines of an ordinary call, the longest cut."""
+    """The callee's event lines of an ordinary call, with the longest cut."""
     lines = [text_line(event) for event in early_offer().events if event.role.value == "UAS"]
     return "\n".join(["```text", *(_cut(line.rstrip("\n")) for line in lines), "```"])
 
@@ -177,7 +177,7 @@ def _cut(line: str) -> str:
 
 
 def json_example() -> str:
-    """Two JSON records of an ordinary call, on several lines each to be read."""
+    """Two JSON records of an ordinary call, each wrapped over several lines."""
     wanted = {"CallAnswered", "MediaNegotiated"}
     told = [
         event for event in early_offer().events

@@ -31,7 +31,7 @@ from tools.documentation.words import bullet, class_source, fields, kind_of, par
 
 
 def event_list(kinds: Iterable[type[Event]]) -> str:
-    """Each event with what it means and what it carries beyond the common fields."""
+    """Each event with its meaning and its fields beyond the common ones."""
     common = {field.name for field in attrs.fields(Event)}
     parts = []
     for kind in kinds:
@@ -50,7 +50,7 @@ def event_reference() -> str:
 
 
 def event_names() -> list[str]:
-    """The names of all events, those of the commands included."""
+    """The names of all events, including those of the commands."""
     return [*events.__all__, "CallSummary", "RunEnded"]
 
 
@@ -68,7 +68,7 @@ def own_options(kind: Any) -> list[list[Any]]:
 
 
 def common_options() -> str:
-    """What all roles take."""
+    """The options of all roles."""
     listen = ["listen", None, None, options.CommonOptions.opt_listen.__doc__]
     return option_list([listen, *own_options(options.CommonOptions)])
 
@@ -82,7 +82,7 @@ def commands() -> str:
 
 
 def settings_reference() -> str:
-    """Fields of `Settings` with their defaults, and what its docstring says."""
+    """Fields of `Settings` with their defaults, and its docstring."""
     rows = []
     for field in attrs.fields(Settings):
         factory = isinstance(field.default, attrs.Factory)  # type: ignore[arg-type]
@@ -92,7 +92,7 @@ def settings_reference() -> str:
 
 
 def error_tree(kind: type[Exception] = errors.SessionCoreError, depth: int = 0) -> str:
-    """The tree below one error: status it answers with, and what it means."""
+    """The tree below one error: the SIP status, and the meaning."""
     status = getattr(kind, "status", None)
     head = f"`{kind.__name__}`" + ("" if status is None else f" ({status})")
     if kind.__module__ != errors.__name__:
@@ -105,7 +105,7 @@ def error_tree(kind: type[Exception] = errors.SessionCoreError, depth: int = 0) 
 
 
 def statistics_of(kind: type) -> str:
-    """A class of counters: what it is and its fields."""
+    """A class of counters: its docstring and its fields."""
     return "\n".join([paragraph(prose(kind.__doc__)), "", *fields(kind)])
 
 
@@ -121,7 +121,7 @@ def value_reference() -> str:
 
 
 def _signature(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
-    """``name(arguments)`` without self, annotations as they are written."""
+    """``name(arguments)`` without self, with annotations as in the source."""
     arguments = re.sub(r"^(self|cls)(, )?", "", ast.unparse(function.args))
     return f"{function.name}({arguments})"
 
@@ -144,7 +144,7 @@ def _members(kind: Any) -> Iterator[str]:
 
 
 def _body(kind: Any) -> Iterator[ast.stmt]:
-    """What a class says, then what it has of bases that are not public themselves."""
+    """The body of a class, then the bodies of those bases that are not public."""
     yield from class_source(kind).body
     for base in getattr(kind, "__mro__", ())[1:]:  # an interface has none
         if base.__name__.startswith("_") and base.__module__.startswith("sessioncore."):
@@ -152,7 +152,7 @@ def _body(kind: Any) -> Iterator[ast.stmt]:
 
 
 def _made_by(kind: Any) -> str:
-    """How a class is called, or nothing where that takes no arguments."""
+    """The call that makes an instance, or nothing if it takes no arguments."""
     own = [field for field in attrs.fields(kind) if field.init] if attrs.has(kind) else []
     if own:
         return f"{kind.__name__}({', '.join(f'{field.name}={_default(field)}' for field in own)})"
@@ -174,7 +174,7 @@ def function(function: Any) -> str:
 
 
 def api(names: Iterable[str], module: Any = sessioncore) -> str:
-    """Public names: what they are, how they are made, what they do."""
+    """Public names: docstrings, constructors and members."""
     parts = []
     for name in names:
         kind = getattr(module, name)

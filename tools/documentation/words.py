@@ -43,7 +43,7 @@ def paragraph(text: str) -> str:
 
 
 def class_source(kind: Any) -> ast.ClassDef:
-    """The syntax tree of a class, or of a zope interface, which `inspect` does not know."""
+    """The syntax tree of a class, or of a zope interface, which `inspect` does not support."""
     tree = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
     (found,) = (
         node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__
@@ -52,7 +52,7 @@ def class_source(kind: Any) -> ast.ClassDef:
 
 
 def field_notes(kind: type) -> dict[str, str]:
-    """The strings that stand below the fields of a class, by field."""
+    """The strings below the fields of a class, by field."""
     notes: dict[str, str] = {}
     name = ""
     for statement in class_source(kind).body:
@@ -69,7 +69,7 @@ def field_notes(kind: type) -> dict[str, str]:
 
 
 def kind_of(field: Any) -> str:
-    """The type of a field as it is written."""
+    """The type of a field as in the source."""
     return str(field.type).replace(" | None", " or none").replace("| ", "or ")
 
 

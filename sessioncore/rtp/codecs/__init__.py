@@ -1,6 +1,6 @@
-"""The audio codecs, one file each; a file that is added here needs no mention elsewhere.
+"""The audio codecs, one file each; a new file here is found without registration.
 
-A module of this package holds one `sessioncore.rtp.audio_codec.AudioCodec`.  `Settings` takes
+A module of this package holds one `sessioncore.rtp.audio_codec.AudioCodec`.  `Settings` accepts
 codecs by the names in `CODECS`, or an application's own `AudioCodec`.
 """
 

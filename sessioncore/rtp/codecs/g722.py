@@ -1,7 +1,7 @@
 """G.722 at 64 kbit/s: audio at 16,000 Hz, and an RTP clock of 8000 Hz (RFC 3551 section 4.5.2).
 
-The coding is that of the ``G722`` package, which holds the state of one stream and codes one
-frame per call.
+The ``G722`` package does the coding; it holds the state of one stream and codes one frame per
+call.
 """
 
 from __future__ import annotations

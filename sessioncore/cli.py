@@ -9,6 +9,7 @@ import getopt
 import io
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 from attrs import evolve
@@ -30,10 +31,11 @@ from sessioncore.daemon.service import DaemonService, Log, UacPlan, UacService, 
 from sessioncore.errors import ConfigurationError
 from sessioncore.media.sources import Tone
 from sessioncore.settings import Settings
-from sessioncore.vocabulary import host_port
+from sessioncore.vocabulary import SECOND, host_port
 from sessioncore.watching.diagrams import diagrams
 from sessioncore.watching.live_lines import LiveLines
 from sessioncore.watching.outcome import Outcome
+from sessioncore.watching.output import close_outputs, standard_error, standard_output
 from sessioncore.watching.walk import Walk, heading
 
 __all__ = ["Command", "main"]
@@ -79,20 +81,23 @@ class CallCommand(Said, CallOptions):
         self.uris = uris
 
     def run(self) -> int:
-        """Call; 0 if all calls had audio both ways and every event could be printed."""
+        """Call; 0 if all calls had audio both ways and every line could be printed."""
         plan = self.uac_plan(self.uris)
-        outcomes: list[tuple[Outcome, bool]] = []
-        service = UacService(plan, say=lambda outcome, cut: outcomes.append((outcome, cut)))
-        lines = None if plan.events == "-" else LiveLines(sys.stdout)
-        if not run_service(service, lines):
+        outcomes: list[Outcome] = []
+        service = UacService(plan, say=lambda outcome, _interrupted: outcomes.append(outcome))
+        out = standard_output()
+        lines = None if plan.events == "-" else LiveLines(out)
+        if not run_service(service, lines, then=partial(_follow, lines)):
             return 1
-        if lines is not None:
-            lines.close()
         if not outcomes:
             return 1
-        outcome, interrupted = outcomes[0]
-        print(outcome, file=sys.stdout if lines else sys.stderr)
-        return 0 if (outcome.good or interrupted) and not service.output_lost else 1
+        print(outcomes[0], file=out if lines else standard_error(), flush=True)
+        return 0 if outcomes[0].good and not service.output_lost else 1
+
+
+def _follow(lines: LiveLines | None, service: DaemonService) -> None:
+    if lines is not None:
+        service.every(SECOND, lines.look)
 
 
 class AnswerCommand(Said, AnswerOptions, LogOptions):
@@ -123,7 +128,7 @@ class TraceCommand(Said, AnswerOptions):
         by_itself = not self["listen"]
         if by_itself:
             self.opt_listen("udp:0:interface=127.0.0.1")
-        walk = Walk(sys.stdout, "UAS")
+        walk = Walk(standard_output(), "UAS")
         service = UasService(self.uas_plan(), tracer=walk)
         print(heading(), end="\n\n", flush=True)
         if not by_itself:
@@ -139,7 +144,7 @@ class TraceCommand(Said, AnswerOptions):
             evolve(callee.settings, listen=("udp:0:interface=127.0.0.1",)),
             CallPlan((f"sip:trace@{host_port(host, port)}",), source=Tone(), duration=0.2),
         )
-        walk = Walk(sys.stdout, "UAC")
+        walk = Walk(standard_output(), "UAC")
         caller = UacService(plan, tracer=walk, say=self._over)
         caller.begin()
         caller.add_log(walk)
@@ -190,9 +195,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit status, 1 if what it prints cannot be written."""
     try:
         try:
-            return _run(sys.argv[1:] if arguments is None else arguments)
+            status = _run(sys.argv[1:] if arguments is None else arguments)
         finally:
             print(end="", flush=True)
+            lost = close_outputs()
+        return status or (1 if lost else 0)
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
             print(f"sessioncore: standard output: {error.strerror}", file=sys.stderr)
@@ -220,34 +227,38 @@ def run_service(
 ) -> bool:
     """Run the reactor for one service; False where it could not start.
 
-    SIGTERM and SIGINT end the calls first; the reactor's shutdown waits for that.  The package's
+    SIGTERM, SIGINT and SIGHUP (a closed terminal) end the calls first; the reactor's shutdown
+    waits for that.  The package's
     messages from ``level`` up, and warnings of Twisted, go to standard error.  ``then`` is called
     with the service once it listens.
     """
     globalLogBeginner.beginLoggingTo([_short_lines(level)], redirectStandardIO=False)
     reactor = service.reactor
+    service.hangup_ends = True
     try:
         service.begin()
+        if lines is not None:
+            service.add_log(lines)
+        service.startService()
     except ConfigurationError as error:
         print(f"sessioncore: {error}", file=sys.stderr)
         return False
-    if lines is not None:
-        service.add_log(lines)
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
-    service.startService()
     then(service)
     reactor.run()
     return True
 
 
 def _short_lines(level: Any) -> ILogObserver:
+    out = standard_error()
+
     @implementer(ILogObserver)
     def observer(event: LogEvent) -> None:
         text = formatEvent(event)
         failure = event.get("log_failure")
         if failure is not None:
             text += f": {failure.getErrorMessage()}\n{failure.getTraceback()}"
-        print(f"sessioncore: {text}", file=sys.stderr, flush=True)
+        print(f"sessioncore: {text}", file=out, flush=True)
 
     predicate = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)
     predicate.setLogLevelForNamespace("sessioncore", level)

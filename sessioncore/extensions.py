@@ -13,8 +13,8 @@ from typing import Any, Final
 __all__ = ["INTERFACES", "compiled"]
 
 INTERFACES: Final = {
-    "media._plain": 2,
-    "net._pump": 1,
+    "media._plain": 3,
+    "net._pump": 2,
     "sdp._description": 2,
     "sip._builder": 1,
     "sip._reader": 2,

@@ -128,7 +128,7 @@ class SessionManager:
         self._wall_offset = time.time_ns() - self.clockwork.now()
         self._ticking = False
         first, last = settings.rtp_ports
-        self._io = packet_io_for(reactor, ports=range(first, last + 1))
+        self._io = packet_io_for(reactor, ports=range(first, last + 1), now=self.clockwork.now)
         self.plane = MediaPlane(
             self._io,
             random_bits=self._random_bits,
@@ -186,6 +186,18 @@ class SessionManager:
                 self.clockwork.stop()
             raise
         self.running = True
+
+    def drain(self) -> Deferred[None]:
+        """Refuse new calls from now on, and wait for those that are up; none is ended.
+
+        New requests get 503, `call` and `prepare_call` raise `TooManyCalls`.  Fires when no
+        call is left; then `stop` can follow.  A second call fires with the first.  Cancelling
+        the Deferred ends that wait only: new calls are still refused.
+        Raises `ConfigurationError` before `start`.
+        """
+        if not self.running and self._stopping is None:
+            raise ConfigurationError("the manager has not started; there is nothing to drain")
+        return self._coordinator.drain().addCallback(lambda _: None)
 
     def stop(self, grace: float = 4.0) -> Deferred[int]:
         """End every call as its state demands, then close everything.

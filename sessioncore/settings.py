@@ -78,6 +78,11 @@ def _port_range(_settings: object, _attribute: object, value: tuple[int, int]) -
             f"rtp_ports: {first}-{last} is not usable; give at least two ports in 1024-65535,"
             " for example 40000-49999"
         )
+    if first + first % 2 == last:
+        raise ConfigurationError(
+            f"rtp_ports: {first}-{last} is not usable: RTP takes an even port and RTCP the next"
+            f" one; give for example {first - 1}-{last + 1}"
+        )
 
 
 def _networks(_settings: object, _attribute: object, value: object) -> None:

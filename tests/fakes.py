@@ -153,8 +153,14 @@ class FakeManager:
         statistics: Any = call.statistics
         statistics.packets_sent, statistics.packets_received = sent, received
 
-    def ended(self, call: Call, kind: Any = events.CallEnded, by: EndedBy = EndedBy.LOCAL) -> None:
-        reason = EndReason(by, "hung up")
+    def ended(
+        self,
+        call: Call,
+        kind: Any = events.CallEnded,
+        by: EndedBy = EndedBy.LOCAL,
+        text: str = "hung up",
+    ) -> None:
+        reason = EndReason(by, text)
         self.tell(call, kind, reason)
         call._leg.milestones.reach_end(reason, _now)
 

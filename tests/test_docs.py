@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import os
 import re
@@ -16,6 +17,7 @@ from pkgutil import resolve_name
 from types import SimpleNamespace
 from typing import Any
 
+import attrs
 import numpy as np
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -23,7 +25,10 @@ from twisted.trial.unittest import SynchronousTestCase
 import sessioncore
 from sessioncore import events
 from sessioncore.cli import Command
+from sessioncore.daemon.answering import parse_answer
 from sessioncore.daemon.options import Options
+from sessioncore.daemon.stats import StatsFile
+from sessioncore.errors import ConfigurationError
 from sessioncore.manager import SessionManager
 from sessioncore.media.sinks import Deliver
 from sessioncore.media.sources import Clip, Tone
@@ -63,6 +68,51 @@ def anchors(text: str) -> set[str]:
     """The links GitHub makes of the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", FENCE.sub("", text), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def names_in_code() -> set[str]:
+    """All identifiers of the package, and the names of its files and of the tests."""
+    known: set[str] = set()
+    for path in (ROOT / "sessioncore").rglob("*.py"):
+        known.update(path.relative_to(ROOT).with_suffix("").parts)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for field in ("id", "attr", "name", "arg", "module"):
+                known.update(re.findall(r"\w+", getattr(node, field, None) or ""))
+    for path in (ROOT / "tests").rglob("*.py"):
+        known.update(path.relative_to(ROOT).with_suffix("").parts)
+    return known
+
+
+def docs_elsewhere() -> set[str]:
+    """What the pages name of other programs."""
+    return {
+        "SESSIONCORE_PYTHON",
+        "SESSIONCORE_TEST_DATA",
+        "SESSIONCORE_REQUIRE_ALL",
+        "CLOCK_MONOTONIC",
+        "IP_RECVERR",
+        "O_NONBLOCK",
+        "PIPE_BUF",
+        "TypeMachineBuilder",
+        "TimeoutStopSec",
+        "rmem_max",
+        "uac_pcap",
+        "MultiService",
+        "NOT_DONE_YET",
+        "wait_for",
+        "GAIN_DB",
+        "mypy_zope",
+        "TestCase",
+    }
+
+
+def names_in_text(text: str) -> set[str]:
+    """Names in backquotes that only code can mean: with an underscore, or of several words."""
+    text = re.sub(r"<!-- generated.*?<!-- end generated -->", "", text, flags=re.DOTALL)
+    spans = re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
+    words = {word for span in spans for word in re.findall(r"[A-Za-z_]\w*", span.partition("(")[0])}
+    several = re.compile(r"(?:[A-Z][a-z0-9]+){2,}").fullmatch
+    return {word for word in words if "_" in word.strip("_") or several(word)}
 
 
 def name(path: Path) -> str:
@@ -145,6 +195,82 @@ class PageTests(SynchronousTestCase):
         for public in sessioncore.__all__:
             told = f"# {public}\n" in text or f"`{public}`" in text
             self.assertTrue(told, public)
+
+    def test_names_in_the_text_are_those_of_the_code(self) -> None:
+        """Functions, methods, settings, counters, fields of events: whatever is in backquotes."""
+        known = {*names_in_code(), *docs_elsewhere()}
+        for path in [*pages(), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
+            text = path.read_text(encoding="utf-8")
+            if path.parent.name != "newsfragments":
+                self.assertEqual(names_in_text(text) - known, set(), name(path))
+
+    def test_a_name_that_is_not_there_would_be_noticed(self) -> None:
+        known = names_in_code()
+        text = "`call.hang_up()`, `no_such_name`, `NoSuchEvent(reason)`\n\n```sh\nnot_here\n```\n"
+        self.assertEqual(names_in_text(text) - known, {"no_such_name", "NoSuchEvent"})
+
+    def test_counters_that_are_to_be_watched_are_in_the_stats_file(self) -> None:
+        manager = SessionManager(FakeNetwork().host("192.0.2.1"))
+        file = self.mktemp()
+        StatsFile(file, SessionRole.UAS).write(manager.statistics(), 0)
+        written = Path(file).read_text()
+        names = re.findall(r"^\| `(\w+)`(?! of a call)", self.page("how-to/load-test.md"), re.M)
+        self.assertGreater(len(names), 5)
+        for each in names:
+            self.assertIn(f'"{each}":', written)
+
+    def page(self, file: str) -> str:
+        return (DOCS / file).read_text(encoding="utf-8")
+
+    def test_what_reject_takes_is_the_same_everywhere(self) -> None:
+        for file in ("tutorial/embedding.md", "reference/options.md", "reference/api.md"):
+            self.assertRegex(self.page(file), r"(?s)reject.{0,80}400 to 699", file)
+            self.assertNotIn("300 to 699", self.page(file))
+        for status, taken in ((399, False), (400, True), (699, True), (700, False)):
+            network, problems = FakeNetwork(), []
+
+            def refuse(call: Any, status: int = status, problems: Any = problems) -> None:
+                try:
+                    call.reject(status)
+                except ConfigurationError as error:
+                    problems.append(error)
+                    call.reject(486)
+
+            callee = SessionManager(network.host("192.0.2.2"), on_incoming=refuse)
+            caller = SessionManager(network.host("192.0.2.1"))
+            self.successResultOf(callee.start())
+            self.successResultOf(caller.start())
+            call = caller.call("sip:b@192.0.2.2")
+            network.advance(1)
+            assert call.end_reason is not None
+            self.assertEqual(call.end_reason.status, status if taken else 486)
+            try:
+                parse_answer(f"reject:{status}")
+            except ConfigurationError:
+                self.assertFalse(taken)
+            else:
+                self.assertTrue(taken)
+
+    def test_local_is_what_our_description_names(self) -> None:
+        """As `why is audio one way` says of ``Local`` with ``--media-ip``."""
+        network = FakeNetwork()
+        managers = [
+            SessionManager(network.host("192.0.2.2"), on_incoming=lambda call: call.answer()),
+            SessionManager(network.host("192.0.2.1"), Settings(media_ip="203.0.113.9")),
+        ]
+        told: list[Any] = []
+        for manager in managers:
+            self.successResultOf(manager.start())
+        managers[1].add_event_sink(told.append, events.MediaFlowEstablished)
+        managers[1].call("sip:b@192.0.2.2")
+        network.advance(1)
+        self.assertEqual(told[0].local[0], "203.0.113.9")
+
+    def test_settings_without_an_option(self) -> None:
+        options = {each.rstrip("=").replace("-", "_") for each in Options().longOpt}
+        without = {each.name for each in attrs.fields(Settings)} - options
+        text = self.page("reference/settings.md").rpartition("<!-- end generated -->")[2]
+        self.assertEqual(set(re.findall(r"`(\w+)`", text)), without)
 
     def test_settings_and_options_that_are_named_exist(self) -> None:
         options = {each.rstrip("=") for each in Options().longOpt}
@@ -323,7 +449,7 @@ class ExampleTests(FolderTestCase):
 
     def test_every_program_is_driven(self) -> None:
         found = {match[1] for _, code in blocks("python") if (match := PROGRAM.match(code))}
-        self.assertEqual(found, {"answering", "calling", "parrot", "asyncio_calls"})
+        self.assertEqual(found, {"answering", "calling", "parrot", "asyncio_calls", "bridge"})
 
     def program(self, wanted: str) -> Any:
         """The program ``wanted`` of the pages, as a module."""
@@ -403,6 +529,79 @@ class ExampleTests(FolderTestCase):
         said = samples[loud[0] : loud[-1]]
         self.assertGreater(len(said), 8000 * 1.4)
         self.assertTrue(listen(said, 440).heard(0.95), str(listen(said, 440)))
+
+    def test_bridge(self) -> None:
+        """Two phones, and us between them: each hears the other, and one BYE ends both."""
+        network = FakeNetwork()
+        us = network.host("192.0.2.2")
+        connect = self.program("bridge").connect
+        manager = self.manager(
+            us, on_incoming=lambda call: connect(manager, call, "sip:carol@192.0.2.3")
+        )
+        heard: dict[str, list[Any]] = {"bob": [], "carol": []}
+        carol = self.manager(
+            network.host("192.0.2.3"),
+            on_incoming=lambda call: call.answer(
+                source=Tone(frequencies=(1000.0,)), sink=Deliver(heard["carol"].append)
+            ),
+        )
+        bob = self.manager(network.host("192.0.2.1"))
+        call = bob.call("sip:us@192.0.2.2", source=Tone(), sink=Deliver(heard["bob"].append))
+        network.advance(3)
+        for who, hertz in (("bob", 1000.0), ("carol", 440.0)):
+            report = listen(np.concatenate(heard[who])[4000:], hertz)
+            self.assertTrue(report.heard(0.98), f"{who}: {report}")
+        call.hang_up()
+        network.advance(1)
+        self.assertEqual((manager.calls, carol.calls), ([], []))
+
+    def test_bridge_to_somebody_busy(self) -> None:
+        network = FakeNetwork()
+        connect = self.program("bridge").connect
+        manager = self.manager(
+            network.host("192.0.2.2"),
+            on_incoming=lambda call: connect(manager, call, "sip:carol@192.0.2.3"),
+        )
+        self.manager(network.host("192.0.2.3"), on_incoming=lambda call: call.reject(486))
+        call = self.manager(network.host("192.0.2.1")).call("sip:us@192.0.2.2")
+        network.advance(2)
+        assert call.end_reason is not None
+        self.assertEqual((call.end_reason.status, manager.calls), (480, []))
+
+    def test_bridge_when_the_caller_gives_up(self) -> None:
+        network = FakeNetwork()
+        connect = self.program("bridge").connect
+        manager = self.manager(
+            network.host("192.0.2.2"),
+            on_incoming=lambda call: connect(manager, call, "sip:carol@192.0.2.3"),
+        )
+        carol = self.manager(network.host("192.0.2.3"), on_incoming=lambda call: call.ring())
+        call = self.manager(network.host("192.0.2.1")).call("sip:us@192.0.2.2")
+        network.advance(2)
+        self.assertEqual(len(carol.calls), 1)
+        call.hang_up()
+        network.advance(1)
+        self.assertEqual((manager.calls, carol.calls), ([], []))
+
+    def test_a_source_of_ones_own(self) -> None:
+        space: dict[str, Any] = {}
+        for _, code in blocks("python"):
+            if "@implementer(IMediaSource)" in code:
+                exec(compile(code, "embedding.md", "exec"), space)
+        network = FakeNetwork()
+        self.manager(
+            network.host("192.0.2.2"), on_incoming=lambda call: call.answer(source=space["Beeps"]())
+        )
+        heard: list[Any] = []
+        self.manager(network.host("192.0.2.1")).call(
+            "sip:bob@192.0.2.2", sink=Deliver(heard.append)
+        )
+        network.advance(4.5)
+        samples = np.concatenate(heard).astype(np.int64)
+        loud = np.abs(samples[: 4 * 8000].reshape(-1, 80)).max(axis=1) > 1000
+        begins = np.flatnonzero(loud[1:] & ~loud[:-1])
+        self.assertEqual(set(np.diff(begins)), {100}, "one a second")
+        self.assertLess(abs(int(loud.sum()) - 40), 8)
 
     def test_digits(self) -> None:
         space: dict[str, Any] = {}

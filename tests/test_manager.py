@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from typing import Any
 
 from zope.interface import implementer
@@ -17,12 +18,13 @@ from sessioncore.media.sources import Tone
 from sessioncore.net.addresses import Listen
 from sessioncore.net.clockwork import ReactorClockwork
 from sessioncore.net.sip_udp import SipUdpTransport
+from sessioncore.rtp.rtcp import SenderReport, parse_rtcp
 from sessioncore.session.call import Call
 from sessioncore.session.coordinator import OVERLOADED
 from sessioncore.settings import Settings
 from sessioncore.testing import messages
-from sessioncore.testing.network import FakeNetwork
-from sessioncore.vocabulary import MediaState
+from sessioncore.testing.network import FakeNetwork, Link
+from sessioncore.vocabulary import MILLISECOND, SECOND, MediaState
 from tests.session.scene import A, B, Scene, answer
 
 
@@ -92,6 +94,52 @@ class ManagerTests(Scene):
         self.run_for(0.1)
         accepted = [who for who, name in told if name == "CallAccepted"]
         self.assertEqual(accepted, ["observer", "observer", "sink", "call's sink"])
+
+    def check_sender_reports(self, wall: int) -> None:
+        self.network = FakeNetwork(seed=1)
+        self.network.advance(10_000.25)
+        self.patch(time, "time_ns", lambda: wall)
+        self.party(B, answer)
+        caller, begun = self.party(A), self.network.now
+        caller.call()
+        self.run_for(8)
+        reports = [
+            (datagram.sent_at, packet)
+            for datagram in self.network.captured
+            if datagram.source[1] % 2 and datagram.data[:2] in (b"\x80\xc8", b"\x81\xc8")
+            for packet in parse_rtcp(datagram.data)
+            if isinstance(packet, SenderReport)
+        ]
+        self.assertGreater(len(reports), 1)
+        for sent_at, report in reports:
+            told = report.sender.ntp * SECOND >> 32
+            expected = wall + sent_at - begun + 2_208_988_800 * SECOND
+            # It has 32 bits of seconds.
+            wrong = (expected - told) % (SECOND << 32)
+            self.assertLess(min(wrong, (SECOND << 32) - wrong), 25 * MILLISECOND)
+
+    def test_sender_reports_tell_the_time_of_the_wall(self) -> None:
+        self.check_sender_reports(1_800_000_000 * SECOND)
+
+    def test_sender_reports_where_the_monotonic_clock_is_ahead_of_the_wall(self) -> None:
+        self.check_sender_reports(5 * SECOND)
+
+    def check_jitter(self, jitter: float, least: float, most: float) -> None:
+        self.network = FakeNetwork(seed=1, link=Link(delay=0.0123, jitter=jitter))
+        self.party(B, answer)
+        call = self.party(A).call()
+        self.run_for(8)
+        assert call.statistics is not None and call.statistics.jitter_ms is not None
+        measured = call.statistics.jitter_ms
+        self.assertTrue(least <= measured <= most, measured)
+
+    def test_jitter_is_that_of_the_link(self) -> None:
+        """Packets are read every 5 ms, but their jitter is less; read times would say 2.2 ms."""
+        # Two uniform delays differ by a third of their range.
+        self.check_jitter(0.004, 0.9, 1.8)
+
+    def test_a_link_without_jitter_has_none(self) -> None:
+        self.check_jitter(0.0, 0.0, 0.13)
 
     def test_random_bytes_are_asked_for_by_the_page_and_given_out_once(self) -> None:
         asked: list[int] = []

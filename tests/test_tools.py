@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
+
+from sessioncore.media.wave import WavWriter
+from sessioncore.testing.tones import sine
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -90,6 +96,64 @@ class CountTests(SynchronousTestCase):
             ),
         }.items():
             self.assertEqual(self.run_in(text), expected, text)
+
+
+class DemoTests(SynchronousTestCase):
+    """What the demo makes of its recordings; `tests.split.test_demo` runs it."""
+
+    def judged(self, disturbed: float, silent: bool = False) -> tuple[bool, str]:
+        """The verdict and what is shown where that share of what the UAC heard is noise."""
+        folder = Path(self.mktemp())
+        folder.mkdir(parents=True)
+        for role, hertz in (("uac", 1000.0), ("uas", 440.0)):
+            heard = sine(hertz, 5.0)
+            if role == "uac":
+                heard[4000 : 4000 + int(disturbed * 4.6 * 8000)] = 0
+                heard[:] = 0 if silent else heard
+            writer = WavWriter(str(folder / f"{role}.wav"), 8000, 1)
+            writer.write(heard)
+            writer.close()
+            summary = {
+                "event": "CallSummary",
+                "duration": 5.0,
+                "audio_both_ways": True,
+                "packets_sent": 250,
+                "packets_to_send": 250,
+                "packets_lost": 0,
+                "packets_received": 250,
+                "packets_to_receive": 250,
+            }
+            (folder / f"{role}.events.jsonl").write_text(json.dumps(summary) + "\n")
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
+            good = tool("demo").judge(folder)
+        return good, shown.getvalue()
+
+    def test_one_disturbed_window_in_twenty_is_tolerated_and_shown(self) -> None:
+        good, shown = self.judged(0.052)
+        self.assertTrue(good)
+        self.assertRegex(shown, r"yes, -16\.0 dBov, 9[45]\.\d% of the time, gaps to 2\d0 ms\n")
+        self.assertNotIn("WRONG", shown)
+
+    def test_a_fifth_missing_is_not(self) -> None:
+        good, shown = self.judged(0.2)
+        self.assertFalse(good)
+        self.assertRegex(shown, r"80\.\d% of the time, gaps to 920 ms  WRONG\n")
+
+    def test_it_says_what_was_heard_instead(self) -> None:
+        good, shown = self.judged(0, silent=True)
+        self.assertFalse(good)
+        self.assertRegex(shown, r"UAC heard  no; silence +no; silence  WRONG\n")
+
+    def test_the_table_does_not_run_together(self) -> None:
+        for disturbed in (0.0, 0.05, 0.2):
+            _, shown = self.judged(disturbed)
+            head, *rows = shown.strip("\n").splitlines()[:3]
+            begins = [head.index("440 Hz"), head.index("1000 Hz")]
+            for row in rows:
+                for begin in begins:
+                    self.assertEqual(row[begin - 2 : begin], "  ", shown)
+                    self.assertNotEqual(row[begin], " ", shown)
 
 
 class NewsTests(SynchronousTestCase):

@@ -31,8 +31,8 @@ TONES = {"UAC": 440, "UAS": 1000}
 COLOURS = {"UAC": "\x1b[36m", "UAS": "\x1b[33m"}
 PATIENCE = 30.0
 """Seconds to wait for each expected event, beyond the length of the call."""
-HEARD = 0.95
-"""The share of the call in which a tone has to be present."""
+HEARD = 0.9
+"""The share of the call in which a tone has to be present: a busy laptop disturbs a few windows."""
 EDGE = 0.2
 """Seconds at each end of a recording that are not checked."""
 
@@ -182,9 +182,7 @@ def summary(events: Path) -> dict[str, Any]:
 def judge(output: Path) -> bool:
     """Print the table; True if each side received the other's tone and not its own."""
     good = True
-    print(
-        f"\n{'':<10}" + "".join(f"{f'{tone} Hz, sent by {who}':<38}" for who, tone in TONES.items())
-    )
+    rows = [["", *(f"{tone} Hz, sent by {who}" for who, tone in TONES.items())]]
     for hearer in TONES:
         audio = read_wav(output / f"{hearer.lower()}.wav")
         edge = int(EDGE * audio.rate)
@@ -193,11 +191,11 @@ def judge(output: Path) -> bool:
         for sender, tone in TONES.items():
             report = tone_report(samples, audio.rate, float(tone))
             expected = sender != hearer
-            fits = report.heard(HEARD) if expected else report.fraction_present == 0
+            fits = report.heard(HEARD) if expected else report.fraction_present <= 1 - HEARD
             good = good and fits
             cells.append(f"{_cell(report)}{'' if fits else '  WRONG'}")
-        print(f"{hearer + ' heard':<10}" + "".join(f"{cell:<38}" for cell in cells))
-    print()
+        rows.append([f"{hearer} heard", *cells])
+    print("\n" + _table(rows) + "\n")
     for role in TONES:
         call = summary(output / f"{role.lower()}.events.jsonl")
         print(
@@ -205,14 +203,26 @@ def judge(output: Path) -> bool:
             f" received {call['packets_received']} of {call['packets_to_receive']},"
             f" lost {call['packets_lost']}, {call['duration']} s"
         )
-        good = good and call["audio_both_ways"]
+        if not call["audio_both_ways"]:
+            print(f"{role}: too little for a good call: {call['problem'] or call['reason']}")
+            good = False
     return good
+
+
+def _table(rows: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
 
 
 def _cell(report: ToneReport) -> str:
     if not report.fraction_present:
-        return "no"
-    return f"yes, {report.level_dbov:.1f} dBov, {report.fraction_present:.1%} of the time"
+        other = report.loudest_hz
+        return "no; silence" if other is None else f"no; {other:.0f} Hz"
+    said = f"yes, {report.level_dbov:.1f} dBov, {report.fraction_present:.1%} of the time"
+    return said if report.fraction_present == 1 else f"{said}, gaps to {report.longest_gap_ms} ms"
 
 
 def draw(output: Path) -> None:

@@ -115,7 +115,7 @@ class CallRun:
             )
         except SessionCoreError as error:
             _log.error("call {number}: {error}", number=number, error=error)
-            self._ledger.never_placed()
+            self._ledger.never_placed(str(error))
             return
         self._open += 1
         self._watch(call)

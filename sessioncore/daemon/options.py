@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -13,7 +15,7 @@ from twisted.python import usage
 
 from sessioncore.daemon.answering import AnswerPlan, parse_answer, parse_play
 from sessioncore.daemon.calling import CallPlan
-from sessioncore.daemon.process import end_without_traceback, print_last
+from sessioncore.daemon.process import end_without_traceback, log_without_waiting, print_last
 from sessioncore.daemon.service import Lines, UacPlan, UacService, UasPlan, UasService
 from sessioncore.errors import ConfigurationError
 from sessioncore.media.sources import Clip, Silence, prepare
@@ -33,6 +35,7 @@ __all__ = [
 
 _RANGE: Final = re.compile(r"([0-9]{1,5})-([0-9]{1,5})").fullmatch
 _NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?").fullmatch
+_USER_AT_HOST: Final = re.compile(r"[^:@]+@[^@]+").fullmatch
 _WHOLE: Final = re.compile(r"[0-9]{1,9}").fullmatch
 _PLAY_TIME: Final = 10.0
 """Seconds a call lasts where neither --duration nor a file to play says."""
@@ -53,22 +56,61 @@ def whole(option: str, text: str) -> int:
 
 
 def sip_uri(option: str, text: str) -> str:
-    """A SIP URI that can be called, as it is."""
+    """A SIP URI that can be called; ``bob@host`` means ``sip:bob@host``."""
+    uri = f"sip:{text}" if _USER_AT_HOST(text) else text
     try:
-        require_transport(callable_uri(text))
+        require_transport(callable_uri(uri))
     except ConfigurationError as error:
         raise usage.UsageError(f"{option}: {error}") from None
-    return text
+    return uri
 
 
 def writable(option: str, name: str) -> str:
     """The absolute name of a file that can be made or added to."""
     path = Path(name).absolute()
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise usage.UsageError(
-            f"--{option}: {name} cannot be written; name a file in a folder you may write to"
-        )
+    try:
+        if path.exists():
+            _require_file(path)
+        else:
+            _require_folder(path.parent)
+    except OSError as error:
+        raise _not_writable(option, name, error, "a file in a folder") from None
     return str(path)
+
+
+def folder_to_make(option: str, name: str) -> Path:
+    """The absolute name of a folder that can be written to, or made."""
+    path = Path(name).absolute()
+    there = path
+    try:
+        while not there.exists():
+            there = there.parent
+        _require_folder(there)
+    except OSError as error:
+        raise _not_writable(option, name, error, "a folder") from None
+    return path
+
+
+def _require_file(path: Path) -> None:
+    if path.is_dir():
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _require_folder(path: Path) -> None:
+    if not stat.S_ISDIR(path.stat().st_mode):
+        raise OSError(errno.ENOTDIR, f"{path} is not a folder")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, f"{os.strerror(errno.EACCES)} for {path}")
+
+
+def _not_writable(option: str, name: str, error: OSError, what: str) -> usage.UsageError:
+    where = f" ({error.filename})" if isinstance(error, FileNotFoundError) else ""
+    return usage.UsageError(
+        f"--{option}: {name} cannot be written: {error.strerror}{where}; name {what} that you may"
+        " write to"
+    )
 
 
 def _settings(**given: Any) -> Settings:
@@ -127,6 +169,7 @@ class CommonOptions(Quiet):
         ],
         ["ring-limit", None, "180", "Seconds a call may ring before it is ended."],
         ["events", None, None, "Write events as JSON lines to this file; - is standard output."],
+        ["stats", None, None, "Write all counters as JSON to this file, every 10 s."],
     ]
 
     def __init__(self) -> None:
@@ -173,6 +216,10 @@ class CommonOptions(Quiet):
             raise usage.UsageError("--events -: a daemon has no standard output; name a file")
         return name if name in (None, "-") else writable("events", name)
 
+    def stats(self) -> str | None:
+        """The file for the statistics, absolute, or None."""
+        return None if self["stats"] is None else writable("stats", self["stats"])
+
     def lines(self) -> Lines:
         """The lines about calls that are written, and where."""
         which: Any = self.get("log")
@@ -211,7 +258,7 @@ class AnswerOptions(CommonOptions):
         if self["answer-after"] is not None:
             plan = evolve(plan, after=seconds("answer-after", self["answer-after"]))
         if self["record-dir"] is not None:
-            plan = evolve(plan, record_dir=self._record_dir())
+            plan = evolve(plan, record_dir=str(folder_to_make("record-dir", self["record-dir"])))
         settings = self.settings("udp:5060")
         if plan.after >= settings.ring_limit:
             raise usage.UsageError(
@@ -219,16 +266,7 @@ class AnswerOptions(CommonOptions):
                 f" {self['answer-after']} s; write less, or more for --ring-limit"
             )
         prepare(plan.source, [codec.sample_rate for codec in settings.codec_list])
-        return UasPlan(settings, plan, self.events())
-
-    def _record_dir(self) -> str:
-        path = Path(self["record-dir"]).absolute()
-        if not path.is_dir() or not os.access(path, os.W_OK):
-            raise usage.UsageError(
-                f"--record-dir: {self['record-dir']} is not a folder that can be written"
-                " to; create it first"
-            )
-        return str(path)
+        return UasPlan(settings, plan, self.events(), self.stats())
 
 
 class CallOptions(CommonOptions):
@@ -246,8 +284,7 @@ class CallOptions(CommonOptions):
 
     def uac_plan(self, uris: tuple[str, ...]) -> UacPlan:
         """The plan for a run of calls to ``uris``."""
-        for uri in uris:
-            sip_uri("--call" if "call" in self else "URI", uri)
+        uris = tuple(sip_uri("--call" if "call" in self else "URI", uri) for uri in uris)
         source = Silence() if self["play"] is None else parse_play(self["play"])
         rate = 10.0 if self["rate"] is None else seconds("rate", self["rate"])
         if not rate:
@@ -258,14 +295,21 @@ class CallOptions(CommonOptions):
             uris=uris,
             from_uri=None if self["from"] is None else sip_uri("--from", self["from"]),
             source=source,
-            record=None if self["record"] is None else writable("record", self["record"]),
+            record=None if self["record"] is None else self._record(),
             duration=self._duration(source),
             calls=len(uris) if self["calls"] is None else whole("calls", self["calls"]),
             rate=rate,
         )
         settings = self.settings("udp:0")
         prepare(source, [codec.sample_rate for codec in settings.codec_list])
-        return UacPlan(settings, calls, self.events())
+        return UacPlan(settings, calls, self.events(), self.stats())
+
+    def _record(self) -> str:
+        path = Path(self["record"]).absolute()
+        if not path.parent.exists():
+            folder_to_make("record", str(path.parent))
+            return str(path)
+        return writable("record", self["record"])
 
     def _duration(self, source: object) -> float | None:
         if self["duration"] is not None:
@@ -325,6 +369,8 @@ class Options(AnswerOptions, CallOptions, LogOptions):
 def makeService(options: Options) -> IService:
     """The service that ``twistd`` runs; opens nothing."""
     end_without_traceback()
+    if options.in_foreground:
+        log_without_waiting()
     if isinstance(options.plan, UasPlan):
         return UasService(options.plan, lines=options.lines())
     return UacService(options.plan, lines=options.lines(), say=print_last)

@@ -4,30 +4,45 @@ from __future__ import annotations
 
 import atexit
 import gc
+import inspect
 import mmap
+import os
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeAlias
 
 from twisted.logger import Logger
+from twisted.python.logfile import LogFile
 
 from sessioncore.errors import ConfigurationError
 from sessioncore.vocabulary import SECOND
 from sessioncore.watching.outcome import Outcome
+from sessioncore.watching.output import Output, output_of, standard_output
 
 try:
     import resource
 except ImportError:  # pragma: no cover - not Unix
     resource = None  # type: ignore[assignment]
 
-__all__ = ["Ending", "IdleCollector", "end_without_traceback", "memory_in_use", "print_last"]
+__all__ = [
+    "Ending",
+    "IdleCollector",
+    "end_without_traceback",
+    "has_terminal",
+    "log_without_waiting",
+    "memory_in_use",
+    "on_drain_signal",
+    "print_last",
+    "reopen_log_of_twistd",
+]
 
 COLLECT_EVERY: Final = 60 * SECOND
 """How often, in ns, a process that is idle collects garbage."""
 PAGE: Final = mmap.PAGESIZE
+_Handler: TypeAlias = Callable[[int, Any], Any]
 _log: Final = Logger(namespace="sessioncore")
 
 
@@ -36,6 +51,8 @@ class Ending:
 
     def __init__(self) -> None:
         self._begun = False
+        self.interrupted = False
+        """Whether SIGINT (Ctrl-C) began the end, or came after it."""
 
     def stop(self, reactor: Any) -> None:
         """Stop the reactor, unless a signal or an earlier call already has."""
@@ -43,24 +60,79 @@ class Ending:
             self._begun = True
             reactor.stop()
 
-    def heed_one_signal(self) -> None:
-        """Let one SIGINT or SIGTERM through to the reactor, which must be running.
+    def heed_signals(self, on_hangup: Callable[[], bool]) -> None:
+        """Let the first SIGINT or SIGTERM through to the reactor, which must be running.
 
-        SIGHUP, sent when a terminal is closed, counts as SIGTERM unless it is ignored.
+        The second SIGINT ends the process at once.  SIGHUP calls ``on_hangup``, and counts as
+        SIGTERM if that returns True; it stays ignored where it was (``nohup``).
         """
         usual = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-        hangup = getattr(signal, "SIGHUP", None)  # Windows has none
-        if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:
-            usual[hangup] = usual[signal.SIGTERM]
         for number, handler in usual.items():
             if callable(handler):
-                with suppress(ValueError):  # only the main thread receives signals
-                    signal.signal(number, partial(self._heed, handler))
+                _on_signal(number, partial(self._heed, handler))
+        ends = signal.getsignal(signal.SIGTERM)
+        if callable(ends) and _is_default("SIGHUP"):  # as heeded above
+            _on_signal(signal.SIGHUP, partial(self._hung_up, on_hangup, ends))
 
-    def _heed(self, usual: Callable[[int, Any], Any], number: int, frame: Any) -> None:
-        if not self._begun:
+    def _heed(self, usual: _Handler, number: int, frame: Any) -> None:
+        again = number == signal.SIGINT and self.interrupted
+        self.interrupted = self.interrupted or number == signal.SIGINT
+        if again:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        elif not self._begun:
             self._begun = True
             usual(number, frame)
+
+    def _hung_up(
+        self,
+        on_hangup: Callable[[], bool],
+        ends: Callable[[int, Any], Any],
+        number: int,
+        frame: Any,
+    ) -> None:
+        if on_hangup():
+            ends(number, frame)
+
+
+def on_drain_signal(drain: Callable[[], object]) -> None:
+    """Call ``drain`` at SIGUSR2, unless something else has that signal already.
+
+    Not at SIGUSR1: ``twistd`` rotates its log file then.
+    """
+    if _is_default("SIGUSR2"):
+        _on_signal(signal.SIGUSR2, lambda _number, _frame: drain())
+
+
+def _is_default(name: str) -> bool:
+    number = getattr(signal, name, None)  # Windows has neither SIGHUP nor SIGUSR2
+    return number is not None and signal.getsignal(number) is signal.SIG_DFL
+
+
+def _on_signal(number: int, handler: _Handler) -> None:
+    with suppress(ValueError):  # only the main thread receives signals
+        signal.signal(number, handler)
+
+
+def has_terminal() -> bool:
+    """Whether this process has a terminal that was not closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
+
+
+def reopen_log_of_twistd() -> None:
+    """Go on in a new log file under the same name, where ``twistd`` writes one.
+
+    ``twistd`` shows its log file nowhere but to its own handler of SIGUSR1, which rotates it.
+    """
+    handler: Any = signal.getsignal(signal.SIGUSR1)
+    if inspect.isfunction(handler):
+        log = inspect.getclosurevars(handler).nonlocals.get("logFile")
+        if isinstance(log, LogFile):
+            log.reopen()  # type: ignore[no-untyped-call]
 
 
 class IdleCollector:
@@ -132,24 +204,51 @@ def memory_in_use() -> int:
 
 
 def print_last(outcome: Outcome, interrupted: bool) -> None:
-    """Print the outcome after everything that ``twistd`` itself prints.
+    """Print the outcome after everything that ``twistd`` itself prints, and set the exit status.
 
-    A process that was sent a signal is ended by it before `atexit` runs.
+    ``twistd`` exits with 0 whatever its services did; only `atexit` comes after it.  A process
+    that was sent a signal is ended by it before that.
     """
     if interrupted:
         _to_stdout(f"{outcome}\n")
     else:
-        atexit.register(_to_stdout, f"{outcome}\n")
+        atexit.register(_last, outcome)
+
+
+def _last(outcome: Outcome) -> None:
+    _to_stdout(f"{outcome}\n")
+    if not outcome.good:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os._exit(1)  # sys.exit has no effect in here
 
 
 def _to_stdout(text: str) -> None:
     stdout: IO[str] | None = sys.__stdout__
-    try:
-        if stdout is not None:
+    if stdout is None:
+        return
+    with suppress(OSError, ValueError):
+        stdout.flush()
+        # A reader that is gone or asleep must not keep the process from ending.
+        output = _output_of(stdout)
+        if output is None:
             stdout.write(text)
             stdout.flush()
-    except (OSError, ValueError):
-        pass
+        else:
+            output.write(text.encode())
+            output.close()
+
+
+def _output_of(file: IO[str]) -> Output | None:
+    try:
+        return output_of(file)
+    except OSError:
+        return None  # not a real file
+
+
+def log_without_waiting() -> None:
+    """Let ``twistd -n``, which logs to standard output, never wait for its reader."""
+    sys.stdout = standard_output()
 
 
 def end_without_traceback() -> None:

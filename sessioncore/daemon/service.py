@@ -7,6 +7,7 @@ stop the reactor when all is over.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -20,7 +21,15 @@ from twisted.logger import Logger
 
 from sessioncore.daemon.answering import Answering, AnswerPlan
 from sessioncore.daemon.calling import CallPlan, CallRun
-from sessioncore.daemon.process import Ending, IdleCollector
+from sessioncore.daemon.process import (
+    Ending,
+    IdleCollector,
+    has_terminal,
+    on_drain_signal,
+    reopen_log_of_twistd,
+)
+from sessioncore.daemon.stats import StatsFile
+from sessioncore.errors import ConfigurationError
 from sessioncore.manager import SessionManager
 from sessioncore.net.limits import raise_descriptor_limit
 from sessioncore.service import SessionService
@@ -51,6 +60,8 @@ LOOK_EVERY: Final = 5 * SECOND
 """How often, in ns, the daemon looks whether it is idle, to collect garbage."""
 REFUSED_EVERY: Final = 10 * SECOND
 """How often, in ns, the daemon reports calls that it had no room for."""
+STATS_EVERY: Final = 10 * SECOND
+"""How often, in ns, the daemon writes its statistics."""
 _WHY_REFUSED: Final = {
     "refused_busy": "as many calls as allowed, too many without ACK, or shutting down: --max-calls",
     "refused_overloaded": "more messages than could be read in time: the CPU is too busy",
@@ -82,34 +93,43 @@ class Lines:
 
 @frozen
 class UasPlan:
-    """A server: what to listen to, how to answer, where the events go."""
+    """A server: what to listen to, how to answer, where events and statistics go."""
 
     settings: Settings
     answer: AnswerPlan = field(factory=AnswerPlan)
     events: str | None = None
+    stats: str | None = None
 
 
 @frozen
 class UacPlan:
-    """A run of calls: what to listen to, whom to call, where the events go."""
+    """A run of calls: what to listen to, whom to call, where events and statistics go."""
 
     settings: Settings
     calls: CallPlan
     events: str | None = None
+    stats: str | None = None
 
 
 class DaemonService(SessionService):
     """What both roles share: logs, summaries, and what only a program may do to its process.
 
-    ``lines`` are written besides the event file that the plan names.
+    ``lines`` are written besides the event file that the plan names.  SIGUSR2 drains the service.
+    SIGHUP reopens its log and event files, or ends its calls if its terminal was closed.
     """
 
     role = SessionRole.UAS
+    folder: str | None = None
+    """Where recordings go; made at start if it is missing."""
+    folder_option = "--record-dir"
+    hangup_ends = False
+    """Whether SIGHUP always ends the calls: true of commands, which belong to a terminal."""
 
     def __init__(
         self,
         settings: Settings,
         events: str | None,
+        stats: str | None,
         *,
         lines: Lines = Lines(),
         reactor: Any = None,
@@ -117,6 +137,7 @@ class DaemonService(SessionService):
     ) -> None:
         super().__init__(settings, reactor=reactor, grace=GRACE, tracer=tracer)
         self._events = events
+        self._stats = None if stats is None else StatsFile(stats, self.role)
         self._lines = lines
         self._owns_process = reactor is None
         self._ending = Ending()
@@ -133,8 +154,34 @@ class DaemonService(SessionService):
     def startService(self) -> None:
         """Bind, unless that was done with privileges; raises `ConfigurationError`."""
         super().startService()
+        self._make_folder()
         if self._owns_process:
-            self.reactor.callWhenRunning(self._ending.heed_one_signal)
+            self.reactor.callWhenRunning(self._heed_signals)
+
+    def _make_folder(self) -> None:
+        """Not before privileges were shed: the folder is written to without them."""
+        if self.folder is None:
+            return
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self.folder_option}: the folder {self.folder} cannot be made: {error.strerror};"
+                " name one below a folder that you may write to"
+            ) from None
+
+    def _heed_signals(self) -> None:
+        had_terminal = has_terminal()
+        in_reactor = self.reactor.callFromThread
+
+        def on_hangup() -> bool:
+            if self.hangup_ends or (had_terminal and not has_terminal()):
+                return True
+            in_reactor(self.reopen)
+            return False
+
+        self._ending.heed_signals(on_hangup)
+        on_drain_signal(lambda: in_reactor(self.drain))
 
     def begin(self) -> None:
         """Open everything, once; raises `ConfigurationError`."""
@@ -158,8 +205,10 @@ class DaemonService(SessionService):
         self._refused = {}
         self._collector = IdleCollector(lambda: not self.manager.calls)
         self._collector.start(now)
-        self._look_for_garbage(None, now)
-        self._refused_again(None, now)
+        self.every(LOOK_EVERY, self._collector.look)
+        self.every(REFUSED_EVERY, lambda _now: self._report_refused())
+        if self._stats is not None:
+            self.every(STATS_EVERY, self._write_stats)
 
     def make_manager(self) -> SessionManager:
         """A manager whose events reach the logs."""
@@ -215,9 +264,36 @@ class DaemonService(SessionService):
         """Whether standard output did not take every line meant for it."""
         return self._printed is not None and self._printed.lost > 0
 
-    def _look_for_garbage(self, _none: None, now: int) -> None:
-        self._collector.look(now)
-        self.manager.clockwork.deadlines.at(now + LOOK_EVERY, self._look_for_garbage)
+    @property
+    def lines_lost(self) -> int:
+        """Lines about calls that could not be written, wherever to."""
+        logs = {self._printed, self._record, self._call_log} - {None}
+        return sum(log.lost for log in logs if log is not None)
+
+    def every(self, interval: int, look: Callable[[int], object]) -> None:
+        """Call ``look(now)`` now and every ``interval`` ns; once the manager has been made."""
+        clockwork = self.manager.clockwork
+
+        def due(_none: None, now: int) -> None:
+            look(now)
+            clockwork.deadlines.at(now + interval, due)
+
+        due(None, clockwork.now())
+
+    def _write_stats(self, _now: int) -> None:
+        if self._stats is not None:
+            self._stats.write(self.manager.statistics(), self.lines_lost)
+
+    def reopen(self) -> None:
+        """Go on in new files under the names of the event file and of the log of ``twistd``."""
+        reopen_log_of_twistd()
+        name, record = self._events, self._record
+        if name not in (None, "-") and record is not None:
+            try:
+                record.reopen(partial(open_log, name))
+            except ConfigurationError as error:
+                _log.error("the event file stays as it is: {error}", error=error)
+        _log.info("reopened the log files")
 
     def _watch(self, call: Call) -> None:
         """Follow ``call`` for those who read what became of it."""
@@ -225,10 +301,6 @@ class DaemonService(SessionService):
             self.ledger.watch(call)
         if self._call_log is not None:
             self._call_lines.watch(call)
-
-    def _refused_again(self, _none: None, now: int) -> None:
-        self._report_refused()
-        self.manager.clockwork.deadlines.at(now + REFUSED_EVERY, self._refused_again)
 
     def _report_refused(self) -> None:
         """One line for all calls that got 503: one for each would add to the load."""
@@ -245,9 +317,30 @@ class DaemonService(SessionService):
 
     # --- stopping
 
+    def drain(self) -> None:
+        """Take no new calls, and stop the reactor once those that are up have ended."""
+        if not self.running:
+            return
+        _log.info("draining: {count} calls are up", count=len(self.manager.calls))
+        self.manager.drain().addCallback(self._drained)
+
+    def _drained(self, _none: None) -> None:
+        if self.running:
+            self._ending.stop(self.reactor)
+
+    def stopService(self) -> Deferred[None]:
+        """End all calls as their state demands, and close the sockets."""
+        if self._open and self._ending.interrupted and self.manager.calls:
+            _log.warn("ending the calls; Ctrl-C again quits at once")
+        return super().stopService()
+
     def _gone(self, none: object) -> None:
         self._report_refused()
+        if self._stats is not None:
+            self._write_stats(0)
         super()._gone(none)
+        if self.lines_lost:
+            _log.warn("{lost} lines about calls could not be written", lost=self.lines_lost)
 
     def _close(self) -> None:
         """Write what waits in the logs, and close them."""
@@ -263,8 +356,8 @@ class UasService(DaemonService):
     """Answers calls until it is told to stop."""
 
     def __init__(self, plan: UasPlan, **given: Any) -> None:
-        super().__init__(plan.settings, plan.events, **given)
-        folder = plan.answer.record_dir
+        super().__init__(plan.settings, plan.events, plan.stats, **given)
+        folder = self.folder = plan.answer.record_dir
         self._on_incoming = Answering(
             plan.answer,
             lambda: self.manager.clockwork,
@@ -281,6 +374,7 @@ class UacService(DaemonService):
     """
 
     role = SessionRole.UAC
+    folder_option = "--record"
     _wants_account = True  # the outcome of the run is always given
 
     def __init__(
@@ -290,8 +384,9 @@ class UacService(DaemonService):
         say: Callable[[Outcome, bool], None],
         **given: Any,
     ) -> None:
-        super().__init__(plan.settings, plan.events, **given)
+        super().__init__(plan.settings, plan.events, plan.stats, **given)
         self._plan = plan.calls
+        self.folder = None if plan.calls.record is None else str(Path(plan.calls.record).parent)
         self._say = say
         self._run: CallRun | None = None
         self._interrupted = False
@@ -311,6 +406,12 @@ class UacService(DaemonService):
             self._record.event(outcome.as_event(self.role, self.manager.clockwork.now()))
         if self.running:
             self._ending.stop(self.reactor)
+
+    def drain(self) -> None:
+        """Place no further calls; the run is over once those that are up have ended."""
+        if self._run is not None:
+            self._run.stop()
+        super().drain()
 
     def stopService(self) -> Deferred[None]:
         """Place no further calls, end those that are up."""

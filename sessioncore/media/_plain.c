@@ -12,9 +12,10 @@
 
 /* As in sessioncore/media/lane.py, of the lane at 8000 Hz: plain packets are none of another. */
 #define FRAME 160
-#define FRAMES 16
+#define FRAMES 20
 #define RING (FRAME * FRAMES)
-#define REACH (FRAME * 12)
+#define REACH (FRAME * 16)
+#define LONGEST (FRAME * 10)
 #define FORMATS 256
 #define HEADER 12
 
@@ -23,7 +24,7 @@ enum {
     REMOTE_SSRC, HIGHEST, SEEN, PACKETS, OCTETS, TRANSIT, JITTER, HEARD_AT, NOISE_LEVEL,
     PLAY, END, NEWEST, NEWEST_TIMESTAMP, /* 8 octets each */
     RECEIVING, ATTENTION, MEANINGS, FILLED, /* 1 */
-    RINGS, LEFT, PLAIN, TABLES, ROWS, LENGTHS, BUFFERS
+    RINGS, LEFT, PLAIN, TABLES, ROWS, LENGTHS, ARRIVALS, BUFFERS
 };
 
 static void release(Py_buffer *views, Py_ssize_t count)
@@ -100,6 +101,14 @@ static int64_t difference(int64_t one, int64_t other)
     return (int64_t)(((uint64_t)one - (uint64_t)other + 0x80000000u) & 0xffffffffu) - 0x80000000LL;
 }
 
+/* A time in ns as samples; wraps where there are too many, as numpy's do, but rounds down too. */
+static int64_t samples_of(int64_t time)
+{
+    int64_t eighths = (int64_t)((uint64_t)time * 8);
+
+    return eighths / 1000000 - (eighths % 1000000 < 0);
+}
+
 /* Samples into the frames of a row's ring from `position` on; both are multiples of a frame. */
 static void put(const Py_buffer *views, int64_t row, int64_t position, const uint8_t *codes,
                 int64_t count, const int16_t *table)
@@ -140,7 +149,8 @@ static int take_packet(const Py_buffer *views, int64_t row, const uint8_t *packe
     timestamp = word(packet + 4);
     position = WORD(NEWEST) + difference(timestamp, WORD(NEWEST_TIMESTAMP));
     ahead = position - WORD(PLAY);
-    if (ahead < 0 || ahead + count > REACH || position < 0 || position % FRAME || count % FRAME)
+    if (ahead < 0 || ahead + count > REACH || position < 0 || position % FRAME || count % FRAME ||
+        position != WORD(END) || count > LONGEST)
         return 0;
     WORD(HIGHEST) = highest + 1;
     WORD(SEEN) = (int64_t)((uint64_t)WORD(SEEN) << 1 | 1);
@@ -153,8 +163,7 @@ static int take_packet(const Py_buffer *views, int64_t row, const uint8_t *packe
     WORD(NOISE_LEVEL) = -1;
     WORD(NEWEST) = position;
     WORD(NEWEST_TIMESTAMP) = timestamp;
-    if (WORD(END) < position + count)
-        WORD(END) = position + count;
+    WORD(END) = position + count;
     put(views, row, position, packet + HEADER, count,
         (int16_t *)views[TABLES].buf + (table - 1) * 256);
     return 1;
@@ -173,19 +182,19 @@ static int has_tables(const Py_buffer *plain, const Py_buffer *tables)
     return 1;
 }
 
-/* take(buffers, packets, arrival, now) -> how many packets are left
+/* take(buffers, packets, now) -> how many packets are left
  *
  * Their positions go to LEFT.  Rows are unique.  PLAIN says by format which of the TABLES tells
- * what its octets mean, from 1 on, or 0: none does.  `arrival` is `now` in samples. */
+ * what its octets mean, from 1 on, or 0: none does.  ARRIVALS say when each came, in ns. */
 static PyObject *take(PyObject *self, PyObject *arguments)
 {
     PyObject *buffers, *given;
     Py_buffer views[BUFFERS], packets;
     Py_ssize_t count, left = 0;
-    long long arrival, now;
+    long long now;
     int64_t capacity;
 
-    if (!PyArg_ParseTuple(arguments, "O!OLL", &PyTuple_Type, &buffers, &given, &arrival, &now) ||
+    if (!PyArg_ParseTuple(arguments, "O!OL", &PyTuple_Type, &buffers, &given, &now) ||
         hold(buffers, views, BUFFERS, LEFT + 1) < 0)
         return NULL;
     if (hold_packets(given, &packets, 0) < 0) {
@@ -195,8 +204,8 @@ static PyObject *take(PyObject *self, PyObject *arguments)
     count = packets.shape[0];
     capacity = capacity_of(views);
     if (views[ROWS].len / 8 < count || views[LENGTHS].len / 8 < count ||
-        views[LEFT].len / 8 < count || !has_tables(&views[PLAIN], &views[TABLES])) {
-        PyErr_SetString(PyExc_ValueError, "each packet has a row, a length and a place");
+        views[ARRIVALS].len / 8 < count || views[LEFT].len / 8 < count || !has_tables(&views[PLAIN], &views[TABLES])) {
+        PyErr_SetString(PyExc_ValueError, "each packet has a row, a length, a time and a place");
         left = -1;
     }
     for (Py_ssize_t i = 0; left >= 0 && i < count; i++) {
@@ -207,7 +216,8 @@ static PyObject *take(PyObject *self, PyObject *arguments)
         if (i + AHEAD < count && rows[i + AHEAD] >= 0 && rows[i + AHEAD] < capacity)
             fetch_frame(views, rows[i + AHEAD]);
         if (row < 0 || row >= capacity || length <= HEADER || length > packets.shape[1] ||
-            !take_packet(views, row, packet, length - HEADER, arrival, now))
+            !take_packet(views, row, packet, length - HEADER,
+                         samples_of(((int64_t *)views[ARRIVALS].buf)[i]), now))
             ((int64_t *)views[LEFT].buf)[left++] = i;
     }
     release(views, BUFFERS);
@@ -276,7 +286,7 @@ PyMODINIT_FUNC PyInit__plain(void)
     PyObject *names = Py_BuildValue("[ss]", "take", "encode");
 
     if (made == NULL || names == NULL || PyModule_AddObjectRef(made, "__all__", names) < 0 ||
-        PyModule_AddIntConstant(made, "INTERFACE", 2) < 0)
+        PyModule_AddIntConstant(made, "INTERFACE", 3) < 0)
         Py_CLEAR(made);
     Py_XDECREF(names);
     return made;

@@ -19,6 +19,7 @@ from sessioncore.media.lane import DEFAULT_RATE, Lane, require_rate
 from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND
 
 __all__ = [
+    "FOREVER",
     "LOOSE",
     "NEVER",
     "NONE",
@@ -55,6 +56,7 @@ After the first 512 they are lent one by one, which spreads them over all phases
 TARGET: Final = 2
 """Frames that wait before the first is played: 40 ms of delay."""
 NEVER: Final = -(1 << 62)
+FOREVER: Final = 1 << 62
 """A time (ns) before every other; "has not happened"."""
 NONE: Final = -1
 """No SSRC, no sequence number."""
@@ -94,6 +96,8 @@ _COUNTED: Final[dict[str, Any]] = {
     "first_sequence": np.int64(0),
     "highest": np.int64(0),
     "unexpected": np.int64(0),
+    "unplayable": np.int64(0),
+    "other_sources": np.int64(0),
     "invalid": np.int64(0),
     "octets_sent": np.int64(0),
     "send_errors": np.int64(0),
@@ -104,6 +108,7 @@ _COUNTED: Final[dict[str, Any]] = {
     "overflow": np.int64(0),
     "inserted": np.int64(0),
     "dropped": np.int64(0),
+    "held_back": np.int64(0),
 }
 """What statistics are made of: they lie together, and are read at once; most asked for first."""
 _DEFAULTS: Final[dict[str, Any]] = {
@@ -113,7 +118,6 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "transmitting": np.bool_(False),
     "latched": np.bool_(False),
     "unproven": np.bool_(False),
-    "foreign": np.bool_(False),
     "first_send_pending": np.bool_(False),
     "marker": np.bool_(False),
     "key": np.int64(key_of(0, 0, 1, Way.PASS, 0)),
@@ -126,8 +130,8 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "ssrc": np.int64(0),
     "sequence": np.int64(0),
     "timestamp": np.int64(0),
-    "sending_since": np.int64(NEVER),
-    "sent_at": np.int64(NEVER),
+    "full_until": np.int64(FOREVER),
+    "next_at": np.int64(NEVER),
     # receiving
     "receiving": np.bool_(False),
     "stalled": np.bool_(False),
@@ -136,6 +140,9 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "heard_at": np.int64(NEVER),
     "candidate_ssrc": np.int64(NONE),
     "candidate_sequence": np.int64(0),
+    "candidate_at": np.int64(NEVER),
+    "successor_until": np.int64(NEVER),
+    "voiceless": np.bool_(False),
     "seen": np.uint64(0),
     "former_received": np.int64(0),
     "received_before": np.int64(0),
@@ -150,6 +157,8 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "newest_timestamp": np.int64(0),
     "target": np.int64(TARGET * DEFAULT_RATE // FRAMES_PER_SECOND),
     "slack": np.int64(1 << 62),
+    "pause_start": np.int64(0),
+    "pause_end": np.int64(NEVER),
     "noise_level": np.int64(-1),
     "noisy": np.bool_(False),
 }
@@ -179,14 +188,17 @@ class Bank:
     ``meanings`` uint8[capacity * 128]: the number in ``formats`` of what payload type p of row
     r means, at r * 128 + p.  ``lanes`` hold the audio; ``lane`` is the number of a row's lane,
     ``format`` that of the format it sends.  ``clock`` is its RTP clock in Hz.
-    Times are ns; ``play``, ``end``, ``newest``, ``target``, ``slack`` are samples.
+    RTP is sent at full rate before ``full_until``, then when ``next_at`` is reached.
+    Times are ns; ``play``, ``end``, ``newest``, ``target``, ``slack``, ``pause_start``,
+    ``pause_end`` are samples.  ``remote_ssrc`` is the source that is heard, ``candidate_ssrc``
+    one that may follow it, which any may until ``successor_until``.  A ``voiceless`` source
+    sent nothing but telephone-events.
     """
 
     playing: Bools
     transmitting: Bools
     latched: Bools
     unproven: Bools
-    foreign: Bools
     first_send_pending: Bools
     marker: Bools
     key: Ints
@@ -202,8 +214,8 @@ class Bank:
     packets_sent: Ints
     octets_sent: Ints
     send_errors: Ints
-    sending_since: Ints
-    sent_at: Ints
+    full_until: Ints
+    next_at: Ints
     receiving: Bools
     stalled: Bools
     first_receive_pending: Bools
@@ -212,6 +224,9 @@ class Bank:
     remote_ssrc: Ints
     candidate_ssrc: Ints
     candidate_sequence: Ints
+    candidate_at: Ints
+    successor_until: Ints
+    voiceless: Bools
     first_sequence: Ints
     highest: Ints
     seen: npt.NDArray[np.uint64]
@@ -224,6 +239,8 @@ class Bank:
     duplicates: Ints
     invalid: Ints
     unexpected: Ints
+    unplayable: Ints
+    other_sources: Ints
     collisions: Ints
     transit: Ints
     jitter: Floats
@@ -234,12 +251,15 @@ class Bank:
     newest_timestamp: Ints
     target: Ints
     slack: Ints
+    pause_start: Ints
+    pause_end: Ints
     noise_level: Ints
     noisy: Bools
     late: Ints
     overflow: Ints
     inserted: Ints
     dropped: Ints
+    held_back: Ints
 
     def __init__(self, capacity: int = 1024, together: int = TOGETHER) -> None:
         self.capacity = 0
@@ -342,7 +362,7 @@ class Bank:
         self.lane_of(row).clear(row)
         cells.lane[row], cells.clock[row] = lane.number, clock
         self.odd_clocks |= clock != DEFAULT_RATE
-        for name in ("play", "end", "newest", "newest_timestamp", "slack"):
+        for name in ("play", "end", "newest", "newest_timestamp", "slack", "pause_end"):
             getattr(cells, name)[row] = int(_DEFAULTS[name])
         cells.target[row] = (TARGET + cells.frames[row] - 1) * lane.frame
         if cells.remote_ssrc[row] != NONE:

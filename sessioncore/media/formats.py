@@ -14,11 +14,13 @@ import numpy.typing as npt
 
 from sessioncore.errors import ConfigurationError
 from sessioncore.media.lane import DEFAULT_RATE
+from sessioncore.media.packet_io import PACKET_WIDTH
 from sessioncore.media.resample import RateConverter
 from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND, AudioCodec, TableCodec
+from sessioncore.rtp.telephone_event import EVENT_SIZE
 from sessioncore.vocabulary import COMFORT_NOISE, TELEPHONE_EVENT, Codec
 
-__all__ = ["AUDIO", "CN", "DTMF", "Format", "Formats", "audio_codec"]
+__all__ = ["AUDIO", "CN", "DTMF", "MAX_PACKET", "Format", "Formats", "audio_codec"]
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
@@ -28,6 +30,8 @@ Samples: TypeAlias = npt.NDArray[np.int16]
 CN, DTMF, AUDIO = range(1, 4)
 """Comfort noise, telephone-events, and the first number of an audio codec."""
 _MOST: Final = 256
+MAX_PACKET: Final = 10
+"""Frames of the longest packet that is taken: 200 ms (RFC 3551 section 4.2)."""
 
 
 def audio_codec(codec: Codec) -> AudioCodec:
@@ -99,7 +103,8 @@ class Formats:
     """The formats by number.
 
     ``octets`` and ``samples`` int64[256] say how large 20 ms of a format are, ``clock`` int64[256]
-    its RTP clock in Hz.  ``plain``
+    its RTP clock in Hz, ``shortest`` and ``longest`` int64[256] which payloads can be used, in
+    octets: none of what was not negotiated.  ``plain``
     uint8[256] says which formats the compiled path decodes: 1 + the place in ``tables``
     int16[n, 256] of what its octets mean; 0 for all others.
     """
@@ -111,6 +116,10 @@ class Formats:
         self.octets: Ints = np.ones(_MOST, np.int64)
         self.samples: Ints = np.ones(_MOST, np.int64)
         self.clock: Ints = np.ones(_MOST, np.int64)
+        self.shortest: Ints = np.ones(_MOST, np.int64)
+        self.longest: Ints = np.zeros(_MOST, np.int64)
+        self.shortest[DTMF] = EVENT_SIZE
+        self.longest[[CN, DTMF]] = PACKET_WIDTH
         self.scaled: set[int] = set()
         """The rates of lanes with a format whose RTP clock is another."""
         self.plain: Bytes = np.zeros(_MOST, np.uint8)
@@ -157,6 +166,7 @@ class Formats:
         self.octets[number] = added.frame_octets
         self.samples[number] = added.frame_samples
         self.clock[number] = codec.clock_rate
+        self.longest[number] = MAX_PACKET * added.frame_octets
         if codec.clock_rate != rate:
             self.scaled.add(rate)
         if added.remembers:

@@ -5,27 +5,34 @@ multiple of a frame.  A stream's first packet is placed ``target`` samples ahead
 from then on its RTP timestamps say where samples belong, so loss, reordering and pauses
 (DTX) keep their time.  ``play`` goes on whether or not something came.
 
-- Behind ``play`` a packet is late.  When the ring has run empty, the next such packet is
-  anchored anew: the delay grew.  When the ring held a frame more than it needs for two
-  seconds, a frame is skipped: it shrinks, and a faster remote clock is followed.
-- Further ahead than the ring reaches, the row is anchored anew as well: the peer changed its
-  timestamps, or an overlong queue is cut.
+- A newer packet whose timestamps do not go on from those before (a new source, a jump, a delay
+  that grew) is appended: behind what is buffered, and ``target`` ahead of ``play`` at least.
+- Where more comes than the ring holds, the oldest frames go.
+- A packet that was overtaken and comes behind ``play`` is late: it is not played, and the ring
+  gets a frame deeper.  When the ring held a frame more than it needs for two seconds, a frame
+  is skipped: the delay shrinks, and a faster remote clock is followed.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from sessioncore.media.bank import NEVER, Bank, Bools, Ints, Samples, every, some
-from sessioncore.media.lane import FRAMES_PER_RING, Lane
+from sessioncore.media.lane import FRAMES_PER_RING, MAX_FRAMES, REACH, Lane
 
-__all__ = ["next_frames", "next_slots", "place", "store", "trim", "untouched"]
+__all__ = ["Lag", "next_frames", "next_slots", "place", "store", "trim", "untouched"]
 
 _WRAP: Final = 1 << 32
 _HALF: Final = 1 << 31
 _PLENTY: Final = 1 << 62
+_DEEPEST: Final = REACH // 2
+"""Frames that may wait once the ring got deeper for overtaken packets."""
+
+Lag: TypeAlias = Callable[[Ints], Ints]
+"""Frames by which the next turns of rows are overdue: they will be played at once."""
 
 
 def place(
@@ -35,63 +42,149 @@ def place(
     timestamp: Ints,
     count: Ints,
     *,
-    forward: Bools,
+    step: Ints,
     restart: Bools,
+    lag: Lag,
     clock: Ints | None = None,
 ) -> tuple[Ints, Bools]:
     """Where each packet goes: (position of its first sample, whether it may be stored).
 
-    ``rows`` are unique and of ``lane``, ``count`` is samples per packet; ``forward`` says that
-    its sequence number is higher than all before, ``restart`` that it begins a new stream.
-    ``clock`` is the RTP clock in Hz of each packet, where it is not the lane's rate for all.
+    ``rows`` are unique and of ``lane``, ``count`` is samples per packet.  ``step`` says how
+    far its sequence number is ahead of the highest before, ``restart`` that a new source
+    begins.  ``clock`` is the RTP clock in Hz of each packet, where it is not the lane's rate
+    for all.
     """
-    newest = bank.newest[rows]
-    step = ((timestamp - bank.newest_timestamp[rows] + _HALF) & (_WRAP - 1)) - _HALF
+    change = ((timestamp - bank.newest_timestamp[rows] + _HALF) & (_WRAP - 1)) - _HALF
     if clock is not None:
-        step = step * lane.rate // clock
-    position = newest + step
-    play = bank.play[rows]
-    ahead = position - play
-    fits = (ahead >= 0) & (ahead + count <= lane.reach)
-    usable = fits & ~restart
-    if not every(usable):
-        empty = bank.end[rows] <= play
-        far = (ahead + count > lane.reach) | (ahead < -lane.reach)
-        anew = (restart | (forward & ~fits & (empty | far))) & (count <= lane.longest_packet)
-        usable |= anew
-        if some(anew):
-            _anchor(bank, lane, rows, play, anew, far & ~restart & ~empty)
-            position = np.where(anew, play + bank.target[rows], position)
-            forward = forward | anew
-        behind = ~usable & (ahead < 0)
-        bank.late[rows] += behind
-        bank.overflow[rows] += ~usable & ~behind
-        kept = usable.nonzero()[0]
-        _note(bank, rows[kept], position[kept], timestamp[kept], count[kept], forward[kept])
+        change = change * lane.rate // clock
+    position = bank.newest[rows] + change
+    ahead = position - bank.play[rows]
+    usable: Bools = (step == 1) & (position == bank.end[rows]) & ~restart
+    usable &= (ahead >= 0) & (ahead + count <= lane.reach)
+    if every(usable):
+        bank.end[rows] = position + count
     else:
-        _note(bank, rows, position, timestamp, count, forward)
+        packets = _Packets(bank, lane, rows, count, step, restart, position, change)
+        position, usable = packets.place(lag)
+        newest = packets.forward & usable
+        rows, timestamp = rows[newest], timestamp[newest]
+        bank.newest[rows], bank.newest_timestamp[rows] = position[newest], timestamp
+        return position, usable
+    bank.newest[rows] = position
+    bank.newest_timestamp[rows] = timestamp
     return position, usable
 
 
-def _note(
-    bank: Bank, rows: Ints, position: Ints, timestamp: Ints, count: Ints, forward: Bools
-) -> None:
-    """How far the rows reach now, and which of their packets is the newest."""
-    bank.end[rows] = np.maximum(bank.end[rows], position + count)
-    if not every(forward):
-        rows, position, timestamp = rows[forward], position[forward], timestamp[forward]
-    bank.newest[rows] = position
-    bank.newest_timestamp[rows] = timestamp
+class _Packets:
+    """Packets of which some do not just go on from those before: as `place` has them.
 
+    ``position`` is where their timestamps put them, ``change`` how far that is from the newest.
+    """
 
-def _anchor(bank: Bank, lane: Lane, rows: Ints, play: Ints, anew: Bools, cut: Bools) -> None:
-    """Forget what the rows still hold: their next packet begins a new count."""
-    bank.overflow[rows] += anew & cut
-    fresh = rows[anew]
-    for frame in range(FRAMES_PER_RING):
-        lane.filled[fresh * FRAMES_PER_RING + frame] = False
-    bank.end[fresh] = play[anew]
-    bank.slack[fresh] = _PLENTY
+    def __init__(
+        self,
+        bank: Bank,
+        lane: Lane,
+        rows: Ints,
+        count: Ints,
+        step: Ints,
+        restart: Bools,
+        position: Ints,
+        change: Ints,
+    ) -> None:
+        self._bank = bank
+        self._lane = lane
+        self._rows = rows
+        self._count = count
+        self._position = position
+        self._end = bank.end[rows]
+        restart = restart | (self._end == NEVER)
+        self.forward: Bools = (step > 0) | restart
+        """Newer than all before."""
+        self._lost = np.where(restart, 0, np.maximum(step - 1, 0)) * count
+        """Samples of the packets that are missing before it."""
+        self._deepen(np.flatnonzero(~self.forward & (position < bank.play[rows])))
+        play = self._play = bank.play[rows]
+        # Where timestamps do not advance, or leave more of a hole than a loss would.
+        hole = position - np.maximum(self._end, play)
+        beyond = position + count - play > lane.reach
+        far = beyond & ((self._end <= play) | (hole > lane.reach // 2))
+        far |= play - position > lane.rate
+        self._jump = restart | (self.forward & ((change <= 0) | far))
+        self._late = self.forward & ~self._jump & (position < play)
+
+    def place(self, lag: Lag) -> tuple[Ints, Bools]:
+        """Note what is missing, append what does not go on, drop what is too much."""
+        bank, lane, rows, count = self._bank, self._lane, self._rows, self._count
+        self._count_missing()
+        anew = self._jump | self._late
+        position = self._position
+        if some(anew):
+            behind = np.maximum(self._play + bank.target[rows], self._end)
+            behind[anew] += lag(rows[anew]) * lane.frame
+            position = np.where(anew, behind + -behind % lane.frame, position)
+        self._note_pause(position)
+        late = position < self._play
+        beyond = position + count - self._play > lane.reach
+        wild = beyond & ~self.forward
+        bank.late[rows] += late
+        bank.overflow[rows] += wild
+        usable: Bools = ~late & ~wild
+        bank.end[rows[usable]] = np.maximum(self._end, position + count)[usable]
+        if some(beyond & usable):
+            self._drop_oldest(np.flatnonzero(beyond & usable), position)
+        # How much in time the overtaken ones come shows how deep the ring has to be.
+        overtaken = ~self.forward
+        slack = np.minimum(bank.slack[rows], np.maximum(position - self._play, 0))
+        bank.slack[rows[overtaken]] = slack[overtaken]
+        return position, usable
+
+    def _deepen(self, overtaken: Ints) -> None:
+        """Play a frame later from now on, where a packet comes too late because others passed it.
+
+        If that is enough, it is in time after all.
+        """
+        rows, frame = self._rows[overtaken], self._lane.frame
+        play = self._bank.play[rows] - frame
+        room = (self._end[overtaken] - play <= _DEEPEST * frame) & (play >= 0)
+        self._bank.play[rows[room]] = play[room]
+
+    def _count_missing(self) -> None:
+        """Frames of silence, played after the ring ran dry, that the packets explain.
+
+        What is left was a pause of the sender.
+        """
+        dry = self.forward & ~self._jump & (self._play > self._end)
+        if some(dry):
+            late = np.maximum(self._play - self._position, 0)
+            missing = np.minimum(self._play - self._end, self._lost + late)
+            self._bank.inserted[self._rows[dry]] += missing[dry] // self._lane.frame
+
+    def _note_pause(self, position: Ints) -> None:
+        """A hole before a packet is a pause, as far as no lost packet explains it."""
+        start = np.maximum(self._end, self._play)
+        stop = position - self._lost
+        pause = self.forward & ~self._late & (stop > start)
+        rows = self._rows[pause]
+        self._bank.pause_start[rows], self._bank.pause_end[rows] = start[pause], stop[pause]
+
+    def _drop_oldest(self, which: Ints, position: Ints) -> None:
+        """Skip as many frames as are too many; those that held something are counted."""
+        bank, lane, rows = self._bank, self._lane, self._rows[which]
+        first = self._play[which] // lane.frame
+        excess = (position + self._count)[which] - lane.reach - self._play[which]
+        frames = -(-excess // lane.frame)
+        for index in range(int(frames.max())):
+            slot = rows * FRAMES_PER_RING + (first + index) % FRAMES_PER_RING
+            slot, row = slot[index < frames], rows[index < frames]
+            bank.overflow[row] += lane.filled[slot]
+            lane.filled[slot] = False
+        bank.play[rows] += frames * lane.frame
+        # What was heard last moves along: its place will soon be needed (see `Lane.heard`).
+        before = (first + frames)[None] + np.arange(-MAX_FRAMES, 0)[:, None]
+        place = rows * FRAMES_PER_RING + before % FRAMES_PER_RING
+        lane.ring[place] = lane.ring[lane.heard[:, rows]]
+        lane.heard[:, rows] = place
 
 
 def store(lane: Lane, rows: Ints, position: Ints, samples: Samples) -> None:
@@ -154,7 +247,6 @@ def next_slots(bank: Bank, lane: Lane, rows: Ints, which: int = 0) -> tuple[Ints
     play += lane.frame
     bank.play[rows] = play
     depth = bank.end[rows] - play
-    # What is missing for longer than a second is a pause.
     recent = depth > -lane.rate
     complete = every(there)
     if complete or some(there):
@@ -162,11 +254,16 @@ def next_slots(bank: Bank, lane: Lane, rows: Ints, which: int = 0) -> tuple[Ints
     if not complete:
         slot[~there] = lane.silence
     lane.heard[which][rows] = slot
-    # Where nothing has come for long, nothing is missing, and nothing spare for `trim`.
+    # Where nothing has come for long, nothing is spare for `trim`.
     if some(recent):
         bank.slack[rows] = np.minimum(bank.slack[rows], depth)
         if not complete:
-            bank.inserted[rows] += ~there & recent
+            # Behind the end nobody knows yet whether something is missing: see `place`.
+            hole = rows[~there & (depth > -lane.frame)]
+            if len(hole):
+                at = bank.play[hole] - lane.frame
+                pause = (at >= bank.pause_start[hole]) & (at < bank.pause_end[hole])
+                bank.inserted[hole] += ~pause
     return slot, there
 
 

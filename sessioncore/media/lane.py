@@ -33,8 +33,8 @@ RATES: Final = (8000, 16_000, 48_000)
 """Sampling rates of lanes, and of what applications give and take."""
 DEFAULT_RATE: Final = 8000
 """Where every row begins, and what an application gets that asks for no other rate."""
-REACH: Final = 12
-"""Frames (240 ms) that may wait to be played."""
+REACH: Final = 16
+"""Frames (320 ms) that may wait to be played: a packet of 200 ms with room for its jitter."""
 MAX_FRAMES: Final = 3
 """Frames of the longest packet that is sent, all heard at once."""
 FRAMES_PER_RING: Final = REACH + MAX_FRAMES + 1
@@ -51,8 +51,8 @@ def require_rate(name: str, value: object) -> None:
 class Lane:
     """One sampling rate: the jitter rings of its rows, and the frames they heard last.
 
-    ``frame`` is samples per 20 ms.  ``ring`` int16[capacity * 16 + 1, frame] and ``filled``
-    bool[capacity * 16]: 16 frames a row, and last one of silence.
+    ``frame`` is samples per 20 ms.  ``ring`` int16[capacity * 20 + 1, frame] and ``filled``
+    bool[capacity * 20]: 20 frames a row, and last one of silence.
 
     ``heard`` int64[3, capacity]: where in ``ring`` the frame lies that a row heard last; of a
     row with packets of n frames, the n frames of the last packet are in the first n entries.
@@ -67,8 +67,6 @@ class Lane:
         self.size = FRAMES_PER_RING * self.frame
         """Samples in a row's ring."""
         self.reach = REACH * self.frame
-        self.longest_packet = self.reach - 4 * self.frame
-        """Samples of the longest packet that is taken: 160 ms."""
         self.ring: Samples = np.zeros((1, self.frame), np.int16)
         self.filled: Bools = np.zeros(0, np.bool_)
         self.heard: Ints = np.zeros((MAX_FRAMES, 0), np.int64)

@@ -61,6 +61,7 @@ class Latch:
         if self._passes_probation(source, ssrc, sequence):
             self._candidates.clear()
             return True
+        self.strangers += 1
         return False
 
     def may_be_peer(self, host: str) -> bool:

@@ -16,8 +16,8 @@ from sessioncore.vocabulary import Address
 
 __all__ = ["PACKET_WIDTH", "Failure", "PacketIO", "PortLease", "Round", "Stray"]
 
-PACKET_WIDTH = 1472
-"""Octets of the largest UDP payload in an Ethernet frame; longer RTP is refused."""
+PACKET_WIDTH = 2048
+"""Octets of the longest RTP packet that is taken: 200 ms of G.711 and a header of any kind."""
 
 Handle: TypeAlias = Any
 """What an io uses to send for a lease: a socket, or an object of its own."""
@@ -26,13 +26,15 @@ Handle: TypeAlias = Any
 class Round(NamedTuple):
     """At most one packet of each latched lease: rows are unique within a round.
 
-    ``rows`` int64[n], ``packets`` uint8[n, PACKET_WIDTH], ``lengths`` int64[n] in octets.
+    ``rows`` int64[n], ``packets`` uint8[n, PACKET_WIDTH], ``lengths`` int64[n] in octets,
+    ``arrivals`` int64[n] in ns of the tick's clock: when they came, not when they are read.
     The arrays are valid until the next call.
     """
 
     rows: npt.NDArray[np.int64]
     packets: npt.NDArray[np.uint8]
     lengths: npt.NDArray[np.int64]
+    arrivals: npt.NDArray[np.int64]
     full: bool = False
     """The round held no more; others wait that would have belonged to it."""
 
@@ -44,6 +46,8 @@ class Stray(NamedTuple):
     is_rtcp: bool
     data: bytes
     source: Address
+    arrival: int
+    """When it came, in ns of the tick's clock."""
 
 
 class Failure(NamedTuple):

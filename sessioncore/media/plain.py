@@ -32,16 +32,24 @@ def _columns(bank: Bank) -> tuple[Any, ...]:
     return (*_COLUMNS(bank), lane.filled, lane.ring)
 
 
-def take(bank: Bank, rows: Ints, packets: Bytes, lengths: Ints, arrival: int, now: int) -> Ints:
+def take(bank: Bank, rows: Ints, packets: Bytes, lengths: Ints, arrivals: Ints, now: int) -> Ints:
     """Take the plain ones of a round; returns the positions of those that are left.
 
-    As `Reception.receive`; ``arrival`` is ``now`` in samples.
+    As `Reception.receive`.
     """
     if compiled is None:
         return np.arange(len(rows))
     left: Ints = np.empty(len(rows), np.int64)
-    buffers = (*_columns(bank), left, bank.formats.plain, bank.formats.tables, rows, lengths)
-    return left[: compiled.take(buffers, packets, arrival, now)]
+    buffers = (
+        *_columns(bank),
+        left,
+        bank.formats.plain,
+        bank.formats.tables,
+        rows,
+        lengths,
+        arrivals,
+    )
+    return left[: compiled.take(buffers, packets, now)]
 
 
 def encode(table: Bytes, samples: Samples, picks: Ints | None, payloads: Bytes) -> None:

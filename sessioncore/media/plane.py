@@ -12,12 +12,13 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from sessioncore.media.bank import PHASES, Bank, Ints, some
+from sessioncore.media.limits import Limits
 from sessioncore.media.packet_io import PACKET_WIDTH, Handle, PacketIO, PortLease, Stray
 from sessioncore.media.playout import PHASE_NS, PhaseClock, Playout
 from sessioncore.media.reception import Reception
 from sessioncore.media.statistics import MediaEvent, PlaneStatistics, StreamStatistics
 from sessioncore.media.stream import RELEARN, Stream
-from sessioncore.vocabulary import SECOND
+from sessioncore.vocabulary import SECOND, Address
 
 __all__ = ["MediaEvent", "MediaPlane", "PlaneStatistics", "Stream", "StreamStatistics"]
 
@@ -53,13 +54,14 @@ class MediaPlane:
         self.ntp = ntp
         self._on_event = on_event
         self.statistics = PlaneStatistics()
+        self.limits = Limits(self.statistics)
         self.bank = Bank(capacity)
         # By row: the streams, and what their packets are sent with.
         self._streams: list[Stream | None] = []
         self._handles: list[Handle] = []
         self.playout = Playout(self.bank, io, self.statistics, self._streams, self._handles)
-        self._reception = Reception(self.bank)
         self._clock = PhaseClock(self.statistics)
+        self._reception = Reception(self.bank, self._lag)
         self._look_at = [0] * PHASES
         self._in_tick = False
         self._ticked_at = 0
@@ -114,8 +116,8 @@ class MediaPlane:
         self._ticked_at = now
         try:
             self.statistics.ticks += 1
-            self._receive(now, late)
             phases, skipped = self._clock.due(now)
+            self._receive(now, late)
             if skipped:
                 self.playout.skip(skipped)
             for number in phases:
@@ -157,11 +159,15 @@ class MediaPlane:
             packets = self._io.receive()
             if packets is None:
                 break
-            count = len(packets.rows)
-            self.statistics.packets_received += count
-            self._reception.receive(packets.rows, packets.packets, packets.lengths, now)
-            rounds -= not packets.full
+            rows, octets, lengths, arrivals, full = packets
+            self.statistics.packets_received += len(rows)
+            self._reception.receive(rows, octets, lengths, arrivals, now)
+            rounds -= not full
         self._tell_noticed(now)
+
+    def _lag(self, rows: Ints) -> Ints:
+        """Frames of each row that are overdue, and played in this tick at once."""
+        return self._clock.overdue(rows, self.bank.frames[rows], self._ticked_at)
 
     def _stream_of(self, row: int, lease: PortLease | None = None) -> Stream | None:
         stream = self._streams[row] if 0 <= row < len(self._streams) else None
@@ -171,36 +177,44 @@ class MediaPlane:
 
     def _take_strays(self, strays: list[Stray], now: int) -> None:
         """RTCP, and RTP of streams that are not latched: looked at one by one."""
-        heard: dict[int, list[bytes]] = {}
+        heard: dict[int, list[Stray]] = {}
         for stray in strays:
             self.statistics.strays += 1
             stream = self._stream_of(stray.lease.row, stray.lease)
             if stream is None:
                 continue
             if stray.is_rtcp:
-                if stream.take_rtcp(stray.data, stray.source, now, self.ntp(now)):
-                    self._heard_rtcp(stream.row, now)
+                came = stray.arrival
+                if stream.take_rtcp(stray.data, stray.source, came, self.ntp(came)):
+                    self._heard_rtcp(stream, stray.source, now)
             elif stream.admit(stray.data, stray.source, now):
-                heard.setdefault(stream.row, []).append(stray.data)
+                heard.setdefault(stream.row, []).append(stray)
         while heard:
             self._take_round({row: packets.pop(0) for row, packets in heard.items()}, now)
             heard = {row: packets for row, packets in heard.items() if packets}
 
-    def _heard_rtcp(self, row: int, now: int) -> None:
+    def _heard_rtcp(self, stream: Stream, source: Address, now: int) -> None:
+        row, remote = stream.row, stream.remote
         self.bank.heard_at[row] = now
+        # RTCP may also come from the SIP peer, which says nothing of who gets our RTP.
+        if self.bank.unproven[row] and remote is not None and source[0] == remote[0]:
+            stream.hear(now)
         if self.bank.stalled[row]:
             self._reception.noticed.resumed.append(row)
 
-    def _take_round(self, packets: dict[int, bytes], now: int) -> None:
+    def _take_round(self, packets: dict[int, Stray], now: int) -> None:
         if len(packets) > len(self._packets):
             self._packets = np.zeros((2 * len(packets), PACKET_WIDTH), np.uint8)
         lengths = np.zeros(len(packets), np.int64)
-        for index, data in enumerate(packets.values()):
+        arrivals = np.zeros(len(packets), np.int64)
+        for index, stray in enumerate(packets.values()):
+            data = stray.data
             lengths[index] = len(data)
+            arrivals[index] = stray.arrival
             self._packets[index, : len(data)] = np.frombuffer(data, np.uint8)
         self.statistics.packets_received += len(packets)
         rows = np.array(list(packets), np.int64)
-        self._reception.receive(rows, self._packets[: len(packets)], lengths, now)
+        self._reception.receive(rows, self._packets[: len(packets)], lengths, arrivals, now)
 
     # Telling
 
@@ -222,7 +236,7 @@ class MediaPlane:
             for row in _taken(noticed.proven):
                 stream = self._stream_of(row)
                 if stream is not None:
-                    stream.prove_path()
+                    stream.hear(now)
         if noticed.collided:
             for row in _taken(noticed.collided):
                 self._resolve_collision(row, now)

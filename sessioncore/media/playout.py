@@ -27,6 +27,7 @@ from sessioncore.media.bank import (
     some,
 )
 from sessioncore.media.lane import FRAMES_PER_RING
+from sessioncore.media.limits import SPARSE
 from sessioncore.media.packet_io import Handle, PacketIO
 from sessioncore.media.players import amplify
 from sessioncore.media.schedule import Group, HasRemote, Schedule, Section
@@ -36,17 +37,17 @@ from sessioncore.media.statistics import PlaneStatistics
 from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND, AudioCodec, TableCodec
 from sessioncore.rtp.comfort_noise import render_noise
 from sessioncore.rtp.header import HEADER_SIZE, write_headers
-from sessioncore.vocabulary import MILLISECOND, SECOND
+from sessioncore.vocabulary import MILLISECOND
 
 __all__ = ["PHASES", "PHASE_NS", "PhaseClock", "Playout"]
 
 PHASE_NS: Final = 5 * MILLISECOND
+_IN_TIME: Final = PHASE_NS // 2
+"""A turn that comes later than that is late."""
 _MAX_CATCH_UP: Final = 2 * PHASES
 """Phases played late rather than skipped: 40 ms."""
 _TRIM_TURNS: Final = 100
 """The jitter rings are looked over every 2 s."""
-_UNPROVEN: Final = 5 * SECOND
-_FOREIGN: Final = 1 * SECOND
 
 
 class PhaseClock:
@@ -59,7 +60,7 @@ class PhaseClock:
     def __init__(self, statistics: PlaneStatistics) -> None:
         self._statistics = statistics
         self._next: int | None = None
-        self._count = 0
+        self._first = self._count = 0
 
     def due(self, now: int) -> tuple[range, int]:
         """The numbers of the phases to play now, and how many 20 ms periods were skipped."""
@@ -77,13 +78,26 @@ class PhaseClock:
             self._statistics.missed_phases += skipped * PHASES
             self._next += skipped * PHASES * PHASE_NS
             behind -= skipped * PHASES
-        statistics, first = self._statistics, self._count
+        statistics = self._statistics
+        first = self._first = self._count
         statistics.phases += behind
         if behind > 1:
             statistics.caught_up_phases += behind - 1
         self._count = first + behind
         self._next += behind * PHASE_NS
         return range(first, first + behind), skipped
+
+    def overdue(self, rows: Ints, frames: Ints, now: int) -> Ints:
+        """How late the next turn of each row is, in frames begun; ``frames`` it plays at once.
+
+        For rows of which that turn is among those that `due` returned last.
+        """
+        assert self._next is not None
+        first = self._first
+        number = first + (rows - first) % PHASES
+        number += PHASES * ((rows // PHASES - number // PHASES) % frames)
+        late = now - self._next + (self._count - number) * PHASE_NS - _IN_TIME
+        return np.maximum(-(-late // (PHASES * PHASE_NS)), 0)
 
     def stop(self) -> None:
         """Nobody will ask for a while; the next time begins a new grid."""
@@ -293,11 +307,11 @@ class Playout:
     def _send(self, section: Section, frames: int, audio: _Audio | None, now: int) -> None:
         """Send a packet of each row, ``frames`` of its ``audio``; None is silence."""
         bank, whole = self._bank, section
-        # Everybody may send for a second: `_allowed` need not be asked of each.
-        since = section.unproven_since
-        if since is not None and now - since >= _FOREIGN:
+        limited = now >= section.full_until
+        if limited:
             allowed = self._allowed(section.rows, now)
             if not every(allowed):
+                bank.held_back[section.rows[~allowed]] += 1
                 section = section.only(allowed)
                 audio = None if audio is None else audio.only(allowed)
         rows = section.rows
@@ -334,8 +348,8 @@ class Playout:
             bank.octets_sent[lost] -= octets
             bank.send_errors[lost] += 1
             rows = np.delete(rows, failed)
-        if since is not None:
-            bank.sent_at[rows] = now
+        if limited:
+            bank.next_at[rows] = now + SPARSE
         if section.fresh:
             # Until no packet is the first of an agreement any more.
             whole.fresh = len(rows) < len(whole.rows)
@@ -368,10 +382,7 @@ class Playout:
         self.first_sent += first.tolist()
 
     def _allowed(self, rows: Ints, now: int) -> Bools:
-        """Until the path is proven: 5 s of RTP; to a foreign IP 1 s, then a packet a second."""
+        """Which rows may send now (`sessioncore.media.limits`)."""
         bank = self._bank
-        age = now - bank.sending_since[rows]
-        sparse = bank.foreign[rows] & (age >= _FOREIGN)
-        pause = now - bank.sent_at[rows]
-        allowed: Bools = ~bank.unproven[rows] | ((age < _UNPROVEN) & (~sparse | (pause >= SECOND)))
+        allowed: Bools = (now < bank.full_until[rows]) | (now >= bank.next_at[rows])
         return allowed

@@ -40,7 +40,7 @@ class Section:
 
     ``handles`` are of the latched ones, which come first; ``loose`` of the others, which send
     to ``addresses``.  ``fresh`` says that a packet is the first of an agreement,
-    ``unproven_since`` when the first of those began to send whose path is unproven.
+    ``full_until`` when the first of them may not send at full rate any more.
     ``table`` has the code of each sample as it is echoed, once that was needed.
     """
 
@@ -48,6 +48,7 @@ class Section:
         "addresses",
         "format",
         "fresh",
+        "full_until",
         "handles",
         "loose",
         "payload_types",
@@ -55,7 +56,6 @@ class Section:
         "ssrcs",
         "start",
         "table",
-        "unproven_since",
     )
 
     start: int
@@ -68,7 +68,7 @@ class Section:
     payload_types: Ints
     ssrcs: Ints
     fresh: bool
-    unproven_since: int | None
+    full_until: int
 
     def only(self, which: Bools) -> Section:
         """The section without the rows that may not send now."""
@@ -77,7 +77,7 @@ class Section:
         section = Section()
         section.start, section.format, section.fresh = self.start, self.format, self.fresh
         section.table = self.table
-        section.unproven_since = self.unproven_since
+        section.full_until = self.full_until
         section.rows = self.rows[which]
         section.handles = [each for each, may in zip(self.handles, chosen, strict=False) if may]
         section.loose = [each for each, may in zip(self.loose, loose, strict=True) if may]
@@ -209,10 +209,7 @@ class Schedule:
         section.payload_types = bank.send_payload_type[rows]
         section.ssrcs = bank.ssrc[rows]
         section.fresh = some(bank.first_send_pending[rows]) or some(bank.marker[rows])
-        unproven = bank.unproven[rows]
-        section.unproven_since = (
-            min(bank.sending_since[rows[unproven]].tolist()) if some(unproven) else None
-        )
+        section.full_until = np.minimum.reduce(bank.full_until[rows]).item()
         return section
 
 

@@ -89,17 +89,36 @@ class StreamStatistics:
     late: int
     """Arrived after their turn to be played."""
     overflow: int
-    """Arrived further ahead than the ring reaches."""
+    """20 ms frames thrown away, the oldest, as more waited than the ring holds (320 ms).
+
+    Also packets out of order whose timestamps are further ahead than that.
+    """
     inserted: int
-    """20 ms frames of silence played because nothing had come in time."""
+    """20 ms frames of silence played because packets were lost or late.
+
+    Pauses of the sender do not count, as no sequence number is missing there.
+    """
     dropped: int
     """20 ms frames skipped to follow a faster clock or to shorten a delay."""
+    held_back: int
+    """Packets that were not sent, because nothing proved that they are wanted there."""
     invalid: int
     """Datagrams that are no RTP of version 2, or too long."""
     unexpected_payload_type: int
     """Packets of a payload type that was not negotiated."""
+    unplayable: int
+    """Packets of a negotiated type whose payload is empty, cut off, or longer than 200 ms."""
+    other_sources: int
+    """Packets of another SSRC while one was heard, or far off in the sequence: not played.
+
+    Their telephone-events are reported.  Another SSRC is heard after 200 ms of silence, or
+    after a new agreement; in either case its first packet is counted here.
+    """
     strangers: int
-    """Packets of addresses that may not be heard: never played, never answered."""
+    """Packets of addresses that may not be heard: never played, never answered.
+
+    Behind NAT, those by which the peer's address proved itself as well.
+    """
     send_errors: int
     """RTP and RTCP packets the socket would not send."""
     refused: int
@@ -145,6 +164,8 @@ class StreamStatistics:
             self.invalid,
             self.packets_received,
             self.stalled,
+            self.unplayable,
+            self.other_sources,
         )
 
 
@@ -156,6 +177,8 @@ def why_silent(
     invalid: int,
     received: int,
     stalled: bool,
+    unplayable: int = 0,
+    other_sources: int = 0,
     due: int | None = None,
 ) -> str:
     """What speaks most for nothing being heard, judged by these of the statistics.
@@ -174,6 +197,10 @@ def why_silent(
     if invalid:
         are = "is" if invalid == 1 else "are"
         return f"{_number(invalid, 'datagram')} came that {are} no RTP"
+    if unplayable > received:
+        return f"{_number(unplayable, 'packet')} came that cannot be played: empty or too long"
+    if other_sources > received:
+        return f"{_number(other_sources, 'packet')} came from another source (SSRC) than is heard"
     if stalled and received:
         return f"{peer} has stopped sending"
     if received and due is not None:
@@ -212,6 +239,8 @@ def statistics_of(stream: _Stream, counted: Counted, reports: Reports | None) ->
         first_sequence,
         highest,
         unexpected,
+        unplayable,
+        other_sources,
         invalid,
         octets_sent,
         send_errors,
@@ -222,6 +251,7 @@ def statistics_of(stream: _Stream, counted: Counted, reports: Reports | None) ->
         overflow,
         inserted,
         dropped,
+        held_back,
     ) = numbers
     rtcp = _NO_REPORTS if reports is None else reports
     expected = expected_packets(former_expected, remote_ssrc, highest, first_sequence)
@@ -237,8 +267,11 @@ def statistics_of(stream: _Stream, counted: Counted, reports: Reports | None) ->
         overflow=overflow,
         inserted=inserted,
         dropped=dropped,
+        held_back=held_back,
         invalid=invalid,
         unexpected_payload_type=unexpected,
+        unplayable=unplayable,
+        other_sources=other_sources,
         strangers=stream.counted_strangers,
         send_errors=send_errors,
         refused=stream.refused,
@@ -276,5 +309,9 @@ class PlaneStatistics:
     """RTP packets handed to the kernel."""
     strays: int = 0
     """Datagrams looked at one by one: RTCP, and RTP of streams not yet latched."""
+    streams_held_back: int = 0
+    """Streams that began with a packet a second: ten more began towards the same address."""
+    streams_stopped: int = 0
+    """Times that a stream stopped sending because of an ICMP error."""
     callback_errors: int = 0
     """Errors raised by whoever was told of an event."""

@@ -10,9 +10,10 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-from sessioncore.media.bank import NEVER, TARGET, Bank
+from sessioncore.media.bank import FOREVER, NEVER, NONE, TARGET, Bank
 from sessioncore.media.formats import CN, DTMF, audio_codec
 from sessioncore.media.latch import EarlySource, Latch
+from sessioncore.media.limits import FOREIGN, Limits
 from sessioncore.media.packet_io import PACKET_WIDTH, PortLease
 from sessioncore.media.playout import Playout
 from sessioncore.media.recorder import Recording
@@ -30,7 +31,7 @@ from sessioncore.media.statistics import (
 from sessioncore.rtp.audio_codec import AudioCodec
 from sessioncore.rtp.codecs.pcma import PCMA
 from sessioncore.rtp.codecs.pcmu import PCMU
-from sessioncore.vocabulary import COMFORT_NOISE, SECOND, Address, Codec, StreamAgreement
+from sessioncore.vocabulary import COMFORT_NOISE, SECOND, Address, Codec, StreamAgreement, host_port
 
 __all__ = ["RELEARN", "SENDABLE_PTIMES", "Stream"]
 
@@ -52,6 +53,8 @@ class Plane(Protocol):
     playout: Playout
     random_bits: Callable[[int], int]
     ntp: Callable[[int], int]
+
+    limits: Limits
 
     def tell(self, stream: Stream, event: MediaEvent, detail: Any, now: int) -> None:
         """Report an event."""
@@ -85,7 +88,12 @@ class Stream:
     _made_latch: Latch | None = None
     _reports: Reports | None = None
     _wanted = False
-    _proven = False
+    _answered = False
+    """Whether the path is proven: somebody at the signalling address answered."""
+    _heard = False
+    """Whether RTP or RTCP came from where we send to."""
+    _sends_since: int | None = None
+    """When it began to send to this address."""
     _signalling_host = ""
     _rtcp_source: Address | None = None
     _refused_at = NEVER
@@ -159,9 +167,9 @@ class Stream:
     def why_silent(self, due: int | None = None) -> str:
         """What `statistics` say of silence, or of too little where ``due`` packets should come."""
         counted = self._final or self._counted()
-        _, received, _, _, _, _, unexpected, invalid = counted[0][:8]
+        _, received, _, _, _, _, unexpected, unplayable, others, invalid = counted[0][:10]
         seen = unexpected, self.counted_strangers, invalid, received
-        return why_silent(self.remote, self.refused, *seen, counted[3], due)
+        return why_silent(self.remote, self.refused, *seen, counted[3], unplayable, others, due)
 
     def _counted(self) -> Counted:
         cells, row = self._cells, self.row
@@ -231,25 +239,25 @@ class Stream:
         place = (remote, signalling_host)
         if self._rules is None or (remote is not None and place != self._agreed):
             self._agreed, self._signalling_host = place, signalling_host
-            self._proven = False
+            self._answered = False
             self._move(remote, nat)
         elif remote is None:
             self.remote = None
         elif self.remote is None:
             self.remote = self.latched or self._rules[0]
 
-    def _move(self, remote: Address | None, nat: bool | None, since: int = NEVER) -> None:
-        """A new address to send to and new rules for the latch; sending counts from ``since``."""
+    def _move(self, remote: Address | None, nat: bool | None) -> None:
+        """A new address to send to, with limits of its own, and new rules for the latch."""
         host = self._signalling_host
         if self._rules is not None:
             self._forget_latch()
-            self._cells.sending_since[self.row] = since
+            self._note_heard()
+            self._heard, self._sends_since = False, None
             if self._made_latch is not None:
                 self.strangers += self._made_latch.strangers
                 self._made_latch = None
         self._rules = remote, host, nat
         self.remote = remote
-        self._cells.foreign[self.row] = remote is not None and remote[0] != host
 
     def _clear_columns(self) -> None:
         """What was agreed or expected before means nothing any more."""
@@ -294,10 +302,16 @@ class Stream:
         self._plane.playout.sources.judge(row, rate)
         cells.playing[row] = True
         cells.heard_at[row] = now
+        self._expect_successor(now)
         receives = agreement.direction.receives
         cells.receiving[row] = receives
         cells.first_receive_pending[row] = receives
         cells.attention[row] = receives
+
+    def _expect_successor(self, now: int) -> None:
+        """Another SSRC may follow the one that was heard so far, once, even while it speaks."""
+        if self._cells.remote_ssrc[self.row] != NONE:
+            self._cells.successor_until[self.row] = now + RELEARN
 
     def answered(self) -> None:
         """The call whose media is `unanswered` was answered, so there is something to record."""
@@ -311,18 +325,42 @@ class Stream:
             self._plane.playout.sinks.recorder.begin(recording)
 
     def start_transmission(self, now: int, proven: bool) -> None:
-        """Send as the agreement allows; an unproven path gets at most 5 s of RTP."""
+        """Send as the agreement allows, within `sessioncore.media.limits`.
+
+        ``proven``: somebody at the signalling address has answered.
+        """
         if not self._open:
             raise RuntimeError(_OVER)
         cells, row = self._cells, self.row
         self._wanted = True
-        if proven:
-            self._proven = True
-        cells.unproven[row] = not self._proven
-        if cells.sending_since[row] == NEVER:
-            cells.sending_since[row] = now
+        if self._sends_since is None:
+            self._answered = self._answered or proven
+            self._sends_since = now
+            self._limit(now)
+        elif proven and not self._answered:
+            self.prove_path(now)
         cells.attention[row] = True
         self._apply_transmission()
+
+    def _limit(self, now: int) -> None:
+        """Begin the allowance for this address, as far as the path is proven."""
+        remote = self.remote
+        if self._heard or remote is None:
+            self._allow(FOREVER)
+        elif self._answered:
+            self._allow(FOREVER if remote[0] == self._signalling_host else now + FOREIGN)
+        else:
+            self._allow(self._plane.limits.begin(remote[0], now))
+
+    def _allow(self, full_until: int, next_at: int = NEVER) -> None:
+        """Full rate until then, and for ever after the first packet of the peer."""
+        cells, row = self._cells, self.row
+        cells.full_until[row] = full_until
+        cells.next_at[row] = next_at
+        cells.unproven[row] = not self._heard
+        if not self._heard:
+            cells.attention[row] = True
+        self._plane.playout.changed(row)
 
     def stop_transmission(self) -> None:
         """Send no more RTP; RTCP goes on."""
@@ -344,12 +382,22 @@ class Stream:
         cells.transmitting[row] = sends
         self._plane.playout.changed(row)
 
-    def prove_path(self) -> None:
-        """Somebody at the signalling address answered (ACK): lift the limits on sending."""
-        self._proven = True
+    def prove_path(self, now: int) -> None:
+        """Somebody at the signalling address answered (ACK): lift or widen the limits."""
+        self._answered = True
         if self._open and self._cells.unproven[self.row]:
-            self._cells.unproven[self.row] = False
-            self._plane.playout.changed(self.row)
+            self._limit(now)
+
+    def hear(self, now: int) -> None:
+        """RTP or RTCP came from where we send to: lift the limits."""
+        self._heard = True
+        self._note_heard()
+        self._allow(FOREVER)
+
+    def _note_heard(self) -> None:
+        if self._heard and self.remote is not None:
+            heard_at: int = self._cells.heard_at[self.row]
+            self._plane.limits.heard(self.remote[0], heard_at)
 
     def update_remote_address(self, address: Address, now: int) -> None:
         """Send to ``address`` from now on and take media from it at once.
@@ -357,11 +405,15 @@ class Stream:
         Where nobody has proven the path yet, its limits begin anew for another address.
         """
         self._require_open()
-        if address == self.remote:
-            since = self._cells.sending_since[self.row]
-        else:
-            since = now if self._wanted else NEVER
-        self._move(address, False, since)
+        known = self._heard, self._sends_since
+        same = address == self.remote
+        self._move(address, False)
+        self._expect_successor(now)
+        if same:
+            self._heard, self._sends_since = known
+        elif self._wanted:
+            self._sends_since = now
+            self._limit(now)
         self._apply_transmission()
 
     def set_source(self, spec: Source) -> None:
@@ -419,6 +471,7 @@ class Stream:
             raise RuntimeError(_OVER)
         self._final = self._counted()
         self._open = False
+        self._note_heard()
         # Who never sent RTP or RTCP sends no BYE (RFC 3550 section 6.3.7).
         if self._cells.packets_sent[self.row] or (self._reports and self._reports.spoken):
             self.report(now, final=True)
@@ -496,8 +549,22 @@ class Stream:
         return True
 
     def note_refused(self, text: str, now: int) -> bool:
-        """Count an ICMP port unreachable; whether it is time to tell of it again."""
+        """Count an ICMP port unreachable; whether it is time to tell of it again.
+
+        From the address we send to, it stops RTP until something comes, or the path is proven.
+        """
         self.refused += 1
+        cells, row = self._cells, self.row
+        if (
+            self.remote is not None
+            and text == host_port(*self.remote)
+            and cells.next_at[row] != FOREVER
+            and not (self._heard and now - cells.heard_at[row] < RELEARN)
+        ):
+            self._plane.limits.statistics.streams_stopped += 1
+            self._note_heard()
+            self._heard = False
+            self._allow(NEVER, FOREVER)
         if now - self._refused_at < _REFUSED_PAUSE:
             return False
         self._refused_at = now
@@ -505,6 +572,7 @@ class Stream:
 
     def report(self, now: int, *, final: bool = False) -> None:
         """Send RTCP if there is somebody to send it to; ``final`` says BYE."""
+        self._note_heard()
         data = self.reports.build(now, self._plane.ntp(now), final=final)
         address = self.remote_rtcp
         if address is not None:

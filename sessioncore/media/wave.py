@@ -22,9 +22,10 @@ __all__ = ["WavAudio", "WavWriter", "file_path", "parse_wav", "read_wav", "write
 
 Samples: TypeAlias = npt.NDArray[np.int16]
 
-_PCM, _ALAW, _ULAW, _EXTENSIBLE = 1, 6, 7, 0xFFFE
+_PCM, _FLOAT, _ALAW, _ULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _NAMES: Final = {2: "MS ADPCM", 3: "floating point", 17: "IMA ADPCM", 49: "GSM 06.10", 85: "MP3"}
 _ADVICE: Final = "convert it, e.g. ffmpeg -i FILE -ac 1 -ar 8000 -c:a pcm_s16le NEW.wav"
+_READ: Final = "8- to 32-bit PCM, floating point, A-law and mu-law"
 _MAX_FILE: Final = 1 << 30
 _HEADER_SIZE: Final = 44
 _MAX_DATA: Final = 0xFFFF_FFFF - _HEADER_SIZE
@@ -51,7 +52,8 @@ class _Format:
     tag: int
     channels: int
     rate: int
-    bits: int
+    octets: int
+    """Of a sample."""
 
 
 def file_path(given: str | Path) -> Path:
@@ -63,9 +65,10 @@ def file_path(given: str | Path) -> Path:
 
 
 def read_wav(path: str | Path) -> WavAudio:
-    """Read 8- or 16-bit PCM, A-law or mu-law, any rate, any number of channels.
+    """Read 8- to 32-bit PCM, floating point, A-law or mu-law, any rate, any number of channels.
 
-    A file that was cut off is read as far as it goes.  Raises `MediaFileError`, whose text
+    A file that was cut off is read as far as it goes, and one whose recorder died before it
+    wrote the sizes as far as its audio goes.  Raises `MediaFileError`, whose text
     says what to do, if the file is missing, empty, no WAV file or of another format.
     """
     try:
@@ -89,24 +92,42 @@ def parse_wav(data: bytes) -> WavAudio:
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise MediaFileError(f"not a WAV file; {_ADVICE}")
     form: _Format | None = None
-    for name, chunk in _chunks(data):
+    empty: int | None = None
+    for name, at, chunk in _chunks(data):
         if name == b"fmt ":
             form = _parse_format(chunk)
         elif name == b"data":
             if form is None:
                 raise MediaFileError(f"the WAV file's data has no format before it; {_ADVICE}")
-            return WavAudio(_decode(form, chunk), form.rate)
+            if len(chunk):
+                return WavAudio(_decode(form, chunk), form.rate)
+            empty = at if empty is None else empty
+    if form is not None and empty is not None:
+        # Another chunk with audio may have followed.  None did: its size was never written.
+        rest = b"" if _are_chunks(data, empty) else memoryview(data)[empty:]
+        return WavAudio(_decode(form, rest), form.rate)
     raise MediaFileError(f"the WAV file is cut off before its audio; record it anew or {_ADVICE}")
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Name and content; what the file is too short for is left out."""
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, memoryview]]:
+    """Name, place and content; what the file is too short for is left out."""
     view = memoryview(data)
     at = 12
     while at + 8 <= len(data):
         (size,) = struct.unpack_from("<I", data, at + 4)
-        yield data[at : at + 4], view[at + 8 : at + 8 + size]
+        yield data[at : at + 4], at + 8, view[at + 8 : at + 8 + size]
         at += 8 + size + size % 2
+
+
+def _are_chunks(data: bytes, at: int) -> bool:
+    """Whether nothing but whole chunks, with names that can be read, lies from ``at`` on."""
+    while at + 8 <= len(data):
+        (size,) = struct.unpack_from("<I", data, at + 4)
+        if not all(0x20 <= octet < 0x7F for octet in data[at : at + 4]):
+            return False
+        at += 8 + size + size % 2
+    # The last one may lack its padding.
+    return at - 1 <= len(data)
 
 
 def _parse_format(chunk: memoryview) -> _Format:
@@ -116,19 +137,21 @@ def _parse_format(chunk: memoryview) -> _Format:
     if tag == _EXTENSIBLE and len(chunk) >= 26:
         # The first two octets of the sub-format GUID are the plain tag.
         (tag,) = struct.unpack_from("<H", chunk, 24)
-    known = (tag == _PCM and bits in (8, 16)) or (tag in (_ALAW, _ULAW) and bits == 8)
-    if not known:
+    widths = {_PCM: range(1, 33), _FLOAT: (32, 64), _ALAW: (8,), _ULAW: (8,)}
+    if bits not in widths.get(tag, ()):
         name = f"{bits}-bit PCM" if tag == _PCM else _NAMES.get(tag, f"format {tag}")
-        raise MediaFileError(
-            f"WAV audio in {name} is not read, only 8- and 16-bit PCM, A-law and mu-law; {_ADVICE}"
-        )
-    if not channels or not rate or align != channels * bits // 8:
+        raise MediaFileError(f"WAV audio in {name} is not read, only {_READ}; {_ADVICE}")
+    octets = (bits + 7) // 8
+    if tag == _PCM and octets == 3 and align == 4 * channels:
+        octets = 4
+    # Some writers leave the size of a sample of all channels at 0.
+    if not channels or not rate or align not in (0, channels * octets):
         raise MediaFileError(f"the WAV file's format contradicts itself; {_ADVICE}")
-    return _Format(tag, channels, rate, bits)
+    return _Format(tag, channels, rate, octets)
 
 
-def _decode(form: _Format, chunk: memoryview) -> Samples:
-    align = form.channels * form.bits // 8
+def _decode(form: _Format, chunk: memoryview | bytes) -> Samples:
+    align = form.channels * form.octets
     octets = np.frombuffer(chunk[: len(chunk) - len(chunk) % align], np.uint8)
     if not len(octets):
         raise MediaFileError(f"the WAV file holds no audio; record it anew or {_ADVICE}")
@@ -136,8 +159,13 @@ def _decode(form: _Format, chunk: memoryview) -> Samples:
         samples = decode_alaw(octets)
     elif form.tag == _ULAW:
         samples = decode_ulaw(octets)
-    elif form.bits == 16:
-        samples = octets.view("<i2").astype(np.int16)
+    elif form.tag == _FLOAT:
+        loud = np.clip(np.nan_to_num(octets.view(f"<f{form.octets}")), -1, 1)
+        samples = np.minimum(np.rint(loud * 32768), 32767).astype(np.int16)
+    elif form.octets > 1:
+        # The two highest octets of each sample, which is aligned to the top.
+        high = octets.reshape(-1, form.octets)[:, -2:]
+        samples = np.ascontiguousarray(high).view("<i2")[:, 0].astype(np.int16)
     else:
         samples = (octets.astype(np.int16) - 128) << 8
     return samples.reshape(-1, form.channels)

@@ -14,6 +14,7 @@
 #include <netinet/in.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -32,25 +33,71 @@ union address {
     struct sockaddr_in6 six;
 };
 
-/* drain(epoll, packets, stride, width, descriptors, lengths) -> number of ready sockets
+#ifndef SO_TIMESTAMPNS
+#define SO_TIMESTAMPNS 35
+#endif
+
+#define SECOND 1000000000
+
+static int64_t nanoseconds(struct timespec time)
+{
+    return (int64_t)time.tv_sec * SECOND + time.tv_nsec;
+}
+
+/* Read one packet.  Its length or -1; *stamp becomes the Unix time in ns at which it came, 0
+ * where the socket was not asked for it. */
+static ssize_t read_stamped(int descriptor, void *octets, size_t width, int64_t *stamp)
+{
+    union {
+        struct cmsghdr header;
+        char octets[CMSG_SPACE(sizeof(struct timespec))];
+    } control;
+    struct iovec vector = {octets, width};
+    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control,
+                             .msg_controllen = sizeof control};
+    ssize_t got;
+
+    *stamp = 0;
+    do
+        got = recvmsg(descriptor, &message, MSG_DONTWAIT);
+    while (got < 0 && errno == EINTR);
+    if (got >= 0) {
+        struct cmsghdr *told = CMSG_FIRSTHDR(&message);
+        struct timespec time;
+        if (told != NULL && told->cmsg_level == SOL_SOCKET && told->cmsg_type == SO_TIMESTAMPNS &&
+            told->cmsg_len >= CMSG_LEN(sizeof time)) {
+            memcpy(&time, CMSG_DATA(told), sizeof time);
+            *stamp = nanoseconds(time);
+        }
+    }
+    return got;
+}
+
+/* drain(epoll, packets, stride, width, descriptors, lengths, arrivals, now) -> how many were ready
  *
  * Packet i, cut off at `width` octets, goes to `packets` at i * stride; its socket's number to
- * descriptors[i], its length or the negative errno to lengths[i], both int64. */
+ * descriptors[i], its length or the negative errno to lengths[i], when it came to
+ * arrivals[i], all int64: by the clock that shows `now`, and `now` where the kernel does not tell
+ * or the Unix clock was set meanwhile. */
 static PyObject *drain(PyObject *self, PyObject *arguments)
 {
     int epoll, count;
     Py_ssize_t stride, width, most;
-    Py_buffer packets, descriptors, lengths;
+    Py_buffer packets, descriptors, lengths, arrivals;
+    long long now;
+    struct timespec unix_now;
     struct epoll_event ready[MOST_READY];
 
-    if (!PyArg_ParseTuple(arguments, "iw*nnw*w*", &epoll, &packets, &stride, &width, &descriptors,
-                          &lengths))
+    if (!PyArg_ParseTuple(arguments, "iw*nnw*w*w*L", &epoll, &packets, &stride, &width,
+                          &descriptors, &lengths, &arrivals, &now))
         return NULL;
     most = stride > 0 && 0 <= width && width <= stride ? packets.len / stride : 0;
     if (most > descriptors.len / (Py_ssize_t)sizeof(int64_t))
         most = descriptors.len / (Py_ssize_t)sizeof(int64_t);
     if (most > lengths.len / (Py_ssize_t)sizeof(int64_t))
         most = lengths.len / (Py_ssize_t)sizeof(int64_t);
+    if (most > arrivals.len / (Py_ssize_t)sizeof(int64_t))
+        most = arrivals.len / (Py_ssize_t)sizeof(int64_t);
     if (most > MOST_READY)
         most = MOST_READY;
     if (most <= 0) {
@@ -58,24 +105,26 @@ static PyObject *drain(PyObject *self, PyObject *arguments)
         count = -1;
     } else {
         char *at = packets.buf;
-        int64_t *descriptor = descriptors.buf, *length = lengths.buf;
+        int64_t *descriptor = descriptors.buf, *length = lengths.buf, *arrival = arrivals.buf;
+        int64_t age, stamp;
+        clock_gettime(CLOCK_REALTIME, &unix_now);
         Py_BEGIN_ALLOW_THREADS
         do
             count = epoll_wait(epoll, ready, (int)most, 0);
         while (count < 0 && errno == EINTR);
         for (int i = 0; i < count; i++, at += stride) {
-            ssize_t got;
-            do
-                got = recv(ready[i].data.fd, at, (size_t)width, MSG_DONTWAIT);
-            while (got < 0 && errno == EINTR);
+            ssize_t got = read_stamped(ready[i].data.fd, at, (size_t)width, &stamp);
             descriptor[i] = ready[i].data.fd;
             length[i] = got < 0 ? -errno : got;
+            age = nanoseconds(unix_now) - stamp;
+            arrival[i] = now - (-SECOND < age && age < SECOND ? age : 0);
         }
         Py_END_ALLOW_THREADS
     }
     PyBuffer_Release(&packets);
     PyBuffer_Release(&descriptors);
     PyBuffer_Release(&lengths);
+    PyBuffer_Release(&arrivals);
     return count < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(count);
 }
 
@@ -382,7 +431,7 @@ PyMODINIT_FUNC PyInit__pump(void)
     PyObject *names = Py_BuildValue("[sssss]", "drain", "receive", "receive_queue", "send", "set_timer");
 
     if (made == NULL || names == NULL || PyModule_AddObjectRef(made, "__all__", names) < 0 ||
-        PyModule_AddIntConstant(made, "INTERFACE", 1) < 0)
+        PyModule_AddIntConstant(made, "INTERFACE", 2) < 0)
         Py_CLEAR(made);
     Py_XDECREF(names);
     return made;

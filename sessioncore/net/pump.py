@@ -11,22 +11,28 @@ from __future__ import annotations
 import select
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from errno import EIO
+from itertools import chain, repeat
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from sessioncore import extensions
-from sessioncore.vocabulary import Address
+from sessioncore.vocabulary import SECOND, Address
 
 __all__ = [
+    "ANCILLARY",
     "MAX_DATAGRAM",
+    "SO_TIMESTAMPNS",
     "CompiledPump",
     "Failed",
     "Pump",
     "PythonPump",
+    "arrivals",
     "receive",
     "receive_queue",
 ]
@@ -37,8 +43,17 @@ MAX_DATAGRAM: Final = 65535
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Failed: TypeAlias = list[tuple[int, int]]
+Drained: TypeAlias = tuple[Ints, Ints, Ints]
 
-_STRIDE: Final = 1_536
+_STRIDE: Final = 2_112
+SO_TIMESTAMPNS: Final = 35
+"""Asks the kernel for the time at which each datagram came; Python has no name for it."""
+ANCILLARY: Final = socket.CMSG_SPACE(16)
+"""Octets that such a time takes: a struct timespec."""
+_NO_TIME: Final = bytes(16)
+_NOTHING: Final = ((socket.SOL_SOCKET, SO_TIMESTAMPNS, _NO_TIME),)
+_LENGTH_OF, _ANCILLARY_OF, _DATA_OF = map(itemgetter, range(3))
+_NANOSECONDS: Final = np.array([SECOND, 1])
 _SO_MEMINFO: Final = 55
 _MEMINFO: Final = struct.Struct("=I28xI")
 """The first and the last of nine numbers: octets allocated for receiving, and dropped packets."""
@@ -56,20 +71,32 @@ class PythonPump:
         self._block = np.zeros((most, _STRIDE), np.uint8)
         self.packets = self._block[:, :width]
         whole = memoryview(self._block.reshape(-1).data)
-        self._views = [whole[at : at + width] for at in range(0, len(whole), _STRIDE)]
+        self._buffers = [[whole[at : at + width]] for at in range(0, len(whole), _STRIDE)]
 
-    def drain(self, epoll: select.epoll, sockets: Mapping[int, socket.socket]) -> tuple[Ints, Ints]:
-        """The ``sockets`` that were ready, and the length of each packet, or -errno.
+    def drain(
+        self, epoll: select.epoll, sockets: Mapping[int, socket.socket], now: int = 0
+    ) -> Drained:
+        """The ``sockets`` that were ready, the length of each packet, or -errno, and its arrival.
 
-        The result and the packets are valid until the next call.
+        Arrivals are in ns of the clock that shows ``now``: by the kernel's time stamps where the
+        socket was asked for them (`SO_TIMESTAMPNS`), else ``now``.  The result and the packets
+        are valid until the next call.
         """
+        unix_now = time.time_ns()
         fds = [fd for fd, _ in epoll.poll(0, self._most)]
-        lengths: list[int] = []
+        read: list[Any] = []
         ready = map(sockets.__getitem__, fds)
-        reading = map(socket.socket.recv_into, ready, self._views)
-        for at, error in _each(reading, lengths):
-            lengths[at] = -error
-        return np.array(fds, np.int64), np.array(lengths, np.int64)
+        reading = map(socket.socket.recvmsg_into, ready, self._buffers, repeat(ANCILLARY))
+        for at, error in _each(reading, read):
+            read[at] = (-error, _NOTHING)
+        times = list(chain.from_iterable(map(_ANCILLARY_OF, read)))
+        if len(times) == len(read):
+            octets = b"".join(map(_DATA_OF, times))
+        else:
+            octets = b"".join(each[1][0][2] if each[1] else _NO_TIME for each in read)
+        stamps = np.frombuffer(octets, np.int64).reshape(-1, 2) @ _NANOSECONDS
+        lengths = np.array(list(map(_LENGTH_OF, read)), np.int64)
+        return np.array(fds, np.int64), lengths, arrivals(stamps, unix_now, now)
 
     @staticmethod
     def send(handles: Sequence[socket.socket], packets: Sequence[memoryview]) -> Failed:
@@ -86,7 +113,7 @@ class PythonPump:
         return _each(map(socket.socket.sendto, handles, packets, addresses), [])
 
 
-def _each(calls: Iterator[int], results: list[int]) -> Failed:
+def _each(calls: Iterator[Any], results: list[Any]) -> Failed:
     """Append the results of the calls, 0 for a failed one; returns positions and errnos."""
     failed: Failed = []
     while True:
@@ -99,6 +126,16 @@ def _each(calls: Iterator[int], results: list[int]) -> Failed:
             results.append(0)
 
 
+def arrivals(stamps: Ints, unix_now: int, now: int) -> Ints:
+    """The kernel's ``stamps`` (Unix time in ns) by the clock that shows ``now``.
+
+    Where there is none (0), or the Unix clock was set meanwhile, the time is ``now``.
+    """
+    ages = unix_now - stamps
+    ages[np.abs(ages) >= SECOND] = 0
+    return now - ages
+
+
 class CompiledPump(PythonPump):
     """Loops in C, which makes no Python object per packet."""
 
@@ -106,13 +143,17 @@ class CompiledPump(PythonPump):
         super().__init__(most, width)
         self._fds = np.zeros(most, np.int64)
         self._lengths = np.zeros(most, np.int64)
+        self._arrivals = np.zeros(most, np.int64)
 
-    def drain(self, epoll: select.epoll, sockets: Mapping[int, socket.socket]) -> tuple[Ints, Ints]:
-        """The ``sockets`` that were ready, and the length of each packet, or -errno."""
+    def drain(
+        self, epoll: select.epoll, sockets: Mapping[int, socket.socket], now: int = 0
+    ) -> Drained:
+        """As `PythonPump.drain`."""
+        fds, lengths, came = self._fds, self._lengths, self._arrivals
         count = compiled.drain(
-            epoll.fileno(), self._block, _STRIDE, self._width, self._fds, self._lengths
+            epoll.fileno(), self._block, _STRIDE, self._width, fds, lengths, came, now
         )
-        return self._fds[:count], self._lengths[:count]
+        return fds[:count], lengths[:count], came[:count]
 
     @staticmethod
     def send(handles: Sequence[socket.socket], packets: Sequence[memoryview]) -> Failed:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import select
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IReactorFDSet
@@ -17,15 +19,19 @@ __all__ = ["DEFAULT_PORTS", "EpollPacketIO", "ReactorPacketIO", "packet_io_for"]
 
 
 def packet_io_for(
-    reactor: Any, *, ports: range = DEFAULT_PORTS, rest: int = 2 * SECOND
+    reactor: Any,
+    *,
+    ports: range = DEFAULT_PORTS,
+    rest: int = 2 * SECOND,
+    now: Callable[[], int] = time.monotonic_ns,
 ) -> EpollPacketIO | ReactorPacketIO:
     """The fastest `PacketIO` that works on ``reactor``.
 
     ``ports`` is the range for RTP (even) and RTCP (odd).  ``rest`` is the time in ns for which
-    a pair is not lent again after a call.
+    a pair is not lent again after a call.  ``now`` is the clock of the ticks, used for arrivals.
     """
     # A reactor with descriptors opens real sockets; an in-memory one has no sockets to poll.
     real = IReactorFDSet.providedBy(reactor) and sys.platform == "linux"
     if real and hasattr(select, "epoll"):
-        return EpollPacketIO(ports=ports, rest=rest)
-    return ReactorPacketIO(reactor, ports=ports, rest=rest)
+        return EpollPacketIO(ports=ports, rest=rest, now=now)
+    return ReactorPacketIO(reactor, ports=ports, rest=rest, now=now)

@@ -13,7 +13,9 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from errno import ECONNREFUSED
 from typing import Final
 
@@ -21,7 +23,14 @@ import numpy as np
 
 from sessioncore.media.bank import every
 from sessioncore.media.packet_io import PACKET_WIDTH, Failure, Round, Stray
-from sessioncore.net.pump import Pump, PythonPump, receive_queue
+from sessioncore.net.pump import (
+    ANCILLARY,
+    SO_TIMESTAMPNS,
+    Pump,
+    PythonPump,
+    arrivals,
+    receive_queue,
+)
 from sessioncore.net.rtp_pool import DEFAULT_PORTS, PooledPorts, PortPool
 from sessioncore.vocabulary import SECOND, Address, host_port
 
@@ -35,6 +44,7 @@ _STRAYS: Final = 1_024
 _PER_SOCKET: Final = 16
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _AF_UNSPEC: Final = bytes(16)
+_TIME: Final = struct.Struct("=qq")
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -51,6 +61,8 @@ def _bound(local_ip: str, number: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RTP_BUFFER)
+        with suppress(OSError):  # without it packets came when they are read
+            sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         sock.bind((local_ip, number))
     except OSError:
         sock.close()
@@ -210,7 +222,10 @@ class _Pair:
 
 
 class EpollPacketIO(PooledPorts[_Pair]):
-    """RTP for thousands of calls on Linux; ``ports`` and ``rest`` as in `PooledPorts`."""
+    """RTP for thousands of calls on Linux; ``ports`` and ``rest`` as in `PooledPorts`.
+
+    ``now`` is the clock of the ticks, by which arrivals are told.
+    """
 
     def __init__(
         self,
@@ -218,8 +233,10 @@ class EpollPacketIO(PooledPorts[_Pair]):
         ports: range = DEFAULT_PORTS,
         rest: int = 2 * SECOND,
         pump: type[PythonPump] = Pump,
+        now: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         super().__init__(ports, rest)
+        self._now = now
         self._hot = select.epoll()
         self._slow = select.epoll()
         self.watched: dict[int, tuple[_Pair, bool]] = {}
@@ -237,17 +254,18 @@ class EpollPacketIO(PooledPorts[_Pair]):
         """One packet from each latched socket that has one; None if none has."""
         if not self._sockets:
             return None
-        fds, lengths = self._pump.drain(self._hot, self._sockets)
+        fds, lengths, came = self._pump.drain(self._hot, self._sockets, self._now())
         count = len(fds)
         if not count:
             return None
         rows, packets = self._row_of[fds], self._packets[:count]
         good = lengths >= 0
         if every(good):
-            return Round(rows, packets, lengths, count == _ROUND)
+            return Round(rows, packets, lengths, came, count == _ROUND)
         for fd in fds[lengths == -ECONNREFUSED].tolist():
             self._refused(self._pair_of[fd])
-        return Round(rows[good], packets[good], lengths[good], count == _ROUND)
+        full = count == _ROUND
+        return Round(rows[good], packets[good], lengths[good], came[good], full)
 
     def _refused(self, pair: _Pair) -> None:
         try:
@@ -366,9 +384,12 @@ class EpollPacketIO(PooledPorts[_Pair]):
         """Read the queued datagrams, with addresses; at most ``limit``."""
         for _ in range(limit):
             try:
-                data, source = sock.recvfrom(PACKET_WIDTH + 1)
+                data, told, _, source = sock.recvmsg(PACKET_WIDTH + 1, ANCILLARY)
             except BlockingIOError:
                 return
             except OSError:
                 continue
-            self._strays.append(Stray(pair, is_rtcp, data, (source[0], source[1])))
+            seconds, rest = _TIME.unpack(told[0][2]) if told else (0, 0)
+            stamps = np.array([seconds * SECOND + rest])
+            arrival = arrivals(stamps, time.time_ns(), self._now()).item()
+            self._strays.append(Stray(pair, is_rtcp, data, (source[0], source[1]), arrival))

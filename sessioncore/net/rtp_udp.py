@@ -6,8 +6,9 @@ the fast one, including the latch, but costs more per packet.
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from errno import EADDRINUSE
 from typing import Any, Final
 
@@ -56,14 +57,14 @@ class _Pair:
         self.row = -1
         self.pool: PortPool[_Pair]
         self.latched: Address | None = None
-        self.waiting: deque[bytes] = deque()
+        self.waiting: deque[tuple[bytes, int]] = deque()
         self._strays = 0
-        self._dropped = 0
+        self.dropped = 0
 
     def begin(self, row: int) -> None:
         """The pair is lent to ``row``."""
         self.row = row
-        self._dropped = 0
+        self.dropped = 0
         for protocol in self._protocols:
             protocol.pair = self
 
@@ -73,13 +74,13 @@ class _Pair:
             if source != self.latched:
                 return
             if len(self.waiting) >= _WAITING:
-                self._dropped += 1
+                self.dropped += 1
                 return
             if not self.waiting:
                 self._io.ready.append(self)
-            self.waiting.append(data)
+            self.waiting.append((data, self._io.now()))
         else:
-            self._io.keep_stray(Stray(self, is_rtcp, data, source))
+            self._io.keep_stray(self, Stray(self, is_rtcp, data, source, self._io.now()))
 
     def latch(self, address: Address) -> bool:
         """Receive RTP from this address only and send to it."""
@@ -96,7 +97,7 @@ class _Pair:
 
     def kernel_drops(self) -> int:
         """Datagrams dropped because too many waited for the tick."""
-        return self._dropped
+        return self.dropped
 
     def release(self, now: int) -> None:
         """Stop listening; the pair rests and is then lent again."""
@@ -111,12 +112,21 @@ class _Pair:
 
 
 class ReactorPacketIO(PooledPorts[_Pair]):
-    """RTP over any ``IReactorUDP``; ``ports`` and ``rest`` as in `PooledPorts`."""
+    """RTP over any ``IReactorUDP``; ``ports`` and ``rest`` as in `PooledPorts`.
+
+    ``now`` is the clock of the ticks, by which arrivals are told.
+    """
 
     def __init__(
-        self, reactor: Any, *, ports: range = DEFAULT_PORTS, rest: int = 2 * SECOND
+        self,
+        reactor: Any,
+        *,
+        ports: range = DEFAULT_PORTS,
+        rest: int = 2 * SECOND,
+        now: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         super().__init__(ports, rest)
+        self.now = now
         self._reactor = reactor
         self._strays: list[Stray] = []
         self._failures: list[Failure] = []
@@ -132,16 +142,18 @@ class ReactorPacketIO(PooledPorts[_Pair]):
             return None
         if len(ready) > len(self._packets):
             self._packets = np.zeros((2 * len(ready), PACKET_WIDTH), np.uint8)
-        lengths = []
+        lengths, arrivals = [], []
         for index, pair in enumerate(ready):
-            data = pair.waiting.popleft()
+            data, arrival = pair.waiting.popleft()
+            arrivals.append(arrival)
             kept = data[:PACKET_WIDTH]
             self._packets[index, : len(kept)] = np.frombuffer(kept, np.uint8)
             lengths.append(len(data))
             if pair.waiting:
                 self.ready.append(pair)
         rows = np.array([pair.row for pair in ready], np.int64)
-        return Round(rows, self._packets[: len(ready)], np.array(lengths, np.int64))
+        packets = self._packets[: len(ready)]
+        return Round(rows, packets, np.array(lengths, np.int64), np.array(arrivals, np.int64))
 
     def strays(self) -> list[Stray]:
         """The datagrams for unlatched leases and RTCP ports since the last call."""
@@ -197,10 +209,12 @@ class ReactorPacketIO(PooledPorts[_Pair]):
 
     # Called by the pairs:
 
-    def keep_stray(self, stray: Stray) -> None:
-        """Keep a datagram for `strays`, unless too many wait."""
+    def keep_stray(self, pair: _Pair, stray: Stray) -> None:
+        """Keep a datagram for `strays`; where far too many wait, count it as dropped."""
         if len(self._strays) < _WAITING * max(16, len(self._pairs)):
             self._strays.append(stray)
+        else:
+            pair.dropped += 1
 
     def listen(
         self, local_ip: str, number: int, protocol: DatagramProtocol, opened: list[Any]

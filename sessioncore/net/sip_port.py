@@ -42,7 +42,7 @@ _NOTHING: Final = (errno.EAGAIN, errno.EWOULDBLOCK)
 
 @implementer(IHalfCloseableDescriptor)
 class SipPort(Port):
-    """Calls ``unreachable`` of its protocol, a `SipUdpProtocol`, for ICMP errors.
+    """Reports unreachable addresses to ``unreachable`` of its protocol, a `SipUdpProtocol`.
 
     The kernel keeps ICMP errors in a separate queue (``ip(7)``, IP_RECVERR).  It wakes the
     reader as a closed connection or as readable without a datagram, depending on the reactor.

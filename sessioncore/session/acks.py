@@ -117,7 +117,7 @@ class Acks:
             return
         self.stop_waiting(usage)
         self._known(leg, now)
-        self._establishing.control.prove_path(leg)
+        self._establishing.control.prove_path(leg, now)
         self._announcer.emit(leg, events.AckReceived, now)
         self._complete(leg, usage, self._take_answer(leg, usage, request, now), now)
 
@@ -129,7 +129,7 @@ class Acks:
         if usage.unacknowledged is not None:
             self.stop_waiting(usage)
             self._known(leg, now)
-            self._establishing.control.prove_path(leg)
+            self._establishing.control.prove_path(leg, now)
             self._complete(leg, usage, None, now)
 
     def _known(self, leg: Leg, now: int) -> None:

@@ -88,7 +88,7 @@ class Control(Protocol):
         """Send 200; None if that is done at once."""
 
     def refuse(self, leg: Any, status: int, phrase: str | None, uri: str | None = None) -> None:
-        """Send 300 to 699; ``uri`` is the Contact."""
+        """Send 400 to 699, or 302 with ``uri`` as Contact."""
 
     def limit_ringing(self, leg: Any, seconds: float) -> None:
         """End the call unless it is answered within ``seconds`` from now."""
@@ -303,10 +303,10 @@ class Call:
         )
 
     def reject(self, status: int = 486, reason: str | None = None) -> None:
-        """UAS: refuse with a final status of 300 to 699; ``reason`` is the reason phrase.
+        """UAS: refuse with a final status of 400 to 699; ``reason`` is the reason phrase.
 
-        Raises `CallOver` if it is too late, `ConfigurationError` for a status or phrase that
-        cannot be sent; then the call still waits for an answer.
+        `redirect` answers 302.  Raises `CallOver` if it is too late, `ConfigurationError` for a
+        status or phrase that cannot be sent; then the call still waits for an answer.
         """
         self._control.refuse(self._leg, status, reason)
 

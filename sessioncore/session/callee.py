@@ -242,10 +242,12 @@ class Callee:
             establishing.control.answered(leg)
 
     def refuse(self, leg: Leg, status: int, phrase: str | None, uri: str | None = None) -> None:
-        """Send a final response of 300 to 699; raises `CallOver` if it is too late."""
+        """Send a final response of 400 to 699, or 3xx to ``uri``; raises `CallOver` if too late."""
         self._undecided(leg)
-        if not isinstance(status, int) or not 300 <= status <= 699:
-            raise ConfigurationError(f"{status!r} cannot refuse a call; give a status of 300-699")
+        if not isinstance(status, int) or not (400 if uri is None else 300) <= status <= 699:
+            raise ConfigurationError(
+                f"{status!r} cannot refuse a call; give a status of 400 to 699, or redirect it"
+            )
         if not isinstance(phrase, str | None):
             raise ConfigurationError(f"{phrase!r} is not a reason phrase; give a string")
         headers: tuple[Header, ...] = ()

@@ -116,7 +116,7 @@ class Caller:
         status = response.status
         if not leg.media.path_proven:
             # The sender of the response knows the branch of our INVITE, so it is our target.
-            self._establishing.control.prove_path(leg)
+            self._establishing.control.prove_path(leg, now)
         if status < 200:
             self._provisional(leg, response, now)
         elif status < 300:

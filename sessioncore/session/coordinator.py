@@ -29,6 +29,7 @@ from sessioncore.session.establishing import Establishing
 from sessioncore.session.invitation import Invitation, reason_headers
 from sessioncore.session.leg import Leg
 from sessioncore.session.methods import METHODS, Method, Rooms, rules_of
+from sessioncore.session.milestones import Milestone
 from sessioncore.session.modifying import Modifying
 from sessioncore.session.placing import Placing
 from sessioncore.session.reasons import local_reason
@@ -69,7 +70,7 @@ class SessionCoordinator:
         self._env = env
         self._tracer = env.tracer
         self._closing = False
-        self._idle: Deferred[None] | None = None
+        self._idle: Milestone | None = None
         settings = env.settings
         rules = rules_of(methods)
         self.announcer: Final = Announcer()
@@ -262,7 +263,7 @@ class SessionCoordinator:
         if sink is not None:
             require_sink(sink)
         if self._closing:
-            raise TooManyCalls("no more calls are placed: the manager is shutting down")
+            raise TooManyCalls("no more calls are placed: the manager is draining or stopping")
         if self.registry.full:
             most = self._env.settings.max_calls
             raise TooManyCalls(f"{self.registry.up} calls are up; the limit is {most}")
@@ -306,7 +307,7 @@ class SessionCoordinator:
             announcer.leave()
 
     def refuse(self, leg: Leg, status: int, phrase: str | None, uri: str | None = None) -> None:
-        """Answer 300 to 699."""
+        """Answer 400 to 699, or 302 with ``uri`` as Contact."""
         with self.announcer:
             self._callee.refuse(leg, status, phrase, uri)
 
@@ -359,22 +360,27 @@ class SessionCoordinator:
 
     # --- the end
 
-    def close(self) -> Deferred[None]:
-        """Refuse new calls and end those that are up; fires when none is left."""
+    def drain(self) -> Deferred[Any]:
+        """Refuse new calls; fires when none is left."""
         self._closing = True
+        if not len(self.registry):
+            return succeed(None)
+        self._idle = self._idle or Milestone()
+        return self._idle.wait()
+
+    def close(self) -> Deferred[Any]:
+        """`drain`, and end the calls that are up."""
+        idle = self.drain()
         reason = local_reason("shutting down")
         with self.announcer:
             for leg in list(self.registry.by_name.values()):
                 leg.feed(HangUp(reason, _SHUTTING_DOWN))
-        if not len(self.registry):
-            return succeed(None)
-        self._idle = self._idle or Deferred()
-        return self._idle
+        return idle
 
     def _none_left(self) -> None:
         if self._idle is not None:
             idle, self._idle = self._idle, None
-            self.announcer.later(idle.callback, None)
+            idle.settle("idle", self.announcer.later)
 
     def give_up(self) -> int:
         """End the remaining legs without another message; returns their number."""

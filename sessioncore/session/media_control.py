@@ -181,11 +181,11 @@ class MediaSessionController:
         if session.media.stream is not None:
             session.media.stream.update_remote_address(remote_address, now)
 
-    def prove_path(self, session: _HasMedia) -> None:
+    def prove_path(self, session: _HasMedia, now: int) -> None:
         """The ACK came, which proves that the peer reads our responses and wants this media."""
         session.media.path_proven = True
         if session.media.stream is not None:
-            session.media.stream.prove_path()
+            session.media.stream.prove_path(now)
 
     def set_source(self, session: _HasMedia, source: Any) -> None:
         """Play ``source``, now or as soon as the row is open."""

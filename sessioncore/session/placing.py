@@ -19,7 +19,7 @@ from sessioncore.session.media_state import OfferPending
 from sessioncore.session.reasons import local_reason
 from sessioncore.session.registry import Registry
 from sessioncore.session.requests import DialogRequests
-from sessioncore.session.session import GiveUp, HangUp, InviteWritten, SessionState
+from sessioncore.session.session import GiveUp, InviteWritten, RangOut, SessionState
 from sessioncore.sip.dialog import InitialRequest
 from sessioncore.sip.flows import Flow, Target
 from sessioncore.sip.matching import TransactionLayer
@@ -231,4 +231,4 @@ class Placing:
         outgoing = leg.outgoing
         own = None if outgoing is None else outgoing.ring_end
         if own is None or own.when <= now:
-            leg.feed(HangUp(_NOBODY_ANSWERED))
+            leg.feed(RangOut(_NOBODY_ANSWERED))

@@ -31,6 +31,7 @@ __all__ = [
     "InviteRead",
     "InviteWritten",
     "ProvisionalRead",
+    "RangOut",
     "Refuse",
     "RefuseInvite",
     "SendBye",
@@ -121,6 +122,13 @@ class HangUp:
 
     reason: EndReason
     status: int = 603
+
+
+@define(eq=False)
+class RangOut:
+    """UAC: nobody answered within the ring limit."""
+
+    reason: EndReason
 
 
 @define(eq=False)
@@ -215,7 +223,7 @@ def _keep_reason(session: Session, given: _Ending) -> None:
         session.reason = given.reason
 
 
-_Ending = FailureRead | AckMissing | HangUp | Refuse | CancelRead | ByeRead | GiveUp
+_Ending = FailureRead | AckMissing | HangUp | RangOut | Refuse | CancelRead | ByeRead | GiveUp
 
 
 def _finish(session: Session, given: _Ending) -> tuple[object, ...]:
@@ -227,7 +235,7 @@ def _finished(session: Session, given: object) -> tuple[object, ...]:
     return _FINISH
 
 
-def _cancel(session: Session, given: HangUp) -> tuple[object, ...]:
+def _cancel(session: Session, given: HangUp | RangOut) -> tuple[object, ...]:
     _keep_reason(session, given)
     return _SEND_CANCEL
 
@@ -237,7 +245,7 @@ def _silence(session: Session, given: _Ending) -> tuple[object, ...]:
     return _STOP_MEDIA
 
 
-def _withdraw(session: Session, given: ByeRead) -> tuple[object, ...]:
+def _withdraw(session: Session, given: ByeRead | RangOut) -> tuple[object, ...]:
     _keep_reason(session, given)
     return _WITHDRAW
 
@@ -301,6 +309,7 @@ SESSION = Table(
         AckRead,
         AckMissing,
         HangUp,
+        RangOut,
         Refuse,
         CancelRead,
         ByeRead,
@@ -326,6 +335,19 @@ SESSION = Table(
         on(_UAC_BEFORE_ANSWER, SuccessRead, _S.ANSWERED, _answered),
         on(_UAC_BEFORE_ANSWER, FailureRead, _S.ENDED, _finish),
         on(_UAC_BEFORE_ANSWER, HangUp, _S.CANCELLING, _cancel),
+        on(
+            _S.CALLING,
+            RangOut,
+            _S.ENDED,
+            _withdraw,
+            "no response at all: only the transaction waits for one, to send its CANCEL",
+        ),
+        on(_S.PROCEEDING, RangOut, _S.CANCELLING, _cancel),
+        impossible(
+            tuple(s for s in SessionState if s not in _UAC_BEFORE_ANSWER),
+            RangOut,
+            because="the ring limit holds while a UAC waits for its answer",
+        ),
         ignore(_S.CANCELLING, ProvisionalRead, because="the CANCEL is under way"),
         on(_S.CANCELLING, SuccessRead, _S.LEAVING, None, "CANCEL crossed a 2xx: ACK, BYE"),
         on(_S.CANCELLING, FailureRead, _S.ENDED, _finish),

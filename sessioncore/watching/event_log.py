@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import cache, lru_cache
 from json.encoder import encode_basestring_ascii
-from typing import IO, Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import attrs
 from twisted.logger import Logger
@@ -29,6 +29,7 @@ from sessioncore.errors import ConfigurationError
 from sessioncore.events import Event
 from sessioncore.interfaces import IEventObserver
 from sessioncore.vocabulary import MILLISECOND, SECOND, Address, host_port
+from sessioncore.watching.output import Output, output_of
 
 __all__ = [
     "EventLog",
@@ -39,6 +40,7 @@ __all__ = [
     "open_log",
     "printable",
     "quoted",
+    "shown",
     "text_line",
     "text_lines",
 ]
@@ -47,6 +49,8 @@ FLUSH_AFTER: Final = 20 * MILLISECOND
 """How long a line may wait for others, in ns: one media period."""
 LOG_AFTER: Final = 200 * MILLISECOND
 """The same for lines that go through ``twisted.logger``, which costs more each time."""
+RETRY_AFTER: Final = 100 * MILLISECOND
+"""How long, in ns, a reader that was too slow is left alone."""
 MOST_WAITING: Final = 2000
 """Lines that are written at once even if the time has not come."""
 
@@ -69,6 +73,11 @@ def quoted(text: str) -> str:
     """``text`` in quotes, with everything escaped that is not printable ASCII."""
     # DEL is the one control character that ASCII JSON leaves as it is.
     return encode_basestring_ascii(text).replace("\x7f", "\\u007f")
+
+
+def shown(text: str) -> str:
+    """``text`` for a screen, with everything escaped that is not printable ASCII."""
+    return text if text.isascii() and text.isprintable() else quoted(text)[1:-1]
 
 
 @cache
@@ -192,21 +201,27 @@ def _fields(kind: type[Any]) -> tuple[str, ...] | None:
     return tuple(field.name for field in attrs.fields(kind)) if attrs.has(kind) else None
 
 
-def open_log(name: str) -> IO[bytes]:
+def open_log(name: str) -> LineFile:
     """A file to append to, or the real standard output for ``-``; `ConfigurationError`.
 
     Unbuffered, so that it is known what was written; closing it leaves standard output open.
+    Writing never waits for a reader.
     """
     if name == "-":
         # Not sys.stdout: twistd makes that a way into its log.
-        out = (sys.__stdout__ or sys.stdout).fileno()
-        return open(out, "wb", buffering=0, closefd=False)
+        out = sys.__stdout__ or sys.stdout
+        return output_of(out) or open(out.fileno(), "wb", buffering=0, closefd=False)
     try:
-        return open(name, "ab", buffering=0)
+        return open(name, "ab", buffering=0, opener=_without_waiting)
     except OSError as error:
         raise ConfigurationError(
             f"--events {name}: {error.strerror}; name a file that can be written"
         ) from None
+
+
+def _without_waiting(name: str, flags: int) -> int:
+    # Else a named pipe without a reader would keep the process from starting, or its calls waiting.
+    return os.open(name, flags | os.O_NONBLOCK, 0o666)
 
 
 class LogMessages:
@@ -242,9 +257,9 @@ class LineFile(Protocol):
 class EventLog:
     """Collects events, and formats and writes them once per tick.
 
-    A line that cannot be written (disk full, reader gone) is counted in ``lost`` and the
-    calls go on; the first failure of each outage is logged.  A line that was cut off is removed
-    from a file; where that is impossible (a pipe), it is ended before the next one.
+    A line that cannot be written (disk full, reader gone or too slow) is counted in ``lost``
+    and the calls go on; the first failure of each outage is logged.  A line that was cut off is
+    removed from a file; where that is impossible (a pipe), it is ended before the next one.
 
     ``file`` has no buffer: its ``write`` returns how much was written.  Lines wait for
     others for ``flush_after`` ns; without ``deadlines`` each is written at once.
@@ -257,32 +272,57 @@ class EventLog:
         deadlines: Deadlines | None = None,
         flush_after: int = FLUSH_AFTER,
     ) -> None:
-        self.lost = 0
-        self._file: Any = file
+        self._lost = 0
+        self._hold(file)
         self._flush_after = flush_after
         self._lines = lines
         self._deadlines = deadlines
         self._most = 1 if deadlines is None else MOST_WAITING
         self._waiting: list[Event] = []
+        self._armed = False
+
+    def _hold(self, file: LineFile) -> None:
+        self._file: Any = file
+        self._output = file if isinstance(file, Output) else None
         self._failing = False
         self._begin = b""
+
+    @property
+    def lost(self) -> int:
+        """Lines that could not be written."""
+        return self._lost + (0 if self._output is None else self._output.lost)
 
     def event(self, event: Event) -> None:
         """Take one event."""
         waiting = self._waiting
-        if not waiting and self._deadlines is not None:
+        if not self._armed and self._deadlines is not None:
+            self._armed = True
             self._deadlines.at(event.at + self._flush_after, self._due)
         waiting.append(event)
         if len(waiting) >= self._most:
             self.flush()
 
-    def _due(self, _argument: object, _now: int) -> None:
+    def _due(self, _argument: object, now: int) -> None:
+        self._armed = False
         self.flush()
+        if self._output is not None and self._output.held and self._deadlines is not None:
+            # Its reader was slow; perhaps it has read by then.
+            self._armed = True
+            self._deadlines.at(now + RETRY_AFTER, self._due)
+
+    def reopen(self, open_file: Callable[[], LineFile]) -> None:
+        """Go on in the file that ``open_file`` opens; if that raises, in the present one."""
+        self.flush()
+        file = open_file()
+        self._shut()
+        self._lost = self.lost
+        self._hold(file)
 
     def flush(self) -> None:
         """Write what has gathered."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
+            self._push()
             return
         data, written = b"", 0
         try:
@@ -291,17 +331,30 @@ class EventLog:
                 # None from what does not block and has no room.
                 written += self._file.write(data[written:]) or _no_room()
         except (OSError, ValueError) as error:
-            self.lost += len(waiting) - data.count(b"\n", len(self._begin), written)
-            if not self._failing:
-                self._failing = True
-                _log.error("events cannot be written any more: {error}", error=error)
+            self._lost += len(waiting) - data.count(b"\n", len(self._begin), written)
+            self._report(error)
             if written:
                 self._begin = self._mend(written - data.rfind(b"\n", 0, written) - 1)
         else:
             self._failing, self._begin = False, b""
 
+    def _push(self) -> None:
+        """Write what is held for a slow reader."""
+        try:
+            if self._output is not None:
+                self._output.push()
+        except OSError as error:
+            self._report(error)
+
+    def _report(self, error: Exception) -> None:
+        if not self._failing:
+            self._failing = True
+            _log.error("events cannot be written any more: {error}", error=error)
+
     def _mend(self, cut: int) -> bytes:
         """Take back the ``cut`` bytes of a line; returns what has to come before the next one."""
+        if self._output is not None:
+            return b"\n" if cut else b""
         try:
             end = self._file.tell()
             # Unless others write there as well, or have emptied it.
@@ -316,6 +369,9 @@ class EventLog:
     def close(self) -> None:
         """Write what has gathered, and close the file."""
         self.flush()
+        self._shut()
+
+    def _shut(self) -> None:
         try:
             self._file.close()
         except OSError:

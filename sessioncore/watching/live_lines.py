@@ -21,7 +21,8 @@ from sessioncore.events import (
     OutgoingCallPrepared,
 )
 from sessioncore.interfaces import IEventObserver
-from sessioncore.watching.event_log import printable
+from sessioncore.vocabulary import SECOND
+from sessioncore.watching.event_log import printable, shown
 from sessioncore.watching.outcome import CallSummary
 
 __all__ = ["LiveLines"]
@@ -35,6 +36,14 @@ _WORDS: Final[dict[type[Event], str]] = {
     MediaActive: "audio both ways",
     MediaStalled: "nothing heard for 5 s",
 }
+_WAITING: Final = {
+    "calling": ", no response for",
+    "ringing": " for",
+    "early media": ", not answered for",
+}
+"""What is said of calls that are not answered."""
+_SAID_AFTER: Final = (5, 10, 20, 40, 80, 160)
+"""Seconds after which that is printed where a line cannot be redrawn."""
 MOST_LINES: Final = 20
 """Calls that are redrawn in place; with more of them only the ends are printed."""
 
@@ -44,9 +53,21 @@ class _Line:
     number: int
     uri: str
     what: str = ""
+    since: int | None = None
+    """Since when, in ns, an answer is waited for."""
+    waits: str = ""
 
     def __str__(self) -> str:
-        return f"{self.number:>4}  {printable(self.uri)}  {self.what}"
+        return f"{self.number:>4}  {printable(self.uri)}  {self.what}{self.waits}"
+
+    def fit(self, width: int) -> str:
+        """The line in ``width`` columns: a long URI is cut before what happens."""
+        line = str(self)
+        uri = printable(self.uri)
+        keep = max(len(uri) - (len(line) - width) - 3, 8)
+        if len(line) > width and keep < len(uri):
+            line = f"{self.number:>4}  {uri[:keep]}...  {self.what}{self.waits}"
+        return line[:width]
 
 
 @implementer(IEventObserver)
@@ -69,7 +90,11 @@ class LiveLines:
         what = self._what(event)
         if line is None or what is None or what == line.what:
             return
-        line.what = what
+        line.what, line.waits = what, ""
+        if what not in _WAITING:
+            line.since = None
+        elif line.since is None:
+            line.since = event.at
         over = isinstance(event, CallSummary)
         if over:
             del self._lines[event.session]
@@ -83,16 +108,33 @@ class LiveLines:
         if isinstance(event, CallSummary):
             verdict = "audio both ways" if event.audio_both_ways else "NO audio both ways"
             if not event.answered:
-                return f"failed: {event.reason}"
+                return f"failed: {shown(event.reason)}"
             return (
                 f"ended after {event.duration:.1f} s, {verdict}: sent {event.packets_sent} of"
                 f" {event.packets_to_send}, received {event.packets_received} of"
-                f" {event.packets_to_receive}, lost {event.packets_lost}: {event.reason}"
+                f" {event.packets_to_receive}, lost {event.packets_lost}: {shown(event.reason)}"
                 + ("" if event.problem is None else f"; {event.problem}")
             )
         if isinstance(event, (CallEnded, CallFailed)):
             return None
         return _WORDS.get(type(event))
+
+    def look(self, now: int) -> None:
+        """Say of calls that are not answered how long that has been; call it once a second."""
+        changed = False
+        for line in self._lines.values():
+            if line.since is None:
+                continue
+            lasted = (now - line.since) // SECOND
+            waits = f"{_WAITING[line.what]} {lasted} s"
+            if self._terminal:
+                changed = changed or waits != line.waits
+                line.waits = waits
+            elif lasted in _SAID_AFTER and waits != line.waits:
+                line.waits = waits
+                self._print(str(line))
+        if changed and self._few:
+            self._redraw(None)
 
     @property
     def _few(self) -> bool:
@@ -102,10 +144,11 @@ class LiveLines:
     def _redraw(self, over: _Line | None) -> None:
         """Write the finished line for good; the others, if few, below it, to be overwritten."""
         width = shutil.get_terminal_size().columns - 1
-        drawn = list(map(str, self._lines.values())) if self._few else []
+        drawn = [line.fit(width) for line in self._lines.values()] if self._few else []
+        # What is written for good may be as long as it is: nothing counts its lines.
         lines = [str(over), *drawn] if over else drawn
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
-        self._print(up + "\x1b[J" + "\n".join(line[:width] for line in lines))
+        self._print(up + "\x1b[J" + "\n".join(lines))
         self._drawn = len(drawn)
 
     def _print(self, text: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import floor
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from zope.interface import implementer
 
 from sessioncore.events import (
@@ -22,6 +22,7 @@ from sessioncore.events import (
 )
 from sessioncore.interfaces import IEventObserver
 from sessioncore.vocabulary import MILLISECOND, SECOND, MediaState, SessionRole, StreamAgreement
+from sessioncore.watching.event_log import shown
 
 if TYPE_CHECKING:
     from sessioncore.session.call import Call
@@ -69,10 +70,11 @@ class RunEnded(Event):
 
 @define
 class Outcome:
-    """The sum over the calls of one run."""
+    """The sum over the calls of one run; ``why`` says what was wrong with the first that failed."""
 
     calls: int = 0
     audio_both_ways: int = 0
+    why: str | None = field(default=None, eq=False)
 
     @property
     def failed(self) -> int:
@@ -88,8 +90,18 @@ class Outcome:
         calls = "1 call" if self.calls == 1 else f"{self.calls} calls"
         return (
             f"sessioncore: {calls}, {self.audio_both_ways} with audio both ways,"
-            f" {self.failed} failed"
+            f" {self.failed} failed{self._why}"
         )
+
+    @property
+    def _why(self) -> str:
+        if not self.failed or self.why is None:
+            return ""
+        return f"{': ' if self.calls == 1 else ', the first: '}{shown(self.why)}"
+
+    def failed_with(self, why: str) -> None:
+        """Remember ``why`` a call failed, if it is the first."""
+        self.why = self.why or why
 
     def as_event(self, role: SessionRole, at: int) -> RunEnded:
         """The same as the last record of an event file."""
@@ -148,9 +160,10 @@ class CallLedger:
         if account is not None:
             account.settle(now)
 
-    def never_placed(self) -> None:
+    def never_placed(self, why: str) -> None:
         """Count a call that could not even be prepared."""
         self.outcome.calls += 1
+        self.outcome.failed_with(why)
 
     def event(self, event: Any) -> None:
         """Take one event of any call, of these kinds or others."""
@@ -173,7 +186,15 @@ class CallLedger:
         summary = _summary(account, event)
         self.outcome.calls += 1
         self.outcome.audio_both_ways += summary.audio_both_ways
+        if not summary.audio_both_ways:
+            self.outcome.failed_with(_why_failed(summary))
         self._done(summary)
+
+
+def _why_failed(summary: CallSummary) -> str:
+    if not summary.answered:
+        return summary.reason
+    return f"answered, NO audio both ways: {summary.problem or summary.reason}"
 
 
 def _summary(account: _Account, event: CallEnded | CallFailed) -> CallSummary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from twisted.python.usage import UsageError
@@ -121,6 +122,9 @@ class ClientOptionsTests(SynchronousTestCase):
         self.assertIsNone(uac("--duration=0").calls.duration)
 
 
+LONG = "/tmp/" + "a" * 300
+
+
 class WrongOptionsTests(SynchronousTestCase):
     """Each message names the bad value and says what to write."""
 
@@ -147,9 +151,16 @@ class WrongOptionsTests(SynchronousTestCase):
             "--role=uas --answer=sing": "'sing' is unknown; write echo",
             "--role=uas --answer=play:/no/such.wav": "/no/such.wav",
             "--role=uas --answer-after=soon": "'soon' is not a number of seconds; write e.g. 2.5",
-            "--role=uas --record-dir=/no/such": "/no/such is not a folder that can be written to",
+            "--role=uas --record-dir=/dev/null/x": (
+                "--record-dir: /dev/null/x cannot be written: /dev/null is not a folder;"
+            ),
+            f"--role=uas --record-dir={LONG}": "File name too long; name a folder that you may",
             "--role=uas --rtp-ports=4000": "'4000' is not a range; write e.g. 40000-49999",
             "--role=uas --rtp-ports=9000-8000": "--rtp-ports: 9000-8000 is not usable; give",
+            "--role=uas --rtp-ports=40001-40002": (
+                "--rtp-ports: 40001-40002 is not usable: RTP takes an even port and RTCP the next"
+                " one; give for example 40000-40003"
+            ),
             "--role=uas --media-ip=here": "--media-ip: 'here' is not an IP address; give for",
             "--role=uas --advertise=0.0.0.0": "--advertise: 0.0.0.0 is not the address of one",
             "--role=uas --codecs=G729": (
@@ -161,7 +172,13 @@ class WrongOptionsTests(SynchronousTestCase):
             ),
             "--role=uas --max-calls=0": "'0' is not a whole number above 0; write 1 or more",
             "--role=uas --max-calls=many": "'many' is not a whole number above 0; write 1 or more",
-            "--role=uas --events=/no/such/file": "/no/such/file cannot be written",
+            "--role=uas --events=/no/such/file": (
+                "--events: /no/such/file cannot be written: No such file or directory (/no/such);"
+                " name a file in a folder that you may write to"
+            ),
+            "--role=uas --events=/tmp": "--events: /tmp cannot be written: Is a directory",
+            f"--role=uas --events={LONG}": "File name too long; name a file",
+            "--role=uas --stats=/no/such/file": "--stats: /no/such/file cannot be written: No such",
             "--role=uac --call=bob": "'bob' is not a SIP URI",
             "--role=uac --call=tel:123": "write",
             "--role=uac --call=sip:b@h?Subject=x": "leave out the question mark and the text",
@@ -172,9 +189,49 @@ class WrongOptionsTests(SynchronousTestCase):
             "--role=uac --call=sip:b@h --duration=long": "'long' is not a number of seconds",
             "--role=uac --call=sip:b@h --rate=0": "--rate: 0 would place no calls",
             "--role=uac --call=sip:b@h --calls=-1": "'-1' is not a whole number above 0",
-            "--role=uac --call=sip:b@h --record=/no/such/x.wav": "cannot be written",
+            "--role=uac --call=sip:b@h --record=/dev/null/x/x.wav": (
+                "--record: /dev/null/x cannot be written: /dev/null is not a folder"
+            ),
+            f"--role=uac --call=sip:b@h --record={LONG}": "--record: ",
         }.items():
             self.assertIn(says, self.says(*arguments.split()), arguments)
+
+    def test_a_folder_without_permission_is_named_with_its_option_and_the_reason(self) -> None:
+        """As it is for whoever is not root, for whom nothing is forbidden."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir(parents=True)
+        self.patch(os, "access", lambda path, mode: not str(path).startswith(str(folder)))
+        for role, option, name in (
+            ("uas", "events", "e.jsonl"),
+            ("uas", "stats", "s.json"),
+            ("uas", "record-dir", "heard"),
+            ("uas", "record-dir", ""),
+            ("uac --call=sip:b@h", "record", "heard.wav"),
+            ("uac --call=sip:b@h", "record", "new/heard.wav"),
+        ):
+            says = self.says(f"--role={role.split()[0]}", *role.split()[1:],
+                             f"--{option}={folder / name}")  # fmt: skip
+            self.assertRegex(says, rf"^--{option}: {folder}.*: Permission denied for {folder};")
+        (folder / "there").touch()
+        says = self.says("--role=uas", f"--events={folder / 'there'}")
+        self.assertIn("there cannot be written: Permission denied; name", says)
+
+    def test_a_folder_that_may_not_be_entered_is_named_with_its_option_and_the_reason(self) -> None:
+        def exists(path: Path) -> bool:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        self.patch(Path, "exists", exists)
+        for option in ("events", "stats", "record-dir"):
+            says = self.says("--role=uas", f"--{option}=/root/x")
+            self.assertIn(f"--{option}: /root/x cannot be written: Permission denied; name", says)
+
+    def test_a_folder_for_recordings_that_is_missing_is_no_error(self) -> None:
+        folder = Path(self.mktemp()).absolute()
+        plan = parsed("--role=uas", f"--record-dir={folder / 'a' / 'b'}").plan
+        self.assertEqual(plan.answer.record_dir, str(folder / "a" / "b"))
+        plan = parsed("--role=uac", "--call=sip:b@h", f"--record={folder / 'a' / 'x.wav'}").plan
+        self.assertEqual(plan.calls.record, str(folder / "a" / "x.wav"))
+        self.assertFalse(folder.exists(), "made at start, not before the fork")
 
     def test_arguments_without_an_option(self) -> None:
         self.assertIn("'echo' is not an option", self.says("--role=uas", "echo"))
@@ -190,6 +247,18 @@ class WrongOptionsTests(SynchronousTestCase):
         error = self.assertRaises(UsageError, parsed, "--role=uas", "--events=-", nodaemon=False)
         self.assertIn("name a file", str(error))
         self.assertEqual(parsed("--role=uas", "--events=-", nodaemon=True).plan.events, "-")
+
+
+class UriTests(SynchronousTestCase):
+    def test_user_at_host_is_a_sip_uri(self) -> None:
+        for text in ("bob@192.0.2.1", "bob@192.0.2.1:5070", "bob@h;transport=udp", "+49@[::1]"):
+            plan = parsed("--role=uac", f"--call={text}", f"--from={text}").plan
+            self.assertEqual(plan.calls.uris, (f"sip:{text}",))
+            self.assertEqual(plan.calls.from_uri, f"sip:{text}")
+
+    def test_other_schemes_are_not_hidden_by_that(self) -> None:
+        for text in ("mailto:bob@h", "tel:123", "bob", "sips:bob@h"):
+            self.assertRaises(UsageError, parsed, "--role=uac", f"--call={text}")
 
 
 class LogOptionTests(SynchronousTestCase):

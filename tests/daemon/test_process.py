@@ -6,6 +6,8 @@ import atexit
 import errno
 import gc
 import io
+import os
+import signal
 import sys
 from typing import Any
 
@@ -13,9 +15,11 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.daemon.process import (
+    Ending,
     IdleCollector,
     end_without_traceback,
     memory_in_use,
+    on_drain_signal,
     print_last,
 )
 from sessioncore.errors import ConfigurationError
@@ -102,19 +106,103 @@ class IdleCollectorTests(SynchronousTestCase):
         self.assertLess(memory_in_use(), 1 << 40)
 
 
+class SignalTests(SynchronousTestCase):
+    """What a signal does, without sending one."""
+
+    def setUp(self) -> None:
+        self.heeded: list[int] = []
+        self.handlers: dict[int, Any] = {
+            signal.SIGINT: lambda number, _frame: self.heeded.append(number),
+            signal.SIGTERM: lambda number, _frame: self.heeded.append(number),
+            signal.SIGHUP: signal.SIG_DFL,
+            signal.SIGUSR2: signal.SIG_DFL,
+        }
+        self.patch(signal, "getsignal", self.handlers.__getitem__)
+        self.patch(signal, "signal", self.handlers.__setitem__)
+        self.patch(signal, "raise_signal", self.raised)
+        self.hangup_ends = False
+        self.hung_up = self.killed = 0
+
+    def raised(self, number: int) -> None:
+        self.assertIs(self.handlers[number], signal.SIG_DFL)
+        self.killed = number
+
+    def on_hangup(self) -> bool:
+        self.hung_up += 1
+        return self.hangup_ends
+
+    def heed(self, *numbers: int) -> Ending:
+        ending = Ending()
+        ending.heed_signals(self.on_hangup)
+        for number in numbers:
+            self.handlers[number](number, None)
+        return ending
+
+    def test_the_second_ctrl_c_ends_at_once(self) -> None:
+        ending = self.heed(signal.SIGINT)
+        self.assertEqual((self.heeded, self.killed), ([signal.SIGINT], 0))
+        self.assertTrue(ending.interrupted)
+        self.handlers[signal.SIGINT](signal.SIGINT, None)
+        self.assertEqual((self.heeded, self.killed), ([signal.SIGINT], signal.SIGINT))
+
+    def test_sigterm_is_patient_and_counts_as_no_ctrl_c(self) -> None:
+        self.heed(signal.SIGTERM, signal.SIGTERM, signal.SIGINT)
+        self.assertEqual((self.heeded, self.killed), ([signal.SIGTERM], 0))
+        self.handlers[signal.SIGINT](signal.SIGINT, None)
+        self.assertEqual(self.killed, signal.SIGINT)
+
+    def test_sighup_ends_only_where_it_should(self) -> None:
+        self.heed(signal.SIGHUP, signal.SIGHUP)
+        self.assertEqual((self.heeded, self.hung_up), ([], 2))
+        self.hangup_ends = True
+        self.handlers[signal.SIGHUP](signal.SIGHUP, None)
+        self.assertEqual((self.heeded, self.hung_up), ([signal.SIGHUP], 3))
+
+    def test_sighup_stays_ignored_under_nohup(self) -> None:
+        self.handlers[signal.SIGHUP] = signal.SIG_IGN
+        self.heed()
+        self.assertIs(self.handlers[signal.SIGHUP], signal.SIG_IGN)
+
+    def test_drain_at_sigusr2(self) -> None:
+        drained: list[str] = []
+        on_drain_signal(lambda: drained.append("now"))
+        self.handlers[signal.SIGUSR2](signal.SIGUSR2, None)
+        self.assertEqual(drained, ["now"])
+
+    def test_a_sigusr2_that_is_taken_stays_so(self) -> None:
+        """``twistd -b`` has it for the debugger."""
+        taken = self.handlers[signal.SIGUSR2] = lambda number, frame: None
+        on_drain_signal(lambda: None)
+        self.assertIs(self.handlers[signal.SIGUSR2], taken)
+
+
 class LastLineTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.out: Any = io.StringIO()
         self.later: list[Any] = []
+        self.statuses: list[int] = []
         self.patch(sys, "__stdout__", self.out)
+        self.patch(os, "_exit", self.statuses.append)
         self.patch(atexit, "register", lambda function, *args: self.later.append((function, args)))
 
     def test_after_all_that_twistd_says(self) -> None:
         print_last(Outcome(1, 1), False)
         self.assertEqual(self.out.getvalue(), "")
+        self.run_later()
+        self.assertEqual((self.out.getvalue(), self.statuses), (LINE, []))
+
+    def run_later(self) -> None:
         ((function, args),) = self.later
         function(*args)
-        self.assertEqual(self.out.getvalue(), LINE)
+
+    def test_calls_that_failed_make_the_exit_status_1(self) -> None:
+        outcome = Outcome(2, 1)
+        outcome.failed_with("remote 486: Busy Here")
+        print_last(outcome, False)
+        self.assertEqual(self.statuses, [])
+        self.run_later()
+        self.assertEqual(self.statuses, [1])
+        self.assertIn("1 failed, the first: remote 486: Busy Here\n", self.out.getvalue())
 
     def test_at_once_where_a_signal_will_end_the_process(self) -> None:
         print_last(Outcome(1, 1), True)

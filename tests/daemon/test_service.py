@@ -7,6 +7,7 @@ import io
 import json
 import os
 import resource
+import shutil
 import sys
 from typing import Any
 from unittest import mock
@@ -171,6 +172,104 @@ class RunTests(ServiceTestCase):
         self.stop(uas)
         self.assertEqual(told[1:], [says.format(refused)], "of the last seconds, at the end")
         self.stop(last, other, uac)
+
+    def test_statistics_are_in_their_file(self) -> None:
+        name = self.mktemp()
+        plan = UasPlan(Settings(max_calls=1), AnswerPlan(), None, name)
+        uas = self.started(UasService(plan, reactor=self.reactor("192.0.2.2")))
+
+        def stats() -> Any:
+            with open(name) as file:
+                return json.load(file)
+
+        self.assertEqual((stats()["role"], stats()["calls_up"]), ("UAS", 0))
+        uac = self.uac(calls=2, duration=60.0)
+        self.network.advance(11)
+        now = stats()
+        self.assertEqual((now["calls_up"], now["calls"]["refused_busy"]), (1, 1))
+        self.assertEqual(now["lines_lost"], 0)
+        self.assertGreater(now["t"], 1.7e9)
+        self.assertGreater(now["media"]["packets_sent"], 400)
+        self.stop(uac, uas)
+        self.assertEqual(stats()["calls_up"], 0, "once more at the end")
+        self.assertEqual(os.listdir(os.path.dirname(name)).count(os.path.basename(name)), 1)
+
+    def test_draining_lets_calls_run_out_and_then_stops(self) -> None:
+        uas, uac = self.uas(), self.uac(duration=3.0)
+        self.network.advance(0.5)
+        uas.drain()
+        late = self.uac(at="192.0.2.3")
+        self.network.advance(1)
+        self.assertEqual((len(uas.manager.calls), uas.reactor.stopped), (1, 0))
+        self.assertEqual(uas.manager.statistics().calls["refused_busy"], 1)
+        self.network.advance(3)
+        self.assertEqual(uas.reactor.stopped, 1)
+        self.stop(uac, late, uas)
+        self.assertEqual(self.said[0], (Outcome(1, 1), False), "the call was not cut short")
+        uas.drain()  # too late, and nothing comes of it
+        self.assertEqual(uas.reactor.stopped, 1)
+
+    def test_a_client_that_drains_places_no_further_calls(self) -> None:
+        uas, uac = self.uas(), self.uac(calls=100, rate=2.0, duration=2.0)
+        self.network.advance(1.2)
+        uac.drain()
+        self.network.advance(3)
+        self.assertEqual(uac.reactor.stopped, 1)
+        self.stop(uac, uas)
+        self.assertEqual(self.said, [(Outcome(3, 3), False)])
+
+    def test_event_file_is_reopened(self) -> None:
+        uas = self.uas(events="moved.jsonl")
+        self.addCleanup(os.remove, "moved.jsonl")
+        self.addCleanup(os.remove, "moved.jsonl.1")
+        first = self.uac()
+        self.network.advance(3)
+        os.rename("moved.jsonl", "moved.jsonl.1")
+        uas.reopen()
+        second = self.uac(at="192.0.2.3")
+        self.network.advance(3)
+        self.stop(first, second, uas)
+        for name in ("moved.jsonl", "moved.jsonl.1"):
+            with open(name) as file:
+                names = [json.loads(line)["event"] for line in file]
+            self.assertEqual((names[0], names[-1]), ("IncomingCall", "CallSummary"))
+
+    def test_an_event_file_that_cannot_be_reopened_stays(self) -> None:
+        os.mkdir("away")
+        uas = self.uas(events="away/moved.jsonl")
+        os.rename("away", "there")
+        self.addCleanup(shutil.rmtree, "there")
+        uas.reopen()
+        uac = self.uac()
+        self.network.advance(3)
+        self.stop(uac, uas)
+        with open("there/moved.jsonl") as file:
+            self.assertIn("CallEnded", file.read())
+
+    def test_a_folder_for_recordings_that_is_missing_is_made(self) -> None:
+        folder = self.mktemp()
+        uas = self.uas(AnswerPlan(record_dir=f"{folder}/uas/new"))
+        uac = self.uac(record=f"{folder}/uac/new/heard.wav")
+        self.network.advance(3)
+        self.stop(uac, uas)
+        self.assertEqual(len(os.listdir(f"{folder}/uas/new")), 1)
+        self.assertEqual(os.listdir(f"{folder}/uac/new"), ["heard.wav"])
+
+    def test_a_folder_that_cannot_be_made_ends_the_start_with_its_name(self) -> None:
+        uas = UasService(
+            UasPlan(Settings(), AnswerPlan(record_dir="/dev/null/x")),
+            reactor=self.reactor("192.0.2.2"),
+        )
+        uac = UacService(
+            UacPlan(Settings(), CallPlan(("sip:b@h",), record="/dev/null/x/y.wav")),
+            say=lambda outcome, interrupted: None,
+            reactor=self.reactor("192.0.2.1"),
+        )
+        for service, option in ((uas, "--record-dir"), (uac, "--record")):
+            error = self.assertRaises(ConfigurationError, service.startService)
+            says = f"{option}: the folder /dev/null/x cannot be made: Not a directory; name one"
+            self.assertIn(says, str(error))
+            self.stop(service)
 
     def test_no_accounts_where_nobody_reads_them(self) -> None:
         """A summary that goes nowhere costs time and memory."""

@@ -56,7 +56,8 @@ class FakeLease:
 
 
 class FakePacketIO:
-    def __init__(self, ports=100):
+    def __init__(self, ports=100, now=lambda: 0):
+        self.now = now
         self._free = ports
         self.leases = []
         self.broken = False
@@ -76,15 +77,17 @@ class FakePacketIO:
         self.leases.append(lease)
         return lease
 
-    def arrive(self, stream, data, source=PEER):
+    def arrive(self, stream, data, source=PEER, arrival=None):
         lease = stream.lease
+        arrival = self.now() if arrival is None else arrival
         if lease.latched is None:
-            self._strays.append(Stray(lease, False, data, source))
+            self._strays.append(Stray(lease, False, data, source, arrival))
         elif lease.latched == source:
-            lease.waiting.append(data)
+            lease.waiting.append((data, arrival))
 
-    def arrive_rtcp(self, stream, data, source=(PEER[0], PEER[1] + 1)):
-        self._strays.append(Stray(stream.lease, True, data, source))
+    def arrive_rtcp(self, stream, data, source=(PEER[0], PEER[1] + 1), arrival=None):
+        arrival = self.now() if arrival is None else arrival
+        self._strays.append(Stray(stream.lease, True, data, source, arrival))
 
     def fail(self, row, refused, text):
         self._failures.append(Failure(row, refused, text))
@@ -94,12 +97,14 @@ class FakePacketIO:
         if not ready:
             return None
         packets = np.zeros((len(ready), PACKET_WIDTH), np.uint8)
-        lengths = []
+        lengths, arrivals = [], []
         for index, lease in enumerate(ready):
-            data = lease.waiting.popleft()
+            data, arrival = lease.waiting.popleft()
+            arrivals.append(arrival)
             lengths.append(len(data))
             packets[index, : len(data)] = np.frombuffer(data[:PACKET_WIDTH], np.uint8)
-        return Round(np.array([lease.row for lease in ready]), packets, np.array(lengths))
+        rows = np.array([lease.row for lease in ready])
+        return Round(rows, packets, np.array(lengths), np.array(arrivals))
 
     def strays(self):
         strays, self._strays = self._strays, []
@@ -133,7 +138,7 @@ class Bench:
     """A plane on fake ports, its clock, and every event it told."""
 
     def __init__(self, **options):
-        self.io = FakePacketIO(**options)
+        self.io = FakePacketIO(now=lambda: self.now, **options)
         self.events = []
         self.now = 10 * SECOND
         self.reactions = []

@@ -132,7 +132,7 @@ class BankTests(SynchronousTestCase):
             self.assertIn(name, Bank.__annotations__)
         columns = [getattr(bank, name) for name in _DEFAULTS]
         columns += [bank.meanings, bank.lanes[0].ring, bank.lanes[0].filled]
-        self.assertLess(sum(column.nbytes for column in columns) / 16, 6_000)
+        self.assertLess(sum(column.nbytes for column in columns) / 16, 7_200)
 
     def test_no_ssrc_is_none_of_the_32_bits(self):
         self.assertLess(NONE, 0)

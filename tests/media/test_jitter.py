@@ -5,6 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.media import jitter
 from sessioncore.media.bank import Bank
+from sessioncore.media.lane import REACH
 
 FRAME = 160
 TARGET = 2 * FRAME
@@ -21,7 +22,7 @@ class Ring:
         self.start = start
         self.fresh = True
 
-    def put(self, first, count=160, forward=True, restart=None):
+    def put(self, first, count=160, step=1, restart=None):
         """The packet that begins with sample ``first``; whether it was taken."""
         if restart is None:
             restart, self.fresh = self.fresh, False
@@ -31,8 +32,9 @@ class Ring:
             self.row,
             np.array([(self.start + first) & 0xFFFF_FFFF]),
             np.array([count]),
-            forward=np.array([forward]),
+            step=np.array([step]),
             restart=np.array([restart]),
+            lag=np.zeros_like,
         )
         if usable[0]:
             samples = (np.arange(first, first + count) % 30000 + 1).astype(np.int16)
@@ -67,15 +69,15 @@ class OrderTests(SynchronousTestCase):
         ring = Ring()
         ring.put(0)
         ring.put(320)
-        ring.put(160, forward=False)
+        ring.put(160, step=-1)
         self.assertEqual(list(ring.play(5)[TARGET:]), samples(0, 480))
 
     def test_a_lost_packet_leaves_20_ms_of_silence_in_its_place(self):
         ring = Ring()
         ring.put(0)
-        ring.put(320)
+        ring.put(320, step=2)
         self.assertEqual(list(ring.play(5)[TARGET:]), samples(0) + [0] * 160 + samples(320))
-        self.assertEqual(ring.count("inserted"), 3)
+        self.assertEqual(ring.count("inserted"), 1)
 
     def test_what_was_played_is_not_played_again_a_ring_later(self):
         ring = Ring()
@@ -86,9 +88,9 @@ class OrderTests(SynchronousTestCase):
     def test_a_late_packet_is_counted_and_not_played(self):
         ring = Ring()
         ring.put(0)
-        ring.put(480)
-        ring.play(4)
-        self.assertFalse(ring.put(160, forward=False))
+        ring.put(480, step=3)
+        ring.play(5)
+        self.assertFalse(ring.put(160, step=-2))
         self.assertEqual(ring.count("late"), 1)
         self.assertEqual(list(ring.play(2)), [0] * 160 + samples(480))
 
@@ -135,11 +137,6 @@ class LengthTests(SynchronousTestCase):
         played = ring.play(12)
         self.assertEqual(sorted(set(played[played > 0])), sorted(samples(first + 160, 80)))
 
-    def test_a_packet_longer_than_the_ring_can_take_is_refused(self):
-        ring = Ring()
-        self.assertFalse(ring.put(0, ring.lane.longest_packet + 1))
-        self.assertTrue(ring.put(0, ring.lane.longest_packet))
-
 
 class DelayTests(SynchronousTestCase):
     def steady(self, ring, packets, first=0):
@@ -171,14 +168,14 @@ class DelayTests(SynchronousTestCase):
             self.steady(ring, 10)
             self.assertTrue(ring.put(1600 + jump))
             played = ring.play(3)
-            self.assertEqual(list(played[TARGET:]), samples(1600 + jump), jump)
-            self.assertEqual(ring.count("overflow"), 1)
+            self.assertEqual(list(played), samples(1280, 320) + samples(1600 + jump), jump)
+            self.assertEqual(ring.count("overflow"), 0)
 
     def test_an_old_packet_with_a_wild_timestamp_moves_nothing(self):
         ring = Ring()
         self.steady(ring, 10)
-        self.assertFalse(ring.put(10_000_000, forward=False))
-        self.assertFalse(ring.put(-10_000_000, forward=False))
+        self.assertFalse(ring.put(10_000_000, step=-1))
+        self.assertFalse(ring.put(-10_000_000, step=-1))
         self.assertTrue(ring.put(1600))
         self.assertEqual((ring.count("overflow"), ring.count("late")), (1, 1))
 
@@ -186,7 +183,7 @@ class DelayTests(SynchronousTestCase):
         ring = Ring()
         for index in range(100):
             ring.put(index * 160)
-            self.assertLessEqual(ring.count("end") - ring.count("play"), 12 * 160)
+            self.assertLessEqual(ring.count("end") - ring.count("play"), REACH * 160)
         self.assertGreater(ring.count("overflow"), 0)
 
     def test_a_delay_that_is_not_needed_is_taken_back(self):
@@ -246,7 +243,7 @@ class PropertyTests(SynchronousTestCase):
         newest = 0
         for turn in range(1, len(fates) + 4):
             for index in due.get(turn, []):
-                ring.put(index * 160, forward=index > newest)
+                ring.put(index * 160, step=index - newest)
                 newest = max(newest, index)
             played.append(ring.play())
         heard = np.concatenate(played)[TARGET:]

@@ -133,15 +133,16 @@ class RingTests(SynchronousTestCase):
         bank.move(row.item(), lane, clock)
         size, tick = lane.frame, clock // 50
 
-        def put(index, forward, restart=False):
+        def put(index, step, restart=False):
             position, usable = jitter.place(
                 bank,
                 lane,
                 row,
                 np.array([(start + index * tick) & 0xFFFF_FFFF]),
                 np.array([size]),
-                forward=np.array([forward]),
+                step=np.array([step]),
                 restart=np.array([restart]),
+                lag=np.zeros_like,
                 clock=None if clock == rate else np.array([clock]),
             )
             for part in range(parts if usable[0] else 0):
@@ -149,7 +150,7 @@ class RingTests(SynchronousTestCase):
                 samples = sample(index * size + first, last - first)
                 jitter.store(lane, row, position + first, samples[None])
 
-        put(0, True, True)
+        put(0, 1, True)
         due = {}
         for index, fate in enumerate(fates, 1):
             if fate != "lost":
@@ -159,7 +160,7 @@ class RingTests(SynchronousTestCase):
         played, newest = [jitter.next_frames(bank, lane, row)[0][0]], 0
         for turn in range(1, len(fates) + 4):
             for index in due.get(turn, []):
-                put(index, index > newest)
+                put(index, index - newest)
                 newest = max(newest, index)
             played.append(jitter.next_frames(bank, lane, row)[0][0])
         heard = np.concatenate(played)[2 * size :]
@@ -232,6 +233,7 @@ class HearingTests(SynchronousTestCase):
         bench.run(0.5, Speaker(bench, stream, G722, sine(3000, 0.5, rate=16_000)))
         form = bench.plane.bank.formats[bench.plane.bank.cells.format[stream.row]]
         first = form._decoders[stream.row]
+        bench.run(0.25)  # the source before was silent for so long
         for number in range(2):  # RFC 3550 A.1: two in sequence
             bench.io.arrive(stream, rtp(number, number * 160, 99, bytes(160), 9))
             bench.run(0.02)
@@ -564,6 +566,7 @@ class MovingTests(SynchronousTestCase):
         stream.expect_early(PEER[0], ((110, WIDE), (0, PCMU), (13, COMFORT_NOISE)))
         bench.run(0.5, Speaker(bench, stream, WIDE, sine(6000, 0.5, rate=16_000)))
         self.assertTrue(tone_report(np.concatenate(heard)[1600:], 16_000, 6000).heard())
+        bench.run(0.25)  # the source before was silent for so long
         first = len(heard)
         bench.run(0.5, Speaker(bench, stream, PCMU, sine(1000, 0.5), ssrc=9))
         self.assertTrue(tone_report(np.concatenate(heard[first:])[3200:], 16_000, 1000).heard(0.9))
@@ -698,8 +701,9 @@ class KeptFramesTests(SynchronousTestCase):
                 row,
                 np.array([(MAX_FRAMES + frame) * 160]),
                 np.array([160]),
-                forward=np.array([True]),
+                step=np.array([1]),
                 restart=np.array([False]),
+                lag=np.zeros_like,
             )
             if usable[0]:
                 jitter.store(lane, row, position, np.full((1, 160), 9, np.int16))

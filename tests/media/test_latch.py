@@ -63,8 +63,14 @@ class LatchTests(SynchronousTestCase):
         latch = Latch(AGREED, SIP)
         for port in range(1, 2000):
             latch.admits((SIP, port), 1, 0)
+            self.assertLessEqual(len(latch._candidates), 4)
         self.assertIn(True, self.offer(latch, (SIP, 5555), range(PROBATION)))
-        self.assertLessEqual(len(latch._candidates), 4)
+
+    def test_four_prove_themselves_side_by_side_and_a_fifth_takes_the_place_of_the_oldest(self):
+        for ports, admitted in ((4, True), (5, False)):
+            latch = Latch(AGREED, SIP)
+            seen = [latch.admits((SIP, 9 + turn % ports), 1, turn) for turn in range(4 * ports)]
+            self.assertIs(any(seen), admitted, ports)
 
     def test_on_hold_nobody_latches(self):
         latch = Latch(None, SIP, True)

@@ -144,7 +144,7 @@ class Listener:
             kept = each[:WIDTH]
             packet[: len(kept)] = np.frombuffer(kept, np.uint8)
         lengths = np.array([len(each) for each in data])
-        self.reception.receive(self.rows, packets, lengths, self.now)
+        self.reception.receive(self.rows, packets, lengths, np.full(ROWS, self.now), self.now)
         self.bank.first_receive_pending[self.reception.noticed.first] = False
         self.heard.append(jitter.next_frames(self.bank, self.bank.lanes[0], self.rows)[0])
         self.now += 20 * MILLISECOND + 12_345
@@ -196,15 +196,17 @@ class TakingTests(SynchronousTestCase):
         told = bank.formats.plain, bank.formats.tables
         sizes = [len(column) // 4 for column in columns]
 
+        few = np.zeros(4, np.int64)
+
         def left(cut, rows, first=0, length=172):
-            buffers = [*columns, np.empty(4, np.int64), *told, rows, np.full(4, length)]
+            buffers = [*columns, np.empty(4, np.int64), *told, rows, np.full(4, length), few]
             for column in cut:
                 size = sizes[column]
                 buffers[column] = buffers[column][first * size : (first + 1) * size]
             talk = Talk(1)
             packets = [talk.packet("plain") for _ in range(4)][-1:] * len(rows)
             octets = np.array([list(packet) for packet in packets], np.uint8)
-            count = plain.compiled.take(tuple(buffers), octets, 0, 0)
+            count = plain.compiled.take(tuple(buffers), octets, 0)
             return buffers[18][:count].tolist()
 
         every = range(len(columns))
@@ -236,7 +238,7 @@ class TakingTests(SynchronousTestCase):
             (np.zeros(6, np.int64)[::2], numbers, packets),
         ):
             with self.assertRaises(ValueError):
-                plain.take(bank, rows, octets, lengths, 0, 0)
+                plain.take(bank, rows, octets, lengths, numbers, 0)
         take = plain.compiled.take
         formats = bank.formats
         formats.number(CODECS["PCMU"], 8000)
@@ -248,25 +250,27 @@ class TakingTests(SynchronousTestCase):
             formats.tables,
             numbers,
             numbers,
+            numbers,
         )
-        self.assertEqual(take(buffers, packets, 0, 0), 3)
+        self.assertEqual(take(buffers, packets, 0), 3)
         for at, wrong in (
             (18, few),
             (21, few),
             (22, few),
+            (23, few),
             (19, formats.plain[1:]),
             (20, formats.tables[:1]),
             (0, b"12345678"),
             (0, "text"),
         ):
             with self.assertRaises((BufferError, TypeError, ValueError)):
-                take((*buffers[:at], wrong, *buffers[at + 1 :]), packets, 0, 0)
+                take((*buffers[:at], wrong, *buffers[at + 1 :]), packets, 0)
         with self.assertRaises(TypeError):
-            take(buffers[1:], packets, 0, 0)
+            take(buffers[1:], packets, 0)
         # Columns of different lengths hold as many rows as the shortest.
         for at in range(18):
             column = buffers[at][: len(buffers[at]) // 2]
-            self.assertEqual(take((*buffers[:at], column, *buffers[at + 1 :]), packets, 0, 0), 3)
+            self.assertEqual(take((*buffers[:at], column, *buffers[at + 1 :]), packets, 0), 3)
 
 
 class EncodingTests(SynchronousTestCase):

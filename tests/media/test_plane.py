@@ -145,7 +145,7 @@ class LifeTests(Case):
     def test_a_closed_stream_can_do_nothing_more(self):
         stream = self.bench.call()
         stream.close(self.bench.now)
-        stream.prove_path()
+        stream.prove_path(self.bench.now)
         stream.stop_transmission()
         self.assertFalse(stream.transmitting)
         self.assertRaises(RuntimeError, stream.close, self.bench.now)
@@ -365,10 +365,10 @@ class HearingTests(Case):
         heard = self.listen(stream)
         self.bench.run(0.5, Talker(self.bench, stream))
         self.bench.run(0.5, Talker(self.bench, stream, ssrc=78, first=9, timestamp=12))
-        self.assertGreater(np.count_nonzero(np.concatenate(heard)), 0.9 * 8000 - 960)
+        self.assertGreater(np.count_nonzero(np.concatenate(heard)), 0.7 * 8000)
         statistics = stream.statistics
-        self.assertEqual(statistics.packets_received, 49)
-        self.assertEqual(statistics.expected, 49)
+        self.assertEqual(statistics.packets_received, 25 + 15)
+        self.assertEqual((statistics.expected, statistics.other_sources), (25 + 15, 10))
 
     def test_a_single_packet_of_another_ssrc_moves_nothing(self):
         stream = self.bench.call()
@@ -547,6 +547,30 @@ class LatchTests(Case):
         self.assertEqual({address for _, address in stream.lease.sent[sent:]}, {moved})
         self.assertEqual(stream.latched, moved)
 
+    def test_after_update_remote_address_nobody_else_is_heard(self):
+        """Neither another port of the new IP, nor one of where SIP comes from, nor the old peer.
+
+        Even where the agreement before let media come from elsewhere.
+        """
+        moved = ("198.51.100.8", 5000)
+        for host, nat in ((PEER[0], None), (SIP, None), (SIP, True)):
+            for third in ((moved[0], 5002), (SIP, 7000), PEER, STRANGER):
+                stream = self.bench.call(host=host, nat=nat)
+                self.bench.run(0.2, Talker(self.bench, stream))
+                received = stream.statistics.packets_received
+                heard = self.listen(stream)
+                stream.update_remote_address(moved, self.bench.now)
+                self.bench.run(0.1)
+                heard.clear()
+                sent = len(stream.lease.sent)
+                self.bench.run(3, Talker(self.bench, stream, third, ssrc=4))
+                self.assertFalse(np.concatenate(heard).any(), third)
+                self.assertIsNone(stream.latched)
+                self.assertEqual(stream.statistics.packets_received, received)
+                self.assertEqual(stream.statistics.strangers, 150)
+                self.assertEqual({address for _, address in stream.lease.sent[sent:]}, {moved})
+                stream.close(self.bench.now)
+
 
 class EarlyMediaTests(Case):
     def early(self):
@@ -636,7 +660,7 @@ class EventTests(Case):
             self.assertTrue(0 < late <= 25 * MILLISECOND, late)
 
     def test_nothing_of_a_new_call_is_due_before_it_is_looked_at(self):
-        self.assertLess(_LOOK, RELEARN)
+        self.assertEqual((_LOOK, RELEARN), (1 * SECOND, 2 * SECOND))
         self.assertLess(_LOOK, report_interval(lambda: 0.0, initial=True))
 
     def test_rtcp_or_comfort_noise_alone_is_no_stall(self):
@@ -783,6 +807,19 @@ class RtcpTests(Case):
             self.bench.run(1)
         self.assertEqual(stream.reports.invalid, 6)
         self.assertIn("STALLED", self.bench.names())
+
+    def test_rtcp_is_read_as_far_as_an_ethernet_frame_goes(self):
+        """What is longer is not RTCP of a call: nothing of it is believed."""
+        block = ReportBlock(1, 0, 7, 0, 80)
+        for length, counted in ((1472, 0), (1476, 1), (2944, 1)):
+            stream = self.bench.call()
+            rest = length - len(build_report(77, b"p", blocks=[block]))
+            data = build_report(77, b"p", blocks=[block])
+            # An APP packet for the rest (RFC 3550 section 6.7).
+            data += b"\x80\xcc" + (rest // 4 - 1).to_bytes(2, "big") + bytes(rest - 4)
+            self.bench.io.arrive_rtcp(stream, data)
+            self.bench.run(0.005)
+            self.assertEqual((len(data), stream.reports.invalid), (length, counted))
 
     def test_round_trip_and_remote_loss_come_from_the_peers_reports(self):
         stream = self.bench.call()

@@ -3,6 +3,7 @@ from itertools import pairwise
 import numpy as np
 from twisted.trial.unittest import SynchronousTestCase
 
+from sessioncore.media import limits
 from sessioncore.media.bank import TOGETHER
 from sessioncore.media.playout import PhaseClock
 from sessioncore.media.sinks import Deliver, Record
@@ -129,11 +130,11 @@ class SendingTests(SynchronousTestCase):
                     for talker in talkers:
                         talker(now) if not lost else talker.packet()
 
-                bench.run(1.5, talk)
+                bench.run(2.5, talk)
                 outcomes.append([self.packets(stream) for stream in streams])
                 self.assertTrue(bench.plane.bank.inserted[:20].any())
             self.assertEqual(*outcomes)
-            self.assertEqual({len(packets) for packets in outcomes[0]}, {75, 50})
+            self.assertEqual({len(packets) for packets in outcomes[0]}, {125, 101})
 
     def test_who_echoes_otherwise_is_not_told_from_the_others(self):
         """Another gain, source, length or codec, or comfort noise: frames are made."""
@@ -232,7 +233,9 @@ class SendingTests(SynchronousTestCase):
                     stream.set_sink(Deliver(lambda samples: None))
                 else:
                     self.patch(bench.plane.playout, "_render", None)
-                bench.run(1, talker)
+                bench.run(0.5, talker)
+                talker.packet()  # is lost
+                bench.run(0.5, talker)
                 bench.run(1)
                 bank = bench.plane.bank
                 columns = (bank.lanes[0].filled, bank.play, bank.slack, bank.inserted)
@@ -310,70 +313,171 @@ class SendingTests(SynchronousTestCase):
         return read_wav(recording.path).samples
 
 
+FOREIGN_SIP = "203.0.113.9"
+"""Of a peer whose media address is another."""
+
+
 class UnprovenPathTests(SynchronousTestCase):
+    """How much is sent before something comes (`sessioncore.media.limits`)."""
+
     def setUp(self):
         self.bench = Bench()
 
-    def test_an_unproven_path_gets_five_seconds(self):
-        stream = self.bench.call(proven=False)
-        self.bench.run(8)
-        self.assertEqual(len(stream.lease.sent), 250)
+    def sent(self, stream, since=0):
+        return len(stream.lease.sent) - since
 
-    def test_a_foreign_ip_gets_one_second_then_a_packet_a_second(self):
-        stream = self.bench.call(proven=False, host="203.0.113.9")
-        self.bench.run(8)
-        self.assertIn(len(stream.lease.sent), (53, 54))
+    def test_an_unproven_path_gets_two_seconds_then_a_packet_a_second(self):
+        for host in (PEER[0], FOREIGN_SIP):
+            stream = self.bench.call(proven=False, host=host)
+            self.bench.run(8)
+            self.assertIn(self.sent(stream), (106, 107))
+            self.assertEqual(stream.statistics.held_back, 400 - self.sent(stream))
 
     def test_the_ack_lifts_it(self):
-        for host in (PEER[0], "203.0.113.9"):
-            stream = self.bench.call(proven=False, host=host)
-            self.bench.run(2)
-            stream.prove_path()
-            before = len(stream.lease.sent)
-            self.bench.run(6)
-            self.assertEqual(len(stream.lease.sent) - before, 300)
+        stream = self.bench.call(proven=False)
+        self.bench.run(4)
+        stream.prove_path(self.bench.now)
+        before = self.sent(stream)
+        self.bench.run(20)
+        self.assertEqual(self.sent(stream, before), 1000)
+
+    def test_after_the_ack_a_foreign_ip_gets_ten_seconds(self):
+        stream = self.bench.call(proven=False, host=FOREIGN_SIP)
+        self.bench.run(4)
+        stream.prove_path(self.bench.now)
+        before = self.sent(stream)
+        self.bench.run(20)
+        self.assertIn(self.sent(stream, before), (510, 511))
+
+    def test_the_caller_has_the_same_limit(self):
+        stream = self.bench.call(proven=True, host=FOREIGN_SIP)
+        self.bench.run(20)
+        self.assertIn(self.sent(stream), (510, 511))
 
     def test_a_packet_of_the_peer_lifts_it(self):
-        stream = self.bench.call(proven=False)
-        talker = Talker(self.bench, stream)
-        self.bench.run(1)
-        self.bench.run(0.1, talker)
-        self.bench.run(6.9)
-        self.assertEqual(len(stream.lease.sent), 400)
+        for proven in (False, True):
+            stream = self.bench.call(proven=proven, host=FOREIGN_SIP)
+            talker = Talker(self.bench, stream)
+            self.bench.run(15)
+            before = self.sent(stream)
+            self.bench.run(0.1, talker)
+            self.bench.run(6.9)
+            self.assertGreater(self.sent(stream, before), 344)
+
+    def test_rtcp_of_the_peer_lifts_it_and_that_of_the_sip_peer_does_not(self):
+        report = b"\x80\xc9\0\x01abcd"
+        stream = self.bench.call(host=FOREIGN_SIP)
+        self.bench.run(15)
+        before = self.sent(stream)
+        self.bench.io.arrive_rtcp(stream, report, (FOREIGN_SIP, 4001))
+        self.bench.run(5)
+        self.assertIn(self.sent(stream, before), (4, 5))
+        self.bench.io.arrive_rtcp(stream, report)
+        before = self.sent(stream)
+        self.bench.run(5)
+        self.assertEqual(self.sent(stream, before), 250)
+        # It does not hide the first packet.
+        self.bench.run(0.1, Talker(self.bench, stream))
+        self.assertIn("FIRST_RECEIVED", self.bench.names(stream))
 
     def test_a_stranger_does_not(self):
         stream = self.bench.call(proven=False)
         self.bench.run(8, Talker(self.bench, stream, ("192.0.2.66", 4000)))
-        self.assertEqual(len(stream.lease.sent), 250)
+        self.assertIn(self.sent(stream), (106, 107))
+
+    def test_ten_streams_at_a_time_towards_an_ip_that_sent_nothing(self):
+        streams = [self.bench.call(proven=False) for _ in range(12)]
+        self.bench.run(2)
+        self.assertEqual([self.sent(each) for each in streams], [100] * 10 + [2] * 2)
+        self.assertEqual(self.bench.plane.statistics.streams_held_back, 2)
+        # Two seconds later there is room for another ten.
+        self.bench.run(0.1)
+        again = self.bench.call(proven=False)
+        streams[-1].prove_path(self.bench.now)
+        before = self.sent(streams[-1])
+        self.bench.run(1)
+        self.assertEqual((self.sent(again), self.sent(streams[-1], before)), (50, 50))
+
+    def test_more_towards_an_ip_that_sent_media_in_the_last_five_minutes(self):
+        stream = self.bench.call()
+        self.bench.run(0.1, Talker(self.bench, stream))
+        stream.close(self.bench.now)
+        self.bench.now += 299 * SECOND
+        streams = [self.bench.call(proven=False) for _ in range(12)]
+        self.bench.run(1)
+        self.assertEqual({self.sent(each) for each in streams}, {50})
+        for each in streams:
+            each.close(self.bench.now)
+        self.bench.now += 2 * SECOND
+        streams = [self.bench.call(proven=False) for _ in range(12)]
+        self.bench.run(1)
+        self.assertEqual([self.sent(each) for each in streams], [50] * 10 + [1] * 2)
+
+    def test_what_is_remembered_of_destinations_is_bounded(self):
+        self.patch(limits, "MOST_KNOWN", 3)
+        known = limits.Limits(self.bench.plane.statistics)
+        for number in range(9):
+            known.heard(f"192.0.2.{number}", number * SECOND)
+            known.begin(f"198.51.100.{number}", number * SECOND)
+        self.assertEqual(len(known._heard), 3)
+        self.assertLessEqual(len(known._begun), 3)
+
+    def test_icmp_stops_it_until_something_comes(self):
+        stream = self.bench.call()
+        self.bench.run(1)
+        self.bench.io.fail(stream.row, refused=True, text=f"{PEER[0]}:{PEER[1]}")
+        self.bench.run(0.02)
+        before = self.sent(stream)
+        self.bench.run(20)
+        self.assertEqual(self.sent(stream, before), 0)
+        self.assertEqual(self.bench.plane.statistics.streams_stopped, 1)
+        self.bench.run(0.1, Talker(self.bench, stream))
+        self.bench.run(0.9)
+        self.assertGreater(self.sent(stream, before), 45)
+
+    def test_icmp_before_the_ack_is_forgotten_with_it(self):
+        """Many phones open their port when they read the 200."""
+        stream = self.bench.call(proven=False)
+        self.bench.io.fail(stream.row, refused=True, text=f"{PEER[0]}:{PEER[1]}")
+        self.bench.run(1)
+        before = self.sent(stream)
+        stream.prove_path(self.bench.now)
+        self.bench.run(1)
+        self.assertEqual(self.sent(stream, before), 50)
+
+    def test_icmp_of_elsewhere_or_of_a_peer_that_speaks_does_not_stop_it(self):
+        stream = self.bench.call()
+        self.bench.io.fail(stream.row, refused=True, text=f"{PEER[0]}:9")
+        self.bench.run(1)
+        self.assertEqual(self.sent(stream), 50)
+        talker = Talker(self.bench, stream)
+        self.bench.run(1, talker)
+        self.bench.io.fail(stream.row, refused=True, text=f"{PEER[0]}:{PEER[1]}")
+        before = self.sent(stream)
+        self.bench.run(1, talker)
+        self.assertEqual(self.sent(stream, before), 50)
 
     def test_a_new_agreement_does_not_start_the_time_again(self):
         from tests.media.fakes import agreement
 
         stream = self.bench.call(proven=False)
-        self.bench.run(4)
+        self.bench.run(1.5)
         stream.establish(agreement(stream), signalling_host=PEER[0], nat=None, now=self.bench.now)
         stream.start_transmission(self.bench.now, False)
-        self.bench.run(4)
-        self.assertEqual(len(stream.lease.sent), 250)
+        self.bench.run(6.5)
+        self.assertIn(self.sent(stream), (106, 107))
 
     def test_another_address_starts_the_time_again_and_the_same_does_not(self):
         moved = (PEER[0], 5000)
         stream = self.bench.call(proven=False)
-        self.bench.run(4)
+        self.bench.run(1)
         stream.update_remote_address(PEER, self.bench.now)
         self.bench.run(4)
         stream.update_remote_address(moved, self.bench.now)
         self.bench.run(8)
         sent = [address for _, address in stream.lease.sent]
-        self.assertEqual(sent, [PEER] * 250 + [moved] * 250)
-
-    def test_a_foreign_address_gets_a_second_and_then_a_packet_a_second(self):
-        moved = ("203.0.113.9", 5000)
-        stream = self.bench.call(proven=False)
-        self.bench.run(4)
-        stream.update_remote_address(moved, self.bench.now)
-        self.bench.run(8)
-        self.assertIn([address for _, address in stream.lease.sent].count(moved), (53, 54))
+        self.assertIn(sent.count(PEER), (103, 104))
+        self.assertIn(sent.count(moved), (106, 107))
 
     def test_the_time_at_another_address_starts_when_sending_does(self):
         stream = self.bench.call(proven=False)
@@ -382,23 +486,23 @@ class UnprovenPathTests(SynchronousTestCase):
         stream.update_remote_address((PEER[0], 5000), self.bench.now)
         self.bench.run(4)
         stream.start_transmission(self.bench.now, False)
-        self.bench.run(8)
-        self.assertEqual(len(stream.lease.sent), 50 + 250)
+        self.bench.run(2)
+        self.assertEqual(self.sent(stream), 50 + 100)
 
     def test_a_proven_path_stays_so_at_another_address(self):
         stream = self.bench.call(proven=False)
-        stream.prove_path()
+        stream.prove_path(self.bench.now)
         stream.update_remote_address((PEER[0], 5000), self.bench.now)
         stream.start_transmission(self.bench.now, False)
         self.bench.run(8)
-        self.assertEqual(len(stream.lease.sent), 400)
+        self.assertEqual(self.sent(stream), 400)
 
     def test_a_proven_row_beside_it_is_not_held_back(self):
         proven = self.bench.call()
         others = [self.bench.call(proven=False) for _ in range(4)]
         self.bench.run(8)
-        self.assertEqual(len(proven.lease.sent), 400)
-        self.assertEqual({len(each.lease.sent) for each in others}, {250})
+        self.assertEqual(self.sent(proven), 400)
+        self.assertTrue({self.sent(each) for each in others} <= {106, 107})
 
 
 def _decode_l16(octets):

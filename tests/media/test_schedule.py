@@ -22,8 +22,7 @@ ROW = st.fixed_dictionaries(
         "frames": st.integers(1, 3),
         "marker": st.booleans(),
         "first_send_pending": st.booleans(),
-        "unproven": st.booleans(),
-        "sending_since": st.integers(0, 9),
+        "full_until": st.integers(0, 9),
     }
 )
 
@@ -98,8 +97,7 @@ class ScheduleTests(SynchronousTestCase):
         mine = [rows[number] for number in members]
         fresh = any(row["marker"] or row["first_send_pending"] for row in mine)
         self.assertEqual(section.fresh, fresh)
-        since = [row["sending_since"] for row in mine if row["unproven"]]
-        self.assertEqual(section.unproven_since, min(since, default=None))
+        self.assertEqual(section.full_until, min(row["full_until"] for row in mine))
 
     @settings(max_examples=60, deadline=None)
     @given(st.lists(ROW, max_size=30), st.lists(ROW, max_size=30))
@@ -112,9 +110,9 @@ class ScheduleTests(SynchronousTestCase):
 
     def test_nothing_is_looked_for_while_nothing_changed(self):
         row = PLAIN | dict.fromkeys(
-            ["playing", "transmitting", "latched", "marker", "first_send_pending", "unproven"], True
+            ["playing", "transmitting", "latched", "marker", "first_send_pending"], True
         )
-        self.make([row | {"sending_since": 0}])
+        self.make([row | {"full_until": 0}])
         before = self.schedule.groups(0)
         self.assertIs(self.schedule.groups(0), before)
         self.schedule.changed(0)

@@ -92,6 +92,59 @@ class Read(SynchronousTestCase):
         self.assertEqual(audio.samples.tolist(), RAMP[:200].reshape(-1, 2).tolist())
 
 
+class ReadWhatRecordersLeaveTests(SynchronousTestCase):
+    def test_24_and_32_bits_are_read_by_their_upper_16(self):
+        wide = RAMP.astype(np.int64) << 16 | 0x1234
+        for bits, octets in ((24, 3), (24, 4), (20, 3), (32, 4)):
+            align = 2 * octets
+            form = struct.pack("<HHIIHH", 1, 2, 8000, 8000 * align, align, bits)
+            whole = wide.astype("<i4").view(np.uint8).reshape(-1, 4)[:, -octets:]
+            audio = parse_wav(riff(chunk(b"fmt ", form), chunk(b"data", whole.tobytes())))
+            self.assertEqual(
+                audio.samples.reshape(-1)[: len(RAMP)].tolist(),
+                RAMP[: len(RAMP) // 2 * 2].tolist(),
+                (bits, octets),
+            )
+
+    def test_floating_point(self):
+        loud = np.array([0, 0.5, -0.5, 1, -1, 7, -7, np.nan, np.inf, -np.inf, 1e-9])
+        expected = [0, 16384, -16384, 32767, -32768, 32767, -32768, 0, 32767, -32768, 0]
+        for octets in (4, 8):
+            content = chunk(b"data", loud.astype(f"<f{octets}").tobytes())
+            audio = parse_wav(riff(fmt(3, bits=8 * octets, more=b"\0\0"), content))
+            self.assertEqual(audio.mono.tolist(), expected)
+
+    def test_extensible_24_bit_and_float(self):
+        guid = bytes.fromhex("0000 1000 8000 00aa 0038 9b71")
+        for tag, bits in ((1, 24), (1, 32), (3, 32), (3, 64)):
+            more = struct.pack("<HHIHH", 22, bits, 4, tag, 0) + guid
+            data = riff(fmt(0xFFFE, bits=bits, more=more), chunk(b"data", bytes(96)))
+            self.assertEqual(len(parse_wav(data).mono), 96 * 8 // bits)
+
+    def test_a_block_align_of_0(self):
+        for tag, bits, channels in ((1, 16, 1), (1, 16, 2), (1, 8, 1), (7, 8, 2), (3, 32, 1)):
+            form = struct.pack("<HHIIHH", tag, channels, 8000, 0, 0, bits)
+            audio = parse_wav(riff(chunk(b"fmt ", form), chunk(b"data", bytes(32))))
+            self.assertEqual(audio.samples.shape, (32 * 8 // bits // channels, channels))
+
+    def test_a_recorder_that_died_before_it_wrote_the_size(self):
+        sound, silence = RAMP.tobytes(), bytes(200)
+        for content in (sound, silence, silence + sound, sound + silence, b"\x10\x20" * 9):
+            head = b"RIFF" + bytes(4) + b"WAVE" + fmt() + b"data" + bytes(4)
+            audio = parse_wav(head + content)
+            self.assertEqual(audio.mono.tolist(), np.frombuffer(content, "<i2").tolist())
+
+    def test_an_empty_data_chunk_first(self):
+        audio, empty = chunk(b"data", RAMP.tobytes()), chunk(b"data", b"")
+        for chunks in ([empty, audio], [empty, empty, audio], [empty, chunk(b"LIST", b"x"), audio]):
+            self.assertEqual(parse_wav(riff(fmt(), *chunks)).mono.tolist(), RAMP.tolist())
+
+    def test_chunks_behind_an_empty_one_are_not_audio(self):
+        for rest in (b"", chunk(b"LIST", b"made by nobody"), chunk(b"id3 ", b"odd")[:-1]):
+            with self.assertRaisesRegex(MediaFileError, "holds no audio"):
+                parse_wav(riff(fmt(), chunk(b"data", b"")) + rest)
+
+
 class Refuse(SynchronousTestCase):
     def assert_refused(self, data, pattern):
         with self.assertRaisesRegex(MediaFileError, pattern):
@@ -105,6 +158,17 @@ class Refuse(SynchronousTestCase):
         with self.assertRaisesRegex(MediaFileError, "check the path"):
             read_wav(".")
 
+    def test_more_than_1_gib(self):
+        """The file has a hole for nearly all of that, and is not read."""
+        path = self.mktemp()
+        Path(path).write_bytes(GOOD)
+        os.truncate(path, 1 << 30)
+        self.patch(Path, "read_bytes", lambda path: GOOD)
+        self.assertEqual(read_wav(path).mono.tolist(), RAMP.tolist())
+        os.truncate(path, (1 << 30) + 1)
+        with self.assertRaisesRegex(MediaFileError, f"^{path}: larger than 1 GiB; cut it"):
+            read_wav(path)
+
     def test_the_path_is_named(self):
         path = self.mktemp()
         Path(path).write_bytes(b"")
@@ -116,8 +180,9 @@ class Refuse(SynchronousTestCase):
         self.assert_refused(b"", "is empty")
         self.assert_refused(b"ID3\4" + bytes(100), "not a WAV file; convert it, e.g. ffmpeg")
         self.assert_refused(b"RF64" + GOOD[4:], "RF64 is not read; convert it")
-        self.assert_refused(riff(fmt(bits=24), audio), "24-bit PCM is not read.*ffmpeg")
-        self.assert_refused(riff(fmt(3, bits=32), audio), "floating point is not read")
+        self.assert_refused(riff(fmt(bits=40), audio), "40-bit PCM is not read.*ffmpeg")
+        self.assert_refused(riff(fmt(bits=0), audio), "0-bit PCM is not read.*ffmpeg")
+        self.assert_refused(riff(fmt(3, bits=16), audio), "floating point is not read")
         self.assert_refused(riff(fmt(49, bits=8), audio), "GSM 06.10 is not read")
         self.assert_refused(riff(fmt(999), audio), "format 999 is not read")
         self.assert_refused(riff(fmt(0xFFFE), audio), "format 65534 is not read")

@@ -6,14 +6,17 @@ import contextlib
 import os
 import select
 import socket
+import time
 from errno import EAGAIN, EBADF, ECONNREFUSED
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from sessioncore.net import pump
 from sessioncore.net.pump import CompiledPump, PythonPump
+from sessioncore.vocabulary import MILLISECOND, SECOND
 
 OWN = "127.0.0.1"
 MOST, WIDTH = 8, 100
@@ -37,6 +40,8 @@ def bound(family=socket.AF_INET, host=OWN):
 class PythonPumpTests(SynchronousTestCase):
     kind = PythonPump
 
+    now = 5
+
     def setUp(self):
         self.pump = self.kind(MOST, WIDTH)
         self.epoll = select.epoll()
@@ -51,8 +56,10 @@ class PythonPumpTests(SynchronousTestCase):
         return sock
 
     def drain(self):
-        fds, lengths = self.pump.drain(self.epoll, self.sockets)
-        self.assertEqual(len(fds), len(lengths))
+        fds, lengths, arrivals = self.pump.drain(self.epoll, self.sockets, self.now)
+        self.assertEqual(arrivals.dtype, "int64")
+        self.assertEqual((len(fds), len(fds)), (len(lengths), len(arrivals)))
+        self.arrivals = arrivals.tolist()
         packets = self.pump.packets
         self.assertEqual((fds.dtype, lengths.dtype), ("int64", "int64"))
         self.assertEqual(packets.shape, (MOST, WIDTH))
@@ -168,6 +175,33 @@ class PythonPumpTests(SynchronousTestCase):
             expected = []
         self.assertEqual(self.pump.send_to([one], packets, [zoned]), expected)
 
+    def test_arrivals_are_the_kernels(self):
+        """Of those that were asked for them; by the clock that shows ``now``, from any time on."""
+        self.now = time.monotonic_ns()
+        self.peer.sendto(b"a", self.one.getsockname())
+        self.drain()
+        self.assertEqual(self.arrivals, [self.now])
+        for sock in (self.one, self.two):
+            sock.setsockopt(socket.SOL_SOCKET, pump.SO_TIMESTAMPNS, 1)
+        for _ in range(200):
+            self.peer.sendto(b"a", self.one.getsockname())
+            self.one.sendto(b"b", self.two.getsockname())
+            self.two.sendto(b"c", self.peer.getsockname())
+            sent = time.monotonic_ns()
+            while time.monotonic_ns() < sent + MILLISECOND:
+                pass
+            self.now = time.monotonic_ns()
+            got = dict(zip([data for _, data in self.drain()], self.arrivals, strict=True))
+            self.assertEqual(got[b"c"], self.now)
+            # The kernel takes a moment until it stamps what comes, not what is read.
+            if got[b"a"] < got[b"b"] < self.now:
+                return
+        self.fail("the kernel's time stamps were not used")
+
+    def test_a_time_that_cannot_be_is_now(self):
+        stamps = np.array([0, 5 * SECOND, 6 * SECOND - 7, 7 * SECOND, 6 * SECOND + 3])
+        self.assertEqual(pump.arrivals(stamps, 6 * SECOND, 100).tolist(), [100, 100, 93, 100, 103])
+
 
 class CompiledPumpTests(PythonPumpTests):
     kind = CompiledPump
@@ -186,9 +220,11 @@ class CompiledPumpTests(PythonPumpTests):
         number = self.epoll.fileno()
         for stride, width in ((0, 0), (10, 11), (10, -1), (1000, 1000), (-1, 0)):
             with self.assertRaises(OSError):
-                compiled.drain(number, memory, stride, width, bytearray(64), bytearray(64))
+                compiled.drain(
+                    number, memory, stride, width, bytearray(64), bytearray(64), bytearray(64), 0
+                )
         with self.assertRaises(OSError):
-            compiled.drain(-1, memory, 10, 10, bytearray(64), bytearray(64))
+            compiled.drain(-1, memory, 10, 10, bytearray(64), bytearray(64), bytearray(64), 0)
         for arguments in (
             ([self.one], [], None),
             ([self.one], [x], []),

@@ -9,6 +9,7 @@ import resource
 import socket
 import subprocess
 import sys
+import time
 
 from twisted.internet import defer, reactor, task
 from twisted.internet.protocol import DatagramProtocol
@@ -20,7 +21,7 @@ from sessioncore.net import rtp_epoll
 from sessioncore.net.pump import CompiledPump, PythonPump
 from sessioncore.net.rtp import EpollPacketIO, ReactorPacketIO, packet_io_for
 from sessioncore.net.rtp_epoll import RTP_BUFFER
-from sessioncore.testing.network import FakeNetwork
+from sessioncore.testing.network import FakeNetwork, Link
 from sessioncore.vocabulary import SECOND
 from tests.net.test_pump import need_the_compiled_one
 
@@ -171,6 +172,33 @@ class Contract:
         lease.latch(peer.address)
         peer.transport.write(b"rtcp", lease.local_rtcp)
         self.assertEqual(await self.strays(), [(2, True, b"rtcp", peer.address)])
+
+    now = staticmethod(time.monotonic_ns)
+
+    async def test_packets_carry_the_time_at_which_they_came_not_that_of_reading(self):
+        lease, latched = self.io.lease(self.own, 0, 0), self.io.lease(self.own, 1, 0)
+        peer = self.peer()
+        latched.latch(peer.address)
+        for _ in range(50):
+            sent = self.now()
+            peer.transport.write(b"rtp", lease.local)
+            peer.transport.write(b"rtcp", lease.local_rtcp)
+            peer.transport.write(b"rtp", latched.local)
+            await self.settle()
+            await self.settle()
+            read = self.now()
+            came = [stray.arrival for stray in self.io.strays()]
+            came += self.io.receive().arrivals.tolist()
+            self.assertEqual(len(came), 3)
+            # The kernel takes a moment until it stamps what comes, not what is read.
+            if max(came) < read:
+                break
+        self.assertLess(max(came), read)
+        self.came(sent, came)
+
+    def came(self, sent, came):
+        """Wall and monotonic clock are not read at the same instant, so not to the microsecond."""
+        self.assertLess(sent - SECOND // 10, min(came))
 
     async def test_latched_leases_send_all_at_once(self):
         leases = [self.io.lease(self.own, row, 0) for row in range(3)]
@@ -516,10 +544,16 @@ class InMemoryTests(Contract, TestCase):
     other = "192.0.2.2"
 
     def make(self, ports):
-        return packet_io_for(self.network.host(self.own), ports=ports)
+        return packet_io_for(self.network.host(self.own), ports=ports, now=self.now)
+
+    def now(self):
+        return self.network.now
+
+    def came(self, sent, came):
+        self.assertEqual(came, [sent + 12_345_678] * 3)
 
     def setUp(self):
-        self.network = FakeNetwork(seed=3)
+        self.network = FakeNetwork(seed=3, link=Link(delay=0.012345678))
         self.peers = self.network.host(self.other)
         super().setUp()
 

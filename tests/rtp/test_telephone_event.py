@@ -18,8 +18,12 @@ from tests.data import data_file
 
 
 class Packet:
-    def __init__(self, digit, timestamp, duration, end=False, marker=False, row=0):
-        self.row, self.timestamp, self.marker = row, timestamp, marker
+    """One packet.  Where it has no sequence number it is numbered as it is fed."""
+
+    sequence = None
+
+    def __init__(self, digit, timestamp, duration, end=False, marker=False, row=0, ssrc=7):
+        self.row, self.timestamp, self.marker, self.ssrc = row, timestamp, marker, ssrc
         self.payload = build_event(DIGITS.index(digit), duration, end=end)
 
     def __repr__(self):
@@ -31,17 +35,34 @@ def key(digit, timestamp, row=0, updates=4, ends=3):
     packets = [
         Packet(digit, timestamp, 400 * n, marker=n == 1, row=row) for n in range(1, updates + 1)
     ]
-    return packets + [Packet(digit, timestamp, 400 * (updates + 1), end=True, row=row)] * ends
+    last = 400 * (updates + 1)
+    return packets + [Packet(digit, timestamp, last, end=True, row=row) for _ in range(ends)]
+
+
+def numbered(packets, first=0):
+    """Give each a sequence number, in the order in which they were sent."""
+    for number, packet in enumerate(packets, first):
+        packet.sequence = number & 0xFFFF
+    return packets
 
 
 def feed(detector, packets, now=0):
     """All packets in one batch."""
-    payloads = np.array([list(p.payload) for p in packets], np.uint8).reshape(-1, 4)
+    sequence = getattr(detector, "test_sequence", 0)
+    for packet in packets:
+        if packet.sequence is None:
+            packet.sequence = sequence
+        sequence = (packet.sequence + 1) & 0xFFFF
+    detector.test_sequence = sequence
+    width = max(len(p.payload) for p in packets)
+    payloads = np.array([list(p.payload.ljust(width, b"\xff")) for p in packets], np.uint8)
     return detector.feed(
         np.array([p.row for p in packets], np.int64),
+        np.array([p.ssrc for p in packets], np.int64),
+        np.array([p.sequence for p in packets], np.int64),
         np.array([p.timestamp for p in packets], np.int64),
         np.array([p.marker for p in packets], np.bool_),
-        parse_events(payloads, [4] * len(packets)),
+        parse_events(payloads, [len(p.payload) for p in packets]),
         now,
     )
 
@@ -59,12 +80,27 @@ class Payload(SynchronousTestCase):
         packet = np.frombuffer(data_file("rtp", "rtp_dtmf.bin"), np.uint8)[None, :]
         header = parse_headers(packet, [16])
         batch = parse_events(packet[:, int(header.payload_offset[0]) :], header.payload_length)
-        found = (batch.ok[0], batch.event[0], batch.end[0], batch.volume[0], batch.duration[0])
-        self.assertEqual(found, (True, 1, True, 10, 960))
+        found = (batch.event[0], batch.end[0], batch.volume[0], batch.duration[0])
+        self.assertEqual(found, (1, True, 10, 960))
 
     def test_too_short(self):
-        batch = parse_events(np.zeros((3, 8), np.uint8), [3, 4, 5])
-        self.assertEqual(batch.ok.tolist(), [False, True, True])
+        batch = parse_events(np.ones((4, 8), np.uint8), [3, 4, 5, 0])
+        self.assertEqual(batch.packet.tolist(), [1, 2])
+
+    def test_two_events_and_padding(self):
+        two = build_event(1, 800, end=True) + build_event(2, 240)
+        payloads = np.array([list(two + bytes(4)), list(bytes(12))], np.uint8)
+        batch = parse_events(payloads, [12, 12])
+        self.assertEqual(batch.packet.tolist(), [0, 0, 1])
+        self.assertEqual(batch.place.tolist(), [0, 1, 0])
+        self.assertEqual(batch.event.tolist(), [1, 2, 0])
+        self.assertEqual(batch.offset.tolist(), [0, 800, 0])
+        self.assertEqual(batch.end.tolist(), [True, False, False])
+
+    def test_no_more_than_eight_events_of_a_packet_are_read(self):
+        whole = b"".join(build_event(1, 80, end=True) for _ in range(100))
+        batch = parse_events(np.array([list(whole)], np.uint8), [len(whole)])
+        self.assertEqual(len(batch.event), 8)
 
     def test_reserved_bit_is_passed_over(self):
         batch = parse_events(np.array([[5, 0xFF, 0xFF, 0xFF]], np.uint8), [4])
@@ -86,13 +122,14 @@ class OncePerKey(SynchronousTestCase):
 
     def test_it_is_told_of_with_the_first_end(self):
         detector = DigitDetector()
-        packets = key("5", 1000)
+        packets = numbered(key("5", 1000))
         self.assertEqual(feed_each(detector, packets[:4]), [])
         self.assertEqual(feed(detector, packets[4:5]), [Digit(0, "5", 250)])
         self.assertEqual(feed(detector, packets[5:]), [])
 
     def test_a_whole_key_in_one_batch(self):
-        self.assertEqual(feed(DigitDetector(), key("5", 1000) * 2), [Digit(0, "5", 250)])
+        packets = numbered(key("5", 1000))
+        self.assertEqual(feed(DigitDetector(), packets * 2), [Digit(0, "5", 250)])
 
     def test_rows_do_not_mix(self):
         packets = [
@@ -111,15 +148,16 @@ class OncePerKey(SynchronousTestCase):
         detector = DigitDetector()
         zeros = np.zeros(3, np.int64)
         batch = parse_events(payloads, [4, 4, 3])
-        self.assertEqual(detector.feed(zeros, zeros, zeros > 0, batch, 0), [])
+        self.assertEqual(detector.feed(zeros, zeros, zeros, zeros, zeros > 0, batch, 0), [])
 
     @settings(deadline=None, max_examples=200, derandomize=True)
     @given(st.data())
     def test_loss_and_doubling_never_make_or_lose_a_key_that_left_a_packet(self, data):
         digits = data.draw(st.lists(st.sampled_from(DIGITS), min_size=1, max_size=5))
-        packets, expected = [], ""
+        packets, expected, sequence = [], "", 65_530
         for number, digit in enumerate(digits):
-            whole = key(digit, (2**32 - 8000 + 4000 * number) % 2**32)
+            whole = numbered(key(digit, (2**32 - 8000 + 4000 * number) % 2**32), sequence)
+            sequence += len(whole)
             copies = data.draw(
                 st.lists(st.integers(0, 2), min_size=len(whole), max_size=len(whole))
             )
@@ -160,18 +198,19 @@ class Lost(SynchronousTestCase):
 
     def test_ends_that_come_after_it_was_given_up(self):
         detector = DigitDetector()
-        feed(detector, key("5", 1000, ends=0), 0)
+        packets = numbered(key("5", 1000))
+        feed(detector, packets[:2], 0)
         detector.expire(501 * MILLISECOND)
-        self.assertEqual(feed(detector, key("5", 1000)[-3:], 600 * MILLISECOND), [])
+        self.assertEqual(feed(detector, packets[3:], 600 * MILLISECOND), [])
 
     def test_late_packets_of_the_key_before(self):
-        first, second = key("5", 1000), key("6", 5000)
+        first, second = numbered(key("5", 1000)), numbered(key("6", 5000), 7)
         packets = [*first[:-1], *second[:2], first[1], first[-1], *second[2:], first[-1]]
         found = feed_each(DigitDetector(), packets)
         self.assertEqual([d.digit for d in found], ["5", "6"])
 
     def test_late_first_packet_of_a_key_that_ended(self):
-        packets = key("5", 1000)
+        packets = numbered(key("5", 1000))
         found = feed_each(DigitDetector(), [*packets[1:], packets[0]], 20 * MILLISECOND)
         self.assertEqual(found, [Digit(0, "5", 250)])
 
@@ -191,7 +230,7 @@ class OddSenders(SynchronousTestCase):
     def test_what_comes_very_late_is_no_second_press(self):
         detector = DigitDetector()
         feed_each(detector, key("5", 1000))
-        late = [Packet("5", 1000, 400), Packet("5", 1000, 2000, end=True, marker=True)]
+        late = numbered([Packet("5", 1000, 400), Packet("5", 1000, 2000, end=True, marker=True)])
         for packet in late:
             self.assertEqual(feed(detector, [packet], 2000 * MILLISECOND), [])
         self.assertEqual(detector.expire(10**12), [])
@@ -233,3 +272,133 @@ class OddSenders(SynchronousTestCase):
         detector.reset(10_000)
         self.assertEqual(detector.expire(10**12), [])
         self.assertEqual(len(feed(detector, key("5", 1000))), 1)
+
+    def test_a_key_of_a_new_ssrc_is_heard_whatever_its_timestamp(self):
+        """The source before does not say which timestamps are late."""
+        for timestamp in (999, 1000, 500, 5000, 2**31 + 1000):
+            detector = DigitDetector()
+            packets = key("5", 1000)
+            for digit in ("5", "6"):
+                other = key(digit, timestamp)
+                for packet in other:
+                    packet.ssrc = ord(digit)
+                packets += numbered(other, 3)
+            found = [d.digit for d in feed_each(detector, packets)]
+            self.assertEqual(found, ["5", "5", "6"], timestamp)
+
+    def test_late_packets_of_the_source_before_are_no_second_press(self):
+        first, second = numbered(key("5", 1000), 500), numbered(key("6", 10), 20)
+        for packet in second:
+            packet.ssrc = 8
+        packets = [*first[:-2], *second[:3], first[-1], first[0], *second[3:], first[-2]]
+        found = feed_each(DigitDetector(), packets, 20 * MILLISECOND)
+        self.assertEqual([d.digit for d in found], ["5", "6"])
+
+    def test_older_timestamps_in_newer_packets_are_keys(self):
+        for back in (1, 160, 4000, 39_999, 40_001, 2**31):
+            packets = key("9", 67_840) + key("8", 67_840 - back) + key("8", 67_840 - 2 * back)
+            found = [d.digit for d in feed_each(DigitDetector(), packets)]
+            self.assertEqual("".join(found), "988", back)
+
+    def test_recordings_of_one_source_in_any_order(self):
+        """What SIPp does with its files: 987 goes back in timestamp and in sequence number."""
+        firsts = {
+            "9": (8293, 67_840),
+            "8": (8253, 60_800),
+            "7": (8219, 54_720),
+            "1": (7984, 13_280),
+        }
+        for dialled in ("987", "789", "9189", "1987", "98798"):
+            detector, now, found = DigitDetector(), 0, ""
+            for digit in dialled:
+                sequence, timestamp = firsts[digit]
+                for packet in numbered(key(digit, timestamp), sequence):
+                    now += 20 * MILLISECOND
+                    found += "".join(d.digit for d in feed(detector, [packet], now))
+                now += 300 * MILLISECOND
+            self.assertEqual(found, dialled)
+
+    def test_a_recording_played_again_is_another_press(self):
+        for pause, expected in ((201, "55"), (200, "5")):
+            detector, packets = DigitDetector(), numbered(key("5", 1000))
+            found = feed(detector, packets, 0) + feed(detector, packets, pause * MILLISECOND)
+            self.assertEqual("".join(d.digit for d in found), expected, pause)
+
+    def test_two_keys_in_one_packet(self):
+        """RFC 4733 section 2.5.1.5; the first is repeated until its end has come for sure."""
+        first, second = build_event(1, 800, end=True), [build_event(2, n) for n in (160, 320, 480)]
+        packets = key("1", 1000, updates=1, ends=0)
+        for payload in (first + second[0], first + second[1], second[2]):
+            packet = Packet("1", 1000 if len(payload) > 4 else 1800, 0)
+            packet.payload = payload
+            packets.append(packet)
+        packets.append(Packet("2", 1800, 640, end=True))
+        for batched in (False, True):
+            detector = DigitDetector()
+            found = feed(detector, packets) if batched else feed_each(detector, packets)
+            self.assertEqual(found, [Digit(0, "1", 100), Digit(0, "2", 80)])
+
+    def test_keys_of_one_timestamp_are_told_apart_by_the_marker(self):
+        for pause in (1, 60, 1000):
+            detector, now, found = DigitDetector(), 0, []
+            for packet in numbered(key("5", 1000) + key("5", 1000) + key("5", 1000, ends=0)):
+                now += pause * MILLISECOND
+                found += feed(detector, [packet], now)
+            found += detector.expire(10**12)
+            self.assertEqual([d.digit for d in found], ["5"] * 3, pause)
+
+    def test_keys_of_one_timestamp_are_told_apart_by_a_gap(self):
+        """Between them there is audio; the packet with the marker was lost, or there is none."""
+        for ends in (0, 1, 3):
+            packets = numbered(key("5", 1000, ends=ends)) + numbered(key("5", 1000), 50)
+            for packet in packets:
+                packet.marker = False
+            detector = DigitDetector()
+            found = feed_each(detector, packets, 20 * MILLISECOND)
+            self.assertEqual([d.digit for d in found], ["5", "5"], ends)
+
+    def test_end_packets_with_timestamps_of_their_own(self):
+        for step in (1, 160, -160, 400):
+            packets = []
+            for press in range(3):
+                whole = key("5", 10_000 + 4000 * press)
+                for number, packet in enumerate(whole[-3:], 1):
+                    packet.timestamp += number * step
+                packets += whole
+            for lost in range(-1, 7):
+                kept = [p for n, p in enumerate(numbered(packets)) if n != lost]
+                found = feed_each(DigitDetector(), kept, 20 * MILLISECOND)
+                self.assertEqual([d.digit for d in found], ["5"] * 3, (step, lost))
+
+    def test_a_timestamp_for_every_packet(self):
+        packets = []
+        for press in range(2):
+            whole = key("5", 10_000 + 4000 * press)
+            for number, packet in enumerate(whole):
+                packet.timestamp += 160 * number
+            packets += whole
+        late = numbered(packets)
+        late[1], late[2] = late[2], late[1]
+        found = feed_each(DigitDetector(), late, 20 * MILLISECOND)
+        self.assertEqual([d.digit for d in found], ["5", "5"])
+
+    @settings(deadline=None, max_examples=200, derandomize=True)
+    @given(
+        st.lists(st.sampled_from("123"), min_size=1, max_size=6),
+        st.sampled_from(["own", "one timestamp", "back", "own ends", "new source"]),
+        st.integers(0, 65_535),
+    )
+    def test_each_key_once_whatever_the_sender_does(self, digits, kind, sequence):
+        packets = []
+        for number, digit in enumerate(digits):
+            step = {"one timestamp": 0, "back": -4000}.get(kind, 4000)
+            whole = key(digit, (1000 + number * step) % 2**32)
+            if kind == "own ends":
+                for count, packet in enumerate(whole[-3:], 1):
+                    packet.timestamp += 160 * count
+            if kind == "new source":
+                for packet in whole:
+                    packet.ssrc, packet.timestamp = number, 1000
+            packets += whole
+        found = feed_each(DigitDetector(), numbered(packets, sequence), 20 * MILLISECOND)
+        self.assertEqual("".join(d.digit for d in found), "".join(digits))

@@ -454,12 +454,10 @@ class MediaWithThe200Tests(CalleeScene):
         self.assertIs(ended.reason.by, EndedBy.TIMEOUT)
         self.assertEqual(self.us.names().count("CallAnswered"), 1)
 
-    def test_rtp_of_an_unproven_path_stops_after_5_s(self) -> None:
+    def test_rtp_of_an_unproven_path_is_limited(self) -> None:
         self.caller.invite()
         self.run_for(20)
-        sent = self.rtp_from(B)
-        self.assertLess(sent[-1] - sent[0], 5.05)
-        self.assertGreater(len(sent), 240)
+        self.assertIn(len(self.rtp_from(B)), range(115, 121))
 
     def test_a_packet_of_the_peer_proves_the_path(self) -> None:
         self.caller.invite()

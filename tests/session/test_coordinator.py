@@ -6,10 +6,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
-from sessioncore.errors import CallFailed, CallOver
+from sessioncore.errors import CallFailed, CallOver, ConfigurationError, TooManyCalls
 from sessioncore.events import Event
+from sessioncore.manager import SessionManager
 from sessioncore.media.sinks import Record
 from sessioncore.media.sources import Silence, Tone
 from sessioncore.media.statistics import MediaEvent
@@ -18,7 +19,7 @@ from sessioncore.session.session import SessionState
 from sessioncore.testing import messages
 from sessioncore.testing.links import Link
 from sessioncore.testing.network import FakeNetwork
-from sessioncore.vocabulary import EndedBy, MediaState
+from sessioncore.vocabulary import Direction, EndedBy, MediaState
 from tests.session.scene import A, B, C, Caller, Party, Scene, answer, early, ring
 
 ENDS = ("CallEnded", "CallFailed")
@@ -408,6 +409,66 @@ class StopTests(Scene):
             party.manager.stop(0.0)
         self.run_for(1)
         self.assertEqual(self.network.clock.getDelayedCalls(), [])
+
+
+class DrainTests(Scene):
+    def test_calls_that_are_up_run_on_and_new_ones_are_refused(self) -> None:
+        caller, callee = self.pair()
+        first, second = caller.call(), caller.call()
+        self.run_for(0.5)
+        drained = callee.manager.drain()
+        refused = caller.call()
+        self.run_for(0.5)
+        assert refused.end_reason is not None
+        self.assertEqual(refused.end_reason.status, 503)
+        self.assertRaises(TooManyCalls, callee.manager.call, f"sip:x@{A}")
+        self.assertRaises(TooManyCalls, callee.manager.prepare_call, f"sip:x@{A}")
+        first.hang_up()
+        self.run_for(0.5)
+        self.assertNoResult(drained)
+        self.assertIs(second.media_state, MediaState.ACTIVE)
+        second.hang_up()
+        self.run_for(0.5)
+        self.assertIsNone(self.successResultOf(drained))
+        self.assertTrue(callee.manager.running)
+
+    def test_a_change_within_a_call_is_taken(self) -> None:
+        caller, callee = self.pair()
+        call = caller.call()
+        self.run_for(0.5)
+        callee.manager.drain()
+        changed = call.modify(direction=Direction.SENDONLY)
+        self.run_for(0.5)
+        self.successResultOf(changed)
+
+    def test_without_calls_it_fires_at_once(self) -> None:
+        us = self.party(A)
+        self.assertIsNone(self.successResultOf(us.manager.drain()))
+        self.assertIsNone(self.successResultOf(us.manager.drain()))
+
+    def test_each_wait_is_of_its_own(self) -> None:
+        caller, callee = self.pair()
+        call = caller.call()
+        self.run_for(0.5)
+        cancelled, other = callee.manager.drain(), callee.manager.drain()
+        cancelled.cancel()
+        self.failureResultOf(cancelled, CancelledError)
+        call.hang_up()
+        self.run_for(0.5)
+        self.assertIsNone(self.successResultOf(other))
+
+    def test_stopping_ends_what_was_drained(self) -> None:
+        caller, callee = self.pair()
+        caller.call()
+        self.run_for(0.5)
+        drained, stopped = callee.manager.drain(), callee.manager.stop()
+        self.run_for(1)
+        self.assertIsNone(self.successResultOf(drained))
+        self.assertEqual(self.successResultOf(stopped), 0)
+
+    def test_before_the_start(self) -> None:
+        manager = SessionManager(self.network.host(C))
+        self.assertRaises(ConfigurationError, manager.drain)
 
 
 BAD = Link(delay=0.02, jitter=0.03, loss=0.15, duplicate=0.1, reorder=0.2)

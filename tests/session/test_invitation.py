@@ -114,6 +114,29 @@ class OutgoingTests(CallerScene):
         self.assertEqual((call.end_reason.text, call.end_reason.status), ("nobody answered", 408))
         self.assertIsNone(other.end_reason)
 
+    def test_a_peer_that_says_nothing_is_free_at_the_limit_and_cancelled_behind(self) -> None:
+        call = self.calling(ring_limit=4)
+        ended = call.when_ended()
+        self.run_for(3.9)
+        self.assertNoResult(ended)
+        self.run_for(0.2)
+        reason = self.successResultOf(ended)
+        self.assertEqual((reason.text, reason.status), ("nobody answered", 408))
+        self.assertEqual(self.us.manager.calls, [])
+        self.run_for(2)  # ports rest for so long
+        self.assertEqual(self.us.manager.statistics().rtp_ports_free, 5000)
+        self.assertEqual(self.them.times(b"CANCEL"), [], "not before a provisional response")
+        self.reply(180)
+        self.assertEqual(len(self.them.times(b"CANCEL")), 1, "it must not ring on")
+
+    def test_an_answer_after_the_limit_is_acknowledged_and_ended(self) -> None:
+        call = self.calling(ring_limit=4)
+        self.run_for(4.1)
+        self.assertIsNotNone(call.end_reason)
+        self.reply(200, sdp=True)
+        self.run_for(0.1)
+        self.assertTrue(self.them.last(b"ACK") and self.them.last(b"BYE"))
+
     def test_a_limit_may_be_longer_than_that_of_the_settings(self) -> None:
         us = self.us = self.party(A.replace(".1", ".4"), ring_limit=5)
         call = us.call(ring_limit=20)

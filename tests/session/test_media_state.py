@@ -226,7 +226,7 @@ class ControllerTests(SynchronousTestCase):
         """Everything may be asked before and after there is one."""
         for do in (
             self.control.stop_audio_transmission,
-            self.control.prove_path,
+            lambda session: self.control.prove_path(session, 0),
             lambda session: self.control.start_audio_transmission(session, 0),
             lambda session: self.control.update_remote_address(session, ("192.0.2.3", 4), 0),
             lambda session: self.control.set_source(session, "x"),
@@ -242,7 +242,7 @@ class ControllerTests(SynchronousTestCase):
         self.agree(Direction.SENDRECV)
         self.stream.did.clear()
         self.control.update_remote_address(self.session, ("192.0.2.3", 4), 3)
-        self.control.prove_path(self.session)
+        self.control.prove_path(self.session, 4)
         self.control.start_audio_transmission(self.session, 5)
         self.control.stop_audio_transmission(self.session)
         self.control.expect_early(self.session, "192.0.2.3")
@@ -250,7 +250,7 @@ class ControllerTests(SynchronousTestCase):
             self.stream.did,
             [
                 ("update_remote_address", ("192.0.2.3", 4), 3),
-                ("prove_path",),
+                ("prove_path", 4),
                 ("start_transmission", 5, True),
                 ("stop_transmission",),
                 ("expect_early", "192.0.2.3", ((96, L16), (0, PCMU), (13, COMFORT_NOISE))),

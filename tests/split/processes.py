@@ -22,6 +22,11 @@ PATIENCE = 30.0
 TWISTD = ("-c", "from twisted.scripts.twistd import run; run()")
 
 
+def _as_usual() -> None:
+    """In the child: undo what ``nohup`` passes on to all processes below it."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Process:
     """One Python process; its lines (both outputs) can be waited for."""
 
@@ -36,6 +41,7 @@ class Process:
             errors="replace",
             env=environment,
             cwd=cwd,
+            preexec_fn=_as_usual,
         )
         self.lines: list[str] = []
         self._coming: queue.Queue[str | None] = queue.Queue()

@@ -28,8 +28,10 @@ class DemoTests(ProcessTestCase):
             self.assertGreaterEqual(place, 0, f"{line}\n{demo.output}")
         times = [float(line.split()[0]) for line in demo.lines if "] Event: " in line]
         self.assertEqual(times, sorted(times))
-        self.assertIn("UAC heard no", demo.output)
-        self.assertIn("UAS heard yes, -16.0 dBov", demo.output)
+        self.assertRegex(demo.output, r"UAC heard  no; 1000 Hz +yes, -16\.0 dBov")
+        self.assertRegex(
+            demo.output, r"UAS heard  yes, -16\.0 dBov, [0-9.]+% of the time.* no; 440"
+        )
         out = self.folder / "out"
         names = {path.name for path in out.iterdir() if path.is_file()}
         self.assertEqual(

@@ -364,7 +364,7 @@ class EventLogTests(SynchronousTestCase):
         first, size = text_line(event(session="first")), len(text_line(given[0]))
         for room in range(4 * size):
             self.file.__init__()  # type: ignore[misc]
-            self.log.lost = 0
+            self.log._lost = 0
             self.file.room = None
             self.write(event(session="first"))
             self.file.room = room
@@ -446,6 +446,39 @@ class EventLogTests(SynchronousTestCase):
         self.addCleanup(os.close, reader)
         log.event(event())
         self.assertEqual(os.read(reader, 4096).decode(), json_line(event()))
+
+    def test_a_named_pipe_is_never_waited_for(self) -> None:
+        """Neither for somebody to open it, nor for somebody to read it."""
+        path = self.mktemp()
+        os.mkfifo(path)
+        error = self.assertRaises(ConfigurationError, open_log, path)
+        self.assertIn(f"--events {path}: No such device or address", str(error))
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        log = EventLog(open_log(path), json_lines)
+        self.addCleanup(log.close)
+        for _ in range(1000):  # more than it has room for
+            log.event(event())
+        self.assertGreater(log.lost, 100)
+
+    def test_reopened_after_it_was_moved(self) -> None:
+        path = self.mktemp()
+        log = EventLog(open_log(path), json_lines, Deadlines())
+        log.event(event())
+        os.rename(path, f"{path}.1")
+        log.reopen(lambda: open_log(path))
+        log.event(event())
+        log.close()
+        for name in (path, f"{path}.1"):
+            self.assertEqual(Path(name).read_text(), json_line(event()))
+
+    def test_what_cannot_be_reopened_stays_open(self) -> None:
+        path = self.mktemp()
+        log = EventLog(open_log(path), json_lines, Deadlines())
+        self.assertRaises(ConfigurationError, log.reopen, lambda: open_log("/no/such/file"))
+        log.event(event())
+        log.close()
+        self.assertEqual(Path(path).read_text(), json_line(event()))
 
     def test_standard_output_stays_open(self) -> None:
         with open(self.mktemp(), "w+") as out:

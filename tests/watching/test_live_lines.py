@@ -6,10 +6,12 @@ import io
 import os
 import re
 import shutil
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore import events
+from sessioncore.vocabulary import SECOND
 from sessioncore.watching.live_lines import LiveLines
 from sessioncore.watching.outcome import CallLedger
 from tests.fakes import FakeManager
@@ -41,7 +43,7 @@ class LiveLinesTests(SynchronousTestCase):
         self.patch(shutil, "get_terminal_size", lambda: os.terminal_size((80, lines)))
 
     def follow(self, *, terminal: bool) -> None:
-        lines = LiveLines(self.out, terminal=terminal)
+        lines = self.lines = LiveLines(self.out, terminal=terminal)
         self.ledger = CallLedger(lines.event)
         self.manager.sinks += [lines, self.ledger]
 
@@ -83,6 +85,73 @@ class LiveLinesTests(SynchronousTestCase):
         # Each time up over what was drawn before, but over nothing the first time.
         self.assertTrue(text.startswith("\x1b[J"), repr(text))
         self.assertEqual(text.count("\x1b[1A"), 4)
+
+    def waiting(self, *, terminal: bool) -> Any:
+        """A call that nobody answers, and its line."""
+        self.follow(terminal=terminal)
+        call = self.manager.new_call("sip:b@h")
+        self.ledger.watch(call)
+        self.manager.tell(call, events.OutgoingCallPrepared, "sip:b@h")
+        self.manager.tell(call, events.CallInitiated, "sip:b@h")
+        return call
+
+    def look(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.manager.clock.advance(1)
+            self.lines.look(round(self.manager.clock.seconds() * SECOND))
+
+    def test_progress_while_nobody_answers(self) -> None:
+        call = self.waiting(terminal=False)
+        self.look(12)
+        self.manager.tell(call, events.CallRinging, 180)
+        self.look(10)
+        self.manager.answered(call)
+        self.look(10)
+        self.assertEqual(
+            [line.split("  ")[-1] for line in self.out.getvalue().splitlines()],
+            [
+                "prepared",
+                "calling",
+                "calling, no response for 5 s",
+                "calling, no response for 10 s",
+                "ringing",
+                "ringing for 20 s",
+                "answered",
+            ],
+        )
+
+    def test_progress_is_redrawn_on_a_terminal(self) -> None:
+        self.waiting(terminal=True)
+        self.look(7)
+        self.assertEqual(
+            screen(self.out.getvalue()), ["   1  sip:b@h  calling, no response for 7 s"]
+        )
+        drawn = self.out.getvalue()
+        self.lines.look(round(self.manager.clock.seconds() * SECOND))
+        self.assertEqual(self.out.getvalue(), drawn, "nothing new is not drawn")
+
+    def test_the_last_line_of_a_call_is_whole_however_narrow_the_terminal(self) -> None:
+        self.follow(terminal=True)
+        uri = f"sip:{'b' * 60}@h"
+        self.run_call(uri)
+        last = screen(self.out.getvalue())[-1]
+        self.assertIn(uri, last)
+        self.assertTrue(last.endswith("lost 0: local: hung up"), last)
+
+    def test_a_long_uri_is_cut_before_what_happens(self) -> None:
+        self.follow(terminal=True)
+        uri = f"sip:{'b' * 100}@h"
+        call = self.manager.new_call(uri)
+        self.manager.tell(call, events.OutgoingCallPrepared, uri)
+        (line,) = screen(self.out.getvalue())
+        self.assertTrue(line.endswith("bbb...  prepared"), line)
+        self.assertEqual(len(line), 79)
+
+    def test_nothing_of_a_reason_reaches_the_terminal(self) -> None:
+        call = self.waiting(terminal=False)
+        self.manager.ended(call, events.CallFailed, text="\x1b[2J")
+        self.assertNotIn("\x1b", self.out.getvalue())
+        self.assertIn("failed: local: \\u001b[2J", self.out.getvalue())
 
     def test_many_calls_print_their_ends_only(self) -> None:
         self.follow(terminal=True)

@@ -99,7 +99,31 @@ class LedgerTests(SynchronousTestCase):
         summary = self.summaries[0]
         self.assertFalse(summary.answered or summary.audio_both_ways)
         self.assertEqual(summary.reason, "remote: hung up")
-        self.assertEqual(str(self.ledger.outcome)[-8:], "1 failed")
+
+    def test_the_last_line_says_why_the_first_call_failed(self) -> None:
+        outcome = Outcome(1, 1)
+        self.assertTrue(str(outcome).endswith(", 0 failed"))
+        self.manager.ended(self.call(), events.CallFailed, EndedBy.REMOTE)
+        self.assertTrue(str(self.ledger.outcome).endswith(", 1 failed: remote: hung up"))
+        self.ledger.never_placed("another reason")
+        call = self.call()
+        self.manager.answered(call)
+        self.finish(call, 0, 0)
+        self.assertTrue(str(self.ledger.outcome).endswith(", 3 failed, the first: remote: hung up"))
+
+    def test_the_last_line_says_that_an_answered_call_was_not_heard(self) -> None:
+        call = self.call()
+        self.manager.answered(call)
+        self.manager.clock.advance(2)
+        self.finish(call, 100, 0)
+        self.assertIn(
+            "1 failed: answered, NO audio both ways: nothing has come", str(self.ledger.outcome)
+        )
+
+    def test_nothing_of_the_peer_reaches_the_terminal_in_the_last_line(self) -> None:
+        outcome = Outcome(1)
+        outcome.failed_with("remote 486: \x1b[2J")
+        self.assertTrue(str(outcome).endswith(": remote 486: \\u001b[2J"))
 
     def test_only_allowed_directions_count(self) -> None:
         call = self.call()

@@ -102,10 +102,10 @@ class SipPort(Port):
         self._read_errors()
 
     def expect_errors(self) -> None:
-        """A send failed because of a pending error, which is not reported again.
+        """Read errors in the next turn, because one of them failed a send.
 
-        While the error is queued it takes room from datagrams.  The reactor reports it only
-        when there are no datagrams, which may never happen on a busy server.
+        A waiting error occupies room for datagrams.  The reactor reports it only when no
+        datagram waits, which may never happen in a busy server.
         """
         self._errors_wait = True
 

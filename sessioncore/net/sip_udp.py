@@ -62,9 +62,9 @@ _log = Logger(namespace="sessioncore.net.sip_udp")
 class UdpFlow:
     """Sends SIP messages by one bound UDP socket (the ``Flow`` of `sessioncore.sip`).
 
-    ``local`` is what the socket is bound to, so its host may be a wildcard; `sent_by` never
-    is.  Two counters hold the datagrams that did not leave: ``dropped`` those for which the
-    kernel had no room or reported only errors about other datagrams, ``failed`` the rest.
+    ``local`` is the bound address, so its host may be a wildcard; `sent_by` never is.
+    ``dropped`` counts datagrams for which the kernel had no room or reported only errors about
+    other datagrams, ``failed`` the others that could not be sent.
 
     Between `hold` and `release` nothing is sent: all responses of a reading turn are sent
     together, because each single send would wake its receiver.
@@ -146,7 +146,7 @@ class UdpFlow:
             try:
                 sendto(data, address)
             except _UNSENT:
-                # A failure is counted, and raised when the datagram is repeated.
+                # Counted; the error is raised again for the retransmission.
                 with suppress(OSError):
                     self._send_again(data, address)
 

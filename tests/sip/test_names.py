@@ -7,6 +7,23 @@ from twisted.trial.unittest import SynchronousTestCase
 from sessioncore.sip.names import CANONICAL, REASONS, header_key
 
 
+class ReasonTests(SynchronousTestCase):
+    def test_status_codes_ascend(self) -> None:
+        """So a code that was misspelt stands out."""
+        codes = list(REASONS)
+        self.assertEqual(codes, sorted(set(codes)))
+        self.assertTrue(all(100 <= code < 700 for code in codes))
+        for code, phrase in {
+            100: b"Trying",
+            200: b"OK",
+            302: b"Moved Temporarily",
+            400: b"Bad Request",
+            500: b"Server Internal Error",
+            600: b"Busy Everywhere",
+        }.items():
+            self.assertEqual(REASONS[code], phrase)
+
+
 class NameTests(SynchronousTestCase):
     def test_anySpelling(self) -> None:
         for name in (b"Call-ID", b"call-id", b"CALL-ID", b"i", b"I"):

@@ -23,6 +23,12 @@ class UriTests(SynchronousTestCase):
         self.assertEqual(bytes(uri), uri.raw)
         self.assertTrue(str(uri).startswith("SIP:al%69ce"))
 
+    def test_escaped_parameters(self) -> None:
+        """RFC 3261 section 19.1.4: an escaped letter is that letter; names ignore case."""
+        uri = parse_uri(b"sip:a;%54ransport=%74cp;l%72;x=1;%58=2;y=%3B")
+        expected = {b"transport": b"tcp", b"lr": None, b"x": b"1", b"y": b";"}
+        self.assertEqual(uri.params, expected)
+
     def test_noUser(self) -> None:
         uri = parse_uri(b"sip:10.0.0.1")
         self.assertEqual((uri.user, uri.user_text, uri.port), (None, "", None))

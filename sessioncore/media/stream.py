@@ -245,7 +245,8 @@ class Stream:
         host = self._signalling_host
         if self._rules is not None:
             self._forget_latch()
-            self._note_heard()
+            if self._heard:
+                self._note_heard()
             self._heard, self._sends_since = False, None
             if self._made_latch is not None:
                 self.strangers += self._made_latch.strangers
@@ -319,7 +320,6 @@ class Stream:
         """
         if not self._open:
             raise RuntimeError(_OVER)
-        cells, row = self._cells, self.row
         self._wanted = True
         if self._sends_since is None:
             self._answered = self._answered or proven
@@ -327,7 +327,6 @@ class Stream:
             self._limit(now)
         elif proven and not self._answered:
             self.prove_path(now)
-        cells.attention[row] = True
         self._apply_transmission()
 
     def _limit(self, now: int) -> None:
@@ -383,7 +382,7 @@ class Stream:
         self._allow(FOREVER)
 
     def _note_heard(self) -> None:
-        if self._heard and self.remote is not None:
+        if self.remote is not None:
             heard_at: int = self._cells.heard_at[self.row]
             self._plane.limits.heard(self.remote[0], heard_at)
 
@@ -458,7 +457,8 @@ class Stream:
             raise RuntimeError(_OVER)
         self._final = self._counted()
         self._open = False
-        self._note_heard()
+        if self._heard:
+            self._note_heard()
         # Who never sent RTP or RTCP sends no BYE (RFC 3550 section 6.3.7).
         if self._cells.packets_sent[self.row] or (self._reports and self._reports.spoken):
             self.report(now, final=True)
@@ -547,8 +547,9 @@ class Stream:
             and not (self._heard and now - cells.heard_at[row] < RELEARN)
         ):
             self._plane.limits.statistics.streams_stopped += 1
-            self._note_heard()
-            self._heard = False
+            if self._heard:
+                self._note_heard()
+                self._heard = False
             self._allow(NEVER, FOREVER)
         if now - self._refused_at < _REFUSED_PAUSE:
             return False
@@ -557,7 +558,8 @@ class Stream:
 
     def report(self, now: int, *, final: bool = False) -> None:
         """Send RTCP if there is somebody to send it to; ``final`` says BYE."""
-        self._note_heard()
+        if self._heard:
+            self._note_heard()
         data = self.reports.build(now, self._plane.ntp(now), final=final)
         address = self.remote_rtcp
         if address is not None:

@@ -347,7 +347,6 @@ class Stream:
         cells.unproven[row] = not self._heard
         if not self._heard:
             cells.attention[row] = True
-        self._plane.playout.changed(row)
 
     def stop_transmission(self) -> None:
         """Send no more RTP; RTCP goes on."""
@@ -374,12 +373,14 @@ class Stream:
         self._answered = True
         if self._open and self._cells.unproven[self.row]:
             self._limit(now)
+            self._plane.playout.changed(self.row)
 
     def hear(self, now: int) -> None:
         """RTP or RTCP came from where we send to: lift the limits."""
         self._heard = True
         self._note_heard()
         self._allow(FOREVER)
+        self._plane.playout.changed(self.row)
 
     def _note_heard(self) -> None:
         if self.remote is not None:
@@ -551,6 +552,7 @@ class Stream:
                 self._note_heard()
                 self._heard = False
             self._allow(NEVER, FOREVER)
+            self._plane.playout.changed(self.row)
         if now - self._refused_at < _REFUSED_PAUSE:
             return False
         self._refused_at = now

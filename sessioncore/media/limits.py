@@ -47,9 +47,9 @@ class Limits:
         """A stream whose path is not proven begins; returns the end of its full rate."""
         if now - self._heard.get(ip, NEVER) < REMEMBERED:
             return now + UNANSWERED
-        self._forget(now)
         begun = self._begun.get(ip)
         if begun is None:
+            self._forget(now)
             begun = self._begun[ip] = deque()
         while begun and begun[0] <= now - UNANSWERED:
             begun.popleft()

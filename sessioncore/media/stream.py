@@ -251,7 +251,8 @@ class Stream:
         host = self._signalling_host
         if self._rules is not None:
             self._forget_latch()
-            self._note_heard()
+            if self._heard:
+                self._note_heard()
             self._heard, self._sends_since = False, None
             if self._made_latch is not None:
                 self.strangers += self._made_latch.strangers
@@ -331,7 +332,6 @@ class Stream:
         """
         if not self._open:
             raise RuntimeError(_OVER)
-        cells, row = self._cells, self.row
         self._wanted = True
         if self._sends_since is None:
             self._answered = self._answered or proven
@@ -339,7 +339,6 @@ class Stream:
             self._limit(now)
         elif proven and not self._answered:
             self.prove_path(now)
-        cells.attention[row] = True
         self._apply_transmission()
 
     def _limit(self, now: int) -> None:
@@ -360,7 +359,6 @@ class Stream:
         cells.unproven[row] = not self._heard
         if not self._heard:
             cells.attention[row] = True
-        self._plane.playout.changed(row)
 
     def stop_transmission(self) -> None:
         """Send no more RTP; RTCP goes on."""
@@ -387,15 +385,17 @@ class Stream:
         self._answered = True
         if self._open and self._cells.unproven[self.row]:
             self._limit(now)
+            self._plane.playout.changed(self.row)
 
     def hear(self, now: int) -> None:
         """RTP or RTCP came from where we send to: lift the limits."""
         self._heard = True
         self._note_heard()
         self._allow(FOREVER)
+        self._plane.playout.changed(self.row)
 
     def _note_heard(self) -> None:
-        if self._heard and self.remote is not None:
+        if self.remote is not None:
             heard_at: int = self._cells.heard_at[self.row]
             self._plane.limits.heard(self.remote[0], heard_at)
 
@@ -471,7 +471,8 @@ class Stream:
             raise RuntimeError(_OVER)
         self._final = self._counted()
         self._open = False
-        self._note_heard()
+        if self._heard:
+            self._note_heard()
         # Who never sent RTP or RTCP sends no BYE (RFC 3550 section 6.3.7).
         if self._cells.packets_sent[self.row] or (self._reports and self._reports.spoken):
             self.report(now, final=True)
@@ -562,9 +563,11 @@ class Stream:
             and not (self._heard and now - cells.heard_at[row] < RELEARN)
         ):
             self._plane.limits.statistics.streams_stopped += 1
-            self._note_heard()
-            self._heard = False
+            if self._heard:
+                self._note_heard()
+                self._heard = False
             self._allow(NEVER, FOREVER)
+            self._plane.playout.changed(self.row)
         if now - self._refused_at < _REFUSED_PAUSE:
             return False
         self._refused_at = now
@@ -572,7 +575,8 @@ class Stream:
 
     def report(self, now: int, *, final: bool = False) -> None:
         """Send RTCP if there is somebody to send it to; ``final`` says BYE."""
-        self._note_heard()
+        if self._heard:
+            self._note_heard()
         data = self.reports.build(now, self._plane.ntp(now), final=final)
         address = self.remote_rtcp
         if address is not None:

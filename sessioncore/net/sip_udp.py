@@ -27,6 +27,7 @@ from sessioncore.net.addresses import (
     unmapped,
 )
 from sessioncore.net.clockwork import IClockwork
+from sessioncore.net.fair_share import FairShare
 from sessioncore.net.faults import FaultLog
 from sessioncore.net.pump import MAX_DATAGRAM
 from sessioncore.net.sip_port import MAX_BYTES, SipPort
@@ -242,6 +243,7 @@ class SipUdpProtocol(DatagramProtocol):
     ) -> None:
         self.received = 0
         self.faults = FaultLog(_log)
+        self.fair_share = FairShare()
         self.listening = False
         self._receive = receive
         self._unreachable = unreachable
@@ -295,6 +297,11 @@ class SipUdpProtocol(DatagramProtocol):
     def stopProtocol(self) -> None:
         """Called by Twisted when the socket was closed."""
         self.listening = False
+
+    def take_fairly(self, datagram: bytes, addr: Any) -> None:
+        """As `datagramReceived`, for the fair share of each source alone."""
+        if self.fair_share.admits(addr[0], self._now()):
+            self.datagramReceived(datagram, addr)
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """Called by Twisted with each datagram; never raises."""

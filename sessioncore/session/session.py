@@ -335,6 +335,7 @@ SESSION = Table(
         on(_UAC_BEFORE_ANSWER, SuccessRead, _S.ANSWERED, _answered),
         on(_UAC_BEFORE_ANSWER, FailureRead, _S.ENDED, _finish),
         on(_UAC_BEFORE_ANSWER, HangUp, _S.CANCELLING, _cancel),
+        on(_S.PREPARED, RangOut, _S.ENDED, _finish),
         on(
             _S.CALLING,
             RangOut,
@@ -344,7 +345,7 @@ SESSION = Table(
         ),
         on(_S.PROCEEDING, RangOut, _S.CANCELLING, _cancel),
         impossible(
-            tuple(s for s in SessionState if s not in _UAC_BEFORE_ANSWER),
+            tuple(s for s in SessionState if s not in (_S.PREPARED, *_UAC_BEFORE_ANSWER)),
             RangOut,
             because="the ring limit holds while a UAC waits for its answer",
         ),

@@ -61,7 +61,7 @@ COLUMNS = list(GIVEN)
 # ruled out; else the new state and, after a colon, what is asked for.
 CELLS = """
           InviteWr InviteRd Provis  Success  Failure   AnswerWr AckWr            AckRd            AckMiss          HangUp             Refuse        Cancel        Bye              ByeAns    ByeLost   GiveUp     RangOut
-Prepared  Calling  Incoming !       !        !         !        !                !                !                Ended:end          !             !             !                !         !         Ended:end  !
+Prepared  Calling  Incoming !       !        !         !        !                !                !                Ended:end          !             !             !                !         !         Ended:end  Ended:end
 Calling   !        !        Proceed Answered Ended:end !        !                !                !                Cancel:stop,cancel !             !             Ended:cancel,end !         !         Ended:end  Ended:cancel,end
 Proceed   !        !        -       Answered Ended:end !        !                !                !                Cancel:stop,cancel !             !             Ended:cancel,end !         !         Ended:end  Cancel:stop,cancel
 Incoming  !        !        !       !        !         Answered !                !                !                Ended:603,end      Ended:486,end Ended:487,end Ended:487,end    !         !         Ended:end  !

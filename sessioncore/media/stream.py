@@ -294,13 +294,13 @@ class Stream:
         self._plane.playout.sources.judge(row, rate)
         cells.playing[row] = True
         cells.heard_at[row] = now
-        self._expect_successor(now)
+        self.expect_successor(now)
         receives = agreement.direction.receives
         cells.receiving[row] = receives
         cells.first_receive_pending[row] = receives
         cells.attention[row] = receives
 
-    def _expect_successor(self, now: int) -> None:
+    def expect_successor(self, now: int) -> None:
         """Another SSRC may follow the one that was heard so far, once, even while it speaks."""
         if self._cells.remote_ssrc[self.row] != NONE:
             self._cells.successor_until[self.row] = now + RELEARN
@@ -368,7 +368,7 @@ class Stream:
         else:
             since = now if self._wanted else NEVER
         self._move(address, False, since)
-        self._expect_successor(now)
+        self.expect_successor(now)
         self._apply_transmission()
 
     def set_source(self, spec: Source) -> None:

@@ -12,7 +12,6 @@ PACKAGE, TESTS = ROOT / "sessioncore", ROOT / "tests"
 THROUGH = {
     "errors interfaces settings vocabulary": "test_manager.py test_exports.py",
     "media/formats media/interfaces media/lane media/players": "media/test_lanes.py",
-    "media/limits": "media/test_playout.py",
     "media/packet_io net/rtp_epoll net/rtp_udp": "net/test_rtp.py",
     "media/limits": "media/test_playout.py",
     "media/reception media/reports media/stream": "media/test_plane.py media/test_plain.py",

@@ -293,6 +293,7 @@ class MediaPlane:
             self.bank.ssrc[row] = self.random_bits(32)
             self.playout.changed(row)
             stream.reports.changed_ssrc()
+            stream.expect_successor(now)  # who returns our packets changes with us
 
     # Watching
 

@@ -250,7 +250,6 @@ class Reception:
         )
         bank.received_before[rows] = bank.expected_before[rows] = 0
         bank.voiceless[rows] = batch.format[which] == DTMF
-        bank.attention[rows] |= bank.voiceless[rows]
         if bank.formats.remembering:
             bank.formats.begin_source(rows)
 

@@ -303,13 +303,13 @@ class Stream:
         self._plane.playout.sources.judge(row, rate)
         cells.playing[row] = True
         cells.heard_at[row] = now
-        self._expect_successor(now)
+        self.expect_successor(now)
         receives = agreement.direction.receives
         cells.receiving[row] = receives
         cells.first_receive_pending[row] = receives
         cells.attention[row] = receives
 
-    def _expect_successor(self, now: int) -> None:
+    def expect_successor(self, now: int) -> None:
         """Another SSRC may follow the one that was heard so far, once, even while it speaks."""
         if self._cells.remote_ssrc[self.row] != NONE:
             self._cells.successor_until[self.row] = now + RELEARN
@@ -408,7 +408,7 @@ class Stream:
         known = self._heard, self._sends_since
         same = address == self.remote
         self._move(address, False)
-        self._expect_successor(now)
+        self.expect_successor(now)
         if same:
             self._heard, self._sends_since = known
         elif self._wanted:

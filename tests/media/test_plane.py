@@ -885,7 +885,7 @@ class RtcpTests(Case):
         self.assertNotEqual(int(bank.ssrc[row]), first)
         goodbyes = [each for each in reports(stream.lease) if isinstance(each[-1], Goodbye)]
         self.assertEqual([each[-1].ssrcs for each in goodbyes], [(first,)])
-        self.assertGreater(np.count_nonzero(np.concatenate(heard)), 1.5 * 8000)
+        self.assertGreater(np.count_nonzero(np.concatenate(heard)), 1.85 * 8000)
 
     def test_two_that_collide_in_one_tick_are_one_collision(self):
         stream = self.bench.call()

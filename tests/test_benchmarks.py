@@ -9,7 +9,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks import count
+from benchmarks import count, flood
+from sessioncore.testing import messages
 
 
 class CountTests(SynchronousTestCase):
@@ -63,3 +64,17 @@ class CountTests(SynchronousTestCase):
 
 def _twice(function: Any) -> int:
     return int(function("a") + function("b"))
+
+
+class FloodTests(SynchronousTestCase):
+    """``bin/bench flood``: the judgement; the floods themselves need a machine of their own."""
+
+    def test_others_have_to_be_served(self) -> None:
+        self.assertTrue(flood.Seen(placed=100, answered=99, grown=50_000_000).fine)
+        self.assertFalse(flood.Seen(placed=100, answered=98).fine)
+        self.assertFalse(flood.Seen(placed=100, answered=100, grown=50_000_001).fine)
+
+    def test_each_kind_makes_a_message(self) -> None:
+        who = messages.Caller(branch="z9hG4bK-CCCCCCCCCC")
+        for kind, make in flood.KINDS.items():
+            self.assertEqual(b"CCCCCCCCCC" in make(who), kind != "garbage", kind)

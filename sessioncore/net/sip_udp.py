@@ -384,6 +384,11 @@ class SipUdpTransport:
         return self._protocol.flow
 
     @property
+    def over_share(self) -> int:
+        """How many datagrams were dropped, because their source sent too many."""
+        return 0 if self._protocol is None else self._protocol.fair_share.dropped
+
+    @property
     def errors(self) -> int:
         """How many datagrams made the receiver raise."""
         return 0 if self._protocol is None else self._protocol.errors

@@ -149,6 +149,8 @@ class Counters:
     """Copies of an INVITE that came by another path; answered 482."""
     too_many: int = 0
     """Requests answered 503 because too many transactions are kept."""
+    over_share: int = 0
+    """Messages dropped unread, because their source sent more than its fair share."""
     unacknowledged: int = 0
     """Final responses other than 2xx whose ACK never came (Timer H)."""
     send_failures: int = 0

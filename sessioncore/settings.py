@@ -142,6 +142,11 @@ def _some_seconds(_settings: object, attribute: object, value: float) -> None:
         )
 
 
+def _seconds_or_never(settings: object, attribute: object, value: float) -> None:
+    if value != 0:
+        _some_seconds(settings, attribute, value)
+
+
 def _printable(_settings: object, attribute: Any, value: str) -> None:
     if not value.isascii() or not value.isprintable():
         raise ConfigurationError(f"{attribute.name}: {value!r} is not usable; give plain ASCII")
@@ -162,7 +167,9 @@ class Settings:
     behind a NAT, False none; None (the default) treats a peer as behind a NAT if its SDP
     address differs from its SIP source, or for requests, if its Contact is a private address
     and its source is not.  ``max_calls``: calls at the same time.
-    ``ring_limit``: seconds that a call may ring, in either role.  ``trusted_sources``: networks
+    ``ring_limit``: seconds that a call may ring, in either role.  ``peer_timeout``: seconds
+    without RTP and RTCP after which the peer of a call is asked whether it is still there; 0
+    is never.  ``trusted_sources``: networks
     such as ``192.0.2.0/24`` whose calls get a place even if strangers send too many.
     Raises `ConfigurationError` for a value that is not usable.
     """
@@ -184,6 +191,9 @@ class Settings:
     max_calls: int = field(default=2000, validator=[_given((int,), "a number"), _positive])
     ring_limit: float = field(
         default=180.0, validator=[_given((int, float), "a number of seconds"), _some_seconds]
+    )
+    peer_timeout: float = field(
+        default=30.0, validator=[_given((int, float), "a number of seconds"), _seconds_or_never]
     )
     trusted_sources: tuple[str, ...] = field(default=(), validator=_networks)
     nat: bool | None = field(

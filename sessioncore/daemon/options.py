@@ -168,6 +168,7 @@ class CommonOptions(Quiet):
             "Networks whose calls get a place in a flood: 192.0.2.0/24,...",
         ],
         ["ring-limit", None, "180", "Seconds a call may ring before it is ended."],
+        ["peer-timeout", None, "30", "Seconds of silence before a peer is probed; 0 for never."],
         ["events", None, None, "Write events as JSON lines to this file; - is standard output."],
         ["stats", None, None, "Write all counters as JSON to this file, every 10 s."],
     ]
@@ -201,6 +202,7 @@ class CommonOptions(Quiet):
             max_calls=whole("max-calls", self["max-calls"]),
             trusted_sources=tuple(each for each in self["trusted-sources"].split(",") if each),
             ring_limit=seconds("ring-limit", self["ring-limit"]),
+            peer_timeout=seconds("peer-timeout", self["peer-timeout"]),
         )
 
     def _nat(self) -> bool | None:

@@ -136,6 +136,16 @@ class Stream:
         return self._open and self._cells.transmitting[self.row] is True
 
     @property
+    def heard_at(self) -> int:
+        """When RTP or RTCP last came (ns), or the agreement if that is later."""
+        return int(self._cells.heard_at[self.row])
+
+    @property
+    def hears_rtcp(self) -> bool:
+        """Whether RTCP has come."""
+        return self._rtcp_source is not None
+
+    @property
     def reports(self) -> Reports:
         """Its RTCP; made when there is some, under a name of its own (RFC 7022)."""
         if self._reports is None:

@@ -39,7 +39,7 @@ _ANSWERED: Final = (SessionState.ANSWERED, SessionState.LEAVING)
 class Acks:
     """The legs that wait for an ACK; acts when the ACK comes and when it does not.
 
-    ``find`` returns the leg with a name, or None.
+    ``find`` returns the leg with a name, or None; ``confirmed`` is called once per dialog.
     """
 
     def __init__(
@@ -49,12 +49,14 @@ class Acks:
         establishing: Establishing,
         admission: Admission,
         find: Callable[[str], Leg | None],
+        confirmed: Callable[[Leg, int], None],
     ) -> None:
         self._env = env
         self._announcer = announcer
         self._establishing = establishing
         self._admission = admission
         self._find = find
+        self._confirmed = confirmed
         # Nearly every ACK comes before the first repeat, so that one uses a shared queue.
         self._first_repeats = env.deadlines.fifo(T1, self._repeat, GRID)
 
@@ -143,7 +145,7 @@ class Acks:
         """The transaction of the INVITE is over; a ``problem`` ends the call."""
         first = leg.state in _ANSWERED
         if first and problem is None:
-            self._announcer.emit(leg, events.DialogEstablished, now)
+            self._confirmed(leg, now)
         leg.feed(_ACK_READ)
         if problem is not None:
             # The peer owes an answer and the ACK had no usable one (RFC 3261 13.2.2.4).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -84,6 +85,7 @@ class Caller:
         establishing: Establishing,
         requests: DialogRequests,
         rules: MethodRules,
+        confirmed: Callable[[Leg, int], None],
     ) -> None:
         self._env = env
         self._announcer = announcer
@@ -91,6 +93,7 @@ class Caller:
         self._layer = layer
         self._establishing = establishing
         self._requests = requests
+        self._confirmed = confirmed
         self.placing: Final = Placing(
             env,
             announcer,
@@ -268,7 +271,7 @@ class Caller:
             # Our answer has just been sent in the ACK: only now there is an agreement.
             establishing.agreed(leg, agreement, written)
         if leg.answered:
-            self._announcer.emit(leg, events.DialogEstablished, written)
+            self._confirmed(leg, written)
         leg.feed(AckWritten())
 
     async def _acknowledge(

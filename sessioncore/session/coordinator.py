@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sessioncore.errors import SessionCoreError, TooManyCalls
@@ -32,6 +33,7 @@ from sessioncore.session.methods import METHODS, Method, Rooms, rules_of
 from sessioncore.session.milestones import Milestone
 from sessioncore.session.modifying import Modifying
 from sessioncore.session.placing import Placing
+from sessioncore.session.probing import Probing
 from sessioncore.session.reasons import local_reason
 from sessioncore.session.refusals import OVERLOADED, Refusals
 from sessioncore.session.registry import Registry
@@ -48,6 +50,7 @@ from sessioncore.vocabulary import Address, Direction, EndedBy, EndReason, Sessi
 
 __all__ = ["SessionCoordinator"]
 
+_log = Logger(namespace="sessioncore.session.coordinator")
 _SHUTTING_DOWN: Final = 480
 
 
@@ -89,8 +92,15 @@ class SessionCoordinator:
         self.admission: Final = Admission(settings.max_calls, settings.trusted_sources)
         self.registry: Final = Registry(env, effects, self, self.admission)
         self._requests = DialogRequests(env, self.announcer, self.layer)
+        find = self.registry.by_name.get
+        self._probing = Probing(env, self.announcer, self._requests, find)
         self._acks = Acks(
-            env, self.announcer, self.establishing, self.admission, self.registry.by_name.get
+            env,
+            self.announcer,
+            self.establishing,
+            self.admission,
+            find,
+            self._probing.confirmed,
         )
         self._ending = Ending(
             env,
@@ -125,6 +135,7 @@ class SessionCoordinator:
             self.establishing,
             self._requests,
             rules,
+            self._probing.confirmed,
         )
         self._placing = caller.placing
         self._modifying = Modifying(
@@ -372,9 +383,7 @@ class SessionCoordinator:
         """`drain`, and end the calls that are up."""
         idle = self.drain()
         reason = local_reason("shutting down")
-        with self.announcer:
-            for leg in list(self.registry.by_name.values()):
-                leg.feed(HangUp(reason, _SHUTTING_DOWN))
+        self._feed_all(HangUp(reason, _SHUTTING_DOWN))
         return idle
 
     def _none_left(self) -> None:
@@ -384,11 +393,20 @@ class SessionCoordinator:
 
     def give_up(self) -> int:
         """End the remaining legs without another message; returns their number."""
+        reason = EndReason(EndedBy.TIMEOUT, "abandoned at shutdown", None, 102)
+        left = self._feed_all(GiveUp(reason))
+        self._env.counters.given_up += left
+        return left
+
+    def _feed_all(self, given: HangUp | GiveUp) -> int:
+        """Feed all legs and return their number; a fault of one does not spare the others."""
         with self.announcer:
             legs = list(self.registry.by_name.values())
             for leg in legs:
-                leg.feed(GiveUp(EndReason(EndedBy.TIMEOUT, "abandoned at shutdown", None, 102)))
-            self._env.counters.given_up += len(legs)
+                try:
+                    leg.feed(given)
+                except Exception:
+                    _log.failure("session {name} did not end as it should", name=leg.name)
         return len(legs)
 
     def stop(self) -> None:
@@ -396,4 +414,5 @@ class SessionCoordinator:
         self.layer.stop()
         self._placing.stop()
         self._acks.stop()
+        self._probing.stop()
         self._env.deadlines.not_around(self.announcer.enter)

@@ -104,7 +104,7 @@ class Ending:
             )
 
     def _finish(self, leg: Leg, effect: Finish) -> None:
-        env, announcer, now = self._env, self._announcer, self._env.now()
+        now = self._env.now()
         if leg.incoming is not None:
             self.decided(leg)
         usage = leg.usage
@@ -114,8 +114,13 @@ class Ending:
             if usage.modification is not None:
                 usage.modification.feed(_OVER)
         self._forget(leg)
-        self._establishing.control.close(leg, now)
-        reason = leg.reason
+        try:
+            self._establishing.control.close(leg, now)
+        finally:
+            self._announce_end(leg, now)
+
+    def _announce_end(self, leg: Leg, now: int) -> None:
+        env, announcer, reason = self._env, self._announcer, leg.reason
         assert reason is not None
         if leg.answered:
             env.counters.ended += 1

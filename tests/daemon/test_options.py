@@ -62,6 +62,7 @@ class ServerOptionsTests(SynchronousTestCase):
             "--max-calls=7",
             "--trusted-sources=192.0.2.0/24,2001:db8::/32",
             "--ring-limit=30",
+            "--peer-timeout=0",
             "--nat=yes",
             "--events=events.jsonl",
         )
@@ -71,6 +72,7 @@ class ServerOptionsTests(SynchronousTestCase):
         )
         self.assertEqual(settings.rtp_ports, (20000, 20999))
         self.assertEqual((settings.media_ip, settings.advertise), ("192.0.2.9", "192.0.2.8"))
+        self.assertEqual(settings.peer_timeout, 0)
         self.assertEqual(settings.trusted_sources, ("192.0.2.0/24", "2001:db8::/32"))
         self.assertEqual((settings.codecs, settings.max_calls), (("PCMA", "L16"), 7))
         self.assertEqual(settings.ring_limit, 30)

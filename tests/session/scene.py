@@ -130,6 +130,9 @@ class Scene(SynchronousTestCase):
 
     network: FakeNetwork
 
+    peer_timeout = 0.0
+    """Peers played by hand send no media, and most tests are not about that."""
+
     def setUp(self) -> None:
         self.network = FakeNetwork(seed=1)
         self.parties: list[Party] = []
@@ -165,6 +168,7 @@ class Scene(SynchronousTestCase):
         self, address: str = A, decide: Callable[[Call], Any] | None = None, **settings: Any
     ) -> Party:
         host = self.network.host(*address.split())
+        settings.setdefault("peer_timeout", self.peer_timeout)
         party = Party(host, Settings(**settings), decide)
         self.parties.append(party)
         return party

@@ -1388,7 +1388,7 @@ class WithinTheDialogTests(CalleeScene):
         self.assertEqual(self.call.negotiated_media.audio.remote, (C, 40_010))
         self.them.take()
         self.caller.ack()
-        self.run_for(40)
+        self.run_for(20)
         self.assertEqual(self.them.lines(), [])  # the first 200 is not repeated either
         self.assertEqual(self.us.counters["stray_acks"], 0)
         self.assertIs(self.call.state, SessionState.CONFIRMED)

@@ -9,6 +9,7 @@ from sessioncore.session.acks import Acks
 from sessioncore.session.callee import Callee
 from sessioncore.session.caller import Caller as CallerRole
 from sessioncore.session.establishing import Establishing
+from sessioncore.session.media_control import MediaSessionController
 from sessioncore.session.modifying import Modifying
 from sessioncore.session.requests import DialogRequests
 from sessioncore.session.session import SessionState
@@ -152,6 +153,29 @@ class CalleeTests(Scene):
         self.assertEqual(sorted(self.them.lines()), ["500 INVITE", "BYE"])
         self.answer_bye()
         self.ended()
+
+    def test_stopping_ends_the_others_too(self) -> None:
+        self.caller.established(self)
+        other = Caller(self.them, call_id="other", branch="z9hG4bKother")
+        other.established(self)
+        first = self.us.manager.calls[0].session
+        close = MediaSessionController.close
+
+        def faulty(control: Any, session: Any, now: int) -> None:
+            if session.name == first:
+                raise Unexpected("boom")
+            close(control, session, now)
+
+        self.patch(MediaSessionController, "close", faulty)
+        stopped = self.us.manager.stop()
+        self.run_for(6)
+        self.assertTrue(self.flushLoggedErrors(Unexpected))
+        self.successResultOf(stopped)
+        ended = {
+            messages.header(data, "Call-ID") for data in self.them.take() if data[:3] == b"BYE"
+        }
+        self.assertEqual(len(ended), 2)
+        self.assertEqual(self.us.names().count("CallEnded"), 2)
 
     def test_the_others_go_on(self) -> None:
         self.caller.established(self)

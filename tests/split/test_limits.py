@@ -86,7 +86,7 @@ class LimitsTests(ProcessTestCase):
         server.popen.send_signal(signal.SIGSTOP)
         os.waitpid(server.popen.pid, os.WUNTRACED)
         # Long ones, so that few of them are taken on once there is no more than OVERLOADED left.
-        body = SDP.format(rtp=9) + "a=inactive\r\na=" + "x" * 3000 + "\r\n"
+        body = SDP.format(rtp=49_170) + "a=inactive\r\na=" + "x" * 3000 + "\r\n"
         for number in range(self.more_than_is_read_in_time(len(body))):
             flood.call_id = f"flood-{number}"
             flood.send("INVITE", body=body)

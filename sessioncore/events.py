@@ -176,7 +176,7 @@ class MediaFailed(Event):
 class MediaPathProblem(Event):
     """ICMP reports that nothing listens at the address our RTP goes to; ``text`` names it.
 
-    Emitted at most once in 5 s.
+    Emitted again after 5 s at the earliest, then after 10, 20 and up to 320 s.
     """
 
     text: str

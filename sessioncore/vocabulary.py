@@ -207,7 +207,9 @@ class EndReason:
 
     ``status`` is the final status that ended an unanswered call, or None after a BYE.
     ``cause`` is the Q.850 cause value (RFC 3326, table of RFC 4497), or None if none applies.
-    ``reasons`` say why a description was refused, format by format.
+    ``reasons`` say why a description was refused, format by format.  ``required`` are the
+    extensions without which the peer refuses calls (421), ``realms`` those in which it wants a
+    password (401, 407).
     """
 
     by: EndedBy
@@ -215,6 +217,8 @@ class EndReason:
     status: int | None = None
     cause: int | None = None
     reasons: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    realms: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self._text

@@ -47,7 +47,7 @@ class MediaEvent(Enum):
     DIGIT = "digit"
     """A key was pressed (RFC 4733); once per press."""
     REFUSED = "refused"
-    """ICMP says that nobody listens where we send; at most once in 5 s."""
+    """ICMP says that nobody listens where we send; repeated after 5 s, 10 s and so on."""
     SOURCE_ENDED = "source ended"
     """A clip came to its end (detail None), or an application's source raised (the error)."""
     SINK_FAILED = "sink failed"

@@ -41,6 +41,7 @@ _FRAMES: Final = {20: 1, 40: 2, 60: 3}
 SENDABLE_PTIMES: Final = tuple(_FRAMES)
 """Packet lengths in ms that a row can send: whole frames."""
 _REFUSED_PAUSE: Final = 5 * SECOND
+_LONGEST_PAUSE: Final = 320 * SECOND
 _EARLY_FORMATS: Final = tuple((codec.payload_type, codec) for codec in (PCMU, PCMA, COMFORT_NOISE))
 _OVER: Final = "the stream is closed"
 _HEADER: Final = struct.Struct("!BBHII")
@@ -97,6 +98,7 @@ class Stream:
     _signalling_host = ""
     _rtcp_source: Address | None = None
     _refused_at = NEVER
+    _refused_pause = 0
     _final: Counted | None = None
     _held: Sequence[Recording] = ()
 
@@ -578,8 +580,13 @@ class Stream:
                 self._heard = False
             self._allow(NEVER, FOREVER)
             self._plane.playout.changed(self.row)
-        if now - self._refused_at < _REFUSED_PAUSE:
+        if now - self._refused_at < self._refused_pause:
             return False
+        # Repeated for hours it says nothing new; once media has come, it does.
+        fresh = cells.heard_at[row] > self._refused_at
+        self._refused_pause = (
+            _REFUSED_PAUSE if fresh else min(2 * self._refused_pause, _LONGEST_PAUSE)
+        )
         self._refused_at = now
         return True
 

@@ -25,6 +25,12 @@ __all__ = [
 _CAUSE: Final = re.compile(rb'Q\.850\s*;(?:[^,"]|"[^"]*")*?cause\s*=\s*([0-9]{1,3})', re.IGNORECASE)
 _TEXT: Final = re.compile(rb'text\s*=\s*"((?:[^"\\]|\\.){0,200})"', re.IGNORECASE)
 _WARNING: Final = re.compile(rb'[0-9]{3} [^ "]+ "((?:[^"\\]|\\.){1,200})"')
+_REALM: Final = re.compile(rb'realm\s*=\s*"((?:[^"\\]|\\.){0,200})"', re.IGNORECASE)
+_TAGS: Final = re.compile(rb"[^\s,]+")
+_MOST_TAGS: Final = 16
+# What these refusals are about is in a header field of the response (RFC 3261 section 21.4).
+_ABOUT: Final = {405: b"Allow", 415: b"Accept", 420: b"Unsupported", 421: b"Require"}
+_CHALLENGES: Final = {401: b"WWW-Authenticate", 407: b"Proxy-Authenticate"}
 _LONGEST_PHRASE: Final = 200
 _LONGEST_REASON: Final = 500
 """Only that much of the peer's Reason value is searched."""
@@ -76,8 +82,32 @@ def answered_with(response: Response) -> EndReason:
     if response.status < 400:
         # The application decides whether to follow the redirection.
         text = f"{text}: {_words(response.first(b'Contact') or b'nowhere')}"
+    about = _listed(response, _ABOUT.get(response.status))
+    realms = _realms(response, _CHALLENGES.get(response.status))
+    if about:
+        text = f"{text}: {', '.join(about)}"
+    if realms:
+        text = f"{text}: realm {', '.join(realms)}"
     cause = q850_cause(response) or _CAUSE_OF_STATUS.get(response.status)
-    return EndReason(EndedBy.REMOTE, text, response.status, cause, reasons)
+    required = about if response.status == 421 else ()
+    return EndReason(EndedBy.REMOTE, text, response.status, cause, reasons, required, realms)
+
+
+def _listed(response: Response, header: bytes | None) -> tuple[str, ...]:
+    """The comma-separated values of a header field."""
+    if header is None:
+        return ()
+    value = b",".join(response.all(header))[:_LONGEST_REASON]
+    return tuple(map(_words, _TAGS.findall(value)[:_MOST_TAGS]))
+
+
+def _realms(response: Response, header: bytes | None) -> tuple[str, ...]:
+    """The realms of the challenges (RFC 3261 section 22.1)."""
+    if header is None:
+        return ()
+    values = response.all(header)[:_MOST_TAGS]
+    found = [_REALM.search(value[:_LONGEST_REASON]) for value in values]
+    return tuple(_words(each[1]) for each in found if each)
 
 
 def ended_by_peer(message: Message, text: str, status: int | None = None) -> EndReason:

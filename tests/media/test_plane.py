@@ -135,6 +135,20 @@ class LifeTests(Case):
                 if then is answered:
                     self.assertEqual(path.read_bytes()[44:], bytes(2 * 8_000 * 2))
 
+    def test_the_same_problem_of_the_path_is_told_ever_less_often(self):
+        stream = self.bench.open()
+        stream.establish(agreement(stream), signalling_host=PEER[0], nat=None, now=self.bench.now)
+        begun = self.bench.now
+
+        def told(since, until):
+            times = range(since, until)
+            return [at for at in times if stream.note_refused("x", begun + at * 1_000_000_000)]
+
+        self.assertEqual(told(0, 1000), [0, 5, 15, 35, 75, 155, 315, 635, 955])
+        self.assertEqual(stream.refused, 1000)
+        self.bench.plane.bank.heard_at[stream.row] = begun + 1001 * 1_000_000_000
+        self.assertEqual(told(1300, 1320), [1300, 1305, 1315])
+
     def test_active_while_a_stream_is_open(self):
         self.assertFalse(self.bench.plane.active)
         stream = self.bench.open()

@@ -67,6 +67,32 @@ class ReasonTests(SynchronousTestCase):
             self.assertEqual(answered_with(given).text, "No", unfit)
             self.assertEqual(answered_with(given).reasons, (), unfit)
 
+    def test_what_the_peer_requires(self) -> None:
+        tags = [("Require", "100rel, timer"), ("Require", "x\x01y")]
+        reason = answered_with(refusal(421, "Extension Required", headers=tags))
+        self.assertEqual(reason.required, ("100rel", "timer", "x?y"))
+        self.assertEqual(reason.text, "Extension Required: 100rel, timer, x?y")
+        self.assertEqual(answered_with(refusal(421)).required, ())
+        many = answered_with(refusal(421, headers=[("Require", ", ".join("a" * 300))]))
+        self.assertEqual(many.required, ("a",) * 16)
+
+    def test_what_a_refusal_is_about(self) -> None:
+        for status, header in ((405, "Allow"), (415, "Accept"), (420, "Unsupported")):
+            reason = answered_with(refusal(status, "No", headers=[(header, "one, two")]))
+            self.assertEqual((reason.text, reason.required), ("No: one, two", ()))
+
+    def test_which_password_is_wanted(self) -> None:
+        for status, header in ((401, "WWW-Authenticate"), (407, "Proxy-Authenticate")):
+            challenges = [
+                (header, 'Digest realm="pbx.example.com", nonce="a,b", algorithm=SHA-256'),
+                (header, 'digest nonce="a", REALM = "other \x1bone"'),
+                (header, "Digest nonce"),
+            ]
+            reason = answered_with(refusal(status, "Unauthorized", headers=challenges))
+            self.assertEqual(reason.realms, ("pbx.example.com", "other ?one"))
+            self.assertEqual(reason.text, "Unauthorized: realm pbx.example.com, other ?one", status)
+            self.assertEqual(answered_with(refusal(status)).realms, ())
+
     def test_moved(self) -> None:
         moved = refusal(302, "Moved", headers=[("Contact", "<sip:carol@192.0.2.9>")])
         self.assertEqual(answered_with(moved).text, "Moved: <sip:carol@192.0.2.9>")

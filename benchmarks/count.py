@@ -323,11 +323,13 @@ class Side:
         self._up.popleft().hang_up()
 
     def check(self, calls: int) -> None:
-        """Raise unless all calls were answered and are forgotten."""
+        """Raise unless all calls were answered and are forgotten, and nothing was repeated."""
         counted = self.manager.statistics()
         self.done += calls
-        found = (counted.calls["answered"], counted.calls_up, counted.sip["malformed"])
-        if found != (self.done, 0, 0):
+        sip = counted.sip
+        faults = counted.calls_up, sip["malformed"], sip["retransmitted"]
+        found = (counted.calls["answered"], *faults)
+        if found != (self.done, 0, 0, 0):
             raise SystemExit(f"the replay went wrong: of {self.done} calls {found}: {counted}")
 
 

@@ -218,7 +218,15 @@ class JsonLineTests(SynchronousTestCase):
         record = json.loads(json_line(event(events.CallEnded, EndReason(EndedBy.LOCAL, "x"))))
         self.assertEqual(
             record["reason"],
-            {"by": "local", "text": "x", "status": None, "cause": None, "reasons": []},
+            {
+                "by": "local",
+                "text": "x",
+                "status": None,
+                "cause": None,
+                "reasons": [],
+                "required": [],
+                "realms": [],
+            },
         )
 
     def test_addresses_with_a_port_read_as_in_rfc_5952(self) -> None:

@@ -104,27 +104,32 @@ class Callee:
         leg = self._registry.new(SessionRole.UAS, tx.request.call_id)
         leg.source = source
         try:
+            if self._prepared(leg, tx, ip, now):
+                self._announce(leg, tx, now)
+        except Exception as error:
+            if leg.state is not SessionState.PREPARED:
+                leg.fail(error)
+            elif leg.name in self._registry.by_name:
+                self._ending.discard(leg, now)
+            raise
+
+    def _prepared(self, leg: Leg, tx: ServerTransaction, ip: str, now: int) -> bool:
+        """Whether the call can be served; if not, it is refused."""
+        try:
             self._prepare(leg, tx, ip, now)
         except NoPortsError:
             self._env.counters.no_ports += 1
             self._ending.discard(leg, now)
             tx.respond(503, headers=(RETRY_LATER,), now=now)
-            return
+            return False
         except (SessionCoreError, OSError) as error:
             self._refusals.unready(leg, tx, error, now)
-            return
-        except Exception:
-            self._ending.discard(leg, now)
-            raise
-        self._env.counters.incoming += 1
-        self._registry.by_invite[tx.key] = leg
-        try:
-            self._announce(leg, tx, now)
-        except Exception as error:
-            leg.fail(error)
-            raise
+            return False
+        return True
 
     def _announce(self, leg: Leg, tx: ServerTransaction, now: int) -> None:
+        self._env.counters.incoming += 1
+        self._registry.by_invite[tx.key] = leg
         leg.feed(_INVITE_READ)
         self._announcer.emit(leg, events.IncomingCall, now, leg.remote_uri, leg.local_uri)
         # Event sinks receive IncomingCall before the application decides.
@@ -141,8 +146,7 @@ class Callee:
         leg.incoming = Incoming(tx)
         leg.media.signalling_host = source
         negotiation = establishing.negotiation()
-        dialog = Dialog.from_request(request, leg.local_tag)
-        dialog.locate(tx.source, self._env.settings.nat)
+        dialog = Dialog.from_request(request, leg.local_tag, tx.source)
         leg.usage = DialogUsage(dialog, negotiation, tx.flow, contact(tx.flow, source))
         self._registry.join(leg, dialog)
         offer = description_in(request)

@@ -42,9 +42,6 @@ from sessioncore.vocabulary import EndedBy, EndReason, MediaState, NegotiatedMed
 
 __all__ = ["Caller"]
 
-_RINGING: Final = (SessionState.CALLING, SessionState.PROCEEDING)
-_NOBODY_ANSWERED: Final = EndReason(EndedBy.TIMEOUT, "nobody answered", 408, 19)
-
 
 class _InviteUser:
     """The user of the INVITE transaction of one leg."""
@@ -150,11 +147,11 @@ class Caller:
         usage = outgoing.early.get(tag)
         if usage is None and len(outgoing.early) < MOST_FORKS:
             assert outgoing.client is not None
+            peer = outgoing.client.destination
             try:
-                dialog = Dialog.from_response(outgoing.origin, response)
+                dialog = Dialog.from_response(outgoing.origin, response, peer)
             except SipParseError:
                 # This suffices for an early dialog; the 2xx sets its remote target.
-                peer = outgoing.client.destination
                 dialog = Dialog.from_unusable(outgoing.origin, response, peer)
             usage = outgoing.early[tag] = self._usage(outgoing, dialog)
             self._registry.join(leg, dialog)
@@ -210,7 +207,9 @@ class Caller:
         usage = outgoing.early.pop(response.to_tag or b"", None)
         try:
             if usage is None:
-                usage = self._usage(outgoing, Dialog.from_response(outgoing.origin, response))
+                peer = outgoing.client.destination
+                dialog = Dialog.from_response(outgoing.origin, response, peer)
+                usage = self._usage(outgoing, dialog)
                 self._registry.join(leg, usage.dialog)
             else:
                 usage.dialog.confirm(outgoing.origin, response)
@@ -220,7 +219,6 @@ class Caller:
             leg.feed(GiveUp(EndReason(EndedBy.ERROR, f"unusable 200: {error}", None, 95)))
             outgoing.other_forks.response_received(outgoing.client, response, now)
             return
-        usage.dialog.locate(outgoing.client.destination, self._env.settings.nat)
         for other in outgoing.early.values():
             self._registry.part(other.dialog)
         outgoing.early.clear()

@@ -215,8 +215,7 @@ class SessionCoordinator:
         elif not usage.dialog.check_sequence(request.cseq.number):
             tx.respond(500, now=now)
         else:
-            if usage.dialog.behind_nat:
-                usage.dialog.detour = tx.source
+            usage.dialog.source = tx.source
             try:
                 self._inside[request.method](self._rooms, leg, usage, tx, now)
             except Exception as error:
@@ -229,9 +228,7 @@ class SessionCoordinator:
         if leg is None or leg.usage is None:
             self._env.counters.stray_acks += 1
         else:
-            dialog = leg.usage.dialog
-            if dialog.behind_nat:
-                dialog.detour = source
+            leg.usage.dialog.source = source
             try:
                 self._acks.read(leg, leg.usage, request, now)
             except Exception as error:
@@ -310,12 +307,8 @@ class SessionCoordinator:
 
     def answer(self, leg: Leg, source: Any, sink: Any) -> Deferred[None] | None:
         """Answer 200 and establish media; None if that is done at once."""
-        announcer = self.announcer
-        announcer.enter()
-        try:
+        with self.announcer:
             return self._begin(leg, self._callee.accept(leg, source, sink))
-        finally:
-            announcer.leave()
 
     def refuse(self, leg: Leg, status: int, phrase: str | None, uri: str | None = None) -> None:
         """Answer 400 to 699, or 302 with ``uri`` as Contact."""

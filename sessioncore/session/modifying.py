@@ -228,7 +228,6 @@ class Modifying:
         if offer:
             negotiation.receive_offer(offer, signalling_host=tx.source[0])
         usage.dialog.refresh_target(tx.request)
-        usage.dialog.locate(tx.source, self._env.settings.nat)
         # The peer may have moved to another network; its current source address counts for media.
         leg.media.signalling_host = tx.source[0]
         return negotiation.make_answer() if offer else negotiation.make_offer()
@@ -323,7 +322,6 @@ class Modifying:
     ) -> None:
         with suppress(SipParseError):  # an unreadable Contact leaves the target as it was
             usage.dialog.refresh_target(response)
-            usage.dialog.locate(tx.destination, self._env.settings.nat)
         self._requests.start(self._acknowledge(usage, tx, response), leg)
         machine = self._machine(leg, usage)
         if machine.state is not ModificationState.OFFERING:

@@ -85,6 +85,8 @@ class DialogRequests:
         """
         if dialog.detour is not None:
             return flow, dialog.detour
+        if dialog.behind_nat(self._env.settings.nat):
+            return flow, dialog.source
         hop = dialog.hop
         if hop is not None and hop[0] is flow and flow.alive:
             return hop
@@ -206,7 +208,7 @@ class OtherForks:
     async def _end(self, tag: bytes, response: Response) -> None:
         requests = self._requests
         try:
-            dialog = Dialog.from_response(self._origin, response)
+            dialog = Dialog.from_response(self._origin, response, self._destination)
             flow, peer = await requests.next_hop(dialog, self._flow)
         except SessionCoreError:
             flow, peer = self._flow, self._destination

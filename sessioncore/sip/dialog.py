@@ -102,8 +102,8 @@ class Dialog:
     ``key`` is its identity as `key_of_request` and `key_of_response` return it.  ``local`` and
     ``remote`` are whole From or To values with their tags.  ``remote_seq`` is None until the
     peer has sent a request (RFC 3261 section 12.1.2).  If ``detour`` is set, requests go there
-    instead of to Contact or Record-Route; where the peer is ``behind_nat``, this is the source of
-    its last message.  ``hop`` is the flow and address of the next hop, if
+    instead of to Contact or Record-Route.  ``source`` is where the peer's last request came from,
+    or before that where our INVITE went.  ``hop`` is the flow and address of the next hop, if
     they are known without a name lookup.
     """
 
@@ -117,13 +117,13 @@ class Dialog:
     route_set: tuple[NameAddr, ...]
     local_seq: int
     remote_seq: int | None
+    source: Address
     detour: Address | None = None
-    behind_nat: bool = False
     hop: tuple[Flow, Address] | None = None
     _routing: tuple[bytes, tuple[tuple[bytes, bytes], ...]] | None = field(default=None, init=False)
 
     @classmethod
-    def from_request(cls, request: Request, local_tag: bytes) -> Dialog:
+    def from_request(cls, request: Request, local_tag: bytes, source: Address) -> Dialog:
         """The dialog of the UAS (RFC 3261 section 12.1.1); raises `SipParseError`.
 
         Without a Contact, which RFC 2543 allowed, the remote target is the From URI.
@@ -140,17 +140,21 @@ class Dialog:
             _route_set(request, 0),
             0,
             request.cseq.number,
+            source,
         )
 
     @classmethod
-    def from_response(cls, origin: InitialRequest, response: Response) -> Dialog:
+    def from_response(
+        cls, origin: InitialRequest, response: Response, destination: Address
+    ) -> Dialog:
         """The dialog of the UAC (RFC 3261 section 12.1.2); raises `SipParseError`.
 
-        ``origin`` is our INVITE, ``response`` a 101 to 299 to it.  Without a Contact, the
-        remote target is the Request-URI.
+        ``origin`` is our INVITE to ``destination``, ``response`` a 101 to 299 to it.  Without a
+        Contact, the remote target is the Request-URI.
         """
         target = _target_of(origin, response)
-        return cls._calling(origin, response, target, _route_set(response, -1)[::-1])
+        routes = _route_set(response, -1)[::-1]
+        return cls._calling(origin, response, target, routes, destination)
 
     @classmethod
     def from_unusable(
@@ -160,7 +164,7 @@ class Dialog:
 
         It suffices to end the call: requests go where the INVITE went.
         """
-        dialog = cls._calling(origin, response, parse_uri(origin.uri), ())
+        dialog = cls._calling(origin, response, parse_uri(origin.uri), (), destination)
         dialog.detour = destination
         return dialog
 
@@ -171,6 +175,7 @@ class Dialog:
         response: Response,
         target: Uri,
         route_set: tuple[NameAddr, ...],
+        destination: Address,
     ) -> Dialog:
         remote_tag = response.to_tag or b""
         return cls(
@@ -184,6 +189,7 @@ class Dialog:
             route_set,
             origin.sequence,
             None,
+            destination,
         )
 
     def confirm(self, origin: InitialRequest, response: Response) -> None:
@@ -202,24 +208,19 @@ class Dialog:
             return self.remote_target
         return _reachable(self.route_set[0], "Record-Route")
 
+    def behind_nat(self, nat: bool | None) -> bool:
+        """Whether requests cannot reach the remote target; ``nat`` is the setting.
+
+        Where there is a Record-Route, requests go to that proxy, which knows where the peer is.
+        """
+        return not self.route_set and behind_nat(self.remote_target, self.source, nat)
+
     def refresh_target(self, message: Request | Response) -> None:
         """Take the remote target from a target refresh request or its 2xx (12.2)."""
         contact = message.contact
         if contact is not None:
             self.remote_target = _reachable(contact, "Contact")
             self._routing = self.hop = None
-
-    def locate(self, source: Address, nat: bool | None) -> None:
-        """Note where the message came from that brought the remote target; ``nat`` as a setting.
-
-        Where there is a Record-Route, requests go to that proxy, which knows where the peer is.
-        """
-        natted = not self.route_set and behind_nat(self.remote_target, source, nat)
-        if natted:
-            self.detour = source
-        elif self.behind_nat:
-            self.detour = None
-        self.behind_nat = natted
 
     def check_sequence(self, number: int) -> bool:
         """Record the CSeq number of a received request; False if it is too low for 12.2.2.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from sessioncore.errors import CallFailed
 from sessioncore.testing import messages
-from tests.session.scene import B, Caller, Peer, Scene, answer
+from sessioncore.vocabulary import Direction
+from tests.session.scene import A, B, Caller, Peer, Scene, answer
 from tests.session.test_caller import CallerScene
 
 PHONE = "192.168.1.7"
@@ -117,3 +119,34 @@ class CallerBehindNatTests(CallerScene):
         self.us.manager.calls[0].hang_up()
         self.run_for(0.01)
         self.assertEqual(phone.lines(), ["INVITE", "ACK", "BYE"])
+
+    def test_ack_and_bye_reach_another_fork(self) -> None:
+        phone = self.answered()
+        invite = phone.last(b"INVITE")
+        phone.take()
+        answer = messages.response(
+            invite, 200, headers=CONTACT, contact=None, to_tag="second", body=messages.offer(B)
+        )
+        phone.send(answer, (A, 5060))
+        self.run_for(0.01)
+        self.assertEqual(phone.lines(), ["ACK", "BYE"])
+
+    def test_a_re_invite_reaches_a_phone_that_moved(self) -> None:
+        phone = self.answered()
+        (call,) = self.us.manager.calls
+        moved = self.peer(NAT, 40_124)
+        who = messages.Caller(
+            local=(NAT, 40_124),
+            remote=(A, 5060),
+            call_id=call.call_id,
+            local_tag="314159",
+            remote_tag=messages.tag(phone.last(b"INVITE"), "From"),
+        )
+        moved.send(messages.request("OPTIONS", who, branch="z9hG4bK-moved"), (A, 5060))
+        self.run_for(0.01)
+        self.assertEqual(moved.lines(), ["200 OPTIONS"])
+        done = call.modify(Direction.SENDONLY)
+        self.run_for(0.01)
+        self.assertEqual(moved.lines(), ["INVITE"])
+        call.hang_up()
+        self.failureResultOf(done, CallFailed)

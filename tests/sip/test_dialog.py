@@ -49,13 +49,13 @@ def within(dialog: Dialog, method: bytes = b"BYE") -> Any:
 
 
 def callee(**fields: Any) -> Dialog:
-    return Dialog.from_request(read(request(**fields)), b"mine")
+    return Dialog.from_request(read(request(**fields)), b"mine", PEER)
 
 
 def caller(contact: bytes = b"<sip:bob@192.0.2.50:5066>", **fields: Any) -> Dialog:
     sent = read(request(**fields))
     got = answer(sent, contact, fields.get("headers", ()))
-    return Dialog.from_response(origin(sent), got)
+    return Dialog.from_response(origin(sent), got, PEER)
 
 
 def answer(sent: Any, contact: bytes, routes: Any = (), to_tag: bytes = b"theirs") -> Any:
@@ -95,16 +95,16 @@ class CreationTests(SynchronousTestCase):
     def test_both_sides_have_the_same_key_as_the_messages(self) -> None:
         sent = read(request())
         got = answer(sent, b"<sip:bob@192.0.2.50>")
-        there = Dialog.from_response(origin(sent), got)
+        there = Dialog.from_response(origin(sent), got, PEER)
         self.assertEqual(there.key, key_of_response(got))
-        here = Dialog.from_request(sent, b"theirs")
+        here = Dialog.from_request(sent, b"theirs", PEER)
         bye = within(there, b"BYE")
         self.assertEqual(here.key, key_of_request(bye))
         self.assertEqual(here.key, dialog_key(b"call-1", b"theirs", b"f1"))
 
     def test_rfc_2543_peer_without_contact_and_tag(self) -> None:
         data = request().replace(b"Contact: <sip:alice@192.0.2.1:5060>\r\n", b"")
-        dialog = Dialog.from_request(read(data.replace(b";tag=f1", b"")), b"mine")
+        dialog = Dialog.from_request(read(data.replace(b";tag=f1", b"")), b"mine", PEER)
         self.assertEqual(bytes(dialog.remote_target), b"sip:alice@192.0.2.1")
         self.assertEqual(dialog.remote_tag, b"")
         bye = within(dialog, b"BYE")
@@ -116,7 +116,7 @@ class CreationTests(SynchronousTestCase):
     def test_contact_that_is_no_sip_uri(self) -> None:
         for contact in (b"*", b"<tel:+123>", b"<sips:alice@192.0.2.1:5061>"):
             data = read(request().replace(b"<sip:alice@192.0.2.1:5060>", contact))
-            self.assertRaises(SipParseError, Dialog.from_request, data, b"mine")
+            self.assertRaises(SipParseError, Dialog.from_request, data, b"mine", PEER)
             self.assertRaises(SipParseError, caller, contact)
             for dialog in (callee(), caller()):
                 self.assertRaises(SipParseError, dialog.refresh_target, data)
@@ -180,7 +180,7 @@ class ConfirmTests(SynchronousTestCase):
     def test_target_and_route_set_are_those_of_the_2xx(self) -> None:
         sent = read(request())
         early = answer(sent, b"<sip:ringing@192.0.2.50>", ROUTES)
-        dialog = Dialog.from_response(origin(sent), early)
+        dialog = Dialog.from_response(origin(sent), early, PEER)
         key = dialog.key
         dialog.confirm(origin(sent), answer(sent, b"<sip:bob@192.0.2.51>"))
         self.assertEqual((dialog.key, dialog.route_set), (key, ()))
@@ -195,7 +195,7 @@ class ConfirmTests(SynchronousTestCase):
 
     def test_a_2xx_that_cannot_be_used_changes_nothing(self) -> None:
         sent = read(request())
-        dialog = Dialog.from_response(origin(sent), answer(sent, b"<sip:ringing@192.0.2.50>"))
+        dialog = Dialog.from_response(origin(sent), answer(sent, b"<sip:ringing@192.0.2.50>"), PEER)
         self.assertRaises(
             SipParseError, dialog.confirm, origin(sent), answer(sent, b"<tel:1>", ROUTES)
         )

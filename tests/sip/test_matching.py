@@ -833,7 +833,7 @@ class ClientInviteTests(SynchronousTestCase):
         self.reply(tx, 200)
         answered = parse_message(response(tx, 200))
         writer = RequestWriter(lambda: b"z9hG4bK-ack", b"test")
-        dialog = Dialog.from_response(origin(tx.request), answered)  # type: ignore[arg-type]
+        dialog = Dialog.from_response(origin(tx.request), answered, PEER)  # type: ignore[arg-type]
         ack = writer.within(dialog, b"ACK", tx.flow, PEER, sequence=1).data
         heir = Bench().user
         self.bench.flow.take()

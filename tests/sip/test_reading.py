@@ -20,7 +20,7 @@ from sessioncore.sip.values import (
     parse_via,
     read_tag,
 )
-from tests.sip.fakes import Bench, request, response
+from tests.sip.fakes import PEER, Bench, request, response
 
 ODD = (
     b"Contact: <sip:>",
@@ -237,7 +237,7 @@ class UriTests(SynchronousTestCase):
             invite = parse_message(request().replace(b"sip:alice@192.0.2.1:5060", uri))
             assert isinstance(invite, Request)
             self.assertIsNone(required_faults(invite), uri)
-            dialog = Dialog.from_request(invite, b"us")
+            dialog = Dialog.from_request(invite, b"us", PEER)
             self.assertEqual(dialog.routing, (uri, ()))
             self.assertEqual((dialog.next_hop.host, dialog.next_hop.port), (b"192.0.2.1", 5070))
 
@@ -246,7 +246,7 @@ class UriTests(SynchronousTestCase):
             line = b"Record-Route: <%b;lr>\r\nContact" % uri
             invite = parse_message(request().replace(b"Contact", line))
             assert isinstance(invite, Request)
-            dialog = Dialog.from_request(invite, b"us")
+            dialog = Dialog.from_request(invite, b"us", PEER)
             self.assertEqual(dialog.routing[1], ((b"Route", b"<%b;lr>" % uri),))
 
     def test_what_is_read_of_them(self) -> None:
@@ -346,7 +346,7 @@ class AddressTests(SynchronousTestCase):
             self.assertIn(b"lr", route.uri.params)  # type: ignore[union-attr]
         invite = self.invite(b"Record-Route: sip:192.0.2.3;lr, sip:192.0.2.4:5070;lr;x=y")
         assert isinstance(invite, Request)
-        dialog = Dialog.from_request(invite, b"us")
+        dialog = Dialog.from_request(invite, b"us", PEER)
         self.assertEqual(
             dialog.routing[1],
             ((b"Route", b"<sip:192.0.2.3;lr>"), (b"Route", b"<sip:192.0.2.4:5070;lr;x=y>")),
@@ -360,7 +360,7 @@ class AddressTests(SynchronousTestCase):
             invite = self.invite(line)
             assert isinstance(invite, Request)
             if good:
-                dialog = Dialog.from_request(invite, b"us")
+                dialog = Dialog.from_request(invite, b"us", PEER)
                 self.assertEqual(len(dialog.routing[1]), count)
             else:
-                self.assertRaises(SipParseError, Dialog.from_request, invite, b"us")
+                self.assertRaises(SipParseError, Dialog.from_request, invite, b"us", PEER)

@@ -102,7 +102,7 @@ class WithinTests(SynchronousTestCase):
 
     def test_from_and_to_keep_display_names(self) -> None:
         data = request().replace(b"<sip:alice@", b'"A; <b>" <sip:alice@')
-        dialog = Dialog.from_request(read(data), b"mine")
+        dialog = Dialog.from_request(read(data), b"mine", PEER)
         bye = within(dialog, b"BYE")
         self.assertEqual(bye.first(b"To"), b'"A; <b>" <sip:alice@192.0.2.1>;tag=f1')
 

@@ -92,7 +92,7 @@ class EventSinks:
 
     def choose_with(self, others: Chosen | None, kind: type[Event]) -> Chosen | None:
         """``others``, followed by those of these that want events of this kind."""
-        own = self.choose(kind)
+        own = self.chosen[kind] if kind in self.chosen else self.choose(kind)
         if own is None or others is None:
             return own or others
         return Chosen(others.observers + own.observers, others.sinks + own.sinks)

@@ -90,8 +90,9 @@ class Refusals:
             _respond(tx, reason, refusal.headers, now)
             self._offer_refused(leg, reason, now)
             return
+        uris = str(request.to_uri), str(request.from_uri)
         leg = self._registry.new(SessionRole.UAS, request.call_id)
-        leg.local_uri, leg.remote_uri = str(request.to_uri), str(request.from_uri)
+        leg.local_uri, leg.remote_uri = uris
         self._turn_away(leg, tx, reason, refusal.headers, now)
 
     def unready(self, leg: Leg, tx: ServerTransaction, error: Exception, now: int) -> None:

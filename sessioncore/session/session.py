@@ -157,7 +157,7 @@ class ByeRead:
 
 @define(eq=False, init=False)
 class ByeAnswered:
-    """Our BYE got a final response, or timed out."""
+    """Our BYE got a final response."""
 
 
 @define(eq=False)

@@ -11,6 +11,7 @@ from sessioncore.session.caller import Caller as CallerRole
 from sessioncore.session.establishing import Establishing
 from sessioncore.session.media_control import MediaSessionController
 from sessioncore.session.modifying import Modifying
+from sessioncore.session.refusals import Refusals
 from sessioncore.session.requests import DialogRequests
 from sessioncore.session.session import SessionState
 from sessioncore.testing import messages
@@ -123,6 +124,23 @@ class CalleeTests(Scene):
         self.run_for(0.01)
         self.assertEqual(self.them.lines(), ["500 INVITE"])
         self.ended("CallFailed")
+
+    def test_before_the_invite_is_announced(self) -> None:
+        """Also while it is refused; nothing is kept of such a call, as `tearDown` sees."""
+        for part, name, body in (
+            (Callee, "_prepare", messages.offer(C)),
+            (Refusals, "explain", messages.offer(C, formats=(18,))),
+            (Refusals, "_turn_away", messages.offer(C, formats=(18,))),
+        ):
+            with self.subTest(name):
+                patched = self.patch(part, name, boom)
+                caller = Caller(self.them, call_id=name, branch=f"z9hG4bK{name}")
+                caller.invite(body=body)
+                self.run_for(0.01)
+                patched.restore()
+                self.assertEqual(self.them.lines(), ["500 INVITE"])
+                self.assertEqual(self.us.manager.calls, [])
+        self.assertTrue(self.flushLoggedErrors(Unexpected))  # each kind once
 
     def test_media_with_the_200(self) -> None:
         self.patch(Establishing, "establish", boom)

@@ -13,7 +13,7 @@ from sessioncore.errors import ConfigurationError
 from sessioncore.rtp.audio_codec import AudioCodec
 from sessioncore.rtp.codecs import CODECS
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "require_seconds"]
 
 _EXAMPLE: Final = "192.0.2.1"
 _LONGEST: Final = 86_400
@@ -134,17 +134,23 @@ def _positive(_settings: object, attribute: object, value: int) -> None:
         raise ConfigurationError(f"{name}: {value} is too few; give 1 or more")
 
 
-def _some_seconds(_settings: object, attribute: object, value: float) -> None:
-    name = getattr(attribute, "name", "value")
+def require_seconds(name: str, value: object) -> None:
+    """Raise `ConfigurationError` unless ``value`` is a number of seconds, up to a day."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigurationError(f"{name}: {value!r} is not usable; give a number of seconds")
     if not 0 < value <= _LONGEST:
         raise ConfigurationError(
             f"{name}: {value:g} s is out of range; give more than 0 and at most {_LONGEST} s"
         )
 
 
-def _seconds_or_never(settings: object, attribute: object, value: float) -> None:
-    if value != 0:
-        _some_seconds(settings, attribute, value)
+def _some_seconds(_settings: object, attribute: Any, value: object) -> None:
+    require_seconds(attribute.name, value)
+
+
+def _seconds_or_never(_settings: object, attribute: Any, value: object) -> None:
+    if value != 0 or isinstance(value, bool):
+        require_seconds(attribute.name, value)
 
 
 def _printable(_settings: object, attribute: Any, value: str) -> None:
@@ -189,12 +195,8 @@ class Settings:
     )
     codecs: tuple[str | AudioCodec, ...] = field(default=("PCMU", "PCMA"), validator=_usable_codecs)
     max_calls: int = field(default=2000, validator=[_given((int,), "a number"), _positive])
-    ring_limit: float = field(
-        default=180.0, validator=[_given((int, float), "a number of seconds"), _some_seconds]
-    )
-    peer_timeout: float = field(
-        default=30.0, validator=[_given((int, float), "a number of seconds"), _seconds_or_never]
-    )
+    ring_limit: float = field(default=180.0, validator=_some_seconds)
+    peer_timeout: float = field(default=30.0, validator=_seconds_or_never)
     trusted_sources: tuple[str, ...] = field(default=(), validator=_networks)
     nat: bool | None = field(
         default=None, validator=_given((bool, type(None)), "True, False or None")

@@ -15,6 +15,7 @@ from sessioncore.interfaces import IEventObserver, IEventSink
 from sessioncore.session.announcing import EventSink, EventSinks
 from sessioncore.session.milestones import Milestones
 from sessioncore.session.session import SessionState
+from sessioncore.settings import require_seconds
 from sessioncore.sip.message import Request
 from sessioncore.vocabulary import (
     Address,
@@ -282,10 +283,7 @@ class Call:
         answered or is over.  Raises `ConfigurationError` if ``seconds`` is not a number of
         seconds up to a day.
         """
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-            raise ConfigurationError(f"{seconds!r} is not a number of seconds; give a number")
-        if not 0 < seconds <= 86_400:
-            raise ConfigurationError(f"{seconds} s is not usable; give seconds, at most a day")
+        require_seconds("seconds", seconds)
         self._control.limit_ringing(self._leg, seconds)
 
     def answer(

@@ -59,9 +59,6 @@ class _InviteUser:
             self._leg.fail(error)
             raise
 
-    def success_repeated(self, tx: ClientTransaction, now: int) -> None:
-        """Not called: `OtherForks` is the user once the ACK was sent."""
-
     def timed_out(self, tx: ClientTransaction, now: int) -> None:
         self._caller.failed(self._leg, EndReason(EndedBy.TIMEOUT, "no answer", 408, 102))
 
@@ -185,11 +182,7 @@ class Caller:
         assert outgoing is not None and outgoing.client is not None and outgoing.flow is not None
         if outgoing.other_forks is None:
             outgoing.other_forks = OtherForks(
-                self._requests,
-                outgoing.origin,
-                outgoing.flow,
-                outgoing.client.destination,
-                partial(self._success_repeated, leg.name),
+                self._requests, outgoing.origin, outgoing.flow, outgoing.client.destination
             )
         if leg.usage is None and not leg.over:
             self._begin_dialog(leg, outgoing, response, now)
@@ -297,7 +290,15 @@ class Caller:
         ack = requests.ack(usage.dialog, outgoing.origin.sequence, flow, peer, body)
         now = self._env.now()
         usage.flow = tx.flow = flow
-        self._layer.acknowledge(tx, ack, response, peer, now, heir=outgoing.other_forks)
+        self._layer.acknowledge(
+            tx,
+            ack,
+            response,
+            peer,
+            now,
+            heir=outgoing.other_forks,
+            repeated=partial(self._success_repeated, leg.name),
+        )
         # A held call does not need any of this any more.
         if outgoing.ring_end is not None:
             outgoing.ring_end.cancel()

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 from attrs import field, frozen
 
 from sessioncore.errors import ConfigurationError, SipParseError
+from sessioncore.settings import require_seconds
 from sessioncore.sip.grammar import TOKEN
 from sessioncore.sip.names import header_key
 from sessioncore.sip.values import Uri, parse_strict_uri
@@ -135,12 +136,8 @@ def _header(name: object, value: object) -> Header:
 
 
 def _some_seconds(_made: object, attribute: Any, value: object) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86_400:
-        raise ConfigurationError(
-            f"{attribute.name}: {value!r} is not usable; give seconds, at most a day"
-        )
+    if value is not None:
+        require_seconds(attribute.name, value)
 
 
 @frozen

@@ -91,14 +91,13 @@ class _Wish:
 class _ReinviteUser:
     """The user of the transaction of our re-INVITE."""
 
-    __slots__ = ("_answered", "_leg", "_modifying", "_repeated", "_usage")
+    __slots__ = ("_answered", "_leg", "_modifying", "_usage")
 
     def __init__(self, modifying: Modifying, leg: Leg, usage: DialogUsage) -> None:
         self._modifying = modifying
         self._leg = leg
         self._usage = usage
         self._answered = False
-        self._repeated = False
 
     def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
         # A 2xx may come again before its ACK is written, and another offer may be out by then.
@@ -110,11 +109,6 @@ class _ReinviteUser:
         except Exception as error:
             self._leg.fail(error)
             raise
-
-    def success_repeated(self, tx: ClientTransaction, now: int) -> None:
-        if not self._repeated:
-            self._repeated = True
-            self._modifying.success_repeated(self._leg, now)
 
     def timed_out(self, tx: ClientTransaction, now: int) -> None:
         self._modifying.lost(self._leg, self._usage)
@@ -304,8 +298,7 @@ class Modifying:
             else:
                 self._give_up(machine, answered_with(response))
 
-    def success_repeated(self, leg: Leg, now: int) -> None:
-        """The peer repeated its 2xx after our ACK."""
+    def _success_repeated(self, leg: Leg, now: int) -> None:
         if not leg.over:
             self._announcer.emit(leg, events.AnswerRepeated, now)
 
@@ -322,7 +315,7 @@ class Modifying:
     ) -> None:
         with suppress(SipParseError):  # an unreadable Contact leaves the target as it was
             usage.dialog.refresh_target(response)
-        self._requests.start(self._acknowledge(usage, tx, response), leg)
+        self._requests.start(self._acknowledge(leg, usage, tx, response), leg)
         machine = self._machine(leg, usage)
         if machine.state is not ModificationState.OFFERING:
             return  # the dialog has ended or is ending
@@ -341,14 +334,15 @@ class Modifying:
         self._announcer.later(wish.done.callback, None)
 
     async def _acknowledge(
-        self, usage: DialogUsage, tx: ClientTransaction, response: Response
+        self, leg: Leg, usage: DialogUsage, tx: ClientTransaction, response: Response
     ) -> None:
         flow, peer = tx.flow, tx.destination
         with suppress(SessionCoreError):  # on failure, the ACK goes where the re-INVITE went
             flow, peer = await self._requests.next_hop(usage.dialog, usage.flow)
         ack = self._requests.ack(usage.dialog, response.cseq.number, flow, peer)
         tx.flow = flow
-        self._layer.acknowledge(tx, ack, response, peer, self._env.now())
+        repeated = partial(self._success_repeated, leg)
+        self._layer.acknowledge(tx, ack, response, peer, self._env.now(), repeated=repeated)
 
     def _give_up(self, machine: Modification, reason: EndReason) -> None:
         wish: _Wish = machine.wish

@@ -42,9 +42,6 @@ class _ProbeUser:
         elif response.status >= 200:
             self._probing.lives(self._leg, now)
 
-    def success_repeated(self, tx: ClientTransaction, now: int) -> None:
-        """Not called: OPTIONS has no ACK."""
-
     def timed_out(self, tx: ClientTransaction, now: int) -> None:
         reason = EndReason(EndedBy.TIMEOUT, "OPTIONS was not answered", 408, 102)
         self._probing.gone(self._leg, reason, now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -43,9 +43,6 @@ class _ByeUser:
     def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
         if response.status >= 200 and self._leg is not None:
             self._leg.feed(ByeAnswered())
-
-    def success_repeated(self, tx: ClientTransaction, now: int) -> None:
-        """Not called: a BYE has no ACK."""
 
     def timed_out(self, tx: ClientTransaction, now: int) -> None:
         if self._leg is not None:
@@ -165,22 +162,15 @@ class OtherForks:
 
     Each 2xx of theirs gets an ACK and one BYE; a repeated 2xx gets the same ACK again.  It is
     the user of the INVITE's transaction once the call has its dialog or is over.
-    ``repeated`` is called once if the 2xx of the call itself is repeated after our ACK.
     """
 
     def __init__(
-        self,
-        requests: DialogRequests,
-        origin: InitialRequest,
-        flow: Flow,
-        destination: Address,
-        repeated: Callable[[int], None],
+        self, requests: DialogRequests, origin: InitialRequest, flow: Flow, destination: Address
     ) -> None:
         self._requests = requests
         self._origin = origin
         self._flow = flow
         self._destination = destination
-        self._repeated: Callable[[int], None] | None = repeated
         self._acks: dict[bytes, tuple[Flow, bytes, Address] | None] = {}
 
     def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
@@ -192,12 +182,6 @@ class OtherForks:
         elif tag not in self._acks and len(self._acks) < MOST_FORKS:
             self._acks[tag] = None
             self._requests.start(self._end(tag, response))
-
-    def success_repeated(self, tx: ClientTransaction, now: int) -> None:
-        """Report the first repeat."""
-        repeated, self._repeated = self._repeated, None
-        if repeated is not None:
-            repeated(now)
 
     def timed_out(self, tx: ClientTransaction, now: int) -> None:
         """Does nothing: there was a 2xx, so nothing times out."""

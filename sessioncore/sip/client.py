@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import ClassVar, Final, TypeAlias
 
@@ -77,7 +77,9 @@ def _drop(tx: ClientTransaction, now: int) -> None:
 
 
 def _tell_repeated(tx: ClientTransaction, now: int) -> None:
-    tx.user.success_repeated(tx, now)
+    repeated, tx.repeated = tx.repeated, None
+    if repeated is not None:
+        repeated(now)
 
 
 def _tell_timed_out(tx: ClientTransaction, now: int) -> None:
@@ -275,7 +277,8 @@ class ClientTransaction(Machine):
 
     ``data`` is the request as sent, ``key`` its branch and method, ``step`` the number of
     repeats so far.  ``ack`` is the ACK that answers a repeated final response, once there is
-    one.  ``cancel_headers`` go into its CANCEL.
+    one; ``repeated`` is called with the time of the first such repeat of a 2xx.
+    ``cancel_headers`` go into its CANCEL.
     """
 
     __slots__ = (
@@ -289,6 +292,7 @@ class ClientTransaction(Machine):
         "flow",
         "keeper",
         "key",
+        "repeated",
         "step",
         "user",
     )
@@ -317,6 +321,7 @@ class ClientTransaction(Machine):
         self.ack = b""
         self.cancel_headers: Headers = ()
         self.acknowledged_tag: bytes | None = None
+        self.repeated: Callable[[int], None] | None = None
         self._request: Request | None = None
 
     @property
@@ -345,9 +350,6 @@ class _Nobody:
     """A user that ignores the outcome of the transaction."""
 
     def response_received(self, tx: ClientTransaction, response: Response, now: int) -> None:
-        """Does nothing."""
-
-    def success_repeated(self, tx: ClientTransaction, now: int) -> None:
         """Does nothing."""
 
     def timed_out(self, tx: ClientTransaction, now: int) -> None:

@@ -6,7 +6,7 @@ messages reach the transaction user.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from sessioncore.errors import SipParseError
@@ -266,15 +266,18 @@ class TransactionLayer(Keeping):
         now: int,
         *,
         heir: ClientUser | None = None,
+        repeated: Callable[[int], None] | None = None,
     ) -> None:
         """Send the ACK of a 2xx, and send it again for every repeat of that 2xx.
 
-        The 2xx of other forks still go to the user, or to ``heir`` in its place.  So a call
-        that is over need not stay in memory for the 64*T1 in which a 2xx may be repeated.
+        ``repeated`` is called with the time of the first repeat.  The 2xx of other forks still
+        go to the user, or to ``heir`` in its place.  So a call that is over need not stay in
+        memory for the 64*T1 in which a 2xx may be repeated.
         """
         tx.ack = ack
         tx.acknowledged_tag = response.to_tag
         tx.destination = destination
+        tx.repeated = repeated
         if heir is not None:
             tx.user = heir
         self.transmit(ack, tx.flow, destination)

@@ -49,9 +49,6 @@ class ClientUser(Protocol[Client]):
     def response_received(self, tx: Client, response: Response, now: int) -> None:
         """Every 1xx and the first final response; for INVITE every 2xx, with repeats and forks."""
 
-    def success_repeated(self, tx: Client, now: int) -> None:
-        """The 2xx that was acknowledged came again; the ACK is sent again by itself."""
-
     def timed_out(self, tx: Client, now: int) -> None:
         """No final response came in 64*T1 (after the request, or after its CANCEL)."""
 

@@ -79,9 +79,6 @@ class FakeUser:
     def response_received(self, tx: Any, response: Response, now: int) -> None:
         self.log.append(("response", response.status))
 
-    def success_repeated(self, tx: Any, now: int) -> None:
-        self.log.append(("success repeated",))
-
     def timed_out(self, tx: Any, now: int) -> None:
         self.log.append(("timed out",))
 

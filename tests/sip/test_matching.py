@@ -836,6 +836,7 @@ class ClientInviteTests(SynchronousTestCase):
         dialog = Dialog.from_response(origin(tx.request), answered, PEER)  # type: ignore[arg-type]
         ack = writer.within(dialog, b"ACK", tx.flow, PEER, sequence=1).data
         heir = Bench().user
+        repeats: list[int] = []
         self.bench.flow.take()
         self.bench.layer.acknowledge(
             tx,
@@ -844,11 +845,14 @@ class ClientInviteTests(SynchronousTestCase):
             ELSEWHERE,
             self.bench.now,
             heir=heir,  # type: ignore[arg-type]
+            repeated=repeats.append,
         )
         self.reply(tx, 200)
-        self.assertEqual(self.bench.flow.sent, [(ack, ELSEWHERE)] * 2)
+        self.reply(tx, 200)
+        self.assertEqual(self.bench.flow.sent, [(ack, ELSEWHERE)] * 3)
+        self.assertEqual(repeats, [self.bench.now])  # told once
         self.reply(tx, 200, to_tag=b"fork")
-        self.assertEqual(heir.take(), [("success repeated",), ("response", 200)])
+        self.assertEqual(heir.take(), [("response", 200)])
         self.assertEqual(self.bench.user.take(), [("response", 200)])
 
     def test_failure_after_a_2xx_is_ignored_and_the_other_way_round(self) -> None:

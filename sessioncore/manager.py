@@ -128,28 +128,15 @@ class SessionManager:
         self._wall_offset = time.time_ns() - self.clockwork.now()
         self._ticking = False
         first, last = settings.rtp_ports
-        self._io = packet_io_for(reactor, ports=range(first, last + 1), now=self.clockwork.now)
         self.plane = MediaPlane(
-            self._io,
+            packet_io_for(reactor, ports=range(first, last + 1), now=self.clockwork.now),
             random_bits=self._random_bits,
             ntp=self._ntp,
             on_event=self._media_event,
         )
-        env = Environment(
-            settings,
-            now=self.clockwork.now,
-            deadlines=self.clockwork.deadlines,
-            resolve=targets_by(self._resolver.resolve_sip_uri),
-            flows=self._open,
-            local_ip=self._local_ip,
-            random_token=self._token,
-            random_bits=self._random_bits,
-            counters=CallCounters(),
-            tracer=tracer,
-        )
-        self._counters = env.counters
+        self._counters = CallCounters()
         self._coordinator = SessionCoordinator(
-            env,
+            self._environment(tracer),
             self.plane,
             wake=self._wake,
             on_incoming=_handler(on_incoming),
@@ -158,6 +145,20 @@ class SessionManager:
         self._announcer = self._coordinator.announcer
         self.running = False
         self._stopping: Milestone | None = None
+
+    def _environment(self, tracer: Tracer | None) -> Environment:
+        return Environment(
+            self.settings,
+            now=self.clockwork.now,
+            deadlines=self.clockwork.deadlines,
+            resolve=targets_by(self._resolver.resolve_sip_uri),
+            flows=self._open,
+            local_ip=self._local_ip,
+            random_token=self._token,
+            random_bits=self._random_bits,
+            counters=self._counters,
+            tracer=tracer,
+        )
 
     # --- start and stop
 
@@ -348,7 +349,6 @@ class SessionManager:
 
     def statistics(self) -> ManagerStatistics:
         """All counters by name, as plain numbers."""
-        calls: CallCounters = self._counters
         sip: Counters = self._coordinator.layer.counters
         sip.over_share = sum(getattr(each, "over_share", 0) for each in self._open)
         media: PlaneStatistics = self.plane.statistics
@@ -356,7 +356,7 @@ class SessionManager:
             self._coordinator.registry.up,
             self.plane.ports_free(self.clockwork.now()),
             sum(transport.unsent for transport in self._transports),
-            asdict(calls),
+            asdict(self._counters),
             asdict(sip),
             asdict(media),
         )

@@ -213,6 +213,20 @@ class ManagerTests(Scene):
         self.assertTrue(clockwork.running)
         self.assertIsNone(clockwork.deadlines.next(), "nothing of ours is timed any more")
 
+    def test_two_managers_share_a_clockwork(self) -> None:
+        clockwork = ReactorClockwork(self.network.clock)
+        handler = Handler()
+        callee = self.manager(B, on_incoming=handler, clockwork=clockwork)
+        caller = self.manager(A, clockwork=clockwork)
+        callee.start()
+        caller.start()
+        call = caller.call(f"sip:bob@{B}", source=Tone())
+        self.run_for(2)
+        for each in (call, *handler.calls):
+            self.assertIs(each.media_state, MediaState.ACTIVE)
+        for each in (caller, callee):
+            self.assertEqual(each.statistics().media["packets_sent"], 100)
+
     def test_services_are_found_by_name(self) -> None:
         """SRV with weights: chance is drawn from what was injected."""
         for name in ("one", "two"):

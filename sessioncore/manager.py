@@ -350,7 +350,7 @@ class SessionManager:
         """All counters by name, as plain numbers."""
         calls: CallCounters = self._counters
         sip: Counters = self._coordinator.layer.counters
-        sip.over_share = sum(getattr(each, "over_share", 0) for each in self._open)
+        sip.over_share = sum(transport.over_share for transport in self._transports)
         media: PlaneStatistics = self.plane.statistics
         return ManagerStatistics(
             self._coordinator.registry.up,

@@ -174,7 +174,7 @@ def serve(calls: int, profile: str | None) -> None:
     gc.freeze()
     opened = resident()
     clockwork.start()
-    clockwork.set_tick(plane.tick)
+    clockwork.add_tick(plane.tick)
     measured = Measured(calls, plane, clockwork)
 
     def finish() -> None:

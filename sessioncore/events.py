@@ -205,7 +205,7 @@ class OfferRefused(Event):
 
 @frozen(slots=False)
 class OfferUnanswered(Event):
-    """A later 200 OK of ours had an offer, and the ACK no answer; the agreement stays as it was.
+    """Our 200 OK had an offer, but its ACK no answer; the agreement stays as it was.
 
     This happens after a re-INVITE without a description.
     """

@@ -89,6 +89,7 @@ class ISipTransport(Interface):
     transport = Attribute('The Via transport token of its flows, for example ``b"TCP"``')
     local = Attribute("The bound (address, port), once the transport is open")
     unsent = Attribute("How many messages were lost because they could not be sent")
+    over_share = Attribute("How many were dropped unread, because their source sent too many")
 
     def open(receive: Receive, unreachable: Unreachable, lost: Lost) -> None:
         """Call ``receive(data, source, flow, now)`` for each message from now on.

@@ -242,7 +242,7 @@ class SessionManager:
 
     async def _close_all(self) -> None:
         now = self.clockwork.now()
-        self.clockwork.set_tick(None)
+        self.clockwork.remove_tick(self._tick)
         self._ticking = False
         self._coordinator.stop()
         await DeferredList([*self._close_sockets(), maybeDeferred(self.plane.close, now)])
@@ -350,7 +350,7 @@ class SessionManager:
     def statistics(self) -> ManagerStatistics:
         """All counters by name, as plain numbers."""
         sip: Counters = self._coordinator.layer.counters
-        sip.over_share = sum(getattr(each, "over_share", 0) for each in self._open)
+        sip.over_share = sum(transport.over_share for transport in self._transports)
         media: PlaneStatistics = self.plane.statistics
         return ManagerStatistics(
             self._coordinator.registry.up,
@@ -390,7 +390,7 @@ class SessionManager:
     def _wake(self) -> None:
         if not self._ticking:
             self._ticking = True
-            self.clockwork.set_tick(self._tick, TICK)
+            self.clockwork.add_tick(self._tick, TICK)
 
     def _tick(self, now: int) -> None:
         announcer = self._announcer
@@ -401,7 +401,7 @@ class SessionManager:
             announcer.leave()
         if not self.plane.active:
             self._ticking = False
-            self.clockwork.set_tick(None)
+            self.clockwork.remove_tick(self._tick)
 
     def _media_event(self, stream: Any, kind: Any, detail: Any, now: int) -> None:
         try:

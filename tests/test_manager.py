@@ -213,6 +213,20 @@ class ManagerTests(Scene):
         self.assertTrue(clockwork.running)
         self.assertIsNone(clockwork.deadlines.next(), "nothing of ours is timed any more")
 
+    def test_two_managers_share_a_clockwork(self) -> None:
+        clockwork = ReactorClockwork(self.network.clock)
+        handler = Handler()
+        callee = self.manager(B, on_incoming=handler, clockwork=clockwork)
+        caller = self.manager(A, clockwork=clockwork)
+        callee.start()
+        caller.start()
+        call = caller.call(f"sip:bob@{B}", source=Tone())
+        self.run_for(2)
+        for each in (call, *handler.calls):
+            self.assertIs(each.media_state, MediaState.ACTIVE)
+        for each in (caller, callee):
+            self.assertEqual(each.statistics().media["packets_sent"], 100)
+
     def test_services_are_found_by_name(self) -> None:
         """SRV with weights: chance is drawn from what was injected."""
         for name in ("one", "two"):
@@ -384,6 +398,7 @@ class Wire:
     alive = True
     backlog = 0
     unsent = 0
+    over_share = 0
 
     def __init__(self, host: Any, address: str) -> None:
         self.host = host
@@ -502,6 +517,25 @@ class TransportTests(Scene):
         manager.stop(0.0)
         self.run_for(0.1)
         self.assertEqual(manager.statistics().sip_unsent, 2)
+
+    def test_what_exceeds_a_fair_share_is_counted(self) -> None:
+        host = self.network.host(A)
+        udp = SipUdpTransport(host, Listen(5060), ReactorClockwork(host))
+        manager = SessionManager(host, transports=[udp])
+        self.assertEqual(manager.statistics().sip["over_share"], 0)
+        self.successResultOf(manager.start())
+        protocol: Any = udp._protocol
+        for _ in range(2):
+            for source in (B, "192.0.2.99"):
+                for _ in range(200):
+                    protocol.take_fairly(b"x", (source, 5060))
+            self.run_for(0.025)
+        counted = manager.statistics().sip
+        self.assertGreater(counted["over_share"], 0)
+        self.assertEqual(counted["over_share"] + counted["malformed"], 800)
+        manager.stop(0.0)
+        self.run_for(0.1)
+        self.assertEqual(manager.statistics().sip, counted)
 
     def test_not_open_yet(self) -> None:
         host = self.network.host(A)

@@ -37,7 +37,7 @@ _ROUNDING: Final = 1_000
 
 
 class IClockwork(Interface):
-    """Monotonic time in integer nanoseconds, a periodic tick, and deadlines."""
+    """Monotonic time in integer nanoseconds, periodic ticks, and deadlines."""
 
     deadlines: Deadlines = Attribute("Timers; usable before `start`, they run after it.")
     lateness: Lateness = Attribute("How late ticks came, as a histogram.")
@@ -49,14 +49,33 @@ class IClockwork(Interface):
     def now() -> int:
         """Monotonic nanoseconds; the same clock for media and SIP."""
 
-    def set_tick(callback: Callable[[int], None] | None, period: int = 5 * MILLISECOND) -> None:
-        """Call ``callback(now)`` at the multiples of ``period`` ns; None stops the ticks."""
+    def add_tick(callback: Callable[[int], None], period: int = 5 * MILLISECOND) -> None:
+        """Call ``callback(now)`` at the multiples of ``period`` ns; others are called as before."""
+
+    def remove_tick(callback: Callable[[int], None]) -> None:
+        """Stop calling ``callback``; does nothing if it is not called."""
 
     def start() -> None:
         """Start running ticks and deadlines; does nothing if running."""
 
     def stop() -> None:
         """Stop running ticks and deadlines and release the reactor; `start` may follow."""
+
+
+class _Tick:
+    """A callback that is called every ``period`` ns, next at ``at``."""
+
+    __slots__ = ("at", "callback", "period")
+
+    def __init__(self, callback: Callable[[int], None], period: int) -> None:
+        self.callback = callback
+        self.period = period
+        self.at = _NEVER
+
+    def begin(self, now: int) -> None:
+        """Choose the first tick: on the grid of the deadlines' queues, to share wake-ups."""
+        earliest = now + self.period
+        self.at = earliest + -earliest % self.period
 
 
 class Clockwork:
@@ -76,8 +95,7 @@ class Clockwork:
         self.faults = FaultLog(Logger(namespace="sessioncore.net.clockwork"))
         self.running = False
         self._catch_up = catch_up
-        self._tick: Callable[[int], None] | None = None
-        self._period = 5 * MILLISECOND
+        self._ticks: dict[Callable[[int], None], _Tick] = {}
         self._tick_at = _NEVER
         self._deadline_at = _NEVER
         self._armed = _NEVER
@@ -88,16 +106,21 @@ class Clockwork:
         """Monotonic nanoseconds."""
         raise NotImplementedError
 
-    def set_tick(
-        self, callback: Callable[[int], None] | None, period: int = 5 * MILLISECOND
-    ) -> None:
-        """Call ``callback(now)`` at the multiples of ``period`` ns; None stops the ticks."""
+    def add_tick(self, callback: Callable[[int], None], period: int = 5 * MILLISECOND) -> None:
+        """Call ``callback(now)`` at the multiples of ``period`` ns; others are called as before."""
         if period <= 0:
             raise ValueError(f"a tick needs a positive period in ns, not {period}")
-        self._tick = callback
-        self._period = period
-        self._tick_at = self._first_tick()
-        self._rearm()
+        self.remove_tick(callback)
+        tick = self._ticks[callback] = _Tick(callback, period)
+        tick.begin(self.now())
+        self._ticks_changed()
+
+    def remove_tick(self, callback: Callable[[int], None]) -> None:
+        """Stop calling ``callback``; does nothing if it is not called."""
+        tick = self._ticks.pop(callback, None)
+        if tick is not None:
+            tick.at = _NEVER
+            self._ticks_changed()
 
     def start(self) -> None:
         """Start running ticks and deadlines; does nothing if running."""
@@ -105,8 +128,10 @@ class Clockwork:
             return
         self._open()
         self.running = True
-        self._tick_at = self._first_tick()
-        self._rearm()
+        now = self.now()
+        for tick in self._ticks.values():
+            tick.begin(now)
+        self._ticks_changed()
 
     def stop(self) -> None:
         """Stop running ticks and deadlines, release the reactor; does nothing if stopped."""
@@ -115,12 +140,9 @@ class Clockwork:
             self._armed = _NEVER
             self._close()
 
-    def _first_tick(self) -> int:
-        """The first tick, on the grid of the deadlines' queues (`Fifo`), to share wake-ups."""
-        if self._tick is None:
-            return _NEVER
-        earliest = self.now() + self._period
-        return earliest + -earliest % self._period
+    def _ticks_changed(self) -> None:
+        self._tick_at = min((tick.at for tick in self._ticks.values()), default=_NEVER)
+        self._rearm()
 
     def _open(self) -> None:
         """Acquire what is needed from the reactor."""
@@ -152,9 +174,12 @@ class Clockwork:
         self._armed = _NEVER
         self._firing = True
         try:
-            # The tick runs first: a burst of deadlines must not delay audio.
+            # Ticks run first: a burst of deadlines must not delay audio.
             if self._tick_at <= now:
-                self._run_ticks(now)
+                for tick in tuple(self._ticks.values()):
+                    if tick.at <= now and self.running:
+                        self._run_due(tick, now)
+                self._ticks_changed()
             if self._deadline_at <= now and self.running:
                 self._deadline_at = _NEVER
                 self.deadlines.run(now, self._deadline_failed)
@@ -162,30 +187,28 @@ class Clockwork:
             self._firing = False
             self._rearm()
 
-    def _run_ticks(self, now: int) -> None:
-        period, first = self._period, self._tick_at
+    def _run_due(self, tick: _Tick, now: int) -> None:
+        period, first = tick.period, tick.at
         behind = (now - first) // period
-        after = self._tick_at = first + (behind + 1) * period
+        after = tick.at = first + (behind + 1) * period
         self.lateness.record(now - first)
-        self._run_tick(now)
+        self._run(tick, now)
         if behind:
             caught_up = min(behind, self._catch_up)
             self.missed += behind - caught_up
             # Of the due ticks, the newest are run.
             for due in range(after - caught_up * period, after, period):
-                if not self.running or self._tick_at != after:
+                if not self.running or tick.at != after:
                     return  # the last tick stopped or restarted the ticks
                 now = self.now()
                 self.caught_up += 1
                 self.lateness.record(now - due)
-                self._run_tick(now)
+                self._run(tick, now)
 
-    def _run_tick(self, now: int) -> None:
-        tick = self._tick
-        assert tick is not None
+    def _run(self, tick: _Tick, now: int) -> None:
         self.ticks += 1
         try:
-            tick(now)
+            tick.callback(now)
         except Exception as error:
             self.faults.caught("the tick failed", error)
 

@@ -81,7 +81,7 @@ class SipPort(Port):
         opened, take = self.socket, self.protocol.datagramReceived
         octets, most = self.maxThroughput, MAX_DATAGRAMS
         self._shared = False
-        if not self._emptied and self.backlog() > CROWDED:
+        if self.backlog() > CROWDED:
             take = self.protocol.take_fairly
             self._shared = self.protocol.fair_share.limits
             if self._shared:

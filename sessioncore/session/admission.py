@@ -16,7 +16,7 @@ from sessioncore.vocabulary import SECOND
 __all__ = ["Admission", "Source"]
 
 KNOWN_FOR: Final = 3600 * SECOND
-"""For so long a source is known that acknowledged a call."""
+"""How long a source stays known after it acknowledged a call."""
 MOST_KNOWN: Final = 16_384
 """Sources that are remembered; beyond that, the one that was silent longest is forgotten."""
 _REFRESH: Final = 60 * SECOND
@@ -123,7 +123,7 @@ class Admission:
 
 @lru_cache(maxsize=1_024)
 def _network(ip: str) -> str:
-    """The first address of the /64 of an IPv6 address: who has one address there has them all."""
+    """The first address of the /64 of an IPv6 address: whoever has one address has them all."""
     try:
         address = IPv6Address(ip)
     except ValueError:

@@ -228,7 +228,7 @@ class Caller:
             await self._establish_and_acknowledge(leg, outgoing, usage, response, now)
         except Exception as error:
             if leg.outgoing is not None and outgoing.client and outgoing.other_forks:
-                # No ACK was written: the dialog is ended as that of a fork nobody wants.
+                # No ACK was written: the dialog is ended like that of an unwanted fork.
                 leg.feed(GiveUp(unexpected(error)))
                 outgoing.other_forks.response_received(outgoing.client, response, now)
             raise
@@ -326,7 +326,7 @@ class Caller:
     ) -> NegotiatedMedia:
         """The agreement that the response makes; raises `NegotiationError` if there is none.
 
-        An unreliable provisional response binds nobody, so the newest description counts.
+        An unreliable provisional response is not binding, so the newest description counts.
         """
         body, early = description_in(response), usage.negotiation.agreement
         if early is not None and not body:

@@ -285,7 +285,7 @@ class SessionCoordinator:
             return self._begin(leg, self._placing.place(leg))
 
     def _begin(self, leg: Leg, work: Work) -> Deferred[None] | None:
-        """`begin`; an exception that is not one of ours ends the leg as well."""
+        """`begin`; an unexpected exception ends the leg as well."""
         working = begin(work, self.announcer)
         if working is not None:
             working.addErrback(self._failed, leg)

@@ -109,7 +109,7 @@ class Leg(Session):
             raise
 
     def fail(self, error: Exception) -> None:
-        """End because of an exception that nobody expected, if possible with a BYE.
+        """End because of an unexpected exception, if possible with a BYE.
 
         Without this the leg would hold its media and its place for ever.  The exception is
         still to be raised, so that the edge logs it.

@@ -122,7 +122,7 @@ class Probing:
             self._look_again(leg, now)
 
     def gone(self, leg: Leg, found: EndReason, now: int) -> None:
-        """Nobody is there any more: end the call, unless media came in the meantime."""
+        """The peer is gone: end the call, unless media came in the meantime."""
         since = self._silent_since(leg, now)
         if leg.leaving:
             return

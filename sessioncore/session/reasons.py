@@ -154,5 +154,5 @@ def _reasons(error: Exception) -> tuple[str, ...]:
 
 
 def unexpected(error: Exception) -> EndReason:
-    """Why a call ends in which an exception was raised that nobody expected; Q.850 41."""
+    """The end reason of a call in which an unexpected exception was raised; Q.850 41."""
     return EndReason(EndedBy.ERROR, f"unexpected {type(error).__name__}: {error}", None, 41)

@@ -46,7 +46,7 @@ class Registry:
     def full(self) -> bool:
         """Whether the limit of the settings is reached.
 
-        Calls whose BYE has left take no room, unless there are as many of them again.
+        Calls whose BYE has left do not count; all calls together are at most twice the limit.
         """
         return self.up >= self._most or len(self.by_name) >= self._most_known
 

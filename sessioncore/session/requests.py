@@ -160,7 +160,7 @@ class DialogRequests:
 class OtherForks:
     """Ends the dialogs of other forks of an answered INVITE (RFC 3261 section 13.2.2.4).
 
-    Each 2xx of theirs gets an ACK and one BYE; a repeated 2xx gets the same ACK again.  It is
+    Each of their 2xx gets an ACK and one BYE; a repeated 2xx gets the same ACK again.  It is
     the user of the INVITE's transaction once the call has its dialog or is over.
     """
 

@@ -18,7 +18,7 @@ def begin(work: Work, entry: AbstractContextManager[None]) -> Deferred[None] | N
 
     Otherwise returns a Deferred that fires when ``work`` finishes, or fails with its exception;
     each time ``work`` resumes is an ``entry`` of its own.  It does the same as
-    ``Deferred.fromCoroutine``, at a sixth of the cost if ``work`` did not have to wait.
+    ``Deferred.fromCoroutine``, at a sixth of the cost if ``work`` did not wait.
     """
     try:
         waited = work.send(None)

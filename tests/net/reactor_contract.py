@@ -36,7 +36,7 @@ def main(name: str) -> None:
             raise ZeroDivisionError("in a tick")
         if clockwork.ticks == 20:
             order.append("ticked")
-            clockwork.set_tick(None)
+            clockwork.remove_tick(tick)
             report["ticks"] = clockwork.ticks
             clockwork.deadlines.at(now + 20 * MILLISECOND, after_the_last_tick, now)
 
@@ -80,7 +80,7 @@ def main(name: str) -> None:
         clockwork.deadlines.at(clockwork.now() + MILLISECOND, finish)
 
     clockwork.deadlines.at(clockwork.now(), lambda _, now: order.append("deadline"))
-    clockwork.set_tick(tick)
+    clockwork.add_tick(tick)
     reactor.callWhenRunning(clockwork.start)
     reactor.callLater(30, order.append, "too late")
     reactor.callLater(30, reactor.stop)

@@ -86,7 +86,7 @@ def main(name: str, kind: str) -> None:
             plane.tick(now)
 
     def finish() -> None:
-        clockwork.set_tick(None)
+        clockwork.remove_tick(tick)
         audio = np.concatenate(heard)
         spoken = decode_ulaw(encode_ulaw(samples))
         begin = int(np.flatnonzero(audio)[0]) if audio.any() else 0
@@ -109,7 +109,7 @@ def main(name: str, kind: str) -> None:
         reactor.callLater(0.05, reactor.stop)
 
     clockwork.start()
-    clockwork.set_tick(tick)
+    clockwork.add_tick(tick)
     # The clip lasts 1 s; on a busy machine, frames of silence between its own delay it.
     reactor.callLater(2.5, finish)
     reactor.run()

@@ -54,7 +54,7 @@ class FakeClockTests(SynchronousTestCase):
         self.assertEqual(self.clockwork.now(), 5 * SECOND)
 
     def test_every_step_of_a_period_is_one_tick(self) -> None:
-        self.clockwork.set_tick(self.ticks.append)
+        self.clockwork.add_tick(self.ticks.append)
         for _ in range(2000):
             self.advance(5)
         self.assertEqual(self.ticks, [each * 5 * MILLISECOND for each in range(1, 2001)])
@@ -63,7 +63,7 @@ class FakeClockTests(SynchronousTestCase):
     def test_exact_far_from_zero(self) -> None:
         """A float clock at wall time resolves 0.2 µs; ticks are neither lost nor doubled."""
         self.clock.advance(1_700_000_000)
-        self.clockwork.set_tick(self.ticks.append)
+        self.clockwork.add_tick(self.ticks.append)
         for _ in range(400):
             self.advance(5)
         self.assertIn(len(self.ticks), (399, 400))
@@ -78,15 +78,15 @@ class FakeClockTests(SynchronousTestCase):
     def test_ticks_are_on_the_grid_from_one_period_on(self) -> None:
         for start, first in ((0.5, 10), (17.75, 25), (30, 35)):
             self.advance(start - self.clockwork.now() / MILLISECOND)
-            self.clockwork.set_tick(self.ticks.append)
+            self.clockwork.add_tick(self.ticks.append)
             for _ in range(40):
                 self.advance(0.25)
             self.assertEqual(self.ticks[0], first * MILLISECOND)
-            self.clockwork.set_tick(None)
+            self.clockwork.remove_tick(self.ticks.append)
             self.ticks.clear()
 
     def test_it_ticks_on_the_grid_after_a_pause(self) -> None:
-        self.clockwork.set_tick(self.ticks.append)
+        self.clockwork.add_tick(self.ticks.append)
         self.clockwork.stop()
         self.advance(6)
         self.clockwork.start()
@@ -100,7 +100,7 @@ class FakeClockTests(SynchronousTestCase):
             12 * MILLISECOND, lambda key, now: called.append(now), 5 * MILLISECOND
         )
         fifo.add("a", self.clockwork.now())
-        self.clockwork.set_tick(self.ticks.append)
+        self.clockwork.add_tick(self.ticks.append)
         called: list[int] = []
         with mock.patch.object(self.clockwork, "_arm", wraps=self.clockwork._arm) as armed:
             for _ in range(14):
@@ -109,14 +109,14 @@ class FakeClockTests(SynchronousTestCase):
         self.assertEqual(armed.call_count, 2)
 
     def test_other_period(self) -> None:
-        self.clockwork.set_tick(self.ticks.append, 20 * MILLISECOND)
+        self.clockwork.add_tick(self.ticks.append, 20 * MILLISECOND)
         for _ in range(10):
             self.advance(10)
         self.assertEqual(len(self.ticks), 5)
-        self.assertRaises(ValueError, self.clockwork.set_tick, self.ticks.append, 0)
+        self.assertRaises(ValueError, self.clockwork.add_tick, self.ticks.append, 0)
 
     def test_a_late_tick_is_caught_up(self) -> None:
-        self.clockwork.set_tick(self.ticks.append)
+        self.clockwork.add_tick(self.ticks.append)
         self.advance(17)
         self.assertEqual(self.ticks, [17 * MILLISECOND] * 3)
         self.assertEqual((self.clockwork.ticks, self.clockwork.caught_up), (3, 2))
@@ -126,7 +126,7 @@ class FakeClockTests(SynchronousTestCase):
         self.assertEqual(self.ticks[3:], [20 * MILLISECOND])
 
     def test_what_cannot_be_caught_up_is_counted(self) -> None:
-        self.clockwork.set_tick(self.ticks.append)
+        self.clockwork.add_tick(self.ticks.append)
         self.advance(1000)
         self.assertEqual(len(self.ticks), 5)
         self.assertEqual(self.clockwork.missed, 195)
@@ -137,40 +137,71 @@ class FakeClockTests(SynchronousTestCase):
     def test_the_rule_can_be_set(self) -> None:
         clockwork = ReactorClockwork(self.clock, catch_up=0)
         clockwork.start()
-        clockwork.set_tick(self.ticks.append)
+        clockwork.add_tick(self.ticks.append)
         self.advance(20)
         self.assertEqual((clockwork.ticks, clockwork.missed), (1, 3))
 
     def test_stopping_the_tick_stops_catching_up(self) -> None:
         def tick(now: int) -> None:
             self.ticks.append(now)
-            self.clockwork.set_tick(None)
+            self.clockwork.remove_tick(tick)
 
-        self.clockwork.set_tick(tick)
+        self.clockwork.add_tick(tick)
         self.advance(20)
         self.advance(20)
         self.assertEqual(len(self.ticks), 1)
 
-    def test_setting_another_tick_from_the_tick(self) -> None:
+    def test_replacing_the_tick_by_another_from_the_tick(self) -> None:
         other: list[int] = []
-        self.clockwork.set_tick(lambda now: self.clockwork.set_tick(other.append, MILLISECOND))
+
+        def tick(now: int) -> None:
+            self.clockwork.remove_tick(tick)
+            self.clockwork.add_tick(other.append, MILLISECOND)
+
+        self.clockwork.add_tick(tick)
         self.advance(20)
-        self.assertEqual(other, [])
+        self.assertEqual((other, self.clockwork.ticks), ([], 1))
         self.advance(1)
         self.assertEqual(other, [21 * MILLISECOND])
 
+    def test_ticks_do_not_know_of_each_other(self) -> None:
+        other: list[int] = []
+        self.clockwork.add_tick(self.ticks.append)
+        self.clockwork.add_tick(other.append, 2 * MILLISECOND)
+        for _ in range(10):
+            self.advance(1)
+        self.assertEqual(self.ticks, [5 * MILLISECOND, 10 * MILLISECOND])
+        self.assertEqual(other, [n * MILLISECOND for n in (2, 4, 6, 8, 10)])
+        self.clockwork.remove_tick(other.append)
+        self.clockwork.remove_tick(print)
+        self.advance(5)
+        self.assertEqual((len(self.ticks), len(other)), (3, 5))
+
+    def test_a_tick_that_another_removes_in_the_same_turn_is_not_run(self) -> None:
+        self.clockwork.add_tick(lambda now: self.clockwork.remove_tick(self.ticks.append))
+        self.clockwork.add_tick(self.ticks.append)
+        self.advance(5)
+        self.assertEqual((self.ticks, self.clockwork.ticks), ([], 1))
+
+    def test_adding_a_tick_again_changes_its_period(self) -> None:
+        self.clockwork.add_tick(self.ticks.append)
+        self.clockwork.add_tick(self.ticks.append, 4 * MILLISECOND)
+        for _ in range(8):
+            self.advance(1)
+        self.assertEqual(self.ticks, [4 * MILLISECOND, 8 * MILLISECOND])
+
     def test_nothing_is_armed_while_nothing_is_due(self) -> None:
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.clockwork.set_tick(self.ticks.append)
+        self.clockwork.add_tick(self.ticks.append)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
-        self.clockwork.set_tick(None)
+        self.clockwork.remove_tick(self.ticks.append)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.clockwork.deadlines.at(10, lambda argument, now: None)
         self.advance(1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_deadline_between_ticks(self) -> None:
-        self.clockwork.set_tick(self.ticks.append)
+        self.clockwork.add_tick(self.ticks.append)
         called: list[int] = []
         self.clockwork.deadlines.at(7 * MILLISECOND, lambda argument, now: called.append(now))
         for _ in range(12):
@@ -196,7 +227,7 @@ class FakeClockTests(SynchronousTestCase):
             )
 
         self.clockwork.deadlines.at(MILLISECOND, arm)
-        self.clockwork.set_tick(lambda now: arm(None, now))
+        self.clockwork.add_tick(lambda now: arm(None, now))
         for _ in range(7):
             self.advance(1)
         self.assertEqual(called, [3 * MILLISECOND, 7 * MILLISECOND])
@@ -215,7 +246,7 @@ class FakeClockTests(SynchronousTestCase):
     def test_the_tick_runs_before_deadlines_of_the_same_turn(self) -> None:
         order: list[str] = []
         self.clockwork.deadlines.at(MILLISECOND, lambda argument, now: order.append("deadline"))
-        self.clockwork.set_tick(lambda now: order.append("tick"))
+        self.clockwork.add_tick(lambda now: order.append("tick"))
         self.advance(5)
         self.assertEqual(order, ["tick", "deadline"])
 
@@ -224,7 +255,7 @@ class FakeClockTests(SynchronousTestCase):
             self.ticks.append(now)
             raise ZeroDivisionError("in the tick")
 
-        self.clockwork.set_tick(tick)
+        self.clockwork.add_tick(tick)
         for _ in range(10):
             self.advance(5)
         self.assertEqual(len(self.ticks), 10)
@@ -254,14 +285,14 @@ class FakeClockTests(SynchronousTestCase):
             if len(self.ticks) == 1:
                 raise KeyboardInterrupt
 
-        self.clockwork.set_tick(tick)
+        self.clockwork.add_tick(tick)
         self.assertRaises(KeyboardInterrupt, self.advance, 5)
         self.advance(5)
         self.assertEqual(len(self.ticks), 2)
 
     def test_stop_and_start(self) -> None:
         called: list[int] = []
-        self.clockwork.set_tick(self.ticks.append)
+        self.clockwork.add_tick(self.ticks.append)
         self.clockwork.deadlines.at(SECOND, lambda argument, now: called.append(now))
         self.clockwork.stop()
         self.clockwork.stop()
@@ -278,7 +309,7 @@ class FakeClockTests(SynchronousTestCase):
     def test_stopping_from_the_tick(self) -> None:
         called: list[int] = []
         self.clockwork.deadlines.at(1, lambda argument, now: called.append(now))
-        self.clockwork.set_tick(lambda now: self.clockwork.stop())
+        self.clockwork.add_tick(lambda now: self.clockwork.stop())
         self.advance(20)
         self.advance(20)
         self.assertEqual((self.clockwork.ticks, called), (1, []))
@@ -286,7 +317,7 @@ class FakeClockTests(SynchronousTestCase):
 
     def test_before_start_nothing_runs(self) -> None:
         clockwork = ReactorClockwork(Clock())
-        clockwork.set_tick(self.ticks.append)
+        clockwork.add_tick(self.ticks.append)
         clockwork.deadlines.at(5, lambda argument, now: None)
         self.assertFalse(clockwork.running)
 
@@ -323,7 +354,7 @@ class NetworkTests(SynchronousTestCase):
         clockwork = clockwork_for(network.host("192.0.2.1"))
         clockwork.start()
         ticks: list[int] = []
-        clockwork.set_tick(ticks.append)
+        clockwork.add_tick(ticks.append)
         network.advance(60)
         self.assertEqual(ticks, [each * 5 * MILLISECOND for each in range(1, 12_001)])
         self.assertEqual((clockwork.missed, clockwork.lateness.worst), (0, 0))
@@ -369,7 +400,7 @@ class TimerfdTests(SynchronousTestCase):
     def test_ticks_are_never_early(self) -> None:
         started = self.clockwork.now()
         ticks: list[int] = []
-        self.clockwork.set_tick(ticks.append, MILLISECOND)
+        self.clockwork.add_tick(ticks.append, MILLISECOND)
         while len(ticks) < 20:
             self.assertTrue(self.reactor.turn(10))
         for number, at in enumerate(ticks, 1):
@@ -380,8 +411,8 @@ class TimerfdTests(SynchronousTestCase):
         self.clockwork.deadlines.at(self.clockwork.now(), lambda argument, now: None)
         self.assertTrue(self.reactor.turn(10))
         self.assertFalse(self.reactor.turn(0.02))
-        self.clockwork.set_tick(lambda now: None, MILLISECOND)
-        self.clockwork.set_tick(None)
+        self.clockwork.add_tick(print, MILLISECOND)
+        self.clockwork.remove_tick(print)
         self.assertFalse(self.reactor.turn(0.02))
 
     def test_a_cancelled_deadline_costs_one_wake_up(self) -> None:

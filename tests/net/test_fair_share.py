@@ -49,3 +49,17 @@ class FairShareTests(SynchronousTestCase):
         self.window(flood=2000, phone=1)
         self.window(phone=1)
         self.assertEqual(self.window(flood=100, phone=1)["flood"], 100)
+
+    def test_a_network_of_ipv6_is_one_source(self) -> None:
+        """Otherwise a flood sends from more addresses than it could be limited by."""
+        flood = {f"2001:db8::{number:x}": 5 for number in range(400)}
+        others = {"2001:db8:0:1::1": HEAVY, "fe80::1%eth0": HEAVY, "192.0.2.1": HEAVY}
+        self.window(**flood, **others)
+        read = self.window(**flood, **others)
+        self.assertEqual(sum(read[ip] for ip in flood), BUDGET // 2)
+        self.assertEqual({ip: read[ip] for ip in others}, others)
+
+    def test_ipv4_mapped_addresses_are_those_of_ipv4(self) -> None:
+        self.window(**{"::ffff:192.0.2.1": 1000, "192.0.2.1": 1000, "::ffff:192.0.2.2": 1})
+        mapped = {"::ffff:192.0.2.1": 20, "::ffff:c000:201": 20, "192.0.2.1": 20}
+        self.assertEqual(sum(self.window(**mapped, phone=1).values()), BUDGET // 2 + 1)

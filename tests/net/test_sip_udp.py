@@ -16,9 +16,11 @@ from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sessioncore.errors import ConfigurationError
-from sessioncore.net import sip_udp
+from sessioncore.net import sip_port, sip_udp
 from sessioncore.net.addresses import Listen
 from sessioncore.net.clockwork import clockwork_for
+from sessioncore.net.fair_share import BUDGET, WINDOW
+from sessioncore.net.sip_port import CROWDED, MAX_DATAGRAMS
 from sessioncore.net.sip_udp import SipUdpProtocol, SipUdpTransport, UdpFlow, listen_sip_udp
 from sessioncore.testing.network import FakeNetwork
 from sessioncore.vocabulary import Address
@@ -405,6 +407,45 @@ class RealSocketTests(TestCase):
                 port.doRead()
         self.assertEqual(port.protocol.received, 20)
 
+    def test_while_much_waits_each_source_is_read_by_its_fair_share(self) -> None:
+        flow, port, phone = self.with_peer()
+        flood = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(flood.close)
+        flood.bind((_other_loopback(), 0))
+        protocol, now = port.protocol, WINDOW
+        taken: list[tuple[bytes, int]] = []
+        protocol._now = lambda: now
+        protocol.datagramReceived = lambda datagram, source: taken.append((datagram, flow.backlog))
+
+        def turn(waiting: int) -> tuple[int, int, int, int]:
+            """What was taken of flood and phone, what dropped so far, and the last backlog."""
+            taken.clear()
+            with mock.patch("sessioncore.net.sip_port.receive_queue", return_value=(waiting, 0)):
+                port.doRead()
+            read = [datagram for datagram, _ in taken]
+            dropped = protocol.fair_share.dropped
+            return read.count(b"flood"), read.count(b"phone"), dropped, taken[-1][1]
+
+        crowd, most, share = CROWDED + 1, MAX_DATAGRAMS, BUDGET // 2
+        phone.sendto(b"phone", flow.local)
+        for _ in range(300):
+            flood.sendto(b"flood", flow.local)
+        phone.sendto(b"phone", flow.local)
+        self.assertEqual(turn(crowd), (most - 1, 1, 0, crowd))
+        now += WINDOW
+        over = most - share
+        self.assertEqual(turn(crowd), (share, 0, over, crowd))
+        # From here on more is read in a turn, and nobody is refused because much waits.
+        with mock.patch.object(sip_port, "MORE", 2):
+            self.assertRaises(IndexError, turn, crowd)  # nothing was taken
+            self.assertEqual(protocol.fair_share.dropped, over + 2 * most)
+            dropped = 300 - (most - 1) - share
+            self.assertEqual(turn(crowd), (0, 1, dropped, 0))
+        for _ in range(100):
+            flood.sendto(b"flood", flow.local)
+        self.assertEqual(turn(crowd), (most, 0, dropped, 0), "the last turn left nothing")
+        self.assertEqual(turn(CROWDED), (100 - most, 0, dropped, CROWDED), "not much waits")
+
     def test_where_the_kernel_does_not_tell_there_is_no_backlog(self) -> None:
         flow, _, _ = self.open(Listen(0, "127.0.0.1"))
         flow.send(b"x", flow.local)
@@ -761,6 +802,16 @@ class RealSocketTests(TestCase):
             flow.send(b"x", nobody)
         flow.send(b"x", flow.local)
         yield arrived
+
+
+def _other_loopback() -> str:
+    """A second address of this host."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+            opened.bind(("127.0.0.2", 0))
+    except OSError:
+        raise SkipTest("this machine has one loopback address") from None
+    return "127.0.0.2"
 
 
 def _ipv6(host: str) -> str:

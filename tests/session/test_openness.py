@@ -163,6 +163,7 @@ class Stream:
 
     transport = b"TCP"
     unsent = 0
+    over_share = 0
 
     def __init__(self, host: Any, address: str) -> None:
         self.host = host

@@ -126,7 +126,8 @@ class HeldPeerTests(Scene):
         self.successResultOf(done)
         self.assertIs(call.state, SessionState.CONFIRMED)
         self.assertFalse(self.probes())
-        them.manager.clockwork.set_tick(None)  # its media freezes: no more RTCP either
+        # Its media freezes: no more RTCP either.
+        them.manager.clockwork.remove_tick(them.manager._tick)
         self.run_for(40)
         self.assertTrue(self.probes())
 

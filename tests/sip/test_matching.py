@@ -135,8 +135,10 @@ class ServerInviteTests(SynchronousTestCase):
         tx.respond(486, now=self.bench.now)
         self.bench.receive(request(b"ACK", to_tag=tx.to_tag))
         self.bench.flow.take()
-        self.bench.receive(request(b"ACK", to_tag=tx.to_tag))
-        self.bench.receive(request())
+        counters = self.bench.layer.counters
+        for absorbed, again in enumerate((request(b"ACK", to_tag=tx.to_tag), request()), 1):
+            self.bench.receive(again)
+            self.assertEqual(counters.retransmissions_absorbed, absorbed)
         self.assertEqual((self.bench.flow.sent, self.bench.user.log), ([], []))
         self.bench.advance(4.99)
         self.assertEqual(self.bench.layer.remembered, 1)

@@ -171,8 +171,8 @@ class Settings:
     instead of the local one.  ``rtp_ports``: first and last port, inclusive.  ``codecs``:
     RFC 3551 names or `AudioCodec` objects, preferred first.  ``nat``: True treats every peer as
     behind a NAT, False none; None (the default) treats a peer as behind a NAT if its SDP
-    address differs from its SIP source, or for requests, if its Contact is a private address
-    and its source is not.  ``max_calls``: calls at the same time.
+    address differs from its SIP source, or for requests, if the address in its Contact cannot
+    work from outside.  ``max_calls``: calls at the same time.
     ``ring_limit``: seconds that a call may ring, in either role.  ``peer_timeout``: seconds
     without RTP and RTCP after which the peer of a call is asked whether it is still there; 0
     is never.  ``trusted_sources``: networks

@@ -38,6 +38,12 @@ class CalleeBehindNatTests(Scene):
         self.assertEqual(self.phone.lines(), ["BYE"])
         self.assertIn(b"BYE sip:phone@192.168.1.7:5060 SIP/2.0", self.phone.last(b"BYE"))
 
+    def test_a_contact_that_is_an_address_of_nobody(self) -> None:
+        """Or our BYE would go to ourselves."""
+        self.called([("Contact", "<sip:phone@0.0.0.0:5060>")]).hang_up()
+        self.run_for(0.01)
+        self.assertEqual(self.phone.lines(), ["BYE"])
+
     def test_where_its_last_message_came_from(self) -> None:
         call = self.called()
         moved = self.peer(NAT, 40_124)

@@ -4,42 +4,46 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sessioncore.sip.nat import behind_nat, is_private
+from sessioncore.sip.nat import behind_nat, reach
 from sessioncore.sip.uris import parse_uri
 
 PUBLIC = ("198.51.100.7", 40_000)
 
 
-class PrivateTests(SynchronousTestCase):
+class ReachTests(SynchronousTestCase):
     def test_addresses(self) -> None:
-        for host, private in (
-            ("10.0.0.1", True),
-            ("172.15.255.255", False),
-            ("172.16.0.0", True),
-            ("172.31.255.255", True),
-            ("172.32.0.0", False),
-            ("192.168.255.255", True),
-            ("192.169.0.0", False),
-            ("100.63.255.255", False),
-            ("100.64.0.0", True),
-            ("100.127.255.255", True),
-            ("100.128.0.0", False),
-            ("169.254.3.4", True),
-            ("127.0.0.1", True),
-            ("192.0.2.1", False),
-            ("::1", True),
-            ("fd00::1", True),
-            ("fe80::1", True),
-            ("2001:db8::1", False),
-            ("10.0.0", False),
-            ("10.0.0.1.example.com", False),
-            ("a..b", False),
-            ("", False),
+        for host, far in (
+            ("0.0.0.0", 0),
+            ("::", 0),
+            ("127.0.0.1", 1),
+            ("127.255.255.255", 1),
+            ("128.0.0.0", 3),
+            ("::1", 1),
+            ("10.0.0.1", 2),
+            ("172.15.255.255", 3),
+            ("172.16.0.0", 2),
+            ("172.31.255.255", 2),
+            ("172.32.0.0", 3),
+            ("192.168.255.255", 2),
+            ("192.169.0.0", 3),
+            ("100.63.255.255", 3),
+            ("100.64.0.0", 2),
+            ("100.127.255.255", 2),
+            ("100.128.0.0", 3),
+            ("169.254.3.4", 2),
+            ("192.0.2.1", 3),
+            ("fd00::1", 2),
+            ("fe80::1", 2),
+            ("2001:db8::1", 3),
+            ("10.0.0", 3),
+            ("10.0.0.1.example.com", 3),
+            ("a..b", 3),
+            ("", 3),
         ):
             with self.subTest(host):
-                self.assertIs(is_private(host), private)
-                self.assertIs(is_private(host.encode()), private)
-        self.assertIs(is_private(b"\xff"), False)
+                self.assertEqual(reach(host), far)
+                self.assertEqual(reach(host.encode()), far)
+        self.assertEqual(reach(b"\xff"), 3)
 
 
 class BehindNatTests(SynchronousTestCase):
@@ -51,6 +55,9 @@ class BehindNatTests(SynchronousTestCase):
         self.assertFalse(self.natted(b"sip:a@192.0.2.1", None))
         self.assertFalse(self.natted(b"sip:a@phone.example.com", None))
         self.assertFalse(self.natted(b"sip:a@192.168.1.7", None, ("192.168.1.9", 5060)))
+        self.assertTrue(self.natted(b"sip:a@0.0.0.0", None, ("192.168.1.9", 5060)))
+        self.assertTrue(self.natted(b"sip:a@127.0.0.1", None, ("192.168.1.9", 5060)))
+        self.assertFalse(self.natted(b"sip:a@127.0.0.1:5070", None, ("127.0.0.1", 5060)))
         self.assertFalse(self.natted(b"sip:a@192.168.1.7;maddr=192.0.2.1", None))
         self.assertTrue(self.natted(b"sip:a@192.0.2.1;maddr=10.0.0.1", None))
 

@@ -215,7 +215,8 @@ class SessionCoordinator:
         elif not usage.dialog.check_sequence(request.cseq.number):
             tx.respond(500, now=now)
         else:
-            usage.dialog.source = tx.source
+            if usage.dialog.source != tx.source:
+                usage.dialog.move(tx.source)
             try:
                 self._inside[request.method](self._rooms, leg, usage, tx, now)
             except Exception as error:
@@ -228,7 +229,9 @@ class SessionCoordinator:
         if leg is None or leg.usage is None:
             self._env.counters.stray_acks += 1
         else:
-            leg.usage.dialog.source = source
+            dialog = leg.usage.dialog
+            if dialog.source != source:
+                dialog.move(source)
             try:
                 self._acks.read(leg, leg.usage, request, now)
             except Exception as error:

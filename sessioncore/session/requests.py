@@ -82,11 +82,11 @@ class DialogRequests:
         """
         if dialog.detour is not None:
             return flow, dialog.detour
-        if dialog.behind_nat(self._env.settings.nat):
-            return flow, dialog.source
         hop = dialog.hop
         if hop is not None and hop[0] is flow and flow.alive:
             return hop
+        if dialog.behind_nat(self._env.settings.nat):
+            return flow, dialog.source
         uri = dialog.next_hop
         targets, known = self._env.resolve(uri), True
         if not isinstance(targets, list):

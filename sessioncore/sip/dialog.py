@@ -215,6 +215,11 @@ class Dialog:
         """
         return not self.route_set and behind_nat(self.remote_target, self.source, nat)
 
+    def move(self, source: Address) -> None:
+        """The peer's requests come from another address now."""
+        self.source = source
+        self.hop = None
+
     def refresh_target(self, message: Request | Response) -> None:
         """Take the remote target from a target refresh request or its 2xx (12.2)."""
         contact = message.contact

@@ -55,6 +55,21 @@ class CalleeBehindNatTests(Scene):
         self.run_for(0.01)
         self.assertEqual(moved.lines(), ["BYE"])
 
+    def test_where_a_phone_whose_contact_was_right_has_moved(self) -> None:
+        contact = [("Contact", f"<sip:phone@{NAT}:40123>")]
+        call = self.called(contact, nat=True)
+        done = call.modify(Direction.SENDONLY)  # the next hop is known from now on
+        self.run_for(0.01)
+        self.assertEqual(self.phone.lines(), ["INVITE"])
+        moved = self.caller.peer = self.peer(NAT, 40_124)
+        self.caller.within("OPTIONS")
+        self.run_for(0.01)
+        moved.take()
+        call.hang_up()
+        self.run_for(0.01)
+        self.assertIn("BYE", moved.lines())
+        self.failureResultOf(done, CallFailed)
+
     def test_with_the_ack(self) -> None:
         self.us = self.party(B, decide=answer)
         self.caller = Caller(self.phone)

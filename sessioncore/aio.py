@@ -33,8 +33,8 @@ def handler(decide: Callable[[Call], Coroutine[Any, Any, T]]) -> Callable[[Call]
     """Make ``decide``, an ``async def`` function, usable as ``on_incoming``; also a decorator.
 
     It can await futures of asyncio and the Deferreds of a call, in any order.  An exception
-    has the same effect as one of any other handler; to be cancelled after the call has ended
-    is none.  Of a method, wrap the bound one: ``on_incoming=handler(self.answer)``.
+    has the same effect as one of any other handler; being cancelled after the call has ended
+    does not count as one.  Wrap a bound method: ``on_incoming=handler(self.answer)``.
     """
 
     @wraps(decide)

@@ -1,7 +1,7 @@
 """Recordings: a buffer of one second each, and one thread that writes them to disk.
 
 The thread is the only one of the project; it sees full buffers and files, never a call.  The
-tick never waits for it: where the disk cannot follow, audio is dropped, counted and told of.
+tick never waits for it: where the disk cannot follow, audio is dropped, counted and logged.
 """
 
 from __future__ import annotations

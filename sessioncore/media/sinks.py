@@ -37,15 +37,15 @@ Samples: TypeAlias = npt.NDArray[np.int16]
 
 @frozen
 class Discard:
-    """Nobody listens."""
+    """Discards what the call hears."""
 
 
 @frozen
 class Record:
     """A WAV file at ``path``: mono is what is heard; stereo has heard left and sent right.
 
-    ``rate`` is that of the file: 8000, 16,000 or 48,000 Hz; None is the call's.  Where a call
-    changes its rate in its midst, the file keeps the one that it began with.
+    ``rate`` is that of the file: 8000, 16,000 or 48,000 Hz; None is the call's.  If a call
+    changes its rate, the file keeps the one that it began with.
     """
 
     path: Path = field(converter=file_path)

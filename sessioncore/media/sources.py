@@ -142,8 +142,8 @@ class Clip:
     def from_file(cls, path: str | Path, loop: bool = False) -> Clip:
         """The clip of a WAV file, mixed to mono; `MediaFileError` if unreadable.
 
-        Reads the file and converts it to 8000 Hz at once: do it before the calls, not in
-        their midst, and for calls at 16,000 Hz do the same with `at`.
+        Reads the file and converts it to 8000 Hz at once, so call it at start and not during
+        calls; for calls at 16,000 Hz do the same with `at`.
         """
         audio = read_wav(file_path(path))
         try:

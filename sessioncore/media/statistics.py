@@ -103,7 +103,7 @@ class StreamStatistics:
     held_back: int
     """Packets that were not sent, because nothing proved that they are wanted there."""
     invalid: int
-    """Datagrams that are no RTP of version 2, or too long."""
+    """Datagrams that are not RTP of version 2, or too long."""
     unexpected_payload_type: int
     """Packets of a payload type that was not negotiated."""
     unplayable: int
@@ -140,7 +140,7 @@ class StreamStatistics:
     latched: bool
     """Whether one source has been chosen, to be heard and sent to."""
     transmitting: bool
-    """Whether RTP of ours runs."""
+    """Whether we are sending RTP."""
     stalled: bool
     """Whether nothing was heard for 5 s where receiving is allowed."""
     first_sent_at: int | None
@@ -293,7 +293,7 @@ def statistics_of(stream: _Stream, counted: Counted, reports: Reports | None) ->
 
 @define(eq=False)
 class PlaneStatistics:
-    """Counters of the whole plane.  How late ticks came is the clockwork's to tell."""
+    """Counters of the whole plane.  The clockwork measures how late ticks come."""
 
     ticks: int = 0
     """Calls of `MediaPlane.tick`."""
@@ -310,8 +310,8 @@ class PlaneStatistics:
     strays: int = 0
     """Datagrams looked at one by one: RTCP, and RTP of streams not yet latched."""
     streams_held_back: int = 0
-    """Streams that began with a packet a second: ten more began towards the same address."""
+    """Streams that began with a packet a second, because ten others had just begun to that IP."""
     streams_stopped: int = 0
     """Times that a stream stopped sending because of an ICMP error."""
     callback_errors: int = 0
-    """Errors raised by whoever was told of an event."""
+    """Errors raised by callbacks for events."""

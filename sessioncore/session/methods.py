@@ -85,7 +85,14 @@ def _reinvite(rooms: Rooms, leg: Leg, usage: DialogUsage, tx: ServerTransaction,
 
 
 def _bye(rooms: Rooms, leg: Leg, usage: DialogUsage, tx: ServerTransaction, now: int) -> None:
-    tx.respond(200, now=now)
+    try:
+        _end_dialog(rooms, leg, usage, tx)
+    finally:
+        # Our last RTCP report left before, so the peer has it when it reads this.
+        tx.respond(200, now=now)
+
+
+def _end_dialog(rooms: Rooms, leg: Leg, usage: DialogUsage, tx: ServerTransaction) -> None:
     outgoing = leg.outgoing
     if leg.usage is None and outgoing is not None:
         # An early dialog of a caller; the call ends with the last of them.

@@ -15,6 +15,8 @@ from sessioncore.events import (
     MediaActive,
     MediaFlowEstablished,
     MediaNegotiated,
+    MediaStalled,
+    VerdictChanged,
 )
 from sessioncore.events import __all__ as EVENTS
 from sessioncore.sdp.exchange import AnswerMade, AnswerReceived, OfferMade, OfferReceived
@@ -74,6 +76,8 @@ _ROW_OF_EVENT: Final[dict[type[Event], int]] = {
     AckReceived: 8,
     DialogEstablished: 8,
     MediaActive: 9,
+    MediaStalled: 9,
+    VerdictChanged: 9,
 }
 _ROW_OF_INPUT: Final[dict[type, int]] = {
     OfferReceived: 5,

@@ -90,7 +90,7 @@ class SessionCoordinator:
         # Filled below: what carries out the effects needs the registry itself.
         effects: dict[type, Any] = {}
         self.admission: Final = Admission(settings.max_calls, settings.trusted_sources)
-        self.registry: Final = Registry(env, effects, self, self.admission)
+        self.registry: Final = Registry(env, effects, self, self.admission, self._none_left)
         self._requests = DialogRequests(env, self.announcer, self.layer)
         find = self.registry.by_name.get
         self._probing = Probing(env, self.announcer, self._requests, find)
@@ -110,7 +110,6 @@ class SessionCoordinator:
             self.establishing,
             self._requests,
             self._acks,
-            self._none_left,
         )
         effects.update(self._ending.effects)
         refusals = Refusals(env, self.announcer, self.registry, self._ending.discard)
@@ -276,8 +275,9 @@ class SessionCoordinator:
         if self._closing:
             raise TooManyCalls("no more calls are placed: the manager is draining or stopping")
         if self.registry.full:
-            most = self._env.settings.max_calls
-            raise TooManyCalls(f"{self.registry.up} calls are up; the limit is {most}")
+            most, up = self._env.settings.max_calls, self.registry.up
+            text = f"{up} calls are up and {len(self.registry) - up} are ending"
+            raise TooManyCalls(f"{text}; the limit is {most}, with those ending {2 * most}")
         leg = self._placing.prepare(invitation)
         leg.media.source, leg.media.sink = source, sink
         return leg
@@ -368,9 +368,9 @@ class SessionCoordinator:
     # --- the end
 
     def drain(self) -> Deferred[Any]:
-        """Refuse new calls; fires when none is left."""
+        """Refuse new calls; fires when none is left, and every CANCEL has had its effect."""
         self._closing = True
-        if not len(self.registry):
+        if self.registry.idle:
             return succeed(None)
         self._idle = self._idle or Milestone()
         return self._idle.wait()

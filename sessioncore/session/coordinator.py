@@ -150,6 +150,7 @@ class SessionCoordinator:
         self._rules = rules
         self._outside = {method.name: method.outside for method in methods if method.outside}
         self._inside = {method.name: method.within for method in methods if method.within}
+        self._refused = {method.name: method.refused for method in methods if method.refused}
         self._rooms = Rooms(rules, self.registry, self._callee, self._modifying, refusals)
         env.deadlines.around(self.announcer.enter, self.announcer.leave)
 
@@ -211,16 +212,21 @@ class SessionCoordinator:
         refusal = inspect(request, self._rules, in_dialog=True, early=not leg.answered)
         if refusal is not None:
             self._refusals.faulty(leg, tx, refusal, False, now)
+            act = self._refused.get(request.method)
+            if act is None or not usage.dialog.check_sequence(request.cseq.number):
+                return
         elif not usage.dialog.check_sequence(request.cseq.number):
             tx.respond(500, now=now)
+            return
         else:
-            if usage.dialog.source != tx.source:
-                usage.dialog.move(tx.source)
-            try:
-                self._inside[request.method](self._rooms, leg, usage, tx, now)
-            except Exception as error:
-                leg.fail(error)
-                raise
+            act = self._inside[request.method]
+        if usage.dialog.source != tx.source:
+            usage.dialog.move(tx.source)
+        try:
+            act(self._rooms, leg, usage, tx, now)
+        except Exception as error:
+            leg.fail(error)
+            raise
 
     def ack_received(self, request: Request, source: Address, flow: Flow, now: int) -> None:
         """The ACK of a 2xx (`TransactionUser`)."""

@@ -48,9 +48,10 @@ class Method:
 
     Without ``outside`` a request outside a dialog gets 481, without ``within`` one in a dialog 405.
     ``refused`` is called within a dialog after another answer than that of ``within``, because of
-    a header field or the body.  ``early``: it is allowed in an early dialog.  ``bodies`` are the media types its body may
-    have (None: any).  ``extensions`` are the option tags that come with it.  ``matched_below``
-    is for ACK and CANCEL, which the transaction layer matches to another request.
+    a header field or the body.  ``early``: it is allowed in an early dialog.  ``bodies`` are the
+    media types its body may have (None: any).  ``extensions`` are the option tags that come with
+    it.  ``matched_below`` is for ACK and CANCEL, which the transaction layer matches to another
+    request.
     """
 
     name: bytes

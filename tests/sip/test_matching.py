@@ -145,6 +145,15 @@ class ServerInviteTests(SynchronousTestCase):
         self.bench.advance(0.04)
         self.assertEqual(self.bench.layer.remembered, 0)
 
+    def test_repeated_acks_of_a_failure_are_counted_and_not_told(self) -> None:
+        self.bench.receive(request())
+        self.bench.user.transactions[0].respond(486, to_tag=b"mine", now=self.bench.now)
+        self.bench.user.take()
+        for number in range(3):
+            self.bench.receive(request(b"ACK", to_tag=b"mine"))
+            self.assertEqual(self.bench.layer.counters.retransmissions_absorbed, number)
+        self.assertEqual(self.bench.user.take(), [])
+
     def test_no_timer_g_over_a_reliable_transport(self) -> None:
         self.bench = Bench(reliable=True)
         tx = self.pending()

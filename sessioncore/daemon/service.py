@@ -289,15 +289,38 @@ class DaemonService(SessionService):
             self._stats.write(self.manager.statistics(), self.lines_lost)
 
     def reopen(self) -> None:
-        """Go on in new files under the names of the event file and of the log of ``twistd``."""
-        reopen_log_of_twistd()
+        """Go on in new files under the names of the event file and of the log of ``twistd``.
+
+        Where that fails, the present file is kept, and the log says so.
+        """
+        if all([self._reopen_log(), self._reopen_events()]):
+            _log.info("reopened the log files")
+
+    def _reopen_log(self) -> bool:
+        try:
+            reopen_log_of_twistd()
+        except OSError as error:
+            _log.error(
+                "the log goes on in the file it had, because {name} cannot be opened: {error};"
+                " let this user write there, and send SIGHUP again",
+                name=error.filename,
+                error=error.strerror,
+            )
+            return False
+        return True
+
+    def _reopen_events(self) -> bool:
         name, record = self._events, self._record
-        if name not in (None, "-") and record is not None:
-            try:
-                record.reopen(partial(open_log, name))
-            except ConfigurationError as error:
-                _log.error("the event file stays as it is: {error}", error=error)
-        _log.info("reopened the log files")
+        if name is None or name == "-" or record is None:
+            return True
+        try:
+            record.reopen(partial(open_log, name))
+        except ConfigurationError as error:
+            _log.error(
+                "events go on in the file they had: {error}, and send SIGHUP again", error=error
+            )
+            return False
+        return True
 
     def _watch(self, call: Call) -> None:
         """Follow ``call`` for those who read what became of it."""

@@ -248,6 +248,10 @@ class Description:
         """The ``o=`` line."""
         return _origin(self.origin_line)
 
+    def note(self, oddity: str) -> None:
+        """Add to the oddities what is odd only in an exchange."""
+        self.oddities = (*self.oddities, oddity)[:_MAX_ODDITIES]
+
 
 def parse_description(body: bytes) -> Description:
     """Read a session description; raises only `SdpParseError`."""

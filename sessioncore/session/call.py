@@ -328,7 +328,8 @@ class Call:
     def modify(self, direction: Direction) -> Deferred[Call]:
         """Offer another ``direction`` by a re-INVITE: SENDONLY and INACTIVE hold the peer.
 
-        If both sides offer at once, it is tried again after the wait of RFC 3261 section 14.1.
+        If both sides offer at once, it is tried again after the wait of RFC 3261 section 14.1,
+        five times in all.
         Fires with this call once the peer has agreed and the media has changed.  Fails with
         `ModificationRefused` if the peer refuses or another change is under way (the call goes
         on unchanged), with `CallOver` if the call is not up, and with `CallFailed` if it ends

@@ -103,6 +103,7 @@ class Caller:
 
     def failed(self, leg: Leg, reason: EndReason) -> None:
         """One address did not answer; try the next one."""
+        self._registry.settled(leg)
         if self.placing.has_another(leg):
             self.placing.go_on(leg)
         elif not leg.answered:
@@ -116,7 +117,9 @@ class Caller:
             self._establishing.control.prove_path(leg, now)
         if status < 200:
             self._provisional(leg, response, now)
-        elif status < 300:
+            return
+        self._registry.settled(leg)
+        if status < 300:
             self._success(leg, response, now)
         elif status == 503 and self.placing.has_another(leg):
             self.placing.go_on(leg)

@@ -92,7 +92,7 @@ class SessionCoordinator:
         # Filled below: what carries out the effects needs the registry itself.
         effects: dict[type, Any] = {}
         self.admission: Final = Admission(settings.max_calls, settings.trusted_sources)
-        self.registry: Final = Registry(env, effects, self, self.admission)
+        self.registry: Final = Registry(env, effects, self, self.admission, self._none_left)
         self._requests = DialogRequests(env, self.announcer, self.layer)
         find = self.registry.by_name.get
         self._probing = Probing(env, self.announcer, self._requests, find)
@@ -112,7 +112,6 @@ class SessionCoordinator:
             self.establishing,
             self._requests,
             self._acks,
-            self._none_left,
         )
         effects.update(self._ending.effects)
         refusals = Refusals(env, self.announcer, self.registry, self._ending.discard)
@@ -153,6 +152,7 @@ class SessionCoordinator:
         self._rules = rules
         self._outside = {method.name: method.outside for method in methods if method.outside}
         self._inside = {method.name: method.within for method in methods if method.within}
+        self._refused = {method.name: method.refused for method in methods if method.refused}
         self._rooms = Rooms(rules, self.registry, self._callee, self._modifying, refusals)
         env.deadlines.around(self.announcer.enter, self.announcer.leave)
 
@@ -214,16 +214,21 @@ class SessionCoordinator:
         refusal = inspect(request, self._rules, in_dialog=True, early=not leg.answered)
         if refusal is not None:
             self._refusals.faulty(leg, tx, refusal, False, now)
+            act = self._refused.get(request.method)
+            if act is None or not usage.dialog.check_sequence(request.cseq.number):
+                return
         elif not usage.dialog.check_sequence(request.cseq.number):
             tx.respond(500, now=now)
+            return
         else:
-            if usage.dialog.source != tx.source:
-                usage.dialog.move(tx.source)
-            try:
-                self._inside[request.method](self._rooms, leg, usage, tx, now)
-            except Exception as error:
-                leg.fail(error)
-                raise
+            act = self._inside[request.method]
+        if usage.dialog.source != tx.source:
+            usage.dialog.move(tx.source)
+        try:
+            act(self._rooms, leg, usage, tx, now)
+        except Exception as error:
+            leg.fail(error)
+            raise
 
     def ack_received(self, request: Request, source: Address, flow: Flow, now: int) -> None:
         """The ACK of a 2xx (`TransactionUser`)."""
@@ -278,8 +283,9 @@ class SessionCoordinator:
         if self._closing:
             raise TooManyCalls("no more calls are placed: the manager is draining or stopping")
         if self.registry.full:
-            most = self._env.settings.max_calls
-            raise TooManyCalls(f"{self.registry.up} calls are up; the limit is {most}")
+            most, up = self._env.settings.max_calls, self.registry.up
+            text = f"{up} calls are up and {len(self.registry) - up} are ending"
+            raise TooManyCalls(f"{text}; the limit is {most}, with those ending {2 * most}")
         leg = self._placing.prepare(invitation)
         leg.media.source, leg.media.sink = source, sink
         return leg
@@ -374,9 +380,9 @@ class SessionCoordinator:
     # --- the end
 
     def drain(self) -> Deferred[Any]:
-        """Refuse new calls; fires when none is left."""
+        """Refuse new calls; fires when none is left, and every CANCEL has had its effect."""
         self._closing = True
-        if not len(self.registry):
+        if self.registry.idle:
             return succeed(None)
         self._idle = self._idle or Milestone()
         return self._idle.wait()

@@ -169,6 +169,15 @@ class WrongOptionsTests(SynchronousTestCase):
                 "--codecs: G729 cannot be used; choose from PCMU, PCMA, G722, L16"
             ),
             "--role=uas --nat=maybe": "'maybe' is unknown; write auto, yes or no",
+            "--role=uas --trusted-sources=": (
+                "--trusted-sources: '' lacks a network; write e.g. 192.0.2.0/24,2001:db8::/32"
+            ),
+            "--role=uas --trusted-sources=192.0.2.0/24,": "'192.0.2.0/24,' lacks a network",
+            "--role=uas --events=": "--events: the name is empty; name a file, or leave it out",
+            "--role=uas --stats=": "--stats: the name is empty; name a file",
+            "--role=uas --record-dir=": "--record-dir: the name is empty; name a folder",
+            "--role=uac --call=sip:b@h --record=": "--record: the name is empty; name a file",
+            "--role=uac --call=sip:b@h --rate=fast": "'fast' is not a number of calls per second",
             "--role=uas --trusted-sources=192.0.2.1/24": (
                 "--trusted-sources: 192.0.2.1/24 has host bits set; give networks such as"
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import json
@@ -12,6 +13,7 @@ import sys
 from typing import Any
 from unittest import mock
 
+from twisted.logger import Logger, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.daemon import service as module
@@ -91,6 +93,13 @@ class ServiceTestCase(SynchronousTestCase):
     def started(self, service: Any) -> Any:
         service.startService()
         return service
+
+    def logged(self) -> list[str]:
+        """What the service logs from now on."""
+        told: list[str] = []
+        observer: Any = lambda event: told.append(formatEvent(event))  # noqa: E731
+        self.patch(module, "_log", Logger(namespace="sessioncore", observer=observer))
+        return told
 
     def stop(self, *services: DaemonService) -> None:
         for service in services:
@@ -239,12 +248,31 @@ class RunTests(ServiceTestCase):
         uas = self.uas(events="away/moved.jsonl")
         os.rename("away", "there")
         self.addCleanup(shutil.rmtree, "there")
+        told = self.logged()
         uas.reopen()
+        (text,) = told
+        self.assertIn("events go on in the file they had: --events away/moved.jsonl: No such", text)
         uac = self.uac()
         self.network.advance(3)
         self.stop(uac, uas)
         with open("there/moved.jsonl") as file:
             self.assertIn("CallEnded", file.read())
+
+    def test_a_log_that_cannot_be_reopened_does_not_keep_the_events_from_it(self) -> None:
+        def refuse() -> None:
+            raise OSError(errno.EACCES, "Permission denied", "/log/d.log")
+
+        self.patch(module, "reopen_log_of_twistd", refuse)
+        uas = self.uas(events="moved.jsonl")
+        self.addCleanup(os.remove, "moved.jsonl")
+        self.addCleanup(os.remove, "moved.jsonl.1")
+        os.rename("moved.jsonl", "moved.jsonl.1")
+        told = self.logged()
+        uas.reopen()
+        self.assertTrue(os.path.exists("moved.jsonl"))
+        (text,) = told
+        self.assertIn("because /log/d.log cannot be opened: Permission denied; let this", text)
+        self.stop(uas)
 
     def test_a_folder_for_recordings_that_is_missing_is_made(self) -> None:
         folder = self.mktemp()

@@ -1065,6 +1065,37 @@ class EndingTests(CalleeScene):
         reason = self.us.event("CallEnded").reason
         self.assertEqual((reason.by, reason.cause, reason.text), (EndedBy.REMOTE, 31, "gone?[2J"))
 
+    def test_a_refused_bye_ends_the_call_all_the_same(self) -> None:
+        """RFC 3261 8.2.2.3 wants 420; by 15.1.1 the peer's side is over whatever the answer."""
+        for number, (status, value) in enumerate({"420": "gruu", "400": "a b"}.items()):
+            us = self.party(f"192.0.2.{20 + number}", answer)
+            caller = Caller(self.them, f"192.0.2.{20 + number}")
+            caller.established(self)
+            (call,) = us.manager.calls
+            caller.within("BYE", headers=[("Require", value)])
+            self.run_for(0.01)
+            self.assertEqual(self.them.lines(), [f"{status} BYE"])
+            reason = us.event("CallEnded").reason
+            self.assertEqual((reason.by, reason.text), (EndedBy.REMOTE, "the peer hung up"))
+            self.assertIs(call.state, SessionState.ENDED)
+
+    def test_a_refused_bye_of_an_old_number_ends_nothing(self) -> None:
+        self.caller.established(self)
+        self.caller.within("OPTIONS")
+        self.run_for(0.01)
+        self.caller.within("BYE", sequence=1, headers=[("Require", "gruu")])
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["200 OPTIONS", "420 BYE"])
+        self.assertIs(self.us.call_in.state, SessionState.CONFIRMED)
+
+    def test_other_refused_requests_end_nothing(self) -> None:
+        self.caller.established(self)
+        for method in ("OPTIONS", "INVITE"):
+            self.caller.within(method, headers=[("Require", "gruu")])
+            self.run_for(0.01)
+            self.assertEqual(self.them.lines(), [f"420 {method}"])
+        self.assertIs(self.us.call_in.state, SessionState.CONFIRMED)
+
     def test_bye_before_the_ack(self) -> None:
         self.caller.invite()
         self.run_for(0.01)

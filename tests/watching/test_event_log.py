@@ -361,10 +361,15 @@ class EventLogTests(SynchronousTestCase):
             for _ in range(3):
                 self.write(event())
             self.assertEqual(self.log.lost, 3 * outage)
-            self.assertEqual(len(self.told), outage)
+            self.assertEqual(len(self.told), 2 * outage - 1)
             self.file.room = None
-            self.write(event())
-            self.assertEqual(self.file.getvalue().count(b"\n"), outage)
+            for _ in range(2):
+                self.write(event())
+            self.assertEqual(self.file.getvalue().count(b"\n"), 2 * outage)
+            self.assertEqual(len(self.told), 2 * outage)
+            self.assertEqual(
+                formatEvent(self.told[-1]), "events are written again; 3 lines were lost"
+            )
 
     def write(self, *given: Any) -> None:
         for each in given:
@@ -389,7 +394,7 @@ class EventLogTests(SynchronousTestCase):
             self.assertEqual(
                 self.file.getvalue().decode(), first + text_lines([*given[:whole], given[3]])
             )
-        self.assertEqual(len(self.told), 4 * size)
+        self.assertEqual(len(self.told), 2 * 4 * size)
 
     def test_a_line_cut_off_in_a_pipe_is_ended(self) -> None:
         given = [event(session=str(number)) for number in range(3)]
@@ -409,7 +414,8 @@ class EventLogTests(SynchronousTestCase):
             self.file.getvalue().splitlines(keepends=True),
             [lines[:size], lines[size : size + 5] + b"\n", lines[2 * size :], lines[size:-size]],
         )
-        self.assertEqual((self.log.lost, len(self.told)), (4, 1))
+        self.assertEqual((self.log.lost, len(self.told)), (4, 2))
+        self.assertEqual(self.told[-1]["lost"], 4)
 
     def test_what_others_wrote_after_a_line_cut_off_stays(self) -> None:
         self.file.room = 5
@@ -483,6 +489,15 @@ class EventLogTests(SynchronousTestCase):
         log.close()
         for name in (path, f"{path}.1"):
             self.assertEqual(Path(name).read_text(), json_line(event()))
+
+    def test_reopened_because_it_was_full(self) -> None:
+        self.file.room = 0
+        self.write(event(), event())
+        other = _File()
+        self.log.reopen(lambda: other)
+        self.assertEqual((self.log.lost, len(self.told), self.told[-1]["lost"]), (2, 2, 2))
+        self.write(event())
+        self.assertEqual(other.getvalue().count(b"\n"), 1)
 
     def test_what_cannot_be_reopened_stays_open(self) -> None:
         path = self.mktemp()

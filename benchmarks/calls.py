@@ -34,6 +34,14 @@ HOST: Final = "127.0.0.1"
 ROOT: Final = Path(__file__).resolve().parent.parent
 ENVIRONMENT: Final = {**os.environ, "PYTHONPATH": str(ROOT)}
 
+DESCRIPTION: Final = """v=0
+o=user1 53655765 2353687637 IN IP[local_ip_type] [local_ip]
+s=-
+c=IN IP[media_ip_type] [media_ip]
+t=0 0
+m=audio {sink_port} RTP/AVP 0
+a=rtpmap:0 PCMU/8000"""
+
 SCENARIO: Final = """<?xml version="1.0" encoding="ISO-8859-1" ?>
 <scenario name="bench">
   <send retrans="500">
@@ -50,13 +58,7 @@ Subject: Performance Test
 Content-Type: application/sdp
 Content-Length: [len]
 
-v=0
-o=user1 53655765 2353687637 IN IP[local_ip_type] [local_ip]
-s=-
-c=IN IP[media_ip_type] [media_ip]
-t=0 0
-m=audio {sink_port} RTP/AVP 0
-a=rtpmap:0 PCMU/8000
+{description}
 ]]>
   </send>
   <recv response="100" optional="true"></recv>
@@ -124,13 +126,7 @@ Contact: <sip:[local_ip]:[local_port];transport=[transport]>
 Content-Type: application/sdp
 Content-Length: [len]
 
-v=0
-o=user1 53655765 2353687637 IN IP[local_ip_type] [local_ip]
-s=-
-c=IN IP[media_ip_type] [media_ip]
-t=0 0
-m=audio {sink_port} RTP/AVP 0
-a=rtpmap:0 PCMU/8000
+{description}
 ]]>
   </send>
   <recv request="ACK" rtd="true" crlf="true"></recv>
@@ -361,12 +357,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace, folder: Path, sink: Sink) -> int:
     scenarios = {True: folder / "hold.xml", False: folder / "loop.xml"}
-    text = SCENARIO.replace("{sink_port}", str(sink.port))
+    description = DESCRIPTION.replace("{sink_port}", str(sink.port))
+    text = SCENARIO.replace("{description}", description)
     pause = '<pause milliseconds="100"/>'
     scenarios[True].write_text(text.replace("{hold}", pause), encoding="ascii")
     scenarios[False].write_text(text.replace("{hold}", ""), encoding="ascii")
     answers = folder / "answers.xml"
-    answers.write_text(ANSWERS.replace("{sink_port}", str(sink.port)), encoding="ascii")
+    answers.write_text(ANSWERS.replace("{description}", description), encoding="ascii")
     rated = {
         "rate": options.rate, "count": options.rate * options.seconds, "limit": 10_000, "hold": 0.1
     }  # fmt: skip

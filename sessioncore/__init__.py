@@ -36,7 +36,7 @@ from sessioncore.errors import (
     TooManyCalls,
     UnreachableTarget,
 )
-from sessioncore.events import Event
+from sessioncore.events import Event, VerdictChanged
 from sessioncore.interfaces import (
     ICallHandler,
     IEventObserver,
@@ -49,12 +49,13 @@ from sessioncore.manager import ManagerStatistics, SessionManager
 from sessioncore.media.interfaces import IMediaSink, IMediaSource
 from sessioncore.media.sinks import Deliver, Discard, MediaSink, Record
 from sessioncore.media.sources import Clip, Echo, Frames, MediaSource, Silence, Tone
-from sessioncore.media.statistics import PacketCounts, StreamStatistics
+from sessioncore.media.statistics import StreamStatistics
 from sessioncore.rtp.audio_codec import AudioCodec
 from sessioncore.service import SessionService
 from sessioncore.session.call import Call
 from sessioncore.session.session import SessionState
 from sessioncore.settings import Settings
+from sessioncore.verdict import Cause, Evidence, Finding, Judgement, Proof, Verdict
 from sessioncore.vocabulary import (
     Codec,
     Direction,
@@ -71,6 +72,7 @@ __all__ = [
     "Call",
     "CallFailed",
     "CallOver",
+    "Cause",
     "Clip",
     "Codec",
     "ConfigurationError",
@@ -81,6 +83,8 @@ __all__ = [
     "EndReason",
     "EndedBy",
     "Event",
+    "Evidence",
+    "Finding",
     "Frames",
     "ICallHandler",
     "IEventObserver",
@@ -90,6 +94,7 @@ __all__ = [
     "IMessageTap",
     "ISipFlow",
     "ISipTransport",
+    "Judgement",
     "ManagerStatistics",
     "MediaFileError",
     "MediaSink",
@@ -98,7 +103,7 @@ __all__ = [
     "ModificationRefused",
     "NegotiatedMedia",
     "OneWayByAgreement",
-    "PacketCounts",
+    "Proof",
     "Record",
     "SessionCoreError",
     "SessionManager",
@@ -114,4 +119,6 @@ __all__ = [
     "UnreachableTarget",
     "UserAgentClient",
     "UserAgentServer",
+    "Verdict",
+    "VerdictChanged",
 ]

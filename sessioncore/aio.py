@@ -33,8 +33,8 @@ def handler(decide: Callable[[Call], Coroutine[Any, Any, T]]) -> Callable[[Call]
     """Make ``decide``, an ``async def`` function, usable as ``on_incoming``; also a decorator.
 
     It can await futures of asyncio and the Deferreds of a call, in any order.  An exception
-    has the same effect as one of any other handler; being cancelled after the call has ended
-    does not count as one.  Wrap a bound method: ``on_incoming=handler(self.answer)``.
+    has the same effect as in any other handler; a cancellation after the end of the call does
+    not count as one.  Wrap a bound method: ``on_incoming=handler(self.answer)``.
     """
 
     @wraps(decide)
@@ -48,7 +48,7 @@ def handler(decide: Callable[[Call], Coroutine[Any, Any, T]]) -> Callable[[Call]
 def deferred(coroutine: Coroutine[Any, Any, T]) -> Deferred[T]:
     """Run ``coroutine`` as an asyncio task that can also await Deferreds.
 
-    Fires with what it returns, fails with what it raises; cancelling it cancels the task.
+    Fires with its result, or fails with its exception; cancelling it cancels the task.
     The task begins in the next turn of the event loop.  Raises `ConfigurationError` if no
     asyncio event loop is running.
     """
@@ -77,7 +77,7 @@ def react(main: Callable[..., Coroutine[Any, Any, None]], argv: Iterable[object]
     try:
         asyncioreactor.install()  # type: ignore[no-untyped-call]
     except ReactorAlreadyInstalledError:
-        pass  # which one it is shows below
+        pass  # `begin` checks which one it is
 
     def begin(reactor: Any, *words: object) -> Deferred[None]:
         if not isinstance(reactor, asyncioreactor.AsyncioSelectorReactor):
@@ -93,14 +93,14 @@ def react(main: Callable[..., Coroutine[Any, Any, None]], argv: Iterable[object]
 
 
 def _main(reactor: Any, coroutine: Coroutine[Any, Any, None]) -> Deferred[None]:
-    """Run the main function; a reactor that is told to stop first ends it."""
+    """Run the main function, and end it before the reactor stops."""
     running = _task(coroutine)
     reactor.addSystemEventTrigger("before", "shutdown", lambda: deferred(_end(running)))
     return Deferred.fromFuture(running).addErrback(_only_cancelled)
 
 
 async def _end(running: asyncio.Task[None]) -> None:
-    """Cancel the main function, then what others have left, and wait for all of it."""
+    """Cancel the main function and wait for it, then do the same with all other tasks."""
     running.cancel()
     await asyncio.wait([running])
     left = asyncio.all_tasks() - {asyncio.current_task()}
@@ -111,7 +111,7 @@ async def _end(running: asyncio.Task[None]) -> None:
 
 
 def _unless_over(failure: Failure, call: Call) -> Any:
-    """A handler that is cancelled after its call has not failed."""
+    """Cancelling a handler after the end of its call is not a failure."""
     if call.end_reason is not None and isinstance(failure.value, asyncio.CancelledError):
         return None
     return failure
@@ -122,11 +122,11 @@ def _only_cancelled(failure: Failure) -> None:
 
 
 def _task(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """A task for ``coroutine`` that knows Deferreds."""
+    """A task for ``coroutine`` that can await Deferreds."""
     try:
         loop = _running_loop()
     except ConfigurationError:
-        coroutine.close()  # else Python warns that it was never awaited
+        coroutine.close()  # otherwise Python warns that it was never awaited
         raise
     return loop.create_task(_with_deferreds(coroutine, loop))
 
@@ -145,7 +145,7 @@ def _running_loop() -> asyncio.AbstractEventLoop:
 def _with_deferreds(
     coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop
 ) -> Generator[Any, Any, T]:
-    """Run ``coroutine``; futures it awaits go to the task, Deferreds become futures first."""
+    """Run ``coroutine``: pass its futures to the task, and its Deferreds as futures."""
     resume: Callable[[], Any] = lambda: coroutine.send(None)  # noqa: E731
     while True:
         try:
@@ -156,7 +156,7 @@ def _with_deferreds(
         try:
             if isinstance(awaited, Deferred):
                 yield from _fired(awaited, loop)
-                value = None  # a Deferred that is awaited gives its result by itself
+                value = None  # an awaited Deferred returns its result itself
             else:
                 value = yield awaited
         except GeneratorExit:
@@ -169,12 +169,15 @@ def _with_deferreds(
 
 
 def _fired(awaited: Deferred[Any], loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
-    """Done once ``awaited`` has fired, which keeps its result; cancelling it cancels that."""
+    """A future that is done once ``awaited`` has fired; cancelling it cancels ``awaited``.
+
+    ``awaited`` keeps its result.
+    """
     woken: asyncio.Future[None] = loop.create_future()
 
     def wake(result: object) -> object:
         if woken.cancelled():
-            return None  # nobody waits for the failure that cancelling made
+            return None  # nobody waits for the failure that the cancellation caused
         woken.set_result(None)
         return result
 

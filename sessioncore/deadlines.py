@@ -66,6 +66,13 @@ class Fifo(Generic[Key]):
         if self._armed is None:
             self._arm()
 
+    def hasten(self, now: int) -> bool:
+        """Call back for the oldest entry before it is due; False if there is none."""
+        if not self._entries:
+            return False
+        self._callback(self._entries.popleft()[1], now)
+        return True
+
     def clear(self) -> None:
         """Forget all entries."""
         self._entries.clear()

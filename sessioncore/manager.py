@@ -68,11 +68,11 @@ class ManagerStatistics:
     rtp_ports_free: int
     sip_unsent: int
     """SIP messages that were lost because a transport could not send them."""
-    tap_errors: int
-    """How often a message tap raised an exception."""
     calls: dict[str, int]
     sip: dict[str, int]
     media: dict[str, int]
+    tap_errors: int = 0
+    """How often a message tap raised an exception."""
 
 
 class SessionManager:
@@ -360,10 +360,10 @@ class SessionManager:
             self._coordinator.registry.up,
             self.plane.ports_free(self.clockwork.now()),
             sum(transport.unsent for transport in self._transports),
-            self._taps.faults.count,
             asdict(self._counters),
             asdict(sip),
             asdict(media),
+            self._taps.faults.count,
         )
 
     # --- events

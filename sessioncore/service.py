@@ -56,7 +56,7 @@ class SessionService(Service):
     ) -> None:
         if not isinstance(grace, int | float) or not 0 <= grace <= _LONGEST_GRACE:
             raise ConfigurationError(
-                f"a grace of {grace!r} cannot be waited for; give 0 to {_LONGEST_GRACE} seconds"
+                f"a grace of {grace!r} is not usable; give seconds up to {_LONGEST_GRACE}"
             )
         self.settings = settings or Settings()
         self._grace = grace
@@ -71,7 +71,7 @@ class SessionService(Service):
 
     @property
     def reactor(self) -> Any:
-        """The reactor that was given, or the process's reactor."""
+        """The given reactor, or the reactor of the process."""
         if self._reactor is None:
             from twisted.internet import reactor
 
@@ -86,13 +86,13 @@ class SessionService(Service):
         """
         if self._manager is None:
             raise ConfigurationError(
-                "the service has no manager before it starts; start it first, or give the"
-                " service what is meant for the manager"
+                "the service has no manager before it starts; start it first, or pass the"
+                " handler and the event sinks to the service"
             )
         return self._manager
 
     def make_manager(self) -> SessionManager:
-        """The manager for one start, not started; override it to set up more."""
+        """A new manager, not started, for one start; override this to set up more."""
         return SessionManager(
             self.reactor, self.settings, on_incoming=self._on_incoming, **self._replaced
         )
@@ -142,7 +142,7 @@ class SessionService(Service):
         try:
             self._bind()
         except ConfigurationError as error:
-            # A daemon's standard error is gone; its log is where the reason is looked for.
+            # A daemon has no standard error; operators look for the reason in its log.
             _log.critical("cannot start: {error}", error=error)
             raise
 
@@ -168,7 +168,7 @@ class SessionService(Service):
         for tap in self._taps:
             manager.add_message_tap(tap)
         starting = manager.start()
-        if starting.called:  # else Twisted logs what may still go wrong
+        if starting.called:  # otherwise Twisted logs a later failure
             _raise_failure(starting)
         return manager
 
@@ -190,7 +190,7 @@ class SessionService(Service):
             stopped = maybeDeferred(manager.stop, self._grace)
             stopped.addErrback(lambda failure: _log.failure("stopping failed", failure))
             stopped.addCallback(self._gone)
-        # A wait of its own: whoever cancels it does not keep the service from closing.
+        # A Deferred of its own: cancelling it does not keep the service from closing.
         return manager.stop(self._grace).addBoth(lambda _: None)
 
     def _gone(self, _: object) -> None:
@@ -198,11 +198,11 @@ class SessionService(Service):
         self._close()
 
     def _close(self) -> None:
-        """Close what a subclass opened in `make_manager`; also after a start that failed."""
+        """Close what a subclass opened in `make_manager`; also called if a start fails."""
 
 
 def _raise_failure(fired: Deferred[None]) -> None:
-    """Raise what a Deferred that has fired failed with."""
+    """Raise the exception of a Deferred that has failed."""
     failures: list[Failure] = []
     fired.addErrback(failures.append)
     if failures:

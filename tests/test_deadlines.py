@@ -211,6 +211,18 @@ class FifoTests(SynchronousTestCase):
         self.assertEqual((self.called, len(self.fifo)), (["a", "b"], 1))
         self.assertEqual(self.deadlines.next(), 19)
 
+    def test_the_oldest_may_be_hastened(self) -> None:
+        self.fifo.add("a", 0)
+        self.fifo.add("b", 3)
+        self.assertTrue(self.fifo.hasten(4))
+        self.assertEqual((self.called, len(self.fifo)), (["a"], 1))
+        self.deadlines.run(10)
+        self.assertEqual((self.called, self.deadlines.next()), (["a"], 13))
+        self.deadlines.run(13)
+        self.assertEqual(self.called, ["a", "b"])
+        self.assertFalse(self.fifo.hasten(14))
+        self.assertEqual(self.called, ["a", "b"])
+
     def test_a_callback_may_add(self) -> None:
         again = self.deadlines.fifo(10, lambda key, now: again.add(key, now))
         again.add("x", 0)

@@ -1,4 +1,4 @@
-"""Where the tests of a module are: in the file of its name, or where this table says."""
+"""Each module has its tests where `tools.mirror` says, which `bin/test --seeded` follows."""
 
 from __future__ import annotations
 
@@ -6,40 +6,10 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tools.mirror import THROUGH, own_file, test_files
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE, TESTS = ROOT / "sessioncore", ROOT / "tests"
-
-THROUGH = {
-    "errors interfaces settings vocabulary": "test_manager.py test_exports.py",
-    "media/formats media/interfaces media/lane media/players": "media/test_lanes.py",
-    "media/packet_io net/rtp_epoll net/rtp_udp": "net/test_rtp.py",
-    "media/limits": "media/test_playout.py",
-    "media/reception media/reports media/stream": "media/test_plane.py media/test_plain.py",
-    "media/sample_pool media/source_bank": "media/test_sources.py",
-    "media/sink_bank": "media/test_sinks.py",
-    "net/flows net/sip_port": "net/test_sip_udp.py",
-    "net/lateness net/timerfd": "net/test_clockwork.py",
-    "net/nameservers net/srv": "net/test_resolver.py",
-    "rtp/audio_codec rtp/codecs/g722 rtp/codecs/l16 rtp/codecs/pcma rtp/codecs/pcmu": (
-        "rtp/test_codecs.py test_own_codec.py"
-    ),
-    "sdp/acceptance sdp/authoring sdp/exchange": "sdp/test_negotiation.py",
-    "session/acks session/refusals": "session/test_callee.py",
-    "session/bodies session/counters session/environment session/ending session/establishing"
-    " session/leg session/media_control session/methods session/registry session/tracing": (
-        "session/test_coordinator.py session/test_openness.py"
-    ),
-    "session/dialog_usage": "session/test_early_dialogs.py",
-    "session/placing session/requests": "session/test_caller.py",
-    "session/unacknowledged": "session/test_strangers.py",
-    "sip/client sip/server sip/roles sip/steps": "sip/test_transaction.py",
-    "sip/flows": "sip/test_matching.py",
-    "sip/keeping sip/keys": "sip/test_matching.py sip/test_shards.py",
-    "sip/methods": "sip/test_inspection.py",
-    "testing/links testing/nat testing/udp": "testing_kit/test_network.py",
-    "testing/names": "net/test_resolver.py",
-}
-"""Modules that are parts of others, and the tests of these."""
 
 
 def modules() -> list[str]:
@@ -51,18 +21,12 @@ def modules() -> list[str]:
     )
 
 
-def own_file(module: str) -> Path:
-    """The test file of the module's name."""
-    folder, _, name = module.rpartition("/")
-    return TESTS / ("testing_kit" if folder == "testing" else folder) / f"test_{name}.py"
-
-
 class MirrorTests(SynchronousTestCase):
     def test_every_module_has_its_tests_in_a_known_place(self) -> None:
-        listed = {module: where for names, where in THROUGH.items() for module in names.split()}
-        without = {module for module in modules() if not own_file(module).exists()}
-        self.assertEqual(without - set(listed), set())
-        self.assertEqual(set(listed) - set(modules()), set())
-        for where in listed.values():
-            for file in where.split():
+        listed = {module for names in THROUGH for module in names.split()}
+        without = {module for module in modules() if not (TESTS / own_file(module)).exists()}
+        self.assertEqual(without - listed, set())
+        self.assertEqual(listed - set(modules()), set())
+        for module in modules():
+            for file in test_files(module):
                 self.assertTrue((TESTS / file).exists(), file)

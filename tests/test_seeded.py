@@ -76,8 +76,11 @@ class DefectTests(SynchronousTestCase):
     def test_which_tests_are_run(self) -> None:
         for module, suites in {
             "sip/via.py": [["tests.sip.test_via"], ["tests.sip"]],
-            "net/sip_port.py": [["tests.net"]],
-            "rtp/codecs/g722.py": [["tests.rtp"]],
+            "net/sip_port.py": [["tests.net.test_sip_udp"], ["tests.net"]],
+            "rtp/codecs/g722.py": [
+                ["tests.rtp.test_codecs", "tests.test_own_codec"],
+                ["tests.rtp"],
+            ],
             "testing/network.py": [["tests.testing_kit.test_network"], ["tests.testing_kit"]],
         }.items():
             self.assertEqual(self.seeded.tests_of(ROOT / "sessioncore" / module, ROOT), suites)

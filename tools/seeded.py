@@ -6,8 +6,8 @@
 
 A defect is one small change: a swapped comparison, a doubled or halved number, a negated
 condition, a removed guard, raise, return or call.  It is made in a scratch copy of the checkout,
-and the tests that belong to the module run there: first the one of its own name, then those of
-its folder.  A defect that no test notices is printed with its line; either a test is missing, or
+and the tests that belong to the module run there: first those that `tools.mirror` names, then those
+of its folder.  A defect that no test notices is printed with its line; either a test is missing, or
 the change makes no difference.  The working tree is never touched.
 """
 
@@ -27,11 +27,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tools.mirror import SUITES, test_files
+
 ROOT = Path(__file__).resolve().parent.parent
 RUN_TESTS = ROOT / "tools" / "run_tests.py"
 PACKAGE = "sessioncore"
-SUITES = {"testing": "testing_kit"}
-"""Folders of the package whose tests are in a folder of another name."""
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", "__pycache__", "build", "*.egg-info", "_trial_temp*", ".*_cache", ".hypothesis"
 )
@@ -163,16 +163,15 @@ def defects(source: str) -> list[Defect]:
 
 
 def tests_of(module: Path, root: Path) -> list[list[str]]:
-    """What trial is to run for ``module``: the test of its name if there is one, its folder's."""
-    *folders, file = module.relative_to(root / PACKAGE).parts
-    where = root.joinpath("tests", *(SUITES.get(folder, folder) for folder in folders))
+    """What trial is to run for ``module``: first its own tests, then those of its folder."""
+    name = module.relative_to(root / PACKAGE).with_suffix("")
+    own = [_dotted(root / "tests" / file, root) for file in test_files(name.as_posix())]
+    where = root.joinpath("tests", *(SUITES.get(each, each) for each in name.parent.parts))
     while not where.is_dir():
         where = where.parent
-    own = where / f"test_{file}"
-    names = [[_dotted(own, root)]] if own.is_file() else []
-    if folders:
-        return [*names, [_dotted(where, root)]]
-    return [*names, [_dotted(each, root) for each in sorted(where.glob("test_*.py"))]]
+    if name.parent.parts:
+        return [own, [_dotted(where, root)]]
+    return [own, [_dotted(each, root) for each in sorted(where.glob("test_*.py"))]]
 
 
 def _dotted(path: Path, root: Path) -> str:
@@ -195,14 +194,14 @@ class Scratch:
 
     def notices(self, module: Path, defect: Defect) -> bool:
         """Whether a test of ``module`` (in the copy) fails or hangs with ``defect``."""
+        return any(self._fails(tests, module, defect) for tests in tests_of(module, self.root))
+
+    def _fails(self, tests: Sequence[str], module: Path, defect: Defect) -> bool:
+        wait = self._wait_for(tests)
         source = module.read_text(encoding="utf-8")
-        suites = tests_of(module, self.root)
-        waits = [self._wait_for(tests) for tests in suites]
         module.write_text(defect.seeded(source), encoding="utf-8")
         try:
-            return not all(
-                self._passes(tests, wait) for tests, wait in zip(suites, waits, strict=True)
-            )
+            return not self._passes(tests, wait)
         finally:
             module.write_text(source, encoding="utf-8")
 

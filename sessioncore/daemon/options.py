@@ -1,4 +1,4 @@
-"""Options of ``twistd sessioncore`` and what they make; the same options serve the commands."""
+"""Options of ``twistd sessioncore``, which the commands share, and the services they make."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from sessioncore.net.addresses import parse_listen
 from sessioncore.rtp.codecs import CODECS
 from sessioncore.session.invitation import callable_uri, require_transport
 from sessioncore.settings import Settings
+from sessioncore.verdict import SHARE
 
 __all__ = [
     "AnswerOptions",
@@ -39,14 +40,18 @@ _NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?").fullmatch
 _USER_AT_HOST: Final = re.compile(r"[^:@]+@[^@]+").fullmatch
 _WHOLE: Final = re.compile(r"[0-9]{1,9}").fullmatch
 _PLAY_TIME: Final = 10.0
-"""Seconds a call lasts where neither --duration nor a file to play says."""
+"""Seconds a call lasts if neither --duration nor a played file determines it."""
 
 
 def seconds(option: str, text: str) -> float:
     """A number of seconds."""
+    return _number(option, text, "seconds; write e.g. 2.5")
+
+
+def _number(option: str, text: str, what: str) -> float:
     if _NUMBER(text):
         return float(text)
-    raise usage.UsageError(f"--{option}: {text!r} is not a number of seconds; write e.g. 2.5")
+    raise usage.UsageError(f"--{option}: {text!r} is not a number of {what}")
 
 
 def whole(option: str, text: str) -> int:
@@ -54,6 +59,14 @@ def whole(option: str, text: str) -> int:
     if _WHOLE(text) and int(text):
         return int(text)
     raise usage.UsageError(f"--{option}: {text!r} is not a whole number above 0; write 1 or more")
+
+
+def share(option: str, text: str) -> float:
+    """A share in percent, as 0 to 1."""
+    number = text.removesuffix("%")
+    if _NUMBER(number) and float(number) <= 100:
+        return float(number) / 100
+    raise usage.UsageError(f"--{option}: {text!r} is not a share; write 0% to 100%, e.g. 95%")
 
 
 def sip_uri(option: str, text: str) -> str:
@@ -67,8 +80,8 @@ def sip_uri(option: str, text: str) -> str:
 
 
 def writable(option: str, name: str) -> str:
-    """The absolute name of a file that can be made or added to."""
-    path = Path(name).absolute()
+    """The absolute name of a file that can be created or appended to."""
+    path = _absolute(option, name, "a file")
     try:
         if path.exists():
             _require_file(path)
@@ -80,8 +93,8 @@ def writable(option: str, name: str) -> str:
 
 
 def folder_to_make(option: str, name: str) -> Path:
-    """The absolute name of a folder that can be written to, or made."""
-    path = Path(name).absolute()
+    """The absolute name of a folder that can be written to or created."""
+    path = _absolute(option, name, "a folder")
     there = path
     try:
         while not there.exists():
@@ -90,6 +103,12 @@ def folder_to_make(option: str, name: str) -> Path:
     except OSError as error:
         raise _not_writable(option, name, error, "a folder") from None
     return path
+
+
+def _absolute(option: str, name: str, what: str) -> Path:
+    if not name:
+        raise usage.UsageError(f"--{option}: the name is empty; name {what}, or leave it out")
+    return Path(name).absolute()
 
 
 def _require_file(path: Path) -> None:
@@ -142,7 +161,7 @@ class Quiet(usage.Options):
         return self.hint if self.failed else str(super().getUsage(width))
 
     def parseArgs(self, *words: str) -> None:
-        """Take no words: everything is an option."""
+        """Refuse arguments that are not options."""
         if words:
             raise usage.UsageError(f"{words[0]!r} is not an option; write --option=value")
 
@@ -165,8 +184,8 @@ class CommonOptions(Quiet):
         [
             "trusted-sources",
             None,
-            "",
-            "Networks whose calls get a place in a flood: 192.0.2.0/24,...",
+            None,
+            "Networks whose calls are served even in a flood: 192.0.2.0/24,...",
         ],
         ["ring-limit", None, "180", "Seconds a call may ring before it is ended."],
         ["peer-timeout", None, "30", "Seconds of silence before a peer is probed; 0 for never."],
@@ -202,10 +221,22 @@ class CommonOptions(Quiet):
             codecs=tuple(self["codecs"].split(",")),
             nat=self._nat(),
             max_calls=whole("max-calls", self["max-calls"]),
-            trusted_sources=tuple(each for each in self["trusted-sources"].split(",") if each),
+            trusted_sources=self._trusted(),
             ring_limit=seconds("ring-limit", self["ring-limit"]),
             peer_timeout=seconds("peer-timeout", self["peer-timeout"]),
         )
+
+    def _trusted(self) -> tuple[str, ...]:
+        given: str | None = self["trusted-sources"]
+        if given is None:
+            return ()
+        networks = tuple(given.split(","))
+        if not all(networks):
+            raise usage.UsageError(
+                f"--trusted-sources: {given!r} lacks a network; write e.g."
+                " 192.0.2.0/24,2001:db8::/32, or leave the option out"
+            )
+        return networks
 
     def _nat(self) -> bool | None:
         choices = {"auto": None, "yes": True, "no": False}
@@ -243,7 +274,7 @@ class CommonOptions(Quiet):
             raise usage.UsageError(f"--log: {which!r} is unknown; write events, calls or quiet")
         if printed and which not in (None, "quiet"):
             raise usage.UsageError(
-                f"--log {which}: --events - has standard output to itself; name a file for"
+                f"--log {which}: --events - needs standard output for itself; name a file for"
                 " --events, or write --log quiet"
             )
         if which is None:
@@ -295,17 +326,19 @@ class CallOptions(CommonOptions):
          "  The default is the length of the file to play, else 10."],
         ["calls", None, None, "Number of calls to place in all; the default is one per URI."],
         ["rate", None, None, "Calls to place per second; the default is 10."],
+        ["min-received", None, None, "Share of the packets that must arrive in each direction;"
+         " the default is 95%."],
+    ]  # fmt: skip
+    optFlags = [
+        ["require-proof", None, "A call is good only if the peer's RTCP reports our packets as"
+         " received."],
     ]  # fmt: skip
 
     def uac_plan(self, uris: tuple[str, ...]) -> UacPlan:
         """The plan for a run of calls to ``uris``."""
         uris = tuple(sip_uri("--call" if "call" in self else "URI", uri) for uri in uris)
         source = Silence() if self["play"] is None else parse_play(self["play"])
-        rate = 10.0 if self["rate"] is None else seconds("rate", self["rate"])
-        if not rate:
-            raise usage.UsageError(
-                "--rate: 0 would place no calls; write calls per second, e.g. 10"
-            )
+        rate = 10.0 if self["rate"] is None else self._rate()
         calls = CallPlan(
             uris=uris,
             from_uri=None if self["from"] is None else sip_uri("--from", self["from"]),
@@ -314,13 +347,27 @@ class CallOptions(CommonOptions):
             duration=self._duration(source),
             calls=len(uris) if self["calls"] is None else whole("calls", self["calls"]),
             rate=rate,
+            min_received=(
+                SHARE
+                if self["min-received"] is None
+                else share("min-received", self["min-received"])
+            ),
+            require_proof=bool(self["require-proof"]),
         )
         settings = self.settings("udp:0")
         prepare(source, [codec.sample_rate for codec in settings.codec_list])
         return UacPlan(settings, calls, self.events(), self.stats(), self.outputs())
 
+    def _rate(self) -> float:
+        rate = _number("rate", self["rate"], "calls per second; write e.g. 10")
+        if not rate:
+            raise usage.UsageError(
+                "--rate: 0 would place no calls; write calls per second, e.g. 10"
+            )
+        return rate
+
     def _record(self) -> str:
-        path = Path(self["record"]).absolute()
+        path = _absolute("record", self["record"], "a file")
         if not path.parent.exists():
             folder_to_make("record", str(path.parent))
             return str(path)
@@ -333,7 +380,7 @@ class CallOptions(CommonOptions):
 
 
 class LogOptions:
-    """The option of those that write lines about calls."""
+    """The option of the services that write lines about calls."""
 
     optParameters = [
         ["log", None, None, "Lines about calls: events (one per event), calls (one per call, at"
@@ -342,11 +389,14 @@ class LogOptions:
 
 
 _UAS_ONLY: Final = ("answer", "answer-after", "record-dir")
-_UAC_ONLY: Final = ("call", "from", "play", "record", "duration", "calls", "rate")
+_UAC_ONLY: Final = (
+    *("call", "from", "play", "record", "duration", "calls", "rate", "min-received"),
+    "require-proof",
+)
 
 
 class Options(AnswerOptions, CallOptions, LogOptions):
-    """Options of ``twistd sessioncore``: one role's, with those of both."""
+    """Options of ``twistd sessioncore``: those of one role and the common ones."""
 
     synopsis = "[options]"
     longdesc = (
@@ -362,13 +412,13 @@ class Options(AnswerOptions, CallOptions, LogOptions):
     plan: UasPlan | UacPlan
 
     def postOptions(self) -> None:
-        """Make the plan; raises `UsageError` for whatever can be wrong before it is started."""
+        """Make the plan; raises `UsageError` for every mistake that shows before the start."""
         role = self["role"]
         if role not in ("uas", "uac"):
             what = "is missing" if role is None else f"{role!r} is unknown"
             raise usage.UsageError(f"--role {what}; write --role=uas or --role=uac")
         for name in _UAC_ONLY if role == "uas" else _UAS_ONLY:
-            if self[name] is not None:
+            if self[name] not in (None, 0):
                 raise usage.UsageError(f"--{name} is not an option of --role={role}; leave it out")
         if role == "uas":
             self.plan = self.uas_plan()

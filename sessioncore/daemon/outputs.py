@@ -74,15 +74,25 @@ class Outputs:
         """Lines that could not be written, wherever to."""
         return sum(log.lost for _, _, log in self._files)
 
-    def reopen(self) -> None:
-        """Go on in new files under the same names; where one cannot be opened, in the old one."""
+    def reopen(self) -> bool:
+        """Go on in new files under the same names; False where that failed for one of them.
+
+        That one goes on in the file it had.
+        """
+        reopened = True
         for option, name, log in self._files:
             if name == "-":
                 continue
             try:
                 log.reopen(partial(open_log, name, option))
             except ConfigurationError as error:
-                _log.error("the file stays as it is: {error}", error=error)
+                reopened = False
+                _log.error(
+                    "--{option} goes on in the file it had: {error}, and send SIGHUP again",
+                    option=option,
+                    error=error,
+                )
+        return reopened
 
     def close(self) -> None:
         """Write what has gathered, and close the files."""

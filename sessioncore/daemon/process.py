@@ -126,13 +126,25 @@ def has_terminal() -> bool:
 def reopen_log_of_twistd() -> None:
     """Go on in a new log file under the same name, where ``twistd`` writes one.
 
+    Raises OSError, and goes on in the present file, if there cannot be a new one.
     ``twistd`` shows its log file nowhere but to its own handler of SIGUSR1, which rotates it.
     """
     handler: Any = signal.getsignal(signal.SIGUSR1)
     if inspect.isfunction(handler):
-        log = inspect.getclosurevars(handler).nonlocals.get("logFile")
+        log: Any = inspect.getclosurevars(handler).nonlocals.get("logFile")
         if isinstance(log, LogFile):
-            log.reopen()  # type: ignore[no-untyped-call]
+            _reopen(log)
+
+
+def _reopen(log: Any) -> None:
+    # `LogFile.reopen` closes the file first, and has none if it cannot open another.
+    present, size = log._file, log.size
+    try:
+        log._openFile()
+    except OSError:
+        log._file, log.size = present, size
+        raise
+    present.close()
 
 
 class IdleCollector:

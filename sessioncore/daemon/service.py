@@ -47,7 +47,7 @@ from sessioncore.watching.event_log import (
     open_log,
     text_lines,
 )
-from sessioncore.watching.outcome import CallLedger, CallSummary, Outcome
+from sessioncore.watching.outcome import CallLedger, CallSummary, Outcome, Requirements
 
 if TYPE_CHECKING:
     from sessioncore.events import Event
@@ -150,7 +150,11 @@ class DaemonService(SessionService):
         self._call_log: EventLog | None = None
         self._call_lines = CallLines()
         self._refused: dict[str, int] = {}
-        self.ledger = CallLedger(self._summary)
+        self.ledger = CallLedger(self._summary, self._requirements())
+
+    def _requirements(self) -> Requirements:
+        """What calls must have to count as good."""
+        return Requirements()
 
     # --- starting
 
@@ -295,17 +299,39 @@ class DaemonService(SessionService):
             self._stats.write(self.manager.statistics(), self.lines_lost)
 
     def reopen(self) -> None:
-        """Go on in new files under the names of the event file and of the log of ``twistd``."""
-        reopen_log_of_twistd()
+        """Go on in new files under the same names: of events and the rest, the log of ``twistd``.
+
+        Where that fails, the present file is kept, and the log says so.
+        """
+        outputs = self._outputs is None or self._outputs.reopen()
+        if all([self._reopen_log(), self._reopen_events(), outputs]):
+            _log.info("reopened the log files")
+
+    def _reopen_log(self) -> bool:
+        try:
+            reopen_log_of_twistd()
+        except OSError as error:
+            _log.error(
+                "the log goes on in the file it had, because {name} cannot be opened: {error};"
+                " let this user write there, and send SIGHUP again",
+                name=error.filename,
+                error=error.strerror,
+            )
+            return False
+        return True
+
+    def _reopen_events(self) -> bool:
         name, record = self._events, self._record
-        if name not in (None, "-") and record is not None:
-            try:
-                record.reopen(partial(open_log, name))
-            except ConfigurationError as error:
-                _log.error("the event file stays as it is: {error}", error=error)
-        if self._outputs is not None:
-            self._outputs.reopen()
-        _log.info("reopened the log files")
+        if name is None or name == "-" or record is None:
+            return True
+        try:
+            record.reopen(partial(open_log, name))
+        except ConfigurationError as error:
+            _log.error(
+                "events go on in the file they had: {error}, and send SIGHUP again", error=error
+            )
+            return False
+        return True
 
     def _watch(self, call: Call) -> None:
         """Follow ``call`` for those who read what became of it."""
@@ -398,8 +424,8 @@ class UacService(DaemonService):
         say: Callable[[Outcome, bool], None],
         **given: Any,
     ) -> None:
-        super().__init__(plan, **given)
         self._plan = plan.calls
+        super().__init__(plan, **given)
         self.folder = None if plan.calls.record is None else str(Path(plan.calls.record).parent)
         self._say = say
         self._run: CallRun | None = None
@@ -409,6 +435,10 @@ class UacService(DaemonService):
         """Bind, and place the first call once the reactor runs."""
         super().startService()
         self.reactor.callWhenRunning(self._start_run)
+
+    def _requirements(self) -> Requirements:
+        plan = self._plan
+        return Requirements(plan.min_received, plan.require_proof, plan.duration)
 
     def _start_run(self) -> None:
         if self.running:

@@ -115,11 +115,13 @@ def accept_answer(description: Description, index: int, count: int, side: Side) 
     """Check an answer to our offer of ``count`` m-lines with audio at ``index``.
 
     Raises `AnswerRefused` if it breaks RFC 3264 section 6 or has no format in common.
-    M-lines that we did not offer are ignored.
+    M-lines that we did not offer are ignored, and noted as an oddity.
     """
-    if len(description.media) < count:
+    if len(description.media) != count:
         text = f"the answer has {len(description.media)} m-lines, the offer {count}"
-        raise AnswerRefused(text, (text,))
+        if len(description.media) < count:
+            raise AnswerRefused(text, (text,))
+        description.note(text)
     media = description.media[index]
     judged = _judge(index, media, side, True)
     if isinstance(judged, Accepted):

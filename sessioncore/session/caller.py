@@ -103,6 +103,7 @@ class Caller:
 
     def failed(self, leg: Leg, reason: EndReason) -> None:
         """One address did not answer; try the next one."""
+        self._registry.settled(leg)
         if self.placing.has_another(leg):
             self.placing.go_on(leg)
         elif not leg.answered:
@@ -116,7 +117,9 @@ class Caller:
             self._establishing.control.prove_path(leg, now)
         if status < 200:
             self._provisional(leg, response, now)
-        elif status < 300:
+            return
+        self._registry.settled(leg)
+        if status < 300:
             self._success(leg, response, now)
         elif status == 503 and self.placing.has_another(leg):
             self.placing.go_on(leg)
@@ -173,6 +176,7 @@ class Caller:
         if not leg.media.established:
             self._establishing.agreed_early(leg, agreement, now)
         elif agreement is not former and leg.media.agreement is former:
+            leg.answer_changed = True
             self._announcer.emit(leg, events.AnswerChanged, now)
             self._establishing.agreed(leg, agreement, now)
 
@@ -192,6 +196,7 @@ class Caller:
     def _success_repeated(self, name: str, now: int) -> None:
         leg = self._registry.by_name.get(name)
         if leg is not None:
+            leg.answer_repeated = True
             self._announcer.emit(leg, events.AnswerRepeated, now)
 
     def _begin_dialog(self, leg: Leg, outgoing: Outgoing, response: Response, now: int) -> None:
@@ -315,6 +320,7 @@ class Caller:
         except NegotiationError as error:
             return unusable("answer in the 200", error)
         if early is not None and agreement is not early:
+            leg.answer_changed = True
             self._announcer.emit(leg, events.AnswerChanged, now)
         if leg.media.agreement is not agreement:
             leg.media.agreed(agreement)

@@ -27,6 +27,7 @@ from sessioncore.session.caller import Caller
 from sessioncore.session.ending import Ending
 from sessioncore.session.environment import Environment
 from sessioncore.session.establishing import Establishing
+from sessioncore.session.evidence import evidence_on
 from sessioncore.session.invitation import Invitation, reason_headers
 from sessioncore.session.leg import Leg
 from sessioncore.session.methods import METHODS, Method, Rooms, rules_of
@@ -47,6 +48,7 @@ from sessioncore.sip.keeping import Sent
 from sessioncore.sip.matching import TransactionLayer
 from sessioncore.sip.message import Request
 from sessioncore.sip.transaction import ServerTransaction
+from sessioncore.verdict import Verdict, judge
 from sessioncore.vocabulary import Address, Direction, EndedBy, EndReason, SessionRole
 
 __all__ = ["SessionCoordinator"]
@@ -91,7 +93,7 @@ class SessionCoordinator:
         # Filled below: what carries out the effects needs the registry itself.
         effects: dict[type, Any] = {}
         self.admission: Final = Admission(settings.max_calls, settings.trusted_sources)
-        self.registry: Final = Registry(env, effects, self, self.admission)
+        self.registry: Final = Registry(env, effects, self, self.admission, self._none_left)
         self._requests = DialogRequests(env, self.announcer, self.layer)
         find = self.registry.by_name.get
         self._probing = Probing(env, self.announcer, self._requests, find)
@@ -111,7 +113,6 @@ class SessionCoordinator:
             self.establishing,
             self._requests,
             self._acks,
-            self._none_left,
         )
         effects.update(self._ending.effects)
         refusals = Refusals(env, self.announcer, self.registry, self._ending.discard)
@@ -152,6 +153,7 @@ class SessionCoordinator:
         self._rules = rules
         self._outside = {method.name: method.outside for method in methods if method.outside}
         self._inside = {method.name: method.within for method in methods if method.within}
+        self._refused = {method.name: method.refused for method in methods if method.refused}
         self._rooms = Rooms(rules, self.registry, self._callee, self._modifying, refusals)
         env.deadlines.around(self.announcer.enter, self.announcer.leave)
 
@@ -231,16 +233,21 @@ class SessionCoordinator:
         refusal = inspect(request, self._rules, in_dialog=True, early=not leg.answered)
         if refusal is not None:
             self._refusals.faulty(leg, tx, refusal, False, now)
+            act = self._refused.get(request.method)
+            if act is None or not usage.dialog.check_sequence(request.cseq.number):
+                return
         elif not usage.dialog.check_sequence(request.cseq.number):
             tx.respond(500, now=now)
+            return
         else:
-            if usage.dialog.source != tx.source:
-                usage.dialog.move(tx.source)
-            try:
-                self._inside[request.method](self._rooms, leg, usage, tx, now)
-            except Exception as error:
-                leg.fail(error)
-                raise
+            act = self._inside[request.method]
+        if usage.dialog.source != tx.source:
+            usage.dialog.move(tx.source)
+        try:
+            act(self._rooms, leg, usage, tx, now)
+        except Exception as error:
+            leg.fail(error)
+            raise
 
     def ack_received(self, request: Request, source: Address, flow: Flow, now: int) -> None:
         """The ACK of a 2xx (`TransactionUser`)."""
@@ -295,8 +302,9 @@ class SessionCoordinator:
         if self._closing:
             raise TooManyCalls("no more calls are placed: the manager is draining or stopping")
         if self.registry.full:
-            most = self._env.settings.max_calls
-            raise TooManyCalls(f"{self.registry.up} calls are up; the limit is {most}")
+            most, up = self._env.settings.max_calls, self.registry.up
+            text = f"{up} calls are up and {len(self.registry) - up} are ending"
+            raise TooManyCalls(f"{text}; the limit is {most}, with those ending {2 * most}")
         leg = self._placing.prepare(invitation)
         leg.media.source, leg.media.sink = source, sink
         return leg
@@ -365,6 +373,10 @@ class SessionCoordinator:
         with self.announcer:
             return self._modifying.modify(leg, direction)
 
+    def verdict(self, leg: Leg) -> Verdict:
+        """The verdict on the audio of ``leg`` now, or at its end."""
+        return judge(evidence_on(leg, self._env.now()))
+
     def set_source(self, leg: Leg, source: Any) -> None:
         """Play ``source``; raises `ConfigurationError` if it is not a source."""
         require_source(source)
@@ -387,9 +399,9 @@ class SessionCoordinator:
     # --- the end
 
     def drain(self) -> Deferred[Any]:
-        """Refuse new calls; fires when none is left."""
+        """Refuse new calls; fires when none is left, and every CANCEL has had its effect."""
         self._closing = True
-        if not len(self.registry):
+        if self.registry.idle:
             return succeed(None)
         self._idle = self._idle or Milestone()
         return self._idle.wait()

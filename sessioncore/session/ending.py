@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from sessioncore import events
 from sessioncore.session.acks import Acks
 from sessioncore.session.announcing import Announcer
@@ -31,7 +29,7 @@ _OVER = DialogOver()
 
 
 class Ending:
-    """Carries out the effects of the session table; ``idle`` is called when no leg is left."""
+    """Carries out the effects of the session table."""
 
     def __init__(
         self,
@@ -42,7 +40,6 @@ class Ending:
         establishing: Establishing,
         requests: DialogRequests,
         acks: Acks,
-        idle: Callable[[], None],
     ) -> None:
         self._env = env
         self._announcer = announcer
@@ -51,7 +48,6 @@ class Ending:
         self._establishing = establishing
         self._requests = requests
         self._acks = acks
-        self._idle = idle
         self.effects: Effects = {
             StopMedia: self._stop_media,
             CloseMedia: self._close_media,
@@ -78,7 +74,7 @@ class Ending:
         self._establishing.control.stop_audio_transmission(leg)
 
     def _close_media(self, leg: Leg, effect: CloseMedia) -> None:
-        self._establishing.control.close(leg, self._env.now())
+        self._establishing.control.finish(leg, self._env.now())
         self._registry.make_room(leg)
 
     def _send_cancel(self, leg: Leg, effect: SendCancel) -> None:
@@ -86,6 +82,7 @@ class Ending:
         if leg.outgoing.client is None:
             leg.feed(GiveUp(leg.reason))  # one address refused, and the next is not reached yet
         else:
+            self._registry.cancelled(leg)
             self._layer.cancel(leg.outgoing.client, self._env.now(), leg.reason_headers)
 
     def _send_bye(self, leg: Leg, effect: SendBye) -> None:
@@ -135,5 +132,3 @@ class Ending:
         if outgoing is not None and outgoing.ring_end is not None:
             outgoing.ring_end.cancel()
         self._registry.forget(leg)
-        if not self._registry.by_name:
-            self._idle()

@@ -47,14 +47,17 @@ class Method:
     """One row: ``outside`` and ``within`` answer the method; without both it gets 405.
 
     Without ``outside`` a request outside a dialog gets 481, without ``within`` one in a dialog 405.
-    ``early``: it is allowed in an early dialog.  ``bodies`` are the media types its body may
-    have (None: any).  ``extensions`` are the option tags that come with it.  ``matched_below``
-    is for ACK and CANCEL, which the transaction layer matches to another request.
+    ``refused`` is called within a dialog after another answer than that of ``within``, because of
+    a header field or the body.  ``early``: it is allowed in an early dialog.  ``bodies`` are the
+    media types its body may have (None: any).  ``extensions`` are the option tags that come with
+    it.  ``matched_below`` is for ACK and CANCEL, which the transaction layer matches to another
+    request.
     """
 
     name: bytes
     outside: Outside | None = None
     within: Within | None = None
+    refused: Within | None = None
     early: bool = True
     bodies: tuple[bytes, ...] | None = None
     extensions: tuple[bytes, ...] = ()
@@ -85,7 +88,15 @@ def _reinvite(rooms: Rooms, leg: Leg, usage: DialogUsage, tx: ServerTransaction,
 
 
 def _bye(rooms: Rooms, leg: Leg, usage: DialogUsage, tx: ServerTransaction, now: int) -> None:
-    tx.respond(200, now=now)
+    try:
+        _gone(rooms, leg, usage, tx, now)
+    finally:
+        # Our last RTCP report left before, so the peer has it when it reads this.
+        tx.respond(200, now=now)
+
+
+def _gone(rooms: Rooms, leg: Leg, usage: DialogUsage, tx: ServerTransaction, now: int) -> None:
+    """The peer's side is over once its BYE has left, whatever the answer (RFC 3261 15.1.1)."""
     outgoing = leg.outgoing
     if leg.usage is None and outgoing is not None:
         # An early dialog of a caller; the call ends with the last of them.
@@ -119,7 +130,7 @@ def _capabilities(rooms: Rooms) -> Headers:
 METHODS: Final = (
     Method(b"INVITE", outside=_invite, within=_reinvite, bodies=(SDP, MIXED)),
     Method(b"ACK", matched_below=True),
-    Method(b"BYE", within=_bye),
+    Method(b"BYE", within=_bye, refused=_gone),
     Method(b"CANCEL", matched_below=True),
     Method(b"OPTIONS", outside=_options, within=_options_within),
     # Known but not served: 405; unknown methods get 501.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
+from typing import Final
 
 from twisted.internet.defer import Deferred, fail
 
@@ -61,8 +62,10 @@ from sessioncore.vocabulary import (
     SessionRole,
 )
 
-__all__ = ["Modifying"]
+__all__ = ["MOST_TRIES", "Modifying"]
 
+MOST_TRIES: Final = 5
+"""How often one change is offered to a peer that always answers 491; glare needs one or two."""
 _SETTLED = Settled()
 _ANSWERED = Answered()
 _REFUSED = Refused()
@@ -72,7 +75,7 @@ _GLARED = Glared()
 class _Wish:
     """The change that our side wants, and the Deferred that waits for it."""
 
-    __slots__ = ("client", "direction", "done", "limit")
+    __slots__ = ("client", "direction", "done", "limit", "tries")
 
     def __init__(self, direction: Direction) -> None:
         self.direction = direction
@@ -80,6 +83,7 @@ class _Wish:
         self.client: ClientTransaction | None = None
         """Its re-INVITE, until the final response."""
         self.limit: Deadline | None = None
+        self.tries = 0
 
     def answered(self) -> None:
         """Its re-INVITE has a final response, or none is waited for."""
@@ -238,7 +242,8 @@ class Modifying:
         """Offer ``direction`` by a re-INVITE; fires once the peer has agreed.
 
         Fails with `CallOver` if the call is not up, `ModificationRefused` if another change is
-        under way or the peer refuses, `CallFailed` if the call ends before.
+        under way or the peer refuses (also by 491 to all `MOST_TRIES` offers), `CallFailed` if the
+        call ends before.
         """
         usage = leg.usage
         if usage is None or leg.state is not SessionState.CONFIRMED:
@@ -266,6 +271,7 @@ class Modifying:
         user = _ReinviteUser(self, leg, usage)
         headers = ((b"Contact", usage.contact), *self._says, CONTENT_SDP)
         wish: _Wish = machine.wish
+        wish.tries += 1
         wish.client = requests.send(
             user, usage.dialog, b"INVITE", flow, peer, headers, usage.local_description
         )
@@ -293,13 +299,14 @@ class Modifying:
             leg.feed(HangUp(answered_with(response)))
         else:
             usage.negotiation.withdraw()
-            if response.status == 491:
+            if response.status == 491 and machine.wish.tries < MOST_TRIES:
                 machine.feed(_GLARED)
             else:
                 self._give_up(machine, answered_with(response))
 
     def _success_repeated(self, leg: Leg, now: int) -> None:
         if not leg.over:
+            leg.answer_repeated = True
             self._announcer.emit(leg, events.AnswerRepeated, now)
 
     def lost(self, leg: Leg, usage: DialogUsage) -> None:

@@ -33,6 +33,7 @@ __all__ = ["Placing"]
 
 _RINGING: Final = (SessionState.CALLING, SessionState.PROCEEDING)
 _UNANSWERED: Final = (SessionState.PREPARED, *_RINGING)
+_UNFINISHED: Final = (*_UNANSWERED, SessionState.CANCELLING)
 _NOBODY_ANSWERED: Final = EndReason(EndedBy.TIMEOUT, "nobody answered", 408, 19)
 
 
@@ -226,7 +227,7 @@ class Placing:
 
     def _rang_long_enough(self, name: str, now: int) -> None:
         leg = self._registry.by_name.get(name)
-        if leg is None or leg.state not in _UNANSWERED:
+        if leg is None or leg.state not in _UNFINISHED:
             return
         outgoing = leg.outgoing
         own = None if outgoing is None else outgoing.ring_end

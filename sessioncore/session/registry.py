@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Final
 
@@ -18,10 +18,18 @@ __all__ = ["Registry"]
 
 
 class Registry:
-    """The legs of one coordinator; each is registered from `new` until `forget`."""
+    """The legs of one coordinator; each is registered from `new` until `forget`.
+
+    ``on_idle`` is called when no leg is left and no CANCEL waits for its effect.
+    """
 
     def __init__(
-        self, env: Environment, effects: Effects, control: Control, admission: Admission
+        self,
+        env: Environment,
+        effects: Effects,
+        control: Control,
+        admission: Admission,
+        on_idle: Callable[[], None],
     ) -> None:
         self.by_name: Final[dict[str, Leg]] = {}
         self.by_dialog: Final[dict[bytes, Leg]] = {}
@@ -29,6 +37,9 @@ class Registry:
         """Unanswered legs of callees, by the key of the INVITE's transaction."""
         self.up = 0
         """Legs that count against the limit on concurrent calls."""
+        self._cancelled: set[str] = set()
+        """Names of legs, some of them over, whose cancelled INVITE has no final response yet."""
+        self._on_idle = on_idle
         self._tracer = env.tracer
         self._random_token = env.random_token
         self._most = env.settings.max_calls
@@ -46,12 +57,29 @@ class Registry:
     def full(self) -> bool:
         """Whether the limit of the settings is reached.
 
-        Calls whose BYE has left do not count; all calls together are at most twice the limit.
+        Calls whose BYE or CANCEL has left do not count; all calls together are at most twice the
+        limit.
         """
         return self.up >= self._most or len(self.by_name) >= self._most_known
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to wait for before the layer below stops."""
+        return not (self.by_name or self._cancelled)
+
+    def cancelled(self, leg: Leg) -> None:
+        """The INVITE of a leg is cancelled; it is waited for until `settled`."""
+        self._cancelled.add(leg.name)
+
+    def settled(self, leg: Leg) -> None:
+        """The INVITE of a leg has a final response, or none will come."""
+        if leg.name in self._cancelled:
+            self._cancelled.remove(leg.name)
+            if self.idle:
+                self._on_idle()
+
     def make_room(self, leg: Leg) -> None:
-        """Take a leg that only waits for the response to its BYE out of the limit."""
+        """Take a leg that only waits for the answer to its BYE or CANCEL out of the limit."""
         if leg.takes_room:
             leg.takes_room = False
             self.up -= 1
@@ -92,6 +120,8 @@ class Registry:
         if leg.outgoing is not None:
             for usage in leg.outgoing.early.values():
                 self.by_dialog.pop(usage.dialog.key, None)
+        if self.idle:
+            self._on_idle()
 
     def tag_of(self, cancel: Request) -> bytes | None:
         """Our tag in the dialog of the INVITE whose CANCEL came too late."""

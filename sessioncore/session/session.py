@@ -203,7 +203,7 @@ class StopMedia:
 
 @define(eq=False, init=False)
 class CloseMedia:
-    """Our BYE was sent: the media is over, and the leg no longer counts against the limit."""
+    """Our BYE or CANCEL is sent: the media is over, and the leg no longer counts as a call."""
 
 
 @define(eq=False, init=False)
@@ -212,7 +212,7 @@ class Finish:
 
 
 _STOP_MEDIA = (StopMedia(),)
-_SEND_CANCEL = (StopMedia(), SendCancel())
+_SEND_CANCEL = (CloseMedia(), SendCancel())
 _SEND_BYE = (CloseMedia(), SendBye())
 _FINISH = (Finish(),)
 _WITHDRAW = (SendCancel(), Finish())
@@ -235,7 +235,7 @@ def _finished(session: Session, given: object) -> tuple[object, ...]:
     return _FINISH
 
 
-def _cancel(session: Session, given: HangUp | RangOut) -> tuple[object, ...]:
+def _cancel(session: Session, given: HangUp) -> tuple[object, ...]:
     _keep_reason(session, given)
     return _SEND_CANCEL
 
@@ -337,15 +337,19 @@ SESSION = Table(
         on(_UAC_BEFORE_ANSWER, HangUp, _S.CANCELLING, _cancel),
         on(_S.PREPARED, RangOut, _S.ENDED, _finish),
         on(
-            _S.CALLING,
+            _UAC_BEFORE_ANSWER,
             RangOut,
             _S.ENDED,
             _withdraw,
-            "no response at all: only the transaction waits for one, to send its CANCEL",
+            "only the transaction waits for the peer: to send its CANCEL, or for the answer to it",
         ),
-        on(_S.PROCEEDING, RangOut, _S.CANCELLING, _cancel),
+        on(_S.CANCELLING, RangOut, _S.ENDED, _finish, "the CANCEL is not answered"),
         impossible(
-            tuple(s for s in SessionState if s not in (_S.PREPARED, *_UAC_BEFORE_ANSWER)),
+            tuple(
+                s
+                for s in SessionState
+                if s not in (_S.PREPARED, *_UAC_BEFORE_ANSWER, _S.CANCELLING)
+            ),
             RangOut,
             because="the ring limit holds while a UAC waits for its answer",
         ),

@@ -57,6 +57,8 @@ TRYING_AFTER: Final = 200 * MILLISECOND
 LONGEST_KEPT: Final = 2048
 """Bytes.  A response copies the Via fields of its request, which may be as long as a datagram."""
 PROVISIONAL_AGAIN: Final = 60 * SECOND
+MOST_STALE: Final = 100
+"""Entries of Timer H that are looked at per request: most of them may have been acknowledged."""
 
 
 Sent: TypeAlias = Callable[[bytes, Flow, Address], None]
@@ -284,11 +286,18 @@ class Keeping:
             del self._merged[tx.merge_key]
             tx.merge_key = None
 
-    def full(self, in_dialog: bool) -> bool:
-        """Whether the limit of transactions is reached; within a dialog it is higher."""
-        most = 2 if in_dialog else 1
-        pending, finished = len(self._servers), self.remembered
-        return pending >= most * self.max_pending or finished >= most * self.max_finished
+    def make_room(self, in_dialog: bool, now: int) -> bool:
+        """Whether there is room for another request; within a dialog there is more.
+
+        The oldest transactions that only wait, for an ACK or for an answer of the user, give way:
+        whoever fills the room shortens everybody's wait, but nobody is refused.  INVITEs that
+        ring keep their places, which the user shares out.
+        """
+        most = 2 * self.max_pending if in_dialog else self.max_pending
+        for _ in range(MOST_STALE):
+            if len(self._servers) < most or not self._timer_h.hasten(now):
+                break
+        return len(self._servers) < most
 
     def await_answer(self, tx: ServerTransaction, now: int) -> None:
         """The reactor turn of its request is over and the transaction is still open."""
@@ -305,13 +314,21 @@ class Keeping:
         if key in self._servers:
             if answer is ACCEPTED_MARK or (len(answer) <= LONGEST_KEPT and not tx.flow.reliable):
                 del self._servers[key]
-                self._finished.parts[hash(key) & LAST][key] = answer
-                self.remembered += 1
                 timer = self._timer_i if answer is CONFIRMED_MARK else self._timer_j
                 # The merge key is forgotten together with the key.
                 timer.add(tx.merge_key or key, now)
+                self._finished.parts[hash(key) & LAST][key] = answer
+                self.remembered += 1
+                if self.remembered > self.max_finished:
+                    self.forget_oldest(now)
             else:
                 self.drop_server(tx)
+
+    def forget_oldest(self, now: int) -> None:
+        """Forget a finished transaction early, so that nobody is refused for what others fill."""
+        self.counters.forgotten_early += 1
+        if not self._timer_j.hasten(now):
+            self._timer_i.hasten(now)
 
     def drop_server(self, tx: ServerTransaction) -> None:
         """Forget the transaction."""

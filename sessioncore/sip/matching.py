@@ -70,7 +70,8 @@ class TransactionLayer(Keeping):
 
     ``random_token`` returns unguessable token bytes (at least 64 bits); ``secret`` is the key
     of the computed To tags of stateless refusals.  ``max_pending`` and ``max_finished`` limit
-    the transactions that strangers can create.  Above them requests get a stateless 503;
+    the transactions that strangers can create: above them the oldest give way.  Where
+    nothing can (all pending ones are unanswered INVITEs), requests get a stateless 503;
     requests within a dialog do so only above twice the limit.
     """
 
@@ -138,8 +139,8 @@ class TransactionLayer(Keeping):
                         self._refuse(request, 482, source, flow)
                         return
                     merged = None  # another INVITE of the same call
-        crowded = len(self._servers) >= self.max_pending or self.remembered >= self.max_finished
-        if crowded and self.full(in_dialog=request.to_tag is not None):
+        crowded = len(self._servers) >= self.max_pending
+        if crowded and not self.make_room(request.to_tag is not None, now):
             self.counters.too_many += 1
             self._refuse(request, 503, source, flow)
             return
@@ -203,25 +204,27 @@ class TransactionLayer(Keeping):
             tx.feed(Cancelled(now, request))
         elif key in self._finished:
             # Only the entry of an accepted INVITE is empty; a refused INVITE has no dialog.
-            tag = None if self._finished.get(key) else self._tag_of_accepted(request, now)
+            tag = None if self._finished.get(key) else self._tag_of_accepted(request, key, now)
             self._refuse(request, 200, source, flow, to_tag=tag)
         else:
             self.counters.unmatched_cancels += 1
             self._refuse(request, 481, source, flow)
 
-    def _tag_of_accepted(self, cancel: Request, now: int) -> bytes:
+    def _tag_of_accepted(self, cancel: Request, invite: bytes, now: int) -> bytes:
         """The To tag of the 2xx that a CANCEL crossed, which only the user knows.
 
-        The user has to search for it, so it is asked once per INVITE; the tag is kept as long
-        as the INVITE.
+        The user has to search for it, so it is asked once per INVITE, whose key is ``invite``;
+        the tag is kept as long as the INVITE.
         """
-        key = transaction_key(cancel, b"CANCEL")
+        key = b"CANCEL " + invite  # not that of the CANCEL, which may have any CSeq number
         tag = self._finished.get(key)
         if tag is None:
             tag = self.user.tag_of_accepted(cancel) or self.computed_tag(cancel)
+            self._timer_j.add(key, now)
             self._finished[key] = tag
             self.remembered += 1
-            self._timer_j.add(key, now)
+            if self.remembered > self.max_finished:
+                self.forget_oldest(now)
         return tag
 
     def _receive_response(self, response: Response, now: int) -> None:

@@ -145,7 +145,9 @@ class Counters:
     merged: int = 0
     """Copies of an INVITE that came by another path; answered 482."""
     too_many: int = 0
-    """Requests answered 503 because too many transactions are kept."""
+    """Requests answered 503 because too many INVITEs are unanswered."""
+    forgotten_early: int = 0
+    """Finished transactions forgotten before their time, because newer ones need the room."""
     over_share: int = 0
     """Messages dropped unread, because their source sent more than its fair share."""
     unacknowledged: int = 0

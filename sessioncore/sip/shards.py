@@ -18,7 +18,7 @@ Value = TypeVar("Value")
 LAST: Final = 63
 """The index of the last part; a power of two minus one.
 
-Twice the limit of the transaction layer (250,000 entries) makes 8,000 entries per part.
+The limit of the transaction layer (250,000 entries) makes 4,000 entries per part.
 """
 
 

@@ -28,6 +28,7 @@ from sessioncore.deadlines import Deadlines
 from sessioncore.errors import ConfigurationError
 from sessioncore.events import Event
 from sessioncore.interfaces import IEventObserver
+from sessioncore.verdict import Verdict
 from sessioncore.vocabulary import MILLISECOND, SECOND, Address, host_port
 from sessioncore.watching.output import Output, output_of
 
@@ -191,6 +192,8 @@ def _plain(value: object) -> object:
         return str(value)
     if isinstance(value, tuple):
         return [_plain(part) for part in value]
+    if kind is Verdict:
+        return value.as_dict()  # type: ignore[attr-defined]
     names = _fields(kind)
     return value if names is None else {name: _plain(getattr(value, name)) for name in names}
 
@@ -268,7 +271,8 @@ class EventLog:
     """Collects events, or other records, and formats and writes them once per tick.
 
     A line that cannot be written (disk full, reader gone or too slow) is counted in ``lost``
-    and the calls go on; the first failure of each outage is logged.  A line that was cut off is
+    and the calls go on; the first failure of each outage is logged, and at its end how many
+    lines were lost.  A line that was cut off is
     removed from a file; where that is impossible (a pipe), it is ended before the next one.
 
     ``file`` has no buffer: its ``write`` returns how much was written.  ``lines`` makes whole
@@ -284,6 +288,9 @@ class EventLog:
         flush_after: int = FLUSH_AFTER,
     ) -> None:
         self._lost = 0
+        self._lost_before = 0
+        """Lines lost in outages that are over."""
+        self._failing = False
         self._hold(file)
         self._flush_after = flush_after
         self._lines = lines
@@ -295,7 +302,6 @@ class EventLog:
     def _hold(self, file: LineFile) -> None:
         self._file: Any = file
         self._output = file if isinstance(file, Output) else None
-        self._failing = False
         self._begin = b""
 
     @property
@@ -328,6 +334,7 @@ class EventLog:
         self._shut()
         self._lost = self.lost
         self._hold(file)
+        self._recovered()
 
     def flush(self) -> None:
         """Write what has gathered."""
@@ -348,15 +355,27 @@ class EventLog:
             if written:
                 self._begin = self._mend(written - data.rfind(b"\n", 0, written) - 1)
         else:
-            self._failing, self._begin = False, b""
+            self._begin = b""
+            self._recovered()
 
     def _push(self) -> None:
         """Write what is held for a slow reader."""
+        if self._output is None:
+            return
         try:
-            if self._output is not None:
-                self._output.push()
+            self._output.push()
         except OSError as error:
             self._report(error)
+        else:
+            if not self._output.held:
+                self._recovered()
+
+    def _recovered(self) -> None:
+        """Lines find room: report an outage that was reported."""
+        if self._failing:
+            lost, self._lost_before = self.lost - self._lost_before, self.lost
+            self._failing = False
+            _log.warn("lines about calls are written again; {lost} were lost", lost=lost)
 
     def _report(self, error: Exception) -> None:
         if not self._failing:

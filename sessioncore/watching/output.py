@@ -129,23 +129,55 @@ def _reopened(fd: int) -> int | None:
 
 
 class TextOutput(io.TextIOBase):
-    """An `Output` as a text file: lines for which there is no room are dropped and counted."""
+    """An `Output` as a text file: lines for which there is no room are dropped and counted.
+
+    Once there is room again, a line in their place says how many were dropped.
+    """
 
     def __init__(self, output: Output, terminal: bool = False) -> None:
         self._output = output
         self._terminal = terminal
+        self._dropped = 0
+        """Lines that were dropped since the last line that was taken."""
+        self._cut = False
+        """Whether the beginning of the present line was dropped."""
+        self._within = False
+        """Whether the last line that was taken has no end yet."""
 
     encoding = "utf-8"
 
     def write(self, text: str) -> int:
         """Take ``text``, or drop what there is no room for; raises OSError."""
         data = text.encode("utf-8", "backslashreplace")
-        taken = 0
-        try:
-            taken = self._output.write(data) or 0
-        finally:
-            self._output.lost += data.count(b"\n", taken)
+        if self._cut and data:
+            rest, end, data = data.partition(b"\n")
+            self._drop(rest + end)
+        if data:
+            self._take(self._notice(), data)
         return len(text)
+
+    def _notice(self) -> bytes:
+        if not self._dropped:
+            return b""
+        end = b"\n" if self._within else b""
+        return end + b"sessioncore: %d lines were dropped here: nobody read them\n" % self._dropped
+
+    def _take(self, notice: bytes, data: bytes) -> None:
+        taken, lines = 0, notice + data
+        try:
+            taken = self._output.write(lines) or 0
+        finally:
+            if taken:
+                self._within = lines[taken - 1 : taken] != b"\n"
+            if taken >= len(notice):
+                self._dropped = 0
+            self._drop(data[max(taken - len(notice), 0) :])
+
+    def _drop(self, data: bytes) -> None:
+        lines = data.count(b"\n")
+        self._dropped += lines
+        self._output.lost += lines
+        self._cut = bool(data) and not data.endswith(b"\n")
 
     def flush(self) -> None:
         """Write what there is room for."""

@@ -5,25 +5,18 @@ from __future__ import annotations
 from enum import Enum
 from typing import IO, TYPE_CHECKING, Final
 
+from sessioncore import events
 from sessioncore.errors import SipParseError
-from sessioncore.events import (
-    AckReceived,
-    AckSent,
-    CallAnswered,
-    DialogEstablished,
-    Event,
-    MediaActive,
-    MediaFlowEstablished,
-    MediaNegotiated,
-)
 from sessioncore.events import __all__ as EVENTS
-from sessioncore.sdp.exchange import AnswerMade, AnswerReceived, OfferMade, OfferReceived
+from sessioncore.sdp.exchange import OFFER_ANSWER
 from sessioncore.session.media_state import (
     AgreementReached,
     AllDirectionsSeen,
     FlowEstablished,
+    Silenced,
 )
 from sessioncore.session.session import (
+    AckMissing,
     AckRead,
     AckWritten,
     AnswerWritten,
@@ -66,27 +59,47 @@ WALK: Final = (
 )
 """The rows of the walk: the modules, and what happens there.  A UAC walks 6, 7, 9 on the 200."""
 
-_ROW_OF_EVENT: Final[dict[type[Event], int]] = {
-    CallAnswered: 7,
-    MediaNegotiated: 7,
-    MediaFlowEstablished: 7,
-    AckSent: 8,
-    AckReceived: 8,
-    DialogEstablished: 8,
-    MediaActive: 9,
+_ROW_OF_EVENT: Final[dict[type[events.Event], int]] = {
+    events.OfferRefused: 5,
+    events.OutgoingCallPrepared: 6,
+    events.CallInitiated: 6,
+    events.IncomingCall: 6,
+    events.CallRinging: 6,
+    events.CallAccepted: 6,
+    events.TransferRequested: 6,
+    events.EarlyMediaStarted: 7,
+    events.CallAnswered: 7,
+    events.AnswerChanged: 7,
+    events.MediaNegotiated: 7,
+    events.MediaFlowEstablished: 7,
+    events.CallHeld: 7,
+    events.CallResumed: 7,
+    events.AckSent: 8,
+    events.AckReceived: 8,
+    events.AnswerRepeated: 8,
+    events.OfferUnanswered: 8,
+    events.DialogEstablished: 8,
+    events.MediaActive: 9,
+    events.MediaStalled: 9,
+    events.VerdictChanged: 9,
+    events.MediaFailed: 9,
+    events.MediaPathProblem: 9,
+    events.DigitReceived: 9,
+    # The end has no row: it is decided where a call begins.
+    events.CallEnded: 6,
+    events.CallFailed: 6,
 }
 _ROW_OF_INPUT: Final[dict[type, int]] = {
-    OfferReceived: 5,
-    OfferMade: 5,
-    AnswerMade: 5,
-    AnswerReceived: 5,
+    **dict.fromkeys(OFFER_ANSWER.inputs, 5),
     SuccessRead: 7,
     AnswerWritten: 7,
     AgreementReached: 7,
     FlowEstablished: 7,
     AckWritten: 8,
     AckRead: 8,
+    AckMissing: 8,
     AllDirectionsSeen: 9,
+    Silenced: 9,
 }
 
 
@@ -153,11 +166,11 @@ class Walk:
             row = _ROW_OF_INPUT.get(kind, 6)
         self._say(row, f"{machine.table.name}: {old} -> {new} on {kind.__name__}")
 
-    def event(self, event: Event) -> None:
+    def event(self, event: events.Event) -> None:
         """An event of the package's, on the row it belongs to."""
         if event.name not in EVENTS:
             return  # a summary of our commands
-        row = _ROW_OF_EVENT.get(type(event), 6)
+        row = _ROW_OF_EVENT[type(event)]
         self._say(row, f"{event.name}, Media State: {event.media_state}")
 
     def close(self) -> None:

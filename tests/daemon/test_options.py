@@ -172,6 +172,15 @@ class WrongOptionsTests(SynchronousTestCase):
                 "--codecs: G729 cannot be used; choose from PCMU, PCMA, G722, L16"
             ),
             "--role=uas --nat=maybe": "'maybe' is unknown; write auto, yes or no",
+            "--role=uas --trusted-sources=": (
+                "--trusted-sources: '' lacks a network; write e.g. 192.0.2.0/24,2001:db8::/32"
+            ),
+            "--role=uas --trusted-sources=192.0.2.0/24,": "'192.0.2.0/24,' lacks a network",
+            "--role=uas --events=": "--events: the name is empty; name a file, or leave it out",
+            "--role=uas --stats=": "--stats: the name is empty; name a file",
+            "--role=uas --record-dir=": "--record-dir: the name is empty; name a folder",
+            "--role=uac --call=sip:b@h --record=": "--record: the name is empty; name a file",
+            "--role=uac --call=sip:b@h --rate=fast": "'fast' is not a number of calls per second",
             "--role=uas --trusted-sources=192.0.2.1/24": (
                 "--trusted-sources: 192.0.2.1/24 has host bits set; give networks such as"
             ),
@@ -242,6 +251,20 @@ class WrongOptionsTests(SynchronousTestCase):
         plan = parsed("--role=uac", "--call=sip:b@h", f"--record={folder / 'a' / 'x.wav'}").plan
         self.assertEqual(plan.calls.record, str(folder / "a" / "x.wav"))
         self.assertFalse(folder.exists(), "made at start, not before the fork")
+
+    def test_what_calls_must_have(self) -> None:
+        for given, least in (
+            ((), 0.95),
+            (("--min-received=90%",), 0.9),
+            (("--min-received=7",), 0.07),
+        ):
+            plan = uac(*given).calls
+            self.assertEqual((plan.min_received, plan.require_proof), (least, False))
+        plan = uac("--require-proof").calls
+        self.assertTrue(plan.require_proof)
+        for text in ("101%", "-1", "all", "", "95%%", "1_0"):
+            error = self.assertRaises(UsageError, uac, f"--min-received={text}")
+            self.assertIn(f"--min-received: {text!r} is not a share; write 0% to 100%", str(error))
 
     def test_arguments_without_an_option(self) -> None:
         self.assertIn("'echo' is not an option", self.says("--role=uas", "echo"))

@@ -74,8 +74,8 @@ class TraceTests(OutputsTestCase):
         self.assertEqual(
             " ".join(order),
             "received IncomingCall sent CallRinging CallAccepted sent CallAnswered MediaNegotiated"
-            " MediaFlowEstablished received AckReceived DialogEstablished MediaActive received sent"
-            " CallEnded CallSummary",
+            " MediaFlowEstablished received AckReceived DialogEstablished MediaActive VerdictChanged"
+            " received CallEnded CallSummary sent",
         )
 
     def test_to_standard_output_alone(self) -> None:

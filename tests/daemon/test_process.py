@@ -9,9 +9,11 @@ import io
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from twisted.logger import formatEvent, globalLogPublisher
+from twisted.python.logfile import LogFile
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.daemon.process import (
@@ -21,12 +23,56 @@ from sessioncore.daemon.process import (
     memory_in_use,
     on_drain_signal,
     print_last,
+    reopen_log_of_twistd,
 )
 from sessioncore.errors import ConfigurationError
 from sessioncore.vocabulary import SECOND
 from sessioncore.watching.outcome import Outcome
 
 LINE = "sessioncore: 1 call, 1 with audio both ways, 0 failed\n"
+
+
+class ReopenTests(SynchronousTestCase):
+    """The log file of ``twistd``, which only its handler of SIGUSR1 refers to."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.path = self.folder / "d.log"
+        logFile = LogFile.fromFullPath(str(self.path))
+        self.log = logFile
+        self.addCleanup(logFile.close)
+
+        def rotate(number: int, frame: Any) -> None:
+            logFile.rotate()
+
+        handler: Any = rotate
+        self.patch(signal, "getsignal", lambda _number: handler)
+        self.log.write("before\n")
+
+    def test_it_goes_on_in_a_new_file(self) -> None:
+        self.path.rename(self.folder / "away")
+        reopen_log_of_twistd()
+        self.log.write("after\n")
+        self.assertEqual(self.path.read_text(), "after\n")
+        self.assertEqual((self.folder / "away").read_text(), "before\n")
+        self.assertEqual(self.log.size, len("after\n"))
+
+    def test_it_goes_on_in_the_old_one_if_there_cannot_be_a_new_one(self) -> None:
+        away = self.folder.with_name("away" + self.folder.name)
+        self.folder.rename(away)
+        error = self.assertRaises(OSError, reopen_log_of_twistd)
+        self.assertEqual(error.filename, self.log.path)
+        self.log.write("after\n")
+        self.assertEqual((away / "d.log").read_text(), "before\nafter\n")
+        self.assertEqual(self.log.size, len("before\nafter\n"))
+        away.rename(self.folder)
+        reopen_log_of_twistd()
+
+    def test_nothing_where_there_is_no_log_file(self) -> None:
+        self.patch(signal, "getsignal", lambda _number: signal.SIG_DFL)
+        reopen_log_of_twistd()
+        self.assertFalse(self.log.closed)
 
 
 class HookTests(SynchronousTestCase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import json
@@ -12,6 +13,7 @@ import sys
 from typing import Any
 from unittest import mock
 
+from twisted.logger import Logger, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.daemon import service as module
@@ -91,6 +93,13 @@ class ServiceTestCase(SynchronousTestCase):
     def started(self, service: Any) -> Any:
         service.startService()
         return service
+
+    def logged(self) -> list[str]:
+        """What the service logs from now on."""
+        told: list[str] = []
+        observer: Any = lambda event: told.append(formatEvent(event))  # noqa: E731
+        self.patch(module, "_log", Logger(namespace="sessioncore", observer=observer))
+        return told
 
     def stop(self, *services: DaemonService) -> None:
         for service in services:
@@ -239,12 +248,31 @@ class RunTests(ServiceTestCase):
         uas = self.uas(events="away/moved.jsonl")
         os.rename("away", "there")
         self.addCleanup(shutil.rmtree, "there")
+        told = self.logged()
         uas.reopen()
+        (text,) = told
+        self.assertIn("events go on in the file they had: --events away/moved.jsonl: No such", text)
         uac = self.uac()
         self.network.advance(3)
         self.stop(uac, uas)
         with open("there/moved.jsonl") as file:
             self.assertIn("CallEnded", file.read())
+
+    def test_a_log_that_cannot_be_reopened_does_not_keep_the_events_from_it(self) -> None:
+        def refuse() -> None:
+            raise OSError(errno.EACCES, "Permission denied", "/log/d.log")
+
+        self.patch(module, "reopen_log_of_twistd", refuse)
+        uas = self.uas(events="moved.jsonl")
+        self.addCleanup(os.remove, "moved.jsonl")
+        self.addCleanup(os.remove, "moved.jsonl.1")
+        os.rename("moved.jsonl", "moved.jsonl.1")
+        told = self.logged()
+        uas.reopen()
+        self.assertTrue(os.path.exists("moved.jsonl"))
+        (text,) = told
+        self.assertIn("because /log/d.log cannot be opened: Permission denied; let this", text)
+        self.stop(uas)
 
     def test_a_folder_for_recordings_that_is_missing_is_made(self) -> None:
         folder = self.mktemp()
@@ -277,12 +305,12 @@ class RunTests(ServiceTestCase):
             uas, uac = self.uas(events=events), self.uac()
             self.network.advance(0.5)
             self.assertEqual(len(uas.manager.calls), 1)
-            self.assertEqual(len(uas.ledger._accounts), accounts)
+            self.assertEqual(len(uas.ledger._calls), accounts)
             if accounts:
                 uas.manager.remove_event_sink(uas.ledger)
             self.assertRaises(ConfigurationError, uas.manager.remove_event_sink, uas.ledger)
             # Whoever places calls has to know how they went.
-            self.assertEqual(len(uac.ledger._accounts), 1)
+            self.assertEqual(len(uac.ledger._calls), 1)
             self.stop(uac, uas)
         os.remove("read.jsonl")
 
@@ -308,7 +336,7 @@ class RunTests(ServiceTestCase):
     def test_a_line_per_call(self) -> None:
         printed, logged, uas = self.log_lines(Lines("calls"), "bob", "carol")
         self.assertEqual(len(printed), 2)
-        self.assertRegex(printed[0], '^.UAS. Call: answered, .* To: sip:bob@.*"both ways"')
+        self.assertRegex(printed[0], '^.UAS. Call: answered, .* To: sip:bob@.*"two_way"')
         self.assertIn("To: sip:carol@", printed[1])
         self.assertEqual(logged, [])
         self.assertFalse(uas.output_lost)
@@ -326,7 +354,7 @@ class RunTests(ServiceTestCase):
         )
         uas.startService()
         self.assertEqual(wanted, [(CallEnded, CallFailed)])
-        self.assertEqual(uas.ledger._accounts, {})
+        self.assertEqual(uas.ledger._calls, {})
         self.stop(uas)
 
     def test_a_line_per_event(self) -> None:
@@ -342,7 +370,7 @@ class RunTests(ServiceTestCase):
         """Those of one moment are one message: a message costs more than a line."""
         printed, logged, _ = self.log_lines(Lines("calls", to_log=True), "bob", "carol")
         self.assertEqual((printed, len(logged)), ([], 2))
-        self.assertRegex(logged[0], '^.UAS. Call: answered, .* To: sip:bob@.*"both ways"')
+        self.assertRegex(logged[0], '^.UAS. Call: answered, .* To: sip:bob@.*"two_way"')
         self.assertIn("To: sip:carol@", logged[1])
         _, events, _ = self.log_lines(Lines("events", to_log=True), "bob")
         self.assertTrue(events[0].startswith("[UAS] Event: IncomingCall"))

@@ -534,8 +534,20 @@ class Offering(SynchronousTestCase):
 
     def test_one_m_line_too_many(self) -> None:
         for more in (PLAIN, "video 0 RTP/AVP 31", "application 9 TCP/MRCPv2"):
-            audio = offered(description(PLAIN, more))
-            self.assertEqual(audio.remote, ("192.0.2.9", 6000))
+            machine = ours()
+            machine.make_offer()
+            media = machine.receive_answer(description(PLAIN, more), signalling_host=PEER)
+            self.assertEqual(media.audio.remote, ("192.0.2.9", 6000))
+            assert machine.settled is not None
+            oddities = machine.settled.description.oddities
+            self.assertEqual(oddities[-1], "the answer has 2 m-lines, the offer 1")
+
+    def test_an_answer_with_the_m_lines_of_the_offer_is_not_odd(self) -> None:
+        machine = ours()
+        machine.make_offer()
+        machine.receive_answer(description(PLAIN), signalling_host=PEER)
+        assert machine.settled is not None
+        self.assertEqual(machine.settled.description.oddities, ())
 
     def test_a_broken_exchange_can_be_repaired(self) -> None:
         machine = ours()

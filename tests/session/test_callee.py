@@ -16,6 +16,7 @@ from sessioncore.media.statistics import MediaEvent
 from sessioncore.session.refusals import MOST_TOLD
 from sessioncore.session.session import SessionState
 from sessioncore.testing import messages
+from sessioncore.verdict import Judgement
 from sessioncore.vocabulary import SECOND, Direction, EndedBy, MediaState
 from tests.session.scene import A, B, C, Caller, Scene, answer, early, parsed, ring
 
@@ -1054,7 +1055,7 @@ class EndingTests(CalleeScene):
         self.caller.answer = self.them.last(b"SIP/2.0 180")
         self.caller.within("BYE")
         self.run_for(0.01)
-        self.assertEqual(self.them.lines(), ["180 INVITE", "200 BYE", "487 INVITE"])
+        self.assertEqual(self.them.lines(), ["180 INVITE", "487 INVITE", "200 BYE"])
 
     def test_bye(self) -> None:
         self.caller.established(self)
@@ -1063,6 +1064,37 @@ class EndingTests(CalleeScene):
         self.assertEqual(self.them.lines(), ["200 BYE"])
         reason = self.us.event("CallEnded").reason
         self.assertEqual((reason.by, reason.cause, reason.text), (EndedBy.REMOTE, 31, "gone?[2J"))
+
+    def test_a_refused_bye_ends_the_call_all_the_same(self) -> None:
+        """RFC 3261 8.2.2.3 wants 420; by 15.1.1 the peer's side is over whatever the answer."""
+        for number, (status, value) in enumerate({"420": "gruu", "400": "a b"}.items()):
+            us = self.party(f"192.0.2.{20 + number}", answer)
+            caller = Caller(self.them, f"192.0.2.{20 + number}")
+            caller.established(self)
+            (call,) = us.manager.calls
+            caller.within("BYE", headers=[("Require", value)])
+            self.run_for(0.01)
+            self.assertEqual(self.them.lines(), [f"{status} BYE"])
+            reason = us.event("CallEnded").reason
+            self.assertEqual((reason.by, reason.text), (EndedBy.REMOTE, "the peer hung up"))
+            self.assertIs(call.state, SessionState.ENDED)
+
+    def test_a_refused_bye_of_an_old_number_ends_nothing(self) -> None:
+        self.caller.established(self)
+        self.caller.within("OPTIONS")
+        self.run_for(0.01)
+        self.caller.within("BYE", sequence=1, headers=[("Require", "gruu")])
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["200 OPTIONS", "420 BYE"])
+        self.assertIs(self.us.call_in.state, SessionState.CONFIRMED)
+
+    def test_other_refused_requests_end_nothing(self) -> None:
+        self.caller.established(self)
+        for method in ("OPTIONS", "INVITE"):
+            self.caller.within(method, headers=[("Require", "gruu")])
+            self.run_for(0.01)
+            self.assertEqual(self.them.lines(), [f"420 {method}"])
+        self.assertIs(self.us.call_in.state, SessionState.CONFIRMED)
 
     def test_bye_before_the_ack(self) -> None:
         self.caller.invite()
@@ -1558,10 +1590,13 @@ class WithinTheDialogTests(CalleeScene):
 
     def test_a_stall_and_its_end(self) -> None:
         self.run_for(6)
-        self.assertEqual(self.us.story(), ["MediaStalled Established"])
-        self.assertEqual(self.us.event("MediaStalled").text, "192.0.2.3:40000 has stopped sending")
+        stalled = ["VerdictChanged Active", "MediaStalled Established"]
+        self.assertEqual(self.us.story(), stalled)
+        self.assertIs(self.us.event("VerdictChanged").verdict.judgement, Judgement.NO_RX)
+        text = "nothing comes from 192.0.2.3:40000 to 192.0.2.2:40000"
+        self.assertEqual(self.us.event("MediaStalled").text, text)
         self.send_rtp()
-        self.assertEqual(self.us.story()[1:], ["MediaActive Active"])
+        self.assertEqual(self.us.story()[2:], ["MediaActive Active"])
 
 
 class AddressTests(Scene):

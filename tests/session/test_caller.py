@@ -515,10 +515,37 @@ class FailedTests(CallerScene):
         self.assertEqual(self.them.lines(), [])
         self.run_for(0.2)
         self.assertEqual(self.them.lines(), ["CANCEL"])
-        self.assertIs(call.state, SessionState.CANCELLING)
-        self.reply(487)
         reason = self.reason()
         self.assertEqual((reason.by, reason.cause), (EndedBy.TIMEOUT, 19))
+        self.assertIs(call.state, SessionState.ENDED)
+        self.assertEqual(self.us.manager.calls, [])
+        # Only the transaction is left.
+        self.reply(487)
+        self.assertEqual(self.them.lines(), ["ACK"])
+        self.assertEqual(self.us.names()[-1], "CallFailed")
+
+    def test_rings_for_ever_and_says_nothing_to_the_cancel(self) -> None:
+        us = self.party(D, ring_limit=20, max_calls=1, rtp_ports=(40_000, 40_001))
+        us.call(f"sip:bob@{B}")
+        self.run_for(0.002)
+        self.them.send(messages.response(self.them.last(b"INVITE"), 180), (D, 5060))
+        self.run_for(20.01)
+        self.assertEqual(us.names()[-1], "CallFailed")
+        self.run_for(2)
+        us.call(f"sip:bob@{B}")  # its place and its ports are free
+        self.run_for(0.002)
+        self.assertEqual(us.names()[-1], "CallInitiated")
+        self.run_for(60)
+        self.assertEqual(us.names().count("CallFailed"), 2)
+
+    def test_rings_for_ever_and_answers_after_that(self) -> None:
+        self.calling()
+        self.reply(180)
+        self.run_for(180)
+        self.them.take()
+        self.reply(200, sdp=True)
+        self.assertEqual(self.them.lines(), ["ACK", "BYE"])
+        self.assertEqual(self.us.names()[-1], "CallFailed")
 
     def kept(self) -> list[Leg]:
         gc.collect()
@@ -764,6 +791,43 @@ class CancelTests(CallerScene):
         self.assertNoResult(done)
         self.run_for(0.2)
         self.assertIs(self.successResultOf(done).by, EndedBy.LOCAL)
+
+    def test_no_final_response_until_the_ring_limit(self) -> None:
+        call = self.calling()
+        call.limit_ringing(5)
+        self.reply(180)
+        self.run_for(3)
+        done = call.hang_up()
+        self.run_for(1.9)
+        self.assertNoResult(done)
+        self.run_for(0.2)
+        reason = self.successResultOf(done)
+        self.assertEqual((reason.by, reason.text), (EndedBy.LOCAL, "hung up"))
+
+    def test_media_and_place_are_free_with_the_cancel(self) -> None:
+        for ip, answered in ((D, False), ("192.0.2.5", True)):
+            us = self.party(ip, max_calls=1, rtp_ports=(40_000, 40_001))
+            call = us.call(f"sip:bob@{B}")
+            self.run_for(0.002)
+            if answered:
+                self.them.send(messages.response(self.them.last(b"INVITE"), 180), (ip, 5060))
+                self.run_for(0.002)
+            self.assertRaises(TooManyCalls, us.call, f"sip:bob@{B}")
+            call.hang_up()
+            self.run_for(0.5)
+            self.assertIs(call.state, SessionState.CANCELLING)
+            us.call(f"sip:bob@{B}")
+            self.run_for(0.002)
+            self.assertEqual(us.names()[-1], "CallInitiated")
+
+    def test_calls_that_are_ending_have_a_limit_too(self) -> None:
+        us = self.party(D, max_calls=1)
+        for _ in range(2):
+            us.call(f"sip:bob@{B}").hang_up()
+        error = self.assertRaises(TooManyCalls, us.call, f"sip:bob@{B}")
+        self.assertEqual(
+            str(error), "0 calls are up and 2 are ending; the limit is 1, with those ending 2"
+        )
 
     def test_early_media_ends_with_the_cancel_answered(self) -> None:
         call = self.calling()
@@ -1220,6 +1284,33 @@ class StopTests(CallerScene):
         self.assertEqual(self.us.counters["given_up"], 3)
         self.assertEqual(self.us.host.ports, {})
         self.assertEqual(self.us.manager.calls, [])
+
+    def test_a_cancel_of_a_call_that_rang_out_is_waited_for(self) -> None:
+        """Else the callee would repeat its 487 to nobody."""
+        self.calling()
+        self.reply(180)
+        self.run_for(180)
+        self.assertEqual(self.us.manager.calls, [])
+        self.them.take()
+        drained = self.us.manager.drain()
+        done = self.us.manager.stop(4.0)
+        self.run_for(0.5)
+        self.assertNoResult(drained)
+        self.assertNoResult(done)
+        self.reply(487)
+        self.assertEqual(self.them.lines(), ["CANCEL", "ACK"])
+        self.successResultOf(drained)
+        self.assertEqual(self.successResultOf(done), 0)
+
+    def test_a_cancel_that_is_never_answered_is_not_waited_for_beyond_its_time(self) -> None:
+        self.calling()
+        self.reply(180)
+        self.run_for(180)
+        drained = self.us.manager.drain()
+        self.run_for(31.5)
+        self.assertNoResult(drained)
+        self.run_for(1)
+        self.successResultOf(drained)
 
     def test_nothing_to_wait_for(self) -> None:
         done = self.us.manager.stop()

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from sessioncore.errors import CallFailed, CallOver, ModificationRefused, UnreachableTarget
+from sessioncore.session.modifying import MOST_TRIES
 from sessioncore.session.session import SessionState
 from sessioncore.sip.flows import Target
 from sessioncore.testing import messages
@@ -181,6 +182,26 @@ class ByHandTests(CallerScene):
         self.assertEqual(self.them.lines()[0], "INVITE")
         self.reply(200, sdp=messages.offer(B, direction="recvonly", version=2))
         self.successResultOf(self.done)
+
+    def test_a_peer_that_always_answers_491(self) -> None:
+        for number in range(MOST_TRIES):
+            self.assertNoResult(self.done)
+            self.assertEqual(self.them.lines()[-1], "INVITE", number)
+            self.reply(491, to_tag="")
+            self.them.take()
+            self.run_for(4.01)
+        refused = self.failureResultOf(self.done, ModificationRefused).value
+        self.assertEqual((refused.status, refused.reason.by), (491, EndedBy.REMOTE))
+        self.run_for(20)
+        self.assertEqual(self.them.lines(), [])
+        self.assertIs(self.call.state, SessionState.CONFIRMED)
+        # The next change has tries of its own.
+        again = self.call.modify(Direction.SENDONLY)
+        self.run_for(0.002)
+        self.reply(491, to_tag="")
+        self.run_for(4.01)
+        self.reply(200, sdp=messages.offer(B, direction="recvonly", version=2))
+        self.successResultOf(again)
 
     def test_the_peers_offer_comes_first_while_ours_backs_off(self) -> None:
         self.reply(491, to_tag="")

@@ -60,17 +60,17 @@ COLUMNS = list(GIVEN)
 # One line a state, one word an input in the order of COLUMNS.  `-` stays and does nothing, `!` is
 # ruled out; else the new state and, after a colon, what is asked for.
 CELLS = """
-          InviteWr InviteRd Provis  Success  Failure   AnswerWr AckWr            AckRd            AckMiss          HangUp             Refuse        Cancel        Bye              ByeAns    ByeLost   GiveUp     RangOut
-Prepared  Calling  Incoming !       !        !         !        !                !                !                Ended:end          !             !             !                !         !         Ended:end  Ended:end
-Calling   !        !        Proceed Answered Ended:end !        !                !                !                Cancel:stop,cancel !             !             Ended:cancel,end !         !         Ended:end  Ended:cancel,end
-Proceed   !        !        -       Answered Ended:end !        !                !                !                Cancel:stop,cancel !             !             Ended:cancel,end !         !         Ended:end  Cancel:stop,cancel
-Incoming  !        !        !       !        !         Answered !                !                !                Ended:603,end      Ended:486,end Ended:487,end Ended:487,end    !         !         Ended:end  !
-Answered  !        !        -       -        -         !        Confirmed        Confirmed        Ending:close,bye Leaving:stop       !             -             Ended:end        !         !         Ended:end  !
-Confirmed !        !        -       -        -         !        -                -                Ending:close,bye Ending:close,bye   !             -             Ended:end        !         !         Ended:end  !
-Cancel    !        !        -       Leaving  Ended:end !        !                !                !                -                  !             !             Ended:end        !         !         Ended:end  !
-Leaving   !        !        -       -        -         !        Ending:close,bye Ending:close,bye Ending:close,bye -                  !             -             Ended:end        !         !         Ended:end  !
-Ending    !        !        -       -        -         !        -                -                -                -                  !             -             -                Ended:end Ended:end Ended:end  !
-Ended     !        !        -       -        -         !        -                -                -                -                  !             -             -                -         -         -          !
+          InviteWr InviteRd Provis  Success  Failure   AnswerWr AckWr            AckRd            AckMiss          HangUp              Refuse        Cancel        Bye              ByeAns    ByeLost   GiveUp     RangOut
+Prepared  Calling  Incoming !       !        !         !        !                !                !                Ended:end           !             !             !                !         !         Ended:end  Ended:end
+Calling   !        !        Proceed Answered Ended:end !        !                !                !                Cancel:close,cancel !             !             Ended:cancel,end !         !         Ended:end  Ended:cancel,end
+Proceed   !        !        -       Answered Ended:end !        !                !                !                Cancel:close,cancel !             !             Ended:cancel,end !         !         Ended:end  Ended:cancel,end
+Incoming  !        !        !       !        !         Answered !                !                !                Ended:603,end       Ended:486,end Ended:487,end Ended:487,end    !         !         Ended:end  !
+Answered  !        !        -       -        -         !        Confirmed        Confirmed        Ending:close,bye Leaving:stop        !             -             Ended:end        !         !         Ended:end  !
+Confirmed !        !        -       -        -         !        -                -                Ending:close,bye Ending:close,bye    !             -             Ended:end        !         !         Ended:end  !
+Cancel    !        !        -       Leaving  Ended:end !        !                !                !                -                   !             !             Ended:end        !         !         Ended:end  Ended:end
+Leaving   !        !        -       -        -         !        Ending:close,bye Ending:close,bye Ending:close,bye -                   !             -             Ended:end        !         !         Ended:end  !
+Ending    !        !        -       -        -         !        -                -                -                -                   !             -             -                Ended:end Ended:end Ended:end  !
+Ended     !        !        -       -        -         !        -                -                -                -                   !             -             -                -         -         -          !
 """  # noqa: E501
 NAMES = {"Cancel": S.CANCELLING, "Proceed": S.PROCEEDING}
 NAMED = {

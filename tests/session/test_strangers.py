@@ -39,6 +39,7 @@ class StrangerTests(Scene):
             call.hang_up()
         self.run_for(100)
         self.assertEqual(us.manager.calls, [], f"seed {seed}")
+        self.assertTrue(us.manager._coordinator.registry.idle, f"seed {seed}")
         self.assertEqual(us.manager._transports[0].errors, 0, f"seed {seed}")
         self.assertEqual(us.counters["handler_errors"], 0, f"seed {seed}")
         self.assertEqual(self.flushLoggedErrors(), [], f"seed {seed}")

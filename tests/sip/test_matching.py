@@ -145,6 +145,15 @@ class ServerInviteTests(SynchronousTestCase):
         self.bench.advance(0.04)
         self.assertEqual(self.bench.layer.remembered, 0)
 
+    def test_repeated_acks_of_a_failure_are_counted_and_not_told(self) -> None:
+        self.bench.receive(request())
+        self.bench.user.transactions[0].respond(486, to_tag=b"mine", now=self.bench.now)
+        self.bench.user.take()
+        for number in range(3):
+            self.bench.receive(request(b"ACK", to_tag=b"mine"))
+            self.assertEqual(self.bench.layer.counters.retransmissions_absorbed, number)
+        self.assertEqual(self.bench.user.take(), [])
+
     def test_no_timer_g_over_a_reliable_transport(self) -> None:
         self.bench = Bench(reliable=True)
         tx = self.pending()
@@ -587,13 +596,88 @@ class RefusalTests(SynchronousTestCase):
             self.bench.receive(request(b"BYE", branch=b"z9hG4bKx%d" % number, to_tag=b"x"))
         self.assertEqual(self.bench.layer.pending_servers, 6)
 
-    def test_strangers_cannot_fill_the_memory_with_finished_requests(self) -> None:
+    def refuse_later(self, number: int) -> None:
+        """An INVITE that the user refuses in a later turn, and nobody acknowledges."""
+        self.bench.receive(request(branch=b"z9hG4bK%d" % number, call_id=b"%d" % number))
+        self.bench.user.transactions[-1].respond(486, now=self.bench.now)
+
+    def test_refusals_without_ack_give_way_to_newer_ones(self) -> None:
+        self.bench = Bench(max_pending=3)
+        for number in range(10):
+            self.refuse_later(number)
+        self.assertEqual(self.bench.flow.statuses(), [486] * 10)
+        self.assertEqual(self.state(), (3, 0, 0))
+        counters = self.bench.layer.counters
+        self.assertEqual((counters.too_many, counters.unacknowledged), (0, 7))
+        # The newest are kept, and repeated until their ACKs.
+        self.bench.advance(0.51)
+        self.assertEqual([each.call_id for each in self.bench.flow.take()], [b"7", b"8", b"9"])
+        self.bench.advance(40)
+        self.assertEqual(self.state(), (0, 0, 0))
+        self.assertEqual(counters.unacknowledged, 10)
+
+    def test_what_was_acknowledged_is_skipped_and_what_rings_is_kept(self) -> None:
+        self.bench = Bench(max_pending=3)
+        for number in range(2):
+            self.refuse_later(number)
+        ack = {"branch": b"z9hG4bK0", "call_id": b"0", "to_tag": b"x"}
+        self.bench.receive(request(b"ACK", **ack))  # type: ignore[arg-type]
+        for number in (5, 6, 7):
+            self.bench.receive(request(branch=b"z9hG4bK%d" % number, call_id=b"%d" % number))
+        self.assertEqual(self.bench.flow.statuses(), [486] * 2)
+        self.assertEqual(self.state(), (3, 1, 3))
+        self.bench.receive(request(branch=b"z9hG4bK8", call_id=b"8"))
+        self.assertEqual(self.bench.flow.statuses(), [503])
+        self.assertEqual(self.bench.layer.counters.too_many, 1)
+
+    def test_few_stale_entries_are_looked_at_per_request(self) -> None:
+        self.bench = Bench(max_pending=1)
+        for number in range(250):
+            branch = b"z9hG4bK%d" % number
+            self.bench.receive(request(branch=branch, call_id=b"c"))
+            self.bench.user.transactions[-1].respond(486, now=self.bench.now)
+            if number < 249:
+                self.bench.receive(request(b"ACK", branch=branch, call_id=b"c", to_tag=b"x"))
+        self.bench.flow.take()
+        for _ in range(4):
+            self.bench.receive(request(branch=b"z9hG4bK-next", call_id=b"d"))
+        # The first two find acknowledged ones only; the fourth is a copy of the third.
+        self.assertEqual(self.bench.flow.statuses(), [503, 503])
+        self.assertEqual(self.bench.layer.pending_servers, 1)
+
+    def test_the_oldest_finished_transactions_give_way(self) -> None:
         self.bench = Bench(max_finished=3)
         self.bench.user.answers[b"OPTIONS"] = [200]
         for number in range(10):
             self.bench.receive(request(b"OPTIONS", call_id=b"%d" % number))
-        self.assertEqual(self.bench.flow.statuses(), [200] * 3 + [503] * 7)
+        self.assertEqual(self.bench.flow.statuses(), [200] * 10)
         self.assertEqual(self.state(), (0, 3, 0))
+        self.assertEqual(self.bench.layer.counters.forgotten_early, 7)
+        self.bench.user.take()
+        for number in (7, 8, 9):
+            self.bench.receive(request(b"OPTIONS", call_id=b"%d" % number))
+        self.assertEqual(self.bench.user.take(), [])
+        self.bench.receive(request(b"OPTIONS", call_id=b"6"))
+        self.assertEqual(self.bench.user.take(), [("request", b"OPTIONS")])
+        self.bench.advance(33)
+        self.assertEqual(self.state(), (0, 0, 0))
+
+    def test_acknowledged_refusals_give_way_if_there_is_nothing_else(self) -> None:
+        self.bench = Bench(max_finished=2)
+        for number in range(4):
+            self.refuse_later(number)
+            branch = b"z9hG4bK%d" % number
+            self.bench.receive(request(b"ACK", branch=branch, call_id=b"%d" % number))
+        self.assertEqual(self.state(), (0, 2, 0))
+        self.bench.advance(6)
+        self.assertEqual(self.state(), (0, 0, 0))
+
+    def test_an_accepted_invite_gives_way_with_its_merge_key(self) -> None:
+        self.bench = Bench(max_finished=2)
+        self.bench.user.answers[b"INVITE"] = [200]
+        for number in range(4):
+            self.bench.receive(request(branch=b"z9hG4bK%d" % number, call_id=b"%d" % number))
+        self.assertEqual(self.state(), (0, 2, 2))
 
 
 class CancelTests(SynchronousTestCase):
@@ -668,6 +752,15 @@ class CancelTests(SynchronousTestCase):
         self.assertEqual(self.bench.layer.remembered, 2)
         self.bench.advance(33)
         self.assertEqual(self.bench.layer.remembered, 0)
+
+    def test_cancels_of_many_numbers_leave_one_entry(self) -> None:
+        self.bench.user.tag = b"mine"
+        self.late()
+        for number in range(2, 12):
+            self.bench.receive(request(b"CANCEL", cseq=number))
+        self.assertEqual({answer.to_tag for answer in self.bench.flow.take()}, {b"mine"})
+        self.assertEqual(self.bench.user.take(), [("late cancel", b"call-1")])
+        self.assertEqual(self.bench.layer.remembered, 2)
 
     def test_the_tag_of_an_accepted_invite_is_not_known_any_more(self) -> None:
         (tag,) = set(self.late())

@@ -59,7 +59,7 @@ class BackgroundTests(ProcessTestCase):
         self.end()
         before, after = self.log("d.log.1"), self.log()
         self.assertRegex(
-            before, r'#info\] \[UAS\] Call: answered, .*To: sip:bob@.*Media: "both ways"'
+            before, r'#info\] \[UAS\] Call: answered, .*To: sip:bob@.*Media: "two_way"'
         )
         self.assertNotIn("carol", before)
         self.assertIn("To: sip:carol@", after)
@@ -91,3 +91,18 @@ class BackgroundTests(ProcessTestCase):
         self.assertIn('"sip:carol@', self.log("e.jsonl"))
         self.assertNotIn("carol", self.log("e.jsonl.away"))
         self.assertEqual(json.loads(self.log("stats.json"))["calls"]["answered"], 2)
+
+    def test_sighup_where_nothing_can_be_reopened(self) -> None:
+        port = self.daemon("--events=e.jsonl")
+        process = int((self.folder / "d.pid").read_text())
+        for name in ("d.log", "e.jsonl"):
+            os.rename(self.folder / name, self.folder / f"{name}.away")
+            os.mkdir(self.folder / name)
+        os.kill(process, signal.SIGHUP)
+        self.wait_until(lambda: "events go on in the file they had" in self.log("d.log.away"))
+        self.assertIn("d.log cannot be opened: Is a directory", self.log("d.log.away"))
+        self.assertNotIn("reopened", self.log("d.log.away"))
+        self.call(port, "carol")
+        self.end()
+        self.assertIn("To: sip:carol@", self.log("d.log.away"))
+        self.assertIn('"sip:carol@', self.log("e.jsonl.away"))

@@ -22,6 +22,7 @@ from sessioncore import events
 from sessioncore.deadlines import Deadlines
 from sessioncore.errors import ConfigurationError
 from sessioncore.net.clockwork import ReactorClockwork
+from sessioncore.verdict import Evidence, judge
 from sessioncore.vocabulary import (
     MILLISECOND,
     SECOND,
@@ -100,6 +101,7 @@ class TextLineTests(SynchronousTestCase):
 _DETAILS: dict[str, st.SearchStrategy[Any]] = {
     "int": st.integers(),
     "bool": st.booleans(),
+    "int | None": st.none() | st.integers(),
     "float": st.floats(),
     "float | None": st.none() | st.floats(),
     "str": st.text(),
@@ -108,6 +110,7 @@ _DETAILS: dict[str, st.SearchStrategy[Any]] = {
     "Address | None": st.none() | st.tuples(st.text(), st.integers()),
     "NegotiatedMedia": st.builds(agreement),
     "tuple[str, ...]": st.lists(st.text()).map(tuple),
+    "Verdict": st.just(judge(Evidence(answered=True, agreed_for=1.0, receives=True))),
     "EndReason": st.builds(EndReason, st.sampled_from(EndedBy), st.text()),
 }
 
@@ -260,6 +263,7 @@ class JsonLineTests(SynchronousTestCase):
             events.MediaStalled: ("nothing has come",),
             events.OfferRefused: (488, ("PT 18: no", "PT 4: no")),
             events.TransferRequested: ("sip:c",),
+            events.VerdictChanged: (judge(Evidence()),),
         }
         for name in events.__all__:
             kind = getattr(events, name)
@@ -357,10 +361,15 @@ class EventLogTests(SynchronousTestCase):
             for _ in range(3):
                 self.write(event())
             self.assertEqual(self.log.lost, 3 * outage)
-            self.assertEqual(len(self.told), outage)
+            self.assertEqual(len(self.told), 2 * outage - 1)
             self.file.room = None
-            self.write(event())
-            self.assertEqual(self.file.getvalue().count(b"\n"), outage)
+            for _ in range(2):
+                self.write(event())
+            self.assertEqual(self.file.getvalue().count(b"\n"), 2 * outage)
+            self.assertEqual(len(self.told), 2 * outage)
+            self.assertEqual(
+                formatEvent(self.told[-1]), "lines about calls are written again; 3 were lost"
+            )
 
     def write(self, *given: Any) -> None:
         for each in given:
@@ -385,7 +394,7 @@ class EventLogTests(SynchronousTestCase):
             self.assertEqual(
                 self.file.getvalue().decode(), first + text_lines([*given[:whole], given[3]])
             )
-        self.assertEqual(len(self.told), 4 * size)
+        self.assertEqual(len(self.told), 2 * 4 * size)
 
     def test_a_line_cut_off_in_a_pipe_is_ended(self) -> None:
         given = [event(session=str(number)) for number in range(3)]
@@ -405,7 +414,8 @@ class EventLogTests(SynchronousTestCase):
             self.file.getvalue().splitlines(keepends=True),
             [lines[:size], lines[size : size + 5] + b"\n", lines[2 * size :], lines[size:-size]],
         )
-        self.assertEqual((self.log.lost, len(self.told)), (4, 1))
+        self.assertEqual((self.log.lost, len(self.told)), (4, 2))
+        self.assertEqual(self.told[-1]["lost"], 4)
 
     def test_what_others_wrote_after_a_line_cut_off_stays(self) -> None:
         self.file.room = 5
@@ -479,6 +489,15 @@ class EventLogTests(SynchronousTestCase):
         log.close()
         for name in (path, f"{path}.1"):
             self.assertEqual(Path(name).read_text(), json_line(event()))
+
+    def test_reopened_because_it_was_full(self) -> None:
+        self.file.room = 0
+        self.write(event(), event())
+        other = _File()
+        self.log.reopen(lambda: other)
+        self.assertEqual((self.log.lost, len(self.told), self.told[-1]["lost"]), (2, 2, 2))
+        self.write(event())
+        self.assertEqual(other.getvalue().count(b"\n"), 1)
 
     def test_what_cannot_be_reopened_stays_open(self) -> None:
         path = self.mktemp()

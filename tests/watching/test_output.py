@@ -111,6 +111,42 @@ class OutputTests(PipeTestCase):
         self.assertGreater(output.lost, 1000)
         self.assertEqual(output.lost + self.read().count(b"\n") + output.held // 100, 5000)
 
+    def test_a_reader_that_comes_back_is_told_what_it_missed(self) -> None:
+        output = Output(self.writer, most=1000)
+        text = TextOutput(output)
+        lost = 0
+        for _ in range(2):
+            for number in range(5000):
+                text.write(f"{number:099}\n")
+            self.assertGreater(output.lost, lost + 1000)
+            read = self.read()
+            for line in ("first", "", "second"):
+                print(line, end=line and "\n", file=text)
+            read += self.read()
+            *whole, notice, first, second = read.decode().splitlines()
+            said = f"sessioncore: {output.lost - lost} lines were dropped here: nobody read them"
+            self.assertEqual([notice, first, second], [said, "first", "second"])
+            self.assertEqual(whole, [f"{number:099}" for number in range(len(whole))])
+            self.assertEqual(len(whole) + output.lost - lost, 5000)
+            lost = output.lost
+
+    def test_a_line_that_was_cut_off_is_ended_and_none_begins_in_its_middle(self) -> None:
+        output = Output(self.writer, most=1000)
+        text = TextOutput(output)
+        while not output.lost:
+            text.write("yes" * 30)
+            text.write("no")
+            text.write("\n")
+        read = self.read()
+        text.write("")
+        text.write("last\n")
+        read += self.read()
+        *whole, notice, last = read.decode().splitlines()
+        self.assertEqual((notice[:12], last), ("sessioncore:", "last"))
+        for line in whole[:-1]:
+            self.assertEqual(line, "yes" * 30 + "no")
+        self.assertTrue(("yes" * 30 + "no").startswith(whole[-1]), whole[-1])
+
 
 class SharedDescriptorTests(OutputTests):
     """Where the file cannot be opened again: other systems, another user's terminal."""
@@ -192,6 +228,9 @@ class EventLogTests(PipeTestCase):
             self.clock.advance(0.2)
         self.assertEqual(read.count(b"\n") + log.lost, (1 << 20) // size * 2)
         self.assertEqual(read.decode(), text_line(event()) * read.count(b"\n"))
+        # The reader has come back, though no event has.
+        _, again = self.told
+        self.assertEqual(again["lost"], log.lost)
 
     def test_a_slow_reader_gets_all_without_another_event(self) -> None:
         log = EventLog(open_log("-"), text_lines, self.clockwork.deadlines)

@@ -12,11 +12,14 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sessioncore import events
 from sessioncore.manager import SessionManager
 from sessioncore.media.sources import Tone
 from sessioncore.session.call import Call
 from sessioncore.testing.links import Link
 from sessioncore.testing.network import FakeNetwork
+from sessioncore.vocabulary import Direction
+from sessioncore.watching import walk as walk_module
 from sessioncore.watching.walk import WALK, Walk, heading, place
 
 CALLEE = """\
@@ -44,6 +47,7 @@ CALLEE = """\
 8 DialogEstablished, Media State: Established
 9 media state: Established -> Active on AllDirectionsSeen
 9 MediaActive, Media State: Active
+9 VerdictChanged, Media State: Active
 """
 CALLER = """\
 5 OfferAnswer: Nothing -> OfferSent on OfferMade
@@ -68,6 +72,7 @@ CALLER = """\
 8 DialogEstablished, Media State: Established
 9 media state: Established -> Active on AllDirectionsSeen
 9 MediaActive, Media State: Active
+9 VerdictChanged, Media State: Active
 """
 HANDED_ON = {
     "watching/walk",
@@ -185,7 +190,7 @@ class WalkTests(SynchronousTestCase):
     def call(self, answer: object) -> Call:
         self.manager("192.0.2.2", "UAS", on_incoming=answer)
         call = self.manager("192.0.2.1", "UAC").call("sip:bob@192.0.2.2", source=Tone())
-        self.network.advance(0.5)
+        self.network.advance(1)
         return call
 
     def test_both_sides(self) -> None:
@@ -202,6 +207,36 @@ class WalkTests(SynchronousTestCase):
         # Then the copy, and nothing that comes of it but the transaction's own step.
         self.assertEqual(rows[8:11], [1, 2, 3])
         self.assertEqual(rows.count(4), 1)
+
+    def test_every_event_has_a_row(self) -> None:
+        kinds = {getattr(events, name) for name in events.__all__} - {events.Event}
+        self.assertEqual(set(walk_module._ROW_OF_EVENT), kinds)
+
+    def test_what_happens_after_the_answer(self) -> None:
+        """Early media, hold, silence: each on the row of the code that announces it."""
+        answering: list[Call] = []
+
+        def answer(call: Call) -> None:
+            call.ring(early_media=True)
+            answering.append(call)
+
+        call = self.call(answer)
+        self.successResultOf(answering[0].answer(source=Tone()))
+        self.network.advance(0.5)
+        self.successResultOf(call.when_two_way())
+        held = call.modify(Direction.SENDONLY)
+        self.network.advance(0.5)
+        self.successResultOf(held)
+        rows = {what.partition(",")[0]: row for row, _, what in self.walked("UAS")}
+        self.assertEqual((rows["EarlyMediaStarted"], rows["CallHeld"]), (7, 7))
+        call.modify(Direction.SENDRECV)
+        self.network.advance(0.5)
+        self.network.set_link("192.0.2.1", "192.0.2.2", Link(loss=1.0))
+        self.network.advance(6)
+        lines = [(row, what) for row, _, what in self.walked("UAS")]
+        self.assertIn((9, "media state: Active -> Established on Silenced"), lines)
+        self.assertIn((9, "MediaStalled, Media State: Established"), lines)
+        self.assertIn((7, "CallResumed, Media State: Established"), lines)
 
     def test_garbage(self) -> None:
         self.manager("192.0.2.2", "UAS")

@@ -220,7 +220,7 @@ class DaemonService(SessionService):
     def make_manager(self) -> SessionManager:
         """A manager whose events reach the logs."""
         manager = super().make_manager()
-        self._outputs = Outputs(self._output_plan, manager)
+        self._outputs = Outputs(self._output_plan, manager, self.reactor)
         self._open_event_lines(manager, self._outputs)
         self._open_call_lines(manager)
         if self._wants_account:

@@ -100,8 +100,7 @@ def _add_counted(
         values |= {
             "rtp_ago": (at - counted["heard_at"]) / SECOND,
             "jitter": seen.jitter / seen.clock,
-            "covered": counted["octets_received"]
-            / (_FRAMES * audio_codec(audio.codec).frame_octets),
+            "covered": counted["octets_received"] / (_FRAMES * octets),
             "level": level_of(peak),
             "sound_ago": (at - counted["sound_at"]) / SECOND if peak > LOUD else None,
             "pauses": counted["noise_level"] >= 0,

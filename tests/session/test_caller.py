@@ -1312,6 +1312,14 @@ class StopTests(CallerScene):
         self.run_for(1)
         self.successResultOf(drained)
 
+    def test_transactions_end_with_the_manager(self) -> None:
+        self.calling()
+        layer = self.us.manager._coordinator.layer
+        self.us.manager.stop(0.0)
+        self.run_for(0.01)
+        self.assertTrue(layer.stopped)
+        self.assertEqual(layer.pending_clients, 0)
+
     def test_nothing_to_wait_for(self) -> None:
         done = self.us.manager.stop()
         self.run_for(0.001)

@@ -47,14 +47,15 @@ class Calls(Resource):
 
 
 def shown(call):
-    counts = call.packet_counts
+    verdict = call.verdict
     return {
         "session": call.session,
         "role": str(call.role),
         "remote": call.remote_uri,
         "media": str(call.media_state),
-        "sent": counts.sent if counts else 0,
-        "received": counts.received if counts else 0,
+        "verdict": str(verdict.judgement),
+        "sent": verdict.evidence.sent,
+        "received": verdict.evidence.received,
     }
 
 

@@ -36,18 +36,19 @@ from sessioncore.errors import (
     TooManyCalls,
     UnreachableTarget,
 )
-from sessioncore.events import Event
+from sessioncore.events import Event, VerdictChanged
 from sessioncore.interfaces import ICallHandler, IEventObserver, IEventSink, ISipFlow, ISipTransport
 from sessioncore.manager import ManagerStatistics, SessionManager
 from sessioncore.media.interfaces import IMediaSink, IMediaSource
 from sessioncore.media.sinks import Deliver, Discard, MediaSink, Record
 from sessioncore.media.sources import Clip, Echo, Frames, MediaSource, Silence, Tone
-from sessioncore.media.statistics import PacketCounts, StreamStatistics
+from sessioncore.media.statistics import StreamStatistics
 from sessioncore.rtp.audio_codec import AudioCodec
 from sessioncore.service import SessionService
 from sessioncore.session.call import Call
 from sessioncore.session.session import SessionState
 from sessioncore.settings import Settings
+from sessioncore.verdict import Cause, Evidence, Finding, Judgement, Proof, Verdict
 from sessioncore.vocabulary import (
     Codec,
     Direction,
@@ -64,6 +65,7 @@ __all__ = [
     "Call",
     "CallFailed",
     "CallOver",
+    "Cause",
     "Clip",
     "Codec",
     "ConfigurationError",
@@ -74,6 +76,8 @@ __all__ = [
     "EndReason",
     "EndedBy",
     "Event",
+    "Evidence",
+    "Finding",
     "Frames",
     "ICallHandler",
     "IEventObserver",
@@ -82,6 +86,7 @@ __all__ = [
     "IMediaSource",
     "ISipFlow",
     "ISipTransport",
+    "Judgement",
     "ManagerStatistics",
     "MediaFileError",
     "MediaSink",
@@ -90,7 +95,7 @@ __all__ = [
     "ModificationRefused",
     "NegotiatedMedia",
     "OneWayByAgreement",
-    "PacketCounts",
+    "Proof",
     "Record",
     "SessionCoreError",
     "SessionManager",
@@ -106,4 +111,6 @@ __all__ = [
     "UnreachableTarget",
     "UserAgentClient",
     "UserAgentServer",
+    "Verdict",
+    "VerdictChanged",
 ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from sessioncore.verdict import Verdict
 from sessioncore.vocabulary import Address, EndReason, MediaState, NegotiatedMedia, SessionRole
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "OfferUnanswered",
     "OutgoingCallPrepared",
     "TransferRequested",
+    "VerdictChanged",
 ]
 
 
@@ -180,6 +182,13 @@ class MediaPathProblem(Event):
     """
 
     text: str
+
+
+@frozen(slots=False)
+class VerdictChanged(Event):
+    """There is new evidence on the audio of the call, and the judgement is another than before."""
+
+    verdict: Verdict
 
 
 @frozen(slots=False)

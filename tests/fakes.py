@@ -5,16 +5,17 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from sessioncore import events
 from sessioncore.errors import ConfigurationError
-from sessioncore.media.statistics import PacketCounts
 from sessioncore.net.clockwork import ReactorClockwork
 from sessioncore.rtp.codecs.pcmu import PCMU
 from sessioncore.session.call import Call
 from sessioncore.session.milestones import Milestones
+from sessioncore.verdict import Evidence, Verdict, judge
 from sessioncore.vocabulary import (
     Direction,
     EndedBy,
@@ -47,17 +48,7 @@ def agreement(direction: Direction = Direction.SENDRECV, ptime: int = 20) -> Neg
 
 
 class FakeLeg(SimpleNamespace):
-    """What a `Call` shows; counters are set by the test."""
-
-    @property
-    def media_counts(self) -> PacketCounts:
-        counted = self.media_statistics
-        return PacketCounts(
-            counted.packets_sent, counted.packets_received, counted.lost, counted.jitter_ms
-        )
-
-    def media_problem(self, due: int | None = None) -> str:
-        return f"{self.media_statistics.why_silent} of {due}"
+    """What a `Call` shows; the evidence is set by the test."""
 
 
 class FakeManager:
@@ -87,13 +78,7 @@ class FakeManager:
             call_id=f"id-{len(self.calls) + 1}",
             local_uri="sip:us@192.0.2.1",
             remote_uri=uri,
-            media_statistics=SimpleNamespace(
-                why_silent="nothing has come",
-                packets_sent=0,
-                packets_received=0,
-                lost=0,
-                jitter_ms=None,
-            ),
+            evidence=Evidence(),
             reason=None,
             milestones=Milestones(),
             sinks=None,
@@ -122,6 +107,9 @@ class FakeManager:
     def hang_up(self, leg: Any, text: str | None, cause: int | None) -> None:
         self.did.append(("hang up", leg.name))
 
+    def verdict(self, leg: Any) -> Verdict:
+        return judge(leg.evidence)
+
     # What happens to a call.
 
     def tell(self, call: Call, kind: type[events.Event], *details: Any, state: Any = None) -> None:
@@ -138,6 +126,17 @@ class FakeManager:
 
     def answered(self, call: Call, media: NegotiatedMedia | None = None) -> None:
         media = media or agreement()
+        audio = media.audio
+        self.know(
+            call,
+            answered=True,
+            agreed_for=0.0,
+            direction=str(audio.direction),
+            sends=audio.sends,
+            receives=audio.receives,
+            described=audio.remote,
+            local=audio.local,
+        )
         self.tell(call, events.CallAnswered, state=MediaState.READY)
         self.tell(call, events.MediaNegotiated, media, state=MediaState.READY)
         local, remote = media.audio.local, media.audio.remote
@@ -149,9 +148,23 @@ class FakeManager:
         self.tell(call, events.MediaActive, state=MediaState.ACTIVE)
         call._leg.milestones.reach_two_way(_now)
 
-    def count(self, call: Call, sent: int, received: int) -> None:
-        statistics: Any = call.statistics
-        statistics.packets_sent, statistics.packets_received = sent, received
+    def know(self, call: Call, **evidence: Any) -> None:
+        """This is known about the call from now on."""
+        leg: Any = call._leg
+        leg.evidence = evolve(leg.evidence, **evidence)
+
+    def count(self, call: Call, sent: int, received: int, due: int | None = None) -> None:
+        """So many packets were sent, all confirmed by the peer, and received, of those due."""
+        self.know(
+            call,
+            agreed_for=self.clock.seconds(),
+            sent=sent,
+            confirmed=sent,
+            reports=1,
+            received=received,
+            expected=received if due is None else due,
+            rtp_ago=0.01 if received else None,
+        )
 
     def ended(
         self,
@@ -161,6 +174,7 @@ class FakeManager:
         text: str = "hung up",
     ) -> None:
         reason = EndReason(by, text)
+        self.know(call, over=True)
         self.tell(call, kind, reason)
         call._leg.milestones.reach_end(reason, _now)
 

@@ -35,6 +35,7 @@ from sessioncore.media.wave import WavWriter, read_wav
 from sessioncore.settings import Settings
 from sessioncore.testing.network import FakeNetwork
 from sessioncore.testing.tones import listen, sine
+from sessioncore.verdict import Judgement
 from sessioncore.vocabulary import MediaState, SessionRole
 from sessioncore.watching.walk import WALK, place
 from tools import docs
@@ -197,7 +198,7 @@ class PageTests(SynchronousTestCase):
 
     def test_names_in_the_text_are_those_of_the_code(self) -> None:
         """Functions, methods, settings, counters, fields of events: whatever is in backquotes."""
-        known = {*names_in_code(), *docs_elsewhere()}
+        known = {*names_in_code(), *docs_elsewhere(), *map(str, Judgement)}
         for path in [*pages(), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
             text = path.read_text(encoding="utf-8")
             if path.parent.name != "newsfragments":

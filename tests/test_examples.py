@@ -128,7 +128,7 @@ class ApplicationTests(ExampleTestCase):
         )
         server.line("UAS on 127.0.0.1")
         self.call(port, "--duration=1")
-        self.assertIn('Media: "both ways"', server.line("[UAS] Call: answered"))
+        self.assertIn('Media: "two_way"', server.line("[UAS] Call: answered"))
         server.terminate()
         server.wait()
         self.assertNotIn("Traceback", server.output)

@@ -17,7 +17,9 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "sessioncore"
 
-FOUNDATION = {"vocabulary", "errors", "events", "table", "deadlines", "extensions"}
+FOUNDATION = {
+    "vocabulary", "errors", "events", "table", "deadlines", "extensions", "verdict",
+}  # fmt: skip
 PURE_FOLDERS = {"sip", "sdp", "rtp"}
 # What an embedder sets and gives.
 APPLICATION = {"interfaces", "settings"}

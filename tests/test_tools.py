@@ -118,10 +118,10 @@ class DemoTests(SynchronousTestCase):
                 "duration": 5.0,
                 "audio_both_ways": True,
                 "packets_sent": 250,
-                "packets_to_send": 250,
-                "packets_lost": 0,
+                "judgement": "two_way",
+                "packets_confirmed": 250,
                 "packets_received": 250,
-                "packets_to_receive": 250,
+                "packets_due": 250,
             }
             (folder / f"{role}.events.jsonl").write_text(json.dumps(summary) + "\n")
         shown = io.StringIO()

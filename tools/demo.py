@@ -199,9 +199,9 @@ def judge(output: Path) -> bool:
     for role in TONES:
         call = summary(output / f"{role.lower()}.events.jsonl")
         print(
-            f"{role}: sent {call['packets_sent']} of {call['packets_to_send']} packets,"
-            f" received {call['packets_received']} of {call['packets_to_receive']},"
-            f" lost {call['packets_lost']}, {call['duration']} s"
+            f"{role}: {call['judgement']} in {call['duration']} s: received"
+            f" {call['packets_received']} of {call['packets_due']} packets, sent"
+            f" {call['packets_sent']}, the peer reports {call['packets_confirmed']} as received"
         )
         if not call["audio_both_ways"]:
             print(f"{role}: too little for a good call: {call['problem'] or call['reason']}")

@@ -22,6 +22,7 @@ from sessioncore.media.statistics import PlaneStatistics, StreamStatistics
 from sessioncore.session.counters import CallCounters
 from sessioncore.sip.matching import Counters
 from sessioncore.testing import messages
+from sessioncore.verdict import Evidence, Judgement, Proof
 from sessioncore.watching import outcome
 from tools.documentation import drawing, ladders, reference
 
@@ -50,6 +51,10 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "call counters": lambda: reference.statistics_of(CallCounters),
     "sip counters": lambda: reference.statistics_of(Counters),
     "values": reference.value_reference,
+    "proofs": lambda: reference.meanings(Proof),
+    "judgements": lambda: reference.meanings(Judgement),
+    "causes": reference.causes,
+    "evidence": lambda: reference.statistics_of(Evidence),
     "api manager": lambda: reference.api(
         ("SessionManager", "Call", "UserAgentClient", "UserAgentServer")
     ),

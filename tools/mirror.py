@@ -30,6 +30,7 @@ THROUGH: Final = {
         "session/test_coordinator.py session/test_openness.py"
     ),
     "session/dialog_usage": "session/test_early_dialogs.py",
+    "session/evidence": "session/test_verdicts.py",
     "session/placing session/requests": "session/test_caller.py",
     "session/unacknowledged": "session/test_strangers.py",
     "sip/client sip/server sip/roles sip/steps": "sip/test_transaction.py",

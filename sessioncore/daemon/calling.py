@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from sessioncore.errors import SessionCoreError
 from sessioncore.media.sinks import Record
 from sessioncore.media.sources import Silence
+from sessioncore.verdict import SHARE
 from sessioncore.vocabulary import SECOND
 from sessioncore.watching.outcome import CallLedger, Outcome
 
@@ -31,7 +32,9 @@ class CallPlan:
 
     ``uris`` are called in turn until there are ``calls`` of them, ``rate`` a second.
     ``duration`` is in seconds from the media on; None waits for the other side to hang up.
-    With several calls ``record`` gets the number of the call before its suffix.
+    With several calls ``record`` gets the number of the call before its suffix.  A call is good
+    if the share ``min_received`` (0 to 1) of the packets arrived in both directions, and with
+    ``require_proof`` only if the peer reports that.
     """
 
     uris: tuple[str, ...]
@@ -41,6 +44,8 @@ class CallPlan:
     duration: float | None = 10.0
     calls: int = 1
     rate: float = 10.0
+    min_received: float = SHARE
+    require_proof: bool = False
 
     def recording(self, number: int) -> str | None:
         """The file for what call ``number`` (from 1) hears."""
@@ -133,7 +138,6 @@ class CallRun:
             )
 
     def _hang_up(self, call: Call, now: int) -> None:
-        self._ledger.hanging_up(call.session, now)
         call.hang_up()
 
     def _call_ended(self, _reason: object) -> None:

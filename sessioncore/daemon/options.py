@@ -23,6 +23,7 @@ from sessioncore.net.addresses import parse_listen
 from sessioncore.rtp.codecs import CODECS
 from sessioncore.session.invitation import callable_uri, require_transport
 from sessioncore.settings import Settings
+from sessioncore.verdict import SHARE
 
 __all__ = [
     "AnswerOptions",
@@ -57,6 +58,14 @@ def whole(option: str, text: str) -> int:
     if _WHOLE(text) and int(text):
         return int(text)
     raise usage.UsageError(f"--{option}: {text!r} is not a whole number above 0; write 1 or more")
+
+
+def share(option: str, text: str) -> float:
+    """A share in percent, as 0 to 1."""
+    number = text.removesuffix("%")
+    if _NUMBER(number) and float(number) <= 100:
+        return float(number) / 100
+    raise usage.UsageError(f"--{option}: {text!r} is not a share; write 0% to 100%, e.g. 95%")
 
 
 def sip_uri(option: str, text: str) -> str:
@@ -304,6 +313,12 @@ class CallOptions(CommonOptions):
          "  The default is the length of the file to play, else 10."],
         ["calls", None, None, "Number of calls to place in all; the default is one per URI."],
         ["rate", None, None, "Calls to place per second; the default is 10."],
+        ["min-received", None, None, "Share of the packets that must arrive in each direction;"
+         " the default is 95%."],
+    ]  # fmt: skip
+    optFlags = [
+        ["require-proof", None, "A call is good only if the peer's RTCP reports our packets as"
+         " received."],
     ]  # fmt: skip
 
     def uac_plan(self, uris: tuple[str, ...]) -> UacPlan:
@@ -319,6 +334,12 @@ class CallOptions(CommonOptions):
             duration=self._duration(source),
             calls=len(uris) if self["calls"] is None else whole("calls", self["calls"]),
             rate=rate,
+            min_received=(
+                SHARE
+                if self["min-received"] is None
+                else share("min-received", self["min-received"])
+            ),
+            require_proof=bool(self["require-proof"]),
         )
         settings = self.settings("udp:0")
         prepare(source, [codec.sample_rate for codec in settings.codec_list])
@@ -355,7 +376,10 @@ class LogOptions:
 
 
 _UAS_ONLY: Final = ("answer", "answer-after", "record-dir")
-_UAC_ONLY: Final = ("call", "from", "play", "record", "duration", "calls", "rate")
+_UAC_ONLY: Final = (
+    *("call", "from", "play", "record", "duration", "calls", "rate", "min-received"),
+    "require-proof",
+)
 
 
 class Options(AnswerOptions, CallOptions, LogOptions):
@@ -381,7 +405,7 @@ class Options(AnswerOptions, CallOptions, LogOptions):
             what = "is missing" if role is None else f"{role!r} is unknown"
             raise usage.UsageError(f"--role {what}; write --role=uas or --role=uac")
         for name in _UAC_ONLY if role == "uas" else _UAS_ONLY:
-            if self[name] is not None:
+            if self[name] not in (None, 0):
                 raise usage.UsageError(f"--{name} is not an option of --role={role}; leave it out")
         if role == "uas":
             self.plan = self.uas_plan()

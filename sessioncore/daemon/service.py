@@ -46,7 +46,7 @@ from sessioncore.watching.event_log import (
     open_log,
     text_lines,
 )
-from sessioncore.watching.outcome import CallLedger, CallSummary, Outcome
+from sessioncore.watching.outcome import CallLedger, CallSummary, Outcome, Requirements
 
 if TYPE_CHECKING:
     from sessioncore.events import Event
@@ -147,7 +147,11 @@ class DaemonService(SessionService):
         self._call_log: EventLog | None = None
         self._call_lines = CallLines()
         self._refused: dict[str, int] = {}
-        self.ledger = CallLedger(self._summary)
+        self.ledger = CallLedger(self._summary, self._requirements())
+
+    def _requirements(self) -> Requirements:
+        """What calls must have to count as good."""
+        return Requirements()
 
     # --- starting
 
@@ -407,8 +411,8 @@ class UacService(DaemonService):
         say: Callable[[Outcome, bool], None],
         **given: Any,
     ) -> None:
-        super().__init__(plan.settings, plan.events, plan.stats, **given)
         self._plan = plan.calls
+        super().__init__(plan.settings, plan.events, plan.stats, **given)
         self.folder = None if plan.calls.record is None else str(Path(plan.calls.record).parent)
         self._say = say
         self._run: CallRun | None = None
@@ -418,6 +422,10 @@ class UacService(DaemonService):
         """Bind, and place the first call once the reactor runs."""
         super().startService()
         self.reactor.callWhenRunning(self._start_run)
+
+    def _requirements(self) -> Requirements:
+        plan = self._plan
+        return Requirements(plan.min_received, plan.require_proof, plan.duration)
 
     def _start_run(self) -> None:
         if self.running:

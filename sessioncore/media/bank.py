@@ -19,6 +19,7 @@ from sessioncore.media.lane import DEFAULT_RATE, Lane, require_rate
 from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND
 
 __all__ = [
+    "COUNTED",
     "FOREVER",
     "LOOSE",
     "NEVER",
@@ -109,8 +110,19 @@ _COUNTED: Final[dict[str, Any]] = {
     "inserted": np.int64(0),
     "dropped": np.int64(0),
     "held_back": np.int64(0),
+    "noise_packets": np.int64(0),
+    "unexpected_type": np.int64(NONE),
+    "rtcp_on_rtp": np.int64(0),
+    "sent_sound_at": np.int64(NEVER),
+    "sound_at": np.int64(NEVER),
+    "peak": np.int64(NONE),
+    "heard_at": np.int64(NEVER),
+    "rtcp_at": np.int64(NEVER),
+    "noise_level": np.int64(NONE),
 }
 """What statistics are made of: they lie together, and are read at once; most asked for first."""
+COUNTED: Final = tuple(_COUNTED)
+"""The names of what `Bank.counted` returns."""
 _DEFAULTS: Final[dict[str, Any]] = {
     **_COUNTED,
     # sending
@@ -137,7 +149,8 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "stalled": np.bool_(False),
     "first_receive_pending": np.bool_(False),
     "attention": np.bool_(False),
-    "heard_at": np.int64(NEVER),
+    "received_then": np.int64(0),
+    "condition": np.int64(0),
     "candidate_ssrc": np.int64(NONE),
     "candidate_sequence": np.int64(0),
     "candidate_at": np.int64(NEVER),
@@ -159,7 +172,6 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "slack": np.int64(1 << 62),
     "pause_start": np.int64(0),
     "pause_end": np.int64(NEVER),
-    "noise_level": np.int64(-1),
     "noisy": np.bool_(False),
 }
 
@@ -192,7 +204,9 @@ class Bank:
     Times are ns; ``play``, ``end``, ``newest``, ``target``, ``slack``, ``pause_start``,
     ``pause_end`` are samples.  ``remote_ssrc`` is the source that is heard, ``candidate_ssrc``
     one that may follow it, which any may until ``successor_until``.  A ``voiceless`` source
-    sent nothing but telephone-events.
+    sent nothing but telephone-events.  ``heard_at`` is when RTP last came, ``rtcp_at`` RTCP;
+    ``sound_at`` when something louder than silence was heard last, ``peak`` the largest sample so
+    far; ``condition`` is what `sessioncore.media.listening` found last.
     """
 
     playing: Bools
@@ -260,6 +274,15 @@ class Bank:
     inserted: Ints
     dropped: Ints
     held_back: Ints
+    noise_packets: Ints
+    unexpected_type: Ints
+    rtcp_on_rtp: Ints
+    sent_sound_at: Ints
+    sound_at: Ints
+    peak: Ints
+    rtcp_at: Ints
+    received_then: Ints
+    condition: Ints
 
     def __init__(self, capacity: int = 1024, together: int = TOGETHER) -> None:
         self.capacity = 0
@@ -376,7 +399,7 @@ class Bank:
         return self._places - len(self._free)
 
     def counted(self, row: int) -> list[int]:
-        """What was counted for the row so far, in the order of `_COUNTED`."""
+        """What was counted for the row so far, in the order of `COUNTED`."""
         counted: list[int] = self._counted_of[row].tolist()
         return counted
 

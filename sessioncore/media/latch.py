@@ -36,7 +36,7 @@ class Latch:
     SIP comes from, ``nat`` True or False to decide, None to compare the two IPs.
     """
 
-    __slots__ = ("_candidates", "_hosts", "agreed", "previous", "strangers")
+    __slots__ = ("_candidates", "_hosts", "agreed", "previous", "stranger", "strangers")
 
     def __init__(
         self, agreed: Address | None, signalling_host: str, nat: bool | None = None
@@ -45,6 +45,8 @@ class Latch:
         self.previous: Address | None = None
         """The source latched last: after a silence it may come back at once."""
         self.strangers = 0
+        self.stranger: Address | None = None
+        """The last of them."""
         self._candidates: dict[Address, _Candidate] = {}
         self._hosts: tuple[str, ...] = ()
         if agreed is not None and (nat or (nat is None and agreed[0] != signalling_host)):
@@ -55,13 +57,11 @@ class Latch:
         if source in (self.agreed, self.previous):
             self._candidates.clear()
             return True
-        if source[0] not in self._hosts:
-            self.strangers += 1
-            return False
-        if self._passes_probation(source, ssrc, sequence):
+        if source[0] in self._hosts and self._passes_probation(source, ssrc, sequence):
             self._candidates.clear()
             return True
         self.strangers += 1
+        self.stranger = source
         return False
 
     def may_be_peer(self, host: str) -> bool:

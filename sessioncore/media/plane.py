@@ -6,6 +6,7 @@ in `stream`.  Here they are opened, watched, told about and ended.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from sessioncore.media.bank import PHASES, Bank, Ints, some
 from sessioncore.media.limits import Limits
+from sessioncore.media.listening import LISTEN_EVERY, listen, quiet
 from sessioncore.media.packet_io import PACKET_WIDTH, Handle, PacketIO, PortLease, Stray
 from sessioncore.media.playout import PHASE_NS, PhaseClock, Playout
 from sessioncore.media.reception import Reception
@@ -25,8 +27,10 @@ __all__ = ["MediaEvent", "MediaPlane", "PlaneStatistics", "Stream", "StreamStati
 OnEvent: TypeAlias = "Callable[[Stream, MediaEvent, Any, int], None]"
 
 _STALL: Final = 5 * SECOND
-_LOOK: Final = 1 * SECOND
+_LOOK: Final = SECOND // 5
 """For so long nothing of a new agreement need be watched: no silence, no report that is due."""
+_LINGER: Final = SECOND // 2
+"""For so long the ports of a stream stay for the peer's last report."""
 _MAX_ROUNDS: Final = 64
 _DRAIN: Final = 16
 """Every so many ticks all sockets are read empty, whatever the pace of the peers."""
@@ -63,9 +67,11 @@ class MediaPlane:
         self._clock = PhaseClock(self.statistics)
         self._reception = Reception(self.bank, self._lag)
         self._look_at = [0] * PHASES
+        self._listen_at = [0] * PHASES
         self._in_tick = False
         self._ticked_at = 0
         self._ended: list[int] = []
+        self._lingering: deque[tuple[int, Stream]] = deque()
         self._packets = np.zeros((16, PACKET_WIDTH), np.uint8)
 
     @property
@@ -126,6 +132,8 @@ class MediaPlane:
             if self.playout.first_sent:
                 self._tell_first_sent(now)
             self._take_failures(now)
+            while self._lingering and self._lingering[0][0] <= now:
+                self._lingering.popleft()[1].release(now)
         finally:
             self._in_tick = False
             while self._ended:
@@ -136,7 +144,9 @@ class MediaPlane:
     def close(self, now: int) -> object:
         """Close every stream and the io; what the io returns."""
         for stream in [each for each in self._streams if each is not None]:
-            stream.close(now)
+            if stream.open:
+                stream.finish(now)
+            stream.release(now)
         self.playout.sinks.recorder.close()
         return self._io.close()
 
@@ -184,23 +194,26 @@ class MediaPlane:
             if stream is None:
                 continue
             if stray.is_rtcp:
-                came = stray.arrival
-                if stream.take_rtcp(stray.data, stray.source, came, self.ntp(came)):
-                    self._heard_rtcp(stream, stray.source, now)
+                self._take_rtcp(stream, stray, now)
             elif stream.admit(stray.data, stray.source, now):
                 heard.setdefault(stream.row, []).append(stray)
         while heard:
             self._take_round({row: packets.pop(0) for row, packets in heard.items()}, now)
             heard = {row: packets for row, packets in heard.items() if packets}
 
+    def _take_rtcp(self, stream: Stream, stray: Stray, now: int) -> None:
+        came, before = stray.arrival, stream.heard_by_peer
+        if stream.take_rtcp(stray.data, stray.source, came, self.ntp(came)):
+            self._heard_rtcp(stream, stray.source, now)
+            if stream.heard_by_peer is not before:
+                self.tell(stream, MediaEvent.EVIDENCE, None, now)
+
     def _heard_rtcp(self, stream: Stream, source: Address, now: int) -> None:
         row, remote = stream.row, stream.remote
-        self.bank.heard_at[row] = now
+        self.bank.rtcp_at[row] = now
         # RTCP may also come from the SIP peer, which says nothing of who gets our RTP.
         if self.bank.unproven[row] and remote is not None and source[0] == remote[0]:
             stream.hear(now)
-        if self.bank.stalled[row]:
-            self._reception.noticed.resumed.append(row)
 
     def _take_round(self, packets: dict[int, Stray], now: int) -> None:
         if len(packets) > len(self._packets):
@@ -278,6 +291,9 @@ class MediaPlane:
             if stream is not None and failure.refused and stream.note_refused(failure.text, now):
                 self.tell(stream, MediaEvent.REFUSED, failure.text, now)
         for report in self.playout.sources.reports():
+            ended = self._stream_of(report.row)
+            if ended is not None:
+                ended.source_ended = True
             self._tell_row(report.row, MediaEvent.SOURCE_ENDED, report.error, now)
         for trouble in self.playout.sinks.reports():
             self._tell_row(trouble.row, MediaEvent.SINK_FAILED, trouble, now)
@@ -302,9 +318,14 @@ class MediaPlane:
         if now < self._look_at[phase]:
             return
         bank, look_at = self.bank, now + _LOOK
+        listens = now >= self._listen_at[phase]
+        if listens:
+            self._listen_at[phase] = now + LISTEN_EVERY
         for group in self.playout.schedule.groups(phase):
             rows = group.rows
             self._watch_rows(rows, now)
+            if listens:
+                self._tell_evidence(listen(bank, group.lane, rows, now), now)
             quiet_at = np.minimum.reduce(bank.heard_at[rows]).item() + RELEARN
             look_at = min(look_at, quiet_at, np.minimum.reduce(bank.next_report[rows]).item())
         self._look_at[phase] = look_at
@@ -319,13 +340,21 @@ class MediaPlane:
             for row in rows[due].tolist():
                 self._report(row, now)
 
+    def _tell_evidence(self, rows: list[int], now: int) -> None:
+        for row in rows:
+            self._tell_row(row, MediaEvent.EVIDENCE, None, now)
+
     def _watch_quiet(self, rows: Ints, now: int) -> None:
+        """These rows have heard no RTP for a while."""
         bank = self.bank
+        self._tell_evidence(quiet(bank, rows, now), now)
+        rows = rows[bank.rtcp_at[rows] < now - RELEARN]
         for row in rows[bank.latched[rows]].tolist():
             stream = self._stream_of(row)
             if stream is not None:
                 stream.relearn()
-        stalled = (bank.heard_at[rows] < now - _STALL) & bank.receiving[rows] & ~bank.stalled[rows]
+        stalled = (bank.heard_at[rows] < now - _STALL) & (bank.rtcp_at[rows] < now - _STALL)
+        stalled &= bank.receiving[rows] & ~bank.stalled[rows]
         for row in rows[stalled].tolist():
             stream = self._stream_of(row)
             if stream is not None and stream.agreement is not None:
@@ -340,16 +369,31 @@ class MediaPlane:
 
     # Ending
 
+    def take_reports(self, now: int) -> None:
+        """Take RTCP, and RTP of streams without a latch, that has come since the last tick."""
+        if not self._in_tick:
+            strays = self._io.strays()
+            if strays:
+                self._take_strays(strays, now)
+
+    def linger(self, stream: Stream, now: int) -> None:
+        """Release ``stream``, which is finished, once the peer's last report had its chance."""
+        self._lingering.append((now + _LINGER, stream))
+
     def end(self, stream: Stream, now: int) -> None:
-        """What `Stream.close` does."""
+        """What `Stream.finish` does."""
         row, playout, cells = stream.row, self.playout, self.bank.cells
-        cells.playing[row] = False
+        cells.playing[row] = cells.transmitting[row] = cells.receiving[row] = False
         playout.sources.detach(row)
         playout.sinks.detach(row)
         if cells.packets_received[row]:
             self._reception.digits.reset(row)
         self.bank.formats.forget(row)
         playout.changed(row)
+
+    def free(self, stream: Stream, now: int) -> None:
+        """What `Stream.release` does."""
+        row = stream.row
         stream.lease.release(now)
         self._streams[row] = None
         if self._in_tick:

@@ -28,6 +28,7 @@ from sessioncore.media.bank import (
 )
 from sessioncore.media.lane import FRAMES_PER_RING
 from sessioncore.media.limits import SPARSE
+from sessioncore.media.listening import have_sound
 from sessioncore.media.packet_io import Handle, PacketIO
 from sessioncore.media.players import amplify
 from sessioncore.media.schedule import Group, HasRemote, Schedule, Section
@@ -48,6 +49,8 @@ _MAX_CATCH_UP: Final = 2 * PHASES
 """Phases played late rather than skipped: 40 ms."""
 _TRIM_TURNS: Final = 100
 """The jitter rings are looked over every 2 s."""
+_LISTEN_TURNS: Final = 7
+"""Every so many turns what is sent is looked at for sound: 140 ms, packets of 40 and 60 ms too."""
 
 
 class PhaseClock:
@@ -174,6 +177,7 @@ class Playout:
         self.schedule = Schedule(bank, self.sources, streams, handles, self._decide)
         self.changed = self.schedule.changed
         self._undecided: set[int] = set()
+        self._listens = False
         self.first_sent: list[int] = []
         self._buffers: dict[tuple[int, int | None], _PacketBuffer] = {}
 
@@ -207,6 +211,7 @@ class Playout:
     def play(self, number: int, now: int) -> None:
         """Play phase ``number`` (they are counted on and on)."""
         turn = number // PHASES
+        self._listens = turn % _LISTEN_TURNS == 0
         for group in self.schedule.groups(number % PHASES):
             if turn % group.frames == group.turn:
                 self._play(group, now)
@@ -263,6 +268,8 @@ class Playout:
             self.sources.render(
                 rows[:count], None if heard is None else heard[:count], sent[:count], now
             )
+            if self._listens:
+                self._bank.sent_sound_at[rows[:count][have_sound(sent[:count])]] = now
         for section in group.sections:
             audio = None
             if sent is not None:

@@ -146,8 +146,20 @@ class Reception:
         """Count by their faults those that are not ``good``."""
         bank, ok, agreed = self._bank, batch.header.ok, batch.format != 0
         bank.invalid[batch.rows] += ~ok
-        bank.unexpected[batch.rows] += ok & ~agreed
+        self._count_unexpected(batch, ok & ~agreed)
         bank.unplayable[batch.rows] += ok & agreed & ~good
+
+    def _count_unexpected(self, batch: _Batch, which: Bools) -> None:
+        """Count packets of payload types that were not agreed on, and RTCP among them."""
+        if not some(which):
+            return
+        bank, rows = self._bank, batch.rows[which]
+        payload_type = batch.header.payload_type[which]
+        # RFC 5761 section 4: RTCP types 200 to 204 look like these, with the marker set.
+        rtcp = batch.header.marker[which] & (payload_type >= 72) & (payload_type <= 76)
+        bank.rtcp_on_rtp[rows] += rtcp
+        bank.unexpected[rows] += ~rtcp
+        bank.unexpected_type[rows[~rtcp]] = payload_type[~rtcp]
 
     def _judge(self, batch: _Batch, now: int) -> Bools:
         """Drop what is not of the source that is heard, or came before; which begin a new one."""
@@ -405,6 +417,7 @@ class Reception:
             level = batch.packets[at, batch.header.payload_offset[chosen]]
             bank, rows = self._bank, batch.rows[chosen]
             bank.noise_level[rows] = level & 0x7F
+            bank.noise_packets[rows] += 1
             fresh = rows[~bank.noisy[rows]]
             if len(fresh):
                 bank.noisy[fresh] = True

@@ -26,21 +26,31 @@ from sessioncore.rtp.rtcp import (
     report_interval,
     round_trip,
 )
-from sessioncore.vocabulary import SECOND
+from sessioncore.vocabulary import MILLISECOND, SECOND
 
 __all__ = ["Reports", "expected_packets", "first_interval"]
 
 _MAX_SIZE: Final = 1472
 _MAX_DELAY: Final = 65_535 * SECOND
-
-
-_SHORTEST: Final = report_interval(lambda: 0.0, initial=True)
-_SPREAD: Final = report_interval(lambda: 1.0, initial=True) - _SHORTEST
+_FIRST: Final = 400 * MILLISECOND
+_SPREAD: Final = 200 * MILLISECOND
+_LONG_ENOUGH: Final = 1 * SECOND
+"""After so long of sending, the peer's first report should know of us."""
+_BETWEEN: Final = 300 * MILLISECOND
+_FEW: Final = 10
+"""Packets that must have left between two reports before the second should know of them."""
+_LAG: Final = 75
+"""So many frames (1.5 s) may the peer's report be behind what we sent."""
+_WRAP: Final = 1 << 32
 
 
 def first_interval(chance: int) -> int:
-    """How long until a stream's first report, in ns; ``chance`` is 24 random bits (6.3.1)."""
-    return _SHORTEST + (_SPREAD * chance >> 24)
+    """How long until a stream's first report, in ns; ``chance`` is 24 random bits.
+
+    Between two parties it may leave at once (RFC 3550 section 6.2).  After half a second there is
+    something to report, and calls of a second get their proof.
+    """
+    return _FIRST + (_SPREAD * chance >> 24)
 
 
 def expected_packets(former: int, remote_ssrc: int, highest: int, first_sequence: int) -> int:
@@ -58,6 +68,22 @@ class Reports:
     remote_lost: int | None = None
     round_trip: int | None = None
     """In ns."""
+    received = 0
+    """Reports (SR or RR) that came."""
+    without_us = 0
+    """The last so many in a row should have had a block about us, or news in it, and had not."""
+    confirmed = 0
+    """Packets of ours that the peer got or missed, by its last block about us."""
+    confirmed_at: int | None = None
+    peer_packets: int | None = None
+    """Packets that the peer says it sent (SR)."""
+    peer_sends = False
+    """Whether its last report says that it sends."""
+    _first_counts = (0, 0)
+    _last_counts = (0, 0)
+    """Packets the peer says it sent, and packets received, at its first and its last SR."""
+    _received_at: int | None = None
+    _sent_then = 0
     _last_sr = 0
     _last_sr_at = 0
     _sent_packets = 0
@@ -76,6 +102,26 @@ class Reports:
         """Whether RTCP of ours ever left."""
         return self._sent_reports > 0
 
+    @property
+    def heard_by_peer(self) -> bool | None:
+        """Whether the peer reports that our packets arrive; None if it does not say."""
+        if self.without_us:
+            return False
+        return True if self.confirmed else None
+
+    @property
+    def between_reports(self) -> tuple[int, int] | None:
+        """Packets that the peer says it sent, and those received, from its first SR to its last.
+
+        Where nothing was ever received, from its beginning.
+        """
+        if self.peer_packets is None:
+            return None
+        (first, received_then), (last, received) = self._first_counts, self._last_counts
+        if not received:
+            return last, 0
+        return (last - first) % _WRAP, received - received_then
+
     def interval(self, random: Callable[[], float]) -> int:
         """How long until the next report, in ns."""
         return report_interval(random, initial=self._sent_reports == 0)
@@ -90,7 +136,10 @@ class Reports:
         sent = cells.packets_sent[row]
         packets = sent - self._sent_packets if sent > self._by_former else 0
         octets = cells.octets_sent[row] - self._sent_octets
-        blocks = () if cells.remote_ssrc[row] == NONE else (self._block(now),)
+        # Only about a source that was heard since the last report (RFC 3550 section 6.4).
+        heard = cells.packets_received[row] - cells.former_received[row]
+        fresh = cells.remote_ssrc[row] != NONE and heard != cells.received_before[row]
+        blocks = (self._block(now),) if fresh else ()
         self._sent_reports += 1
         self._by_former, self._by_last = self._by_last, sent
         if final and packets:
@@ -103,34 +152,97 @@ class Reports:
         """Our SSRC is a new one: its counts start again (RFC 3550 section 8.2)."""
         self._sent_packets = self._cells.packets_sent[self._row]
         self._sent_octets = self._cells.octets_sent[self._row]
+        self.confirmed = 0
 
-    def receive(self, data: bytes, now: int, ntp: int) -> bool:
-        """Take one compound packet; False where it is none."""
+    def receive(self, data: bytes, now: int, ntp: int, sending_since: int | None = None) -> bool:
+        """Take one compound packet; False where it is none.
+
+        ``sending_since`` is when we began to send to where it came from (ns).
+        """
         try:
             packets = parse_rtcp(data[:_MAX_SIZE])
         except RtpParseError:
             self.invalid += 1
             return False
+        blocks: list[ReportBlock] = []
+        reported = leaves = False
         for packet in packets:
             if isinstance(packet, SenderReport):
                 self._last_sr = middle_32(packet.sender.ntp)
                 self._last_sr_at = now
-                self._take_blocks(packet.blocks, ntp)
+                self._take_counts(packet.sender.packets)
+                blocks += packet.blocks
+                reported = True
             elif isinstance(packet, ReceiverReport):
-                self._take_blocks(packet.blocks, ntp)
+                self.peer_sends = False
+                blocks += packet.blocks
+                reported = True
             elif isinstance(packet, Goodbye):
-                self.peer_said_bye = True
+                self.peer_said_bye = leaves = True
+        if reported:
+            self._take_blocks(blocks, now, ntp, leaves, sending_since)
         return True
 
-    def _take_blocks(self, blocks: tuple[ReportBlock, ...], ntp: int) -> None:
-        own = self._cells.ssrc[self._row]
+    def _take_counts(self, packets: int) -> None:
+        """Packets that the peer says it sent so far."""
+        cells, row = self._cells, self._row
+        received = cells.packets_received[row]
+        if self.peer_packets is None or (packets - self.peer_packets) % _WRAP >= _WRAP // 2:
+            self._first_counts = packets, received  # the first, or another source's
+            self.peer_sends = packets > 0
+        else:
+            self.peer_sends = packets != self.peer_packets
+        self.peer_packets = packets
+        self._last_counts = packets, received
+
+    def _take_blocks(
+        self,
+        blocks: list[ReportBlock],
+        now: int,
+        ntp: int,
+        leaves: bool,
+        sending_since: int | None,
+    ) -> None:
+        """Whether the peer hears us, by the ``blocks`` of a report."""
+        cells, row = self._cells, self._row
+        own, sent = cells.ssrc[row], cells.packets_sent[row]
+        self.received += 1
+        arrives = False
         for block in blocks:
             if block.ssrc == own:
-                self.remote_lost = block.cumulative_lost
-                self.remote_jitter = block.jitter
+                arrives = self._take_block(block, sent, now)
                 measured = round_trip(block, ntp)
                 if measured is not None:
                     self.round_trip = measured
+        if arrives:
+            self.without_us = 0
+        elif self._is_due(sent, now, sending_since) and (blocks or not leaves):
+            # Some leave a call with a report that has no blocks, which says nothing.
+            self.without_us += 1
+        self._received_at, self._sent_then = now, sent
+
+    def _take_block(self, block: ReportBlock, sent: int, now: int) -> bool:
+        """Take the peer's block about us; whether it has received something new."""
+        self.remote_lost = block.cumulative_lost
+        self.remote_jitter = block.jitter
+        # Sequence numbers begin again where ours do not: only the low 16 bits are ours.
+        behind = (self._cells.sequence[self._row] - 1 - block.highest_sequence) & 0xFFFF
+        confirmed = sent - self._sent_packets - (behind if behind < 0x8000 else 0)
+        if confirmed <= self.confirmed:
+            return False
+        self.confirmed, self.confirmed_at = confirmed, now
+        # What is on its way for longer than any network needs was lost.
+        lag: int = behind * self._cells.frames[self._row]
+        return lag < _LAG
+
+    def _is_due(self, sent: int, now: int, sending_since: int | None) -> bool:
+        """Whether a report that comes now should know something new of us."""
+        if sending_since is None:
+            return False
+        before = self._received_at
+        if before is None or before < sending_since:
+            return now - sending_since >= _LONG_ENOUGH and sent - self._sent_then >= _FEW
+        return now - before >= _BETWEEN and sent - self._sent_then >= _FEW
 
     def _block(self, now: int) -> ReportBlock:
         cells, row = self._cells, self._row

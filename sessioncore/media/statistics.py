@@ -7,23 +7,24 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from attrs import define, frozen
 
-from sessioncore.media.bank import Bank
+from sessioncore.media.bank import COUNTED, Bank
+from sessioncore.media.listening import level_of
 from sessioncore.media.reports import Reports, expected_packets
-from sessioncore.vocabulary import Address, host_port
+from sessioncore.vocabulary import Address
 
 __all__ = [
     "Counted",
     "MediaEvent",
-    "PacketCounts",
+    "Observed",
     "PlaneStatistics",
     "StreamStatistics",
     "statistics_of",
-    "why_silent",
 ]
 
 
-Counted: TypeAlias = tuple[list[int], float, bool, bool, int, int]
-"""`Bank.counted`, jitter, transmits or not, stalled or not, the kernel's drops, RTP clock."""
+Counted: TypeAlias = tuple[list[int], float, bool, bool, int, int, int]
+"""`Bank.counted`, jitter, transmits or not, stalled or not, the kernel's drops, RTP clock, phases
+that this process missed."""
 _NO_REPORTS: Final = Reports(Bank(1), 0, b"")
 
 
@@ -48,6 +49,8 @@ class MediaEvent(Enum):
     """A key was pressed (RFC 4733); once per press."""
     REFUSED = "refused"
     """ICMP says that nobody listens where we send; repeated after 5 s, 10 s and so on."""
+    EVIDENCE = "evidence"
+    """What is heard here, or what the peer reports of our packets, is not as it was before."""
     SOURCE_ENDED = "source ended"
     """A clip came to its end (detail None), or an application's source raised (the error)."""
     SINK_FAILED = "sink failed"
@@ -59,13 +62,22 @@ class MediaEvent(Enum):
         return self.value
 
 
-class PacketCounts(NamedTuple):
-    """What a summary of a call needs of its `StreamStatistics`, at a fraction of the cost."""
+class Observed(NamedTuple):
+    """What a verdict on a stream needs; ``jitter`` is in units of ``clock`` (Hz)."""
 
-    sent: int
-    received: int
-    lost: int
-    jitter_ms: float | None
+    counted: dict[str, int]
+    """By the names of the bank's columns."""
+    expected: int
+    jitter: float
+    clock: int
+    transmitting: bool
+    kernel_drops: int
+    missed_phases: int
+    has_source: bool
+    echoes: bool
+    is_fed: bool
+    """Whether the application writes what is sent, as for a bridge."""
+    reports: Reports | None
 
 
 @frozen(slots=False)
@@ -106,6 +118,12 @@ class StreamStatistics:
     """Datagrams that are not RTP of version 2, or too long."""
     unexpected_payload_type: int
     """Packets of a payload type that was not negotiated."""
+    rtcp_on_rtp: int
+    """RTCP packets that came to the RTP port (RFC 5761): rtcp-mux was not agreed on."""
+    comfort_noise: int
+    """Comfort noise packets (RFC 3389) received."""
+    peak_dbov: float | None
+    """The largest value heard so far, in dBov; from 0.4 s of each second, None before any."""
     unplayable: int
     """Packets of a negotiated type whose payload is empty, cut off, or longer than 200 ms."""
     other_sources: int
@@ -153,66 +171,6 @@ class StreamStatistics:
         """Lost packets as a fraction of the expected ones, or None before any."""
         return self.lost / self.expected if self.expected else None
 
-    @property
-    def why_silent(self) -> str:
-        """What speaks most for nothing being heard, in words for people."""
-        return why_silent(
-            self.remote,
-            self.refused,
-            self.unexpected_payload_type,
-            self.strangers,
-            self.invalid,
-            self.packets_received,
-            self.stalled,
-            self.unplayable,
-            self.other_sources,
-        )
-
-
-def why_silent(
-    remote: Address | None,
-    refused: int,
-    unexpected: int,
-    strangers: int,
-    invalid: int,
-    received: int,
-    stalled: bool,
-    unplayable: int = 0,
-    other_sources: int = 0,
-    due: int | None = None,
-) -> str:
-    """What speaks most for nothing being heard, judged by these of the statistics.
-
-    ``due`` packets should have been received, where that is known.
-    """
-    peer = "the peer" if remote is None else host_port(*remote)
-    if refused:
-        return f"nobody listens at {peer} (ICMP port unreachable)"
-    if unexpected:
-        return f"{_number(unexpected, 'packet')} came in formats that were not agreed on"
-    if strangers:
-        were = "was" if strangers == 1 else "were"
-        packets = _number(strangers, "packet")
-        return f"{packets} came from elsewhere than {peer} and {were} not heard"
-    if invalid:
-        are = "is" if invalid == 1 else "are"
-        return f"{_number(invalid, 'datagram')} came that {are} no RTP"
-    if unplayable > received:
-        return f"{_number(unplayable, 'packet')} came that cannot be played: empty or too long"
-    if other_sources > received:
-        return f"{_number(other_sources, 'packet')} came from another source (SSRC) than is heard"
-    if stalled and received:
-        return f"{peer} has stopped sending"
-    if received and due is not None:
-        return f"only {received} of {_number(due, 'packet')} came from {peer}"
-    if received:
-        return f"{_number(received, 'packet')} came from {peer}"
-    return f"nothing has come from {peer}"
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
 
 class _Stream(Protocol):
     """What of a stream is not among its counters."""
@@ -228,56 +186,36 @@ class _Stream(Protocol):
         """Packets of sources that are not the peer."""
 
 
+_AS_COUNTED: Final = (
+    *("packets_sent", "octets_sent", "packets_received", "octets_received", "duplicates", "late"),
+    *("overflow", "inserted", "dropped", "held_back", "invalid", "unplayable", "other_sources"),
+    *("send_errors", "collisions", "rtcp_on_rtp"),
+)
+
+
 def statistics_of(stream: _Stream, counted: Counted, reports: Reports | None) -> StreamStatistics:
     """What ``counted`` says of ``stream``; ``reports`` None: no RTCP came or went."""
-    numbers, jitter, transmitting, stalled, kernel_drops, clock = counted
-    (
-        packets_sent,
-        packets_received,
-        remote_ssrc,
-        former_expected,
-        first_sequence,
-        highest,
-        unexpected,
-        unplayable,
-        other_sources,
-        invalid,
-        octets_sent,
-        send_errors,
-        octets_received,
-        duplicates,
-        collisions,
-        late,
-        overflow,
-        inserted,
-        dropped,
-        held_back,
-    ) = numbers
+    numbers, jitter, transmitting, stalled, kernel_drops, clock, _missed = counted
+    named = dict(zip(COUNTED, numbers, strict=True))
     rtcp = _NO_REPORTS if reports is None else reports
-    expected = expected_packets(former_expected, remote_ssrc, highest, first_sequence)
+    expected = expected_packets(
+        named["former_expected"],
+        named["remote_ssrc"],
+        named["highest"],
+        named["first_sequence"],
+    )
+    received = named["packets_received"]
     return StreamStatistics(
-        packets_sent=packets_sent,
-        octets_sent=octets_sent,
-        packets_received=packets_received,
-        octets_received=octets_received,
+        **{name: named[name] for name in _AS_COUNTED},
         expected=expected,
-        lost=max(0, expected - packets_received),
-        duplicates=duplicates,
-        late=late,
-        overflow=overflow,
-        inserted=inserted,
-        dropped=dropped,
-        held_back=held_back,
-        invalid=invalid,
-        unexpected_payload_type=unexpected,
-        unplayable=unplayable,
-        other_sources=other_sources,
+        lost=max(0, expected - received),
+        unexpected_payload_type=named["unexpected"],
         strangers=stream.counted_strangers,
-        send_errors=send_errors,
+        comfort_noise=named["noise_packets"],
+        peak_dbov=level_of(named["peak"]),
         refused=stream.refused,
         kernel_drops=kernel_drops,
-        collisions=collisions,
-        jitter_ms=1000 * jitter / clock if packets_received else None,
+        jitter_ms=1000 * jitter / clock if received else None,
         round_trip_ms=None if rtcp.round_trip is None else rtcp.round_trip / 1e6,
         remote_lost=rtcp.remote_lost,
         remote_jitter_ms=None if rtcp.remote_jitter is None else 1000 * rtcp.remote_jitter / clock,

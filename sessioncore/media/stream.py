@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-from sessioncore.media.bank import FOREVER, NEVER, NONE, TARGET, Bank
+from sessioncore.media.bank import COUNTED, FOREVER, NEVER, NONE, TARGET, Bank
 from sessioncore.media.formats import CN, DTMF, audio_codec
 from sessioncore.media.latch import EarlySource, Latch
 from sessioncore.media.limits import FOREIGN, Limits
@@ -19,21 +19,20 @@ from sessioncore.media.playout import Playout
 from sessioncore.media.recorder import Recording
 from sessioncore.media.reports import Reports, expected_packets, first_interval
 from sessioncore.media.sinks import Sink, Sinks
-from sessioncore.media.sources import Source
+from sessioncore.media.sources import Echo, Frames, Silence, Source
 from sessioncore.media.statistics import (
     Counted,
     MediaEvent,
-    PacketCounts,
+    Observed,
     StreamStatistics,
     statistics_of,
-    why_silent,
 )
 from sessioncore.rtp.audio_codec import AudioCodec
 from sessioncore.rtp.codecs.pcma import PCMA
 from sessioncore.rtp.codecs.pcmu import PCMU
 from sessioncore.vocabulary import COMFORT_NOISE, SECOND, Address, Codec, StreamAgreement, host_port
 
-__all__ = ["RELEARN", "SENDABLE_PTIMES", "Stream"]
+__all__ = ["RELEARN", "SENDABLE_PTIMES", "Observed", "Stream"]
 
 RELEARN: Final = 2 * SECOND
 """Silence of the latched source after which another may prove itself."""
@@ -60,7 +59,13 @@ class Plane(Protocol):
     def tell(self, stream: Stream, event: MediaEvent, detail: Any, now: int) -> None:
         """Report an event."""
 
+    def take_reports(self, now: int) -> None:
+        """Take RTCP that has come since the last tick."""
+
     def end(self, stream: Stream, now: int) -> None:
+        """Play and record the row no more."""
+
+    def free(self, stream: Stream, now: int) -> None:
         """Give back the row and its ports."""
 
 
@@ -75,12 +80,20 @@ class Stream:
     """The one source that is heard, and where we send to."""
     refused = 0
     strangers = 0
+    stranger: Address | None = None
+    """The last source that could not be heard."""
     collided = False
     """Whether the peer was heard with our SSRC, and ours is a new one since."""
     unanswered = False
     """Whether its media began before the call was answered: a recording waits for a sound."""
     first_sent_at: int | None = None
     first_received_at: int | None = None
+    source: Source | None = None
+    """What it plays; None is silence."""
+    source_ended = False
+    """Whether its source came to its end, or failed."""
+    refusing = False
+    """Whether ICMP is all that comes from where we send to."""
     _open = True
     _early: EarlySource | None = None
     _rules: tuple[Address | None, str, bool | None] | None = None
@@ -93,13 +106,16 @@ class Stream:
     """Whether the path is proven: somebody at the signalling address answered."""
     _heard = False
     """Whether RTP or RTCP came from where we send to."""
-    _sends_since: int | None = None
-    """When it began to send to this address."""
+    sends_since: int | None = None
+    """When it began to send to this address (ns)."""
+    _missed_then = 0
+    """Phases that the process had missed when this stream began."""
     _signalling_host = ""
     _rtcp_source: Address | None = None
     _refused_at = NEVER
     _refused_pause = 0
-    _final: Counted | None = None
+    _finished: Counted | None = None
+    _released = False
     _held: Sequence[Recording] = ()
 
     def __init__(self, plane: Plane, row: int, lease: PortLease, chance: int) -> None:
@@ -133,6 +149,11 @@ class Stream:
         return (remote[0], min(remote[1] + 1, 65_535))
 
     @property
+    def open(self) -> bool:
+        """Whether it is neither finished nor closed."""
+        return self._open
+
+    @property
     def transmitting(self) -> bool:
         """Whether RTP is being sent (held back or not by the rules for unproven paths)."""
         return self._open and self._cells.transmitting[self.row] is True
@@ -140,7 +161,14 @@ class Stream:
     @property
     def heard_at(self) -> int:
         """When RTP or RTCP last came (ns), or the agreement if that is later."""
-        return int(self._cells.heard_at[self.row])
+        cells, row = self._cells, self.row
+        heard_at: int = max(cells.heard_at[row], cells.rtcp_at[row])
+        return heard_at
+
+    @property
+    def heard_by_peer(self) -> bool | None:
+        """Whether the peer reports that our packets arrive; None if it does not say."""
+        return None if self._reports is None else self._reports.heard_by_peer
 
     @property
     def hears_rtcp(self) -> bool:
@@ -165,23 +193,34 @@ class Stream:
     @property
     def statistics(self) -> StreamStatistics:
         """A snapshot of the counters, or as they were at the end."""
-        return statistics_of(self, self._final or self._counted(), self._reports)
+        return statistics_of(self, self._finished or self._counted(), self._reports)
 
-    @property
-    def counts(self) -> PacketCounts:
-        """The heart of `statistics`."""
-        counted = self._final or self._counted()
-        sent, received, remote_ssrc, former, first, highest = counted[0][:6]
-        lost = max(0, expected_packets(former, remote_ssrc, highest, first) - received)
-        jitter = 1000 * counted[1] / counted[5] if received else None
-        return PacketCounts(sent, received, lost, jitter)
-
-    def why_silent(self, due: int | None = None) -> str:
-        """What `statistics` say of silence, or of too little where ``due`` packets should come."""
-        counted = self._final or self._counted()
-        _, received, _, _, _, _, unexpected, unplayable, others, invalid = counted[0][:10]
-        seen = unexpected, self.counted_strangers, invalid, received
-        return why_silent(self.remote, self.refused, *seen, counted[3], unplayable, others, due)
+    def observed(self) -> Observed:
+        """What was counted, by name, and what else a verdict needs."""
+        numbers, jitter, transmitting, _, kernel_drops, clock, missed = (
+            self._finished or self._counted()
+        )
+        counted = dict(zip(COUNTED, numbers, strict=True))
+        expected = expected_packets(
+            counted["former_expected"],
+            counted["remote_ssrc"],
+            counted["highest"],
+            counted["first_sequence"],
+        )
+        source = None if self.source.__class__ is Silence else self.source
+        return Observed(
+            counted,
+            expected,
+            jitter,
+            clock,
+            transmitting,
+            kernel_drops,
+            missed,
+            source is not None and not self.source_ended,
+            source.__class__ is Echo,
+            isinstance(source, Frames),
+            self._reports,
+        )
 
     def _counted(self) -> Counted:
         cells, row = self._cells, self.row
@@ -192,6 +231,7 @@ class Stream:
             cells.stalled[row],
             self.lease.kernel_drops(),
             cells.clock[row],
+            self._plane.limits.statistics.missed_phases - self._missed_then,
         )
 
     @property
@@ -201,6 +241,12 @@ class Stream:
         if self._early is not None:
             extra += self._early.strangers
         return self.strangers + extra
+
+    @property
+    def last_stranger(self) -> Address | None:
+        """The last source that could not be heard."""
+        latch = self._made_latch
+        return (latch and latch.stranger) or self.stranger
 
     def expect_early(
         self, ip: str, formats: tuple[tuple[int, Codec], ...] = _EARLY_FORMATS
@@ -239,6 +285,7 @@ class Stream:
             self._clear_columns()
         self._fill_columns(agreement, now)
         if former is None:
+            self._missed_then = self._plane.limits.statistics.missed_phases
             if self._held and not self.unanswered:
                 self._begin_recording()
             self._cells.next_report[self.row] = now + first_interval(self._chance)
@@ -265,9 +312,10 @@ class Stream:
             self._forget_latch()
             if self._heard:
                 self._note_heard()
-            self._heard, self._sends_since = False, None
+            self._heard, self.sends_since, self.refusing = False, None, False
             if self._made_latch is not None:
                 self.strangers += self._made_latch.strangers
+                self.stranger = self._made_latch.stranger or self.stranger
                 self._made_latch = None
         self._rules = remote, host, nat
         self.remote = remote
@@ -278,7 +326,7 @@ class Stream:
         self._early = None
         self._plane.bank.forget_meanings(row)
         cells.stalled[row] = False
-        cells.noise_level[row] = -1
+        cells.noise_level[row] = NONE
         cells.noisy[row] = False
 
     def _enter_lane(self, codec: AudioCodec) -> int:
@@ -315,6 +363,8 @@ class Stream:
         self._plane.playout.sources.judge(row, rate)
         cells.playing[row] = True
         cells.heard_at[row] = now
+        if cells.peak[row] == NONE:
+            cells.sound_at[row] = now
         self.expect_successor(now)
         receives = agreement.direction.receives
         cells.receiving[row] = receives
@@ -345,9 +395,9 @@ class Stream:
         if not self._open:
             raise RuntimeError(_OVER)
         self._wanted = True
-        if self._sends_since is None:
+        if self.sends_since is None:
             self._answered = self._answered or proven
-            self._sends_since = now
+            self.sends_since = now
             self._limit(now)
         elif proven and not self._answered:
             self.prove_path(now)
@@ -401,15 +451,14 @@ class Stream:
 
     def hear(self, now: int) -> None:
         """RTP or RTCP came from where we send to: lift the limits."""
-        self._heard = True
+        self._heard, self.refusing = True, False
         self._note_heard()
         self._allow(FOREVER)
         self._plane.playout.changed(self.row)
 
     def _note_heard(self) -> None:
         if self.remote is not None:
-            heard_at: int = self._cells.heard_at[self.row]
-            self._plane.limits.heard(self.remote[0], heard_at)
+            self._plane.limits.heard(self.remote[0], self.heard_at)
 
     def update_remote_address(self, address: Address, now: int) -> None:
         """Send to ``address`` from now on and take media from it at once.
@@ -417,14 +466,14 @@ class Stream:
         Where nobody has proven the path yet, its limits begin anew for another address.
         """
         self._require_open()
-        known = self._heard, self._sends_since
+        known = self._heard, self.sends_since
         same = address == self.remote
         self._move(address, False)
         self.expect_successor(now)
         if same:
-            self._heard, self._sends_since = known
+            self._heard, self.sends_since = known
         elif self._wanted:
-            self._sends_since = now
+            self.sends_since = now
             self._limit(now)
         self._apply_transmission()
 
@@ -433,6 +482,7 @@ class Stream:
         if not self._open:
             raise RuntimeError(_OVER)
         sources, rate = self._plane.playout.sources, self._rate
+        self.source, self.source_ended = spec, False
         sources.attach(self.row, spec, rate)
         if self.agreement is not None:
             sources.judge(self.row, rate)
@@ -478,17 +528,32 @@ class Stream:
         return self._plane.bank.lanes[lane].rate
 
     def close(self, now: int) -> None:
-        """RTCP BYE, flush the sink, give the ports back; `statistics` stay as they are."""
-        if not self._open:
-            raise RuntimeError(_OVER)
-        self._final = self._counted()
-        self._open = False
+        """`finish` and `release` in one; `statistics` stay as they are."""
+        self.finish(now)
+        self.release(now)
+
+    def finish(self, now: int) -> None:
+        """End the media: RTCP BYE, flush the sinks, send and play nothing more.
+
+        The ports stay, for the peer's last report, until `release`.
+        """
+        self._require_open()
         if self._heard:
             self._note_heard()
+        self._plane.take_reports(now)
+        self._finished = self._counted()
+        self._open = False
         # Who never sent RTP or RTCP sends no BYE (RFC 3550 section 6.3.7).
         if self._cells.packets_sent[self.row] or (self._reports and self._reports.spoken):
             self.report(now, final=True)
         self._plane.end(self, now)
+
+    def release(self, now: int) -> None:
+        """Give the row and its ports back; does nothing the second time."""
+        if not self._released:
+            self._plane.take_reports(now)
+            self._released = True
+            self._plane.free(self, now)
 
     def _require_open(self) -> None:
         if not self._open:
@@ -502,24 +567,31 @@ class Stream:
         if not _is_rtp(data):
             cells.invalid[row] += 1
             return False
+        if 200 <= data[1] <= 204:  # RTCP (RFC 5761 section 4)
+            cells.rtcp_on_rtp[row] += 1
+            return False
         if not cells.meanings[row * 128 + (data[1] & 0x7F)]:
             cells.unexpected[row] += 1
+            cells.unexpected_type[row] = data[1] & 0x7F
             return False
         if self.latched is not None:
             # Queued before the latch closed.
-            self.strangers += source != self.latched
-            return source == self.latched
+            return source == self.latched or self._turn_away(source)
         latch = self._latch
         if latch is None:
             if self._early is not None:
                 return self._early.admits(source, now)
-            self.strangers += 1
-            return False
+            return self._turn_away(source)
         _, _, sequence, _, ssrc = _HEADER.unpack_from(data)
         if not latch.admits(source, ssrc, sequence):
             return False
         self._close_latch(source, latch.previous == source, now)
         return True
+
+    def _turn_away(self, source: Address) -> bool:
+        self.strangers += 1
+        self.stranger = source
+        return False
 
     def _close_latch(self, source: Address, known: bool, now: int) -> None:
         if not self.lease.latch(source):
@@ -554,9 +626,9 @@ class Stream:
         else:
             known = latch.may_be_peer(source[0])
         if not known:
-            self.strangers += 1
-            return False
-        if not self.reports.receive(data, now, ntp):
+            return self._turn_away(source)
+        since = self.sends_since if self.transmitting else None
+        if not self.reports.receive(data, now, ntp, since):
             return False
         self._rtcp_source = source
         return True
@@ -572,9 +644,10 @@ class Stream:
             self.remote is not None
             and text == host_port(*self.remote)
             and cells.next_at[row] != FOREVER
-            and not (self._heard and now - cells.heard_at[row] < RELEARN)
+            and not (self._heard and now - self.heard_at < RELEARN)
         ):
             self._plane.limits.statistics.streams_stopped += 1
+            self.refusing = True
             if self._heard:
                 self._note_heard()
                 self._heard = False
@@ -583,7 +656,7 @@ class Stream:
         if now - self._refused_at < self._refused_pause:
             return False
         # Repeated for hours it says nothing new; once media has come, it does.
-        fresh = cells.heard_at[row] > self._refused_at
+        fresh = self.heard_at > self._refused_at
         self._refused_pause = (
             _REFUSED_PAUSE if fresh else min(2 * self._refused_pause, _LONGEST_PAUSE)
         )

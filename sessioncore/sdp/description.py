@@ -90,6 +90,7 @@ _DIRECTIONS: Final = {
 
 _SENDRECV: Final = Direction.SENDRECV
 _OF_FORMATS: Final = (b"rtpmap", b"ptime", b"maxptime")
+_OF_SRTP: Final = frozenset((b"crypto", b"fingerprint", b"key-mgmt"))
 
 
 class Origin(NamedTuple):
@@ -174,7 +175,7 @@ class Section:
     ``direction`` are None if the section has none.
     """
 
-    __slots__ = ("connection", "direction", "form", "formats", "rtcp")
+    __slots__ = ("connection", "direction", "encrypts", "form", "formats", "rtcp")
 
     def __init__(self, kind: bytes, port_count: int, text: bytes) -> None:
         line, _, below = text.partition(b"\r\n")
@@ -197,6 +198,8 @@ class Section:
         self.formats = _formats(b"\n".join(about_formats))
         self.direction = _direction(said)
         self.rtcp = _rtcp(said[b"rtcp"]) if b"rtcp" in said else None
+        # SDES (RFC 4568) and DTLS-SRTP (RFC 5763), whatever the protocol of the m= line.
+        self.encrypts = b"SAVP" in protocol or not _OF_SRTP.isdisjoint(said)
 
 
 class MediaDescription:

@@ -17,6 +17,7 @@ from sessioncore.session.milestones import Milestones
 from sessioncore.session.session import SessionState
 from sessioncore.settings import require_seconds
 from sessioncore.sip.message import Request
+from sessioncore.verdict import Verdict
 from sessioncore.vocabulary import (
     Address,
     Direction,
@@ -29,7 +30,7 @@ from sessioncore.vocabulary import (
 if TYPE_CHECKING:
     from sessioncore.media.sinks import Sink
     from sessioncore.media.sources import Source
-    from sessioncore.media.statistics import PacketCounts, StreamStatistics
+    from sessioncore.media.statistics import StreamStatistics
 
 __all__ = ["Call", "Control", "TakesEvents", "event_sink"]
 
@@ -71,9 +72,6 @@ class _Leg(Protocol):
     def transmitting(self) -> bool: ...
     @property
     def media_statistics(self) -> StreamStatistics | None: ...
-    @property
-    def media_counts(self) -> PacketCounts | None: ...
-    def media_problem(self, due: int | None = None) -> str | None: ...
 
 
 class Control(Protocol):
@@ -102,6 +100,9 @@ class Control(Protocol):
 
     def modify(self, leg: Any, direction: Direction) -> Deferred[None]:
         """Offer another direction by a re-INVITE."""
+
+    def verdict(self, leg: Any) -> Verdict:
+        """Judge the audio of the call."""
 
     def set_source(self, leg: Any, source: Any) -> None:
         """Play ``source`` from the next frame on."""
@@ -240,18 +241,12 @@ class Call:
         return self._leg.media_statistics
 
     @property
-    def packet_counts(self) -> PacketCounts | None:
-        """Packets sent, received and lost, and the jitter: a cheaper part of `statistics`."""
-        return self._leg.media_counts
+    def verdict(self) -> Verdict:
+        """What is known about the audio in both directions, now or at the end, and why.
 
-    @property
-    def why_silent(self) -> str | None:
-        """The most likely reason that nothing is received, as text; None without media."""
-        return self._leg.media_problem()
-
-    def why_too_little(self, due: int) -> str | None:
-        """As `why_silent`, if ``due`` packets should have been received."""
-        return self._leg.media_problem(due)
+        See `sessioncore.verdict`; `VerdictChanged` tells when the judgement changes.
+        """
+        return self._control.verdict(self._leg)
 
     @property
     def end_reason(self) -> EndReason | None:

@@ -177,6 +177,7 @@ class Caller:
         if not leg.media.established:
             self._establishing.agreed_early(leg, agreement, now)
         elif agreement is not former and leg.media.agreement is former:
+            leg.answer_changed = True
             self._announcer.emit(leg, events.AnswerChanged, now)
             self._establishing.agreed(leg, agreement, now)
 
@@ -196,6 +197,7 @@ class Caller:
     def _success_repeated(self, name: str, now: int) -> None:
         leg = self._registry.by_name.get(name)
         if leg is not None:
+            leg.answer_repeated = True
             self._announcer.emit(leg, events.AnswerRepeated, now)
 
     def _begin_dialog(self, leg: Leg, outgoing: Outgoing, response: Response, now: int) -> None:
@@ -319,6 +321,7 @@ class Caller:
         except NegotiationError as error:
             return unusable("answer in the 200", error)
         if early is not None and agreement is not early:
+            leg.answer_changed = True
             self._announcer.emit(leg, events.AnswerChanged, now)
         if leg.media.agreement is not agreement:
             leg.media.agreed(agreement)

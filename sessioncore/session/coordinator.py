@@ -27,6 +27,7 @@ from sessioncore.session.caller import Caller
 from sessioncore.session.ending import Ending
 from sessioncore.session.environment import Environment
 from sessioncore.session.establishing import Establishing
+from sessioncore.session.evidence import evidence_on
 from sessioncore.session.invitation import Invitation, reason_headers
 from sessioncore.session.leg import Leg
 from sessioncore.session.methods import METHODS, Method, Rooms, rules_of
@@ -46,6 +47,7 @@ from sessioncore.sip.inspection import inspect
 from sessioncore.sip.matching import TransactionLayer
 from sessioncore.sip.message import Request
 from sessioncore.sip.transaction import ServerTransaction
+from sessioncore.verdict import Verdict, judge
 from sessioncore.vocabulary import Address, Direction, EndedBy, EndReason, SessionRole
 
 __all__ = ["SessionCoordinator"]
@@ -351,6 +353,10 @@ class SessionCoordinator:
         """Offer another direction within the call."""
         with self.announcer:
             return self._modifying.modify(leg, direction)
+
+    def verdict(self, leg: Leg) -> Verdict:
+        """The verdict on the audio of ``leg`` now, or at its end."""
+        return judge(evidence_on(leg, self._env.now()))
 
     def set_source(self, leg: Leg, source: Any) -> None:
         """Play ``source``; raises `ConfigurationError` if it is not a source."""

@@ -74,7 +74,7 @@ class Ending:
         self._establishing.control.stop_audio_transmission(leg)
 
     def _close_media(self, leg: Leg, effect: CloseMedia) -> None:
-        self._establishing.control.close(leg, self._env.now())
+        self._establishing.control.finish(leg, self._env.now())
         self._registry.make_room(leg)
 
     def _send_cancel(self, leg: Leg, effect: SendCancel) -> None:

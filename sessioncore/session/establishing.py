@@ -15,9 +15,11 @@ from sessioncore.media.stream import Stream
 from sessioncore.sdp.negotiation import MediaPolicy, OfferAnswer
 from sessioncore.session.announcing import Announcer
 from sessioncore.session.environment import Environment
+from sessioncore.session.evidence import evidence_on
 from sessioncore.session.leg import Leg
 from sessioncore.session.media_control import MediaSessionController
 from sessioncore.sip.flows import Flow
+from sessioncore.verdict import Judgement, judge
 from sessioncore.vocabulary import NegotiatedMedia
 
 __all__ = ["Establishing"]
@@ -136,6 +138,8 @@ class Establishing:
             self._seen(leg, stream, kind, now)
         elif kind is MediaEvent.DIGIT:
             announcer.emit(leg, events.DigitReceived, now, *detail)
+        elif kind is MediaEvent.EVIDENCE:
+            self._judge(leg, now)
         elif kind is MediaEvent.REFUSED:
             text = f"nobody listens at {detail} (ICMP port unreachable)"
             announcer.emit(leg, events.MediaPathProblem, now, text)
@@ -149,4 +153,16 @@ class Establishing:
             # If the agreement is one-way, that milestone has already failed.
             leg.milestones.reach_two_way(self._announcer.later)
         elif kind is MediaEvent.STALLED:
-            self._announcer.emit(leg, events.MediaStalled, now, stream.why_silent())
+            verdict = judge(evidence_on(leg, now))
+            cause = verdict.causes[0].text if verdict.causes else verdict.receiving.text
+            self._announcer.emit(leg, events.MediaStalled, now, cause)
+
+    def _judge(self, leg: Leg, now: int) -> None:
+        """There is new evidence: judge again."""
+        verdict = judge(evidence_on(leg, now))
+        lost = verdict.judgement in (Judgement.NO_TX, Judgement.NO_MEDIA)
+        if leg.media.heard_there(not lost):
+            self._announcer.emit(leg, events.MediaActive, now)
+        if verdict.judgement is not leg.judgement:
+            leg.judgement = verdict.judgement
+            self._announcer.emit(leg, events.VerdictChanged, now, verdict)

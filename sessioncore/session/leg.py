@@ -22,6 +22,7 @@ from sessioncore.sip.dialog import InitialRequest
 from sessioncore.sip.flows import Flow, Target
 from sessioncore.sip.message import Request
 from sessioncore.sip.transaction import ClientTransaction, ClientUser, ServerTransaction
+from sessioncore.verdict import Judgement
 from sessioncore.vocabulary import Address, MediaState, NegotiatedMedia, SessionRole
 
 __all__ = ["Effects", "Incoming", "Leg", "Outgoing"]
@@ -81,6 +82,14 @@ class Leg(Session):
     """The INVITE of an incoming call, for access to its header fields."""
     sinks: EventSinks | None = None
     """Event sinks of this call alone."""
+    answer_repeated = False
+    """Whether the peer repeated its 200, so our ACK does not reach it."""
+    answer_changed = False
+    """Whether the 200 described other media than the 183 before."""
+    judgement = Judgement.NOT_YET
+    """The last one that was announced."""
+    peer_gone = False
+    """Whether the leg ends because the peer neither sends media nor answers."""
     reason_headers: tuple[Header, ...] = ()
     """The Reason header field of our CANCEL or BYE (RFC 3326)."""
 
@@ -155,14 +164,3 @@ class Leg(Session):
     def media_statistics(self) -> Any:
         """Counters of the media, live or final."""
         return self.media.statistics
-
-    @property
-    def media_counts(self) -> Any:
-        """The most important of those counters."""
-        stream = self.media.counting
-        return None if stream is None else stream.counts
-
-    def media_problem(self, due: int | None = None) -> str | None:
-        """The likely cause of silence, or of fewer than ``due`` packets, by those counters."""
-        stream = self.media.counting
-        return None if stream is None else stream.why_silent(due)

@@ -46,10 +46,17 @@ class SessionMedia(MediaStateMachine):
     """Whether the agreement lets us receive."""
     signalling_host = ""
     path_proven = False
-    established = False
+    established_at: int | None = None
+    """When media was established for the first time (ns)."""
+    closed_at: int | None = None
+    """When media ended (ns)."""
+    ran_both_ways = False
+    """Whether an agreement let audio run in both directions."""
     held = False
     sent = False
     heard = False
+    unheard = False
+    """Whether the peer reports that our packets do not arrive."""
     source: Any = None
     sink: Any = None
 
@@ -65,6 +72,11 @@ class SessionMedia(MediaStateMachine):
         return None if stream is None else stream.statistics
 
     @property
+    def established(self) -> bool:
+        """Whether media was established."""
+        return self.established_at is not None
+
+    @property
     def both_ways(self) -> bool:
         """Whether the agreement lets audio run in both directions."""
         return self.sends and self.receives
@@ -73,6 +85,8 @@ class SessionMedia(MediaStateMachine):
         """The second description of an exchange was written or read."""
         audio = agreement.streams[0]
         self.agreement, self.sends, self.receives = agreement, audio.sends, audio.receives
+        if audio.sends and audio.receives:
+            self.ran_both_ways = True
         self.feed(_AGREED)
 
     def saw(self, kind: MediaEvent) -> bool:
@@ -84,7 +98,19 @@ class SessionMedia(MediaStateMachine):
             self.feed(_SILENCED)
         elif kind in (MediaEvent.FIRST_RECEIVED, MediaEvent.RESUMED):
             self.heard = True
-        complete = (self.sent or not self.sends) and (self.heard or not self.receives)
+        return self._completed()
+
+    def heard_there(self, arrives: bool) -> bool:
+        """Record whether our packets arrive, as far as is known; True if that made it active."""
+        self.unheard = not arrives
+        if self.unheard:
+            self.feed(_SILENCED)
+        return self._completed()
+
+    def _completed(self) -> bool:
+        """Whether media was now seen in each direction the agreement allows."""
+        out = self.sent and not self.unheard
+        complete = (out or not self.sends) and (self.heard or not self.receives)
         if not complete or self.state is not MediaState.ESTABLISHED:
             return False
         if not (self.sends or self.receives):
@@ -145,7 +171,7 @@ class MediaSessionController:
         media = session.media
         stream, agreement = media.stream, media.agreement
         assert stream is not None and agreement is not None, "established before it was agreed"
-        media.sent = media.heard = False
+        media.sent = media.heard = media.unheard = False
         audio = agreement.streams[0]
         stream.establish(audio, signalling_host=media.signalling_host, nat=self._nat, now=now)
         if audio.direction.sends and remote_address is not None:
@@ -153,7 +179,8 @@ class MediaSessionController:
         else:
             stream.stop_transmission()
         media.feed(_ESTABLISHED)
-        media.established = True
+        if media.established_at is None:
+            media.established_at = now
 
     def begins_early(self, session: _HasMedia) -> None:
         """The media about to be established is early media; the call may never be answered."""
@@ -217,13 +244,26 @@ class MediaSessionController:
             raise no_such_sink(sink)
         media.sink = kept
 
+    def finish(self, session: _HasMedia, now: int) -> None:
+        """Send RTCP BYE, finish recordings; the ports stay a moment for the peer's last report."""
+        self._finish(session, now)
+        ended = session.media.ended
+        if ended is not None:
+            self.plane.linger(ended, now)
+
     def close(self, session: _HasMedia, now: int) -> None:
         """Send RTCP BYE, finish recordings, release the row and its ports."""
+        self._finish(session, now)
+        ended = session.media.ended
+        if ended is not None:
+            ended.release(now)
+
+    def _finish(self, session: _HasMedia, now: int) -> None:
         media = session.media
         stream = media.stream
         if stream is not None:
-            media.stream, media.ended = None, stream
-            stream.close(now)
+            media.stream, media.ended, media.closed_at = None, stream, now
+            stream.finish(now)
             # The session keeps the stream; this breaks the reference cycle between the two.
             stream.owner = None
         media.feed(_CLOSED)

@@ -88,8 +88,11 @@ def _reinvite(rooms: Rooms, leg: Leg, usage: DialogUsage, tx: ServerTransaction,
 
 
 def _bye(rooms: Rooms, leg: Leg, usage: DialogUsage, tx: ServerTransaction, now: int) -> None:
-    tx.respond(200, now=now)
-    _gone(rooms, leg, usage, tx, now)
+    try:
+        _gone(rooms, leg, usage, tx, now)
+    finally:
+        # Our last RTCP report left before, so the peer has it when it reads this.
+        tx.respond(200, now=now)
 
 
 def _gone(rooms: Rooms, leg: Leg, usage: DialogUsage, tx: ServerTransaction, now: int) -> None:

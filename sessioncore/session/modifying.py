@@ -306,6 +306,7 @@ class Modifying:
 
     def _success_repeated(self, leg: Leg, now: int) -> None:
         if not leg.over:
+            leg.answer_repeated = True
             self._announcer.emit(leg, events.AnswerRepeated, now)
 
     def lost(self, leg: Leg, usage: DialogUsage) -> None:

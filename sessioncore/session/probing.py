@@ -129,6 +129,7 @@ class Probing:
         if now - since < self._patience:
             self._look_again(leg, since)
             return
+        leg.peer_gone = True
         silence = f"no RTP and no RTCP for {(now - since) // SECOND} s"
         text = f"the peer is gone: {silence}; {found.text}"
         leg.feed(HangUp(EndReason(found.by, text, found.status, found.cause)))

@@ -54,6 +54,8 @@ class FakeNetwork:
         self.icmp = icmp
         self.capture = capture
         self.captured: list[Datagram] = []
+        self.firewall: Callable[[Datagram], bool] | None = None
+        """Called with each datagram; one for which it returns true is dropped on its way."""
         self.clock = Clock()
         self.names = FakeNames()
         self.hosts: dict[str, FakeHost] = {}
@@ -212,6 +214,9 @@ class FakeNetwork:
                 realm = host.nat.hosts
             else:
                 datagram.seen_source = host.nat.outbound(source, destination)
+        if self.firewall is not None and self.firewall(datagram):
+            datagram.fate = "filtered"
+            return
         delays = self._link(source[0], destination[0]).delays(self._chance(source, destination))
         if not delays:
             datagram.fate = "lost"

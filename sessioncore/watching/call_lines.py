@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from sessioncore.events import CallEnded, CallFailed, Event
-from sessioncore.vocabulary import SECOND, NegotiatedMedia, SessionRole
+from sessioncore.verdict import Verdict
+from sessioncore.vocabulary import SessionRole
 from sessioncore.watching.event_log import printable, quoted
 
 if TYPE_CHECKING:
-    from sessioncore.media.statistics import StreamStatistics
     from sessioncore.session.call import Call
 
 __all__ = ["CallLines"]
@@ -66,37 +66,23 @@ def _about(call: Call, event: Event) -> str:
     if event.role is SessionRole.UAS:
         caller, callee = callee, caller
     parties = f", From: {_short(caller)}, To: {_short(callee)}"
-    agreed = call.negotiated_media
-    seen = None if agreed is None else call.statistics
-    if agreed is None or seen is None:
-        return parties
-    return parties + _media(agreed, seen, event.at)
+    return parties if call.negotiated_media is None else parties + _media(call.verdict)
 
 
 def _short(uri: str) -> str:
     return printable(uri if len(uri) <= LONGEST_URI else uri[: LONGEST_URI - 3] + "...")
 
 
-def _media(agreed: NegotiatedMedia, seen: StreamStatistics, ended: int) -> str:
+def _media(verdict: Verdict) -> str:
     """How long media ran, and what went which way."""
-    since = seen.first_sent_at
-    if since is None or (seen.first_received_at is not None and seen.first_received_at < since):
-        since = seen.first_received_at
-    lasted = 0.0 if since is None else (ended - since) / SECOND
-    jitter = "none" if seen.jitter_ms is None else f"{seen.jitter_ms:.1f} ms"
+    evidence = verdict.evidence
+    due, came = evidence.due
+    jitter = "none" if evidence.jitter is None else f"{1000 * evidence.jitter:.1f} ms"
+    media = str(verdict.judgement)
+    if verdict.causes:
+        media += f"; {verdict.causes[0].text}"
     return (
-        f", Duration: {lasted:.1f} s, Media: {quoted(_ways(agreed, seen))},"
-        f" Sent: {seen.packets_sent}, Received: {seen.packets_received}, Lost: {seen.lost},"
+        f", Duration: {evidence.agreed_for or 0.0:.1f} s, Media: {quoted(media)},"
+        f" Sent: {evidence.sent}, Received: {evidence.received}, Lost: {max(0, due - came)},"
         f" Jitter: {jitter}"
     )
-
-
-def _ways(agreed: NegotiatedMedia, seen: StreamStatistics) -> str:
-    """In which directions media went, and where one is missing, why."""
-    if seen.packets_sent and seen.packets_received:
-        return f"both ways; {seen.why_silent}" if seen.stalled else "both ways"
-    audio = agreed.audio
-    if seen.packets_received:
-        return f"received only{'' if audio.sends else f'; agreed on {audio.direction}'}"
-    ways = "sent only" if seen.packets_sent else "none"
-    return f"{ways}; {seen.why_silent if audio.receives else f'agreed on {audio.direction}'}"

@@ -28,6 +28,7 @@ from sessioncore.deadlines import Deadlines
 from sessioncore.errors import ConfigurationError
 from sessioncore.events import Event
 from sessioncore.interfaces import IEventObserver
+from sessioncore.verdict import Verdict
 from sessioncore.vocabulary import MILLISECOND, SECOND, Address, host_port
 from sessioncore.watching.output import Output, output_of
 
@@ -191,6 +192,8 @@ def _plain(value: object) -> object:
         return str(value)
     if isinstance(value, tuple):
         return [_plain(part) for part in value]
+    if kind is Verdict:
+        return value.as_dict()  # type: ignore[attr-defined]
     names = _fields(kind)
     return value if names is None else {name: _plain(getattr(value, name)) for name in names}
 

@@ -48,6 +48,21 @@ MOST_LINES: Final = 20
 """Calls that are redrawn in place; with more of them only the ends are printed."""
 
 
+def _result(summary: CallSummary) -> str:
+    """What became of a call that was answered."""
+    confirmed = summary.packets_confirmed
+    reported = "not reported by the peer" if confirmed is None else f"{confirmed} arrived"
+    text = (
+        f"ended after {summary.duration:.1f} s,"
+        f" {'audio both ways' if summary.audio_both_ways else 'FAILED'} ({summary.judgement}):"
+        f" received {summary.packets_received} of {summary.packets_due}, sent"
+        f" {summary.packets_sent}, {reported}: {shown(summary.reason)}"
+    )
+    if summary.problem is not None:
+        text += f"; {shown(summary.problem)}"
+    return text if summary.remedy is None else f"{text}. {summary.remedy}"
+
+
 @define(eq=False)
 class _Line:
     number: int
@@ -106,15 +121,9 @@ class LiveLines:
     @staticmethod
     def _what(event: Event) -> str | None:
         if isinstance(event, CallSummary):
-            verdict = "audio both ways" if event.audio_both_ways else "NO audio both ways"
             if not event.answered:
                 return f"failed: {shown(event.reason)}"
-            return (
-                f"ended after {event.duration:.1f} s, {verdict}: sent {event.packets_sent} of"
-                f" {event.packets_to_send}, received {event.packets_received} of"
-                f" {event.packets_to_receive}, lost {event.packets_lost}: {shown(event.reason)}"
-                + ("" if event.problem is None else f"; {event.problem}")
-            )
+            return _result(event)
         if isinstance(event, (CallEnded, CallFailed)):
             return None
         return _WORDS.get(type(event))

@@ -1,38 +1,26 @@
-"""Did a call have audio both ways?  Judged from its events and counters, for one and for many.
-
-A call had audio both ways when it reached Active and, in each direction its agreements
-allowed, at least 95 % of the packets that the time allows for were sent and received.
-"""
+"""Did a call have audio both ways?  Its verdict says it, for one call and for many."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import floor
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field, frozen
 from zope.interface import implementer
 
-from sessioncore.events import (
-    CallEnded,
-    CallFailed,
-    Event,
-    MediaActive,
-    MediaNegotiated,
-)
+from sessioncore.events import CallEnded, CallFailed, Event
 from sessioncore.interfaces import IEventObserver
-from sessioncore.vocabulary import MILLISECOND, SECOND, MediaState, SessionRole, StreamAgreement
+from sessioncore.verdict import SHARE, Verdict
+from sessioncore.vocabulary import EndedBy, MediaState, SessionRole
 from sessioncore.watching.event_log import shown
 
 if TYPE_CHECKING:
     from sessioncore.session.call import Call
 
-__all__ = ["CallLedger", "CallSummary", "Outcome", "RunEnded"]
+__all__ = ["CallLedger", "CallSummary", "Outcome", "Requirements", "RunEnded"]
 
-SHARE: Final = 0.95
-"""The share of the expected packets that has to be there in each allowed direction."""
-_NO_PACKETS: Final = (0, 0, 0, None)
-_OVER: Final = (CallEnded, CallFailed)
+_IN_TIME: Final = 0.5
+"""Seconds by which a peer may hang up earlier than planned."""
 
 
 @frozen(slots=False)
@@ -40,23 +28,71 @@ class CallSummary(Event):
     """The result of a call; follows `CallEnded` or `CallFailed` in the logs of the commands.
 
     Calls that were refused without asking the application have none.
-    ``duration`` is in seconds of agreed media.  The expected packets are what the agreements
-    allowed in that time, by their direction and ptime.  ``problem`` says what is known about
-    why too little was heard, or is None.
+    ``duration`` is in seconds of agreed media, ``judgement`` the verdict in one word,
+    ``receiving`` and ``sending`` what is known about each direction.  ``packets_due`` is how many
+    the peer sent, by their sequence numbers or its own count; ``packets_confirmed`` how many of
+    ours it reports as received, or None if it does not report.  ``problem`` says why the call
+    failed, or is None; ``cause`` names the most likely cause, and ``remedy`` says what to do.
     """
 
     remote_uri: str
     answered: bool
     audio_both_ways: bool
     duration: float
+    judgement: str
+    receiving: str
+    sending: str
     packets_sent: int
-    packets_to_send: int
+    packets_confirmed: int | None
     packets_received: int
-    packets_to_receive: int
+    packets_due: int
     packets_lost: int
     jitter_ms: float | None
+    cause: str | None
     problem: str | None
+    remedy: str | None
     reason: str
+
+
+@frozen
+class Requirements:
+    """What the calls of a run must have: ``least`` is the share of packets (0 to 1).
+
+    With ``proof`` the peer has to report that it receives our packets.  ``duration`` is how long
+    in seconds each call should last; None leaves its end to the peer.
+    """
+
+    least: float = SHARE
+    proof: bool = False
+    duration: float | None = None
+
+    def fault(self, verdict: Verdict, event: CallEnded | CallFailed) -> str | None:
+        """Why the call failed, or None."""
+        if event.__class__ is CallFailed:
+            return str(event.reason)
+        lasted = verdict.evidence.agreed_for or 0.0
+        if (
+            self.duration is not None
+            and event.reason.by is EndedBy.REMOTE
+            and lasted < self.duration - _IN_TIME
+        ):
+            return f"the peer hung up after {lasted:.1f} of {self.duration:.1f} s"
+        if not verdict.both_ways:
+            return f"answered, NO audio both ways: {verdict.judgement}, {_why(verdict)}"
+        if self.proof and not verdict.proven:
+            return f"not proven: sending {verdict.sending}"
+        for way, finding in (("receiving", verdict.receiving), ("sending", verdict.sending)):
+            if finding.share is not None and finding.share < self.least:
+                least = f"{100 * self.least:g} %"
+                return f"{way}: {finding.text}, and at least {least} are required"
+        return None
+
+
+def _why(verdict: Verdict) -> str:
+    if verdict.causes:
+        return verdict.causes[0].text
+    finding = verdict.receiving if verdict.sending.proof.value == "proven" else verdict.sending
+    return finding.text
 
 
 @frozen(slots=False)
@@ -110,55 +146,24 @@ class Outcome:
         )
 
 
-class _Account:
-    """What was agreed and seen of one call so far; times in ns."""
-
-    active = False
-    audio: StreamAgreement
-    since: int | None = None
-    """Since when the media of ``audio`` flows."""
-    lasted = 0
-    to_send = 0.0
-    to_receive = 0.0
-
-    def __init__(self, call: Call) -> None:
-        self.call = call
-
-    def settle(self, now: int) -> None:
-        """Add the time since the last agreement to what is expected."""
-        if self.since is None:
-            return
-        audio, lasted = self.audio, now - self.since
-        packets = lasted / (audio.ptime * MILLISECOND)
-        self.lasted += lasted
-        if audio.sends:
-            self.to_send += packets
-        if audio.receives:
-            self.to_receive += packets
-        self.since = None
-
-
 @implementer(IEventObserver)
 class CallLedger:
-    """Keeps an account of each watched call, and makes its summary when the call is over."""
+    """Makes the summary of each watched call when it is over, and adds them up."""
 
-    kinds: Final = (MediaNegotiated, MediaActive, *_OVER)
+    kinds: Final = (CallEnded, CallFailed)
     """The events it needs."""
 
-    def __init__(self, done: Callable[[CallSummary], None]) -> None:
+    def __init__(
+        self, done: Callable[[CallSummary], None], requirements: Requirements = Requirements()
+    ) -> None:
         self.outcome = Outcome()
         self._done = done
-        self._accounts: dict[str, _Account] = {}
+        self._requirements = requirements
+        self._calls: dict[str, Call] = {}
 
     def watch(self, call: Call) -> None:
-        """Keep an account of ``call`` from now on."""
-        self._accounts[call.session] = _Account(call)
-
-    def hanging_up(self, session: str, now: int) -> None:
-        """Expect no more media: this side is about to end the call."""
-        account = self._accounts.get(session)
-        if account is not None:
-            account.settle(now)
+        """Summarise ``call`` at its end."""
+        self._calls[call.session] = call
 
     def never_placed(self, why: str) -> None:
         """Count a call that could not even be prepared."""
@@ -167,42 +172,27 @@ class CallLedger:
 
     def event(self, event: Any) -> None:
         """Take one event of any call, of these kinds or others."""
-        kind = event.__class__
-        account = self._accounts.get(event.session)
-        if account is None:
+        if event.__class__ not in self.kinds:
             return
-        if kind is MediaNegotiated:
-            account.settle(event.at)
-            # Its flow is established in the same turn.
-            account.audio, account.since = event.media.audio, event.at
-        elif kind is MediaActive:
-            account.active = True
-        elif kind in _OVER:
-            self._close(account, event)
-
-    def _close(self, account: _Account, event: CallEnded | CallFailed) -> None:
-        del self._accounts[event.session]
-        account.settle(event.at)
-        summary = _summary(account, event)
+        call = self._calls.pop(event.session, None)
+        if call is None:
+            return
+        verdict = call.verdict
+        fault = self._requirements.fault(verdict, event)
         self.outcome.calls += 1
-        self.outcome.audio_both_ways += summary.audio_both_ways
-        if not summary.audio_both_ways:
-            self.outcome.failed_with(_why_failed(summary))
-        self._done(summary)
+        if fault is None:
+            self.outcome.audio_both_ways += 1
+        else:
+            self.outcome.failed_with(fault)
+        self._done(_summary(call, event, verdict, fault))
 
 
-def _why_failed(summary: CallSummary) -> str:
-    if not summary.answered:
-        return summary.reason
-    return f"answered, NO audio both ways: {summary.problem or summary.reason}"
-
-
-def _summary(account: _Account, event: CallEnded | CallFailed) -> CallSummary:
-    call, answered = account.call, event.__class__ is CallEnded
-    sent, received, lost, jitter = call.packet_counts or _NO_PACKETS
-    to_send, to_receive = account.to_send, account.to_receive
-    heard = received >= floor(SHARE * to_receive)
-    enough = heard and sent >= floor(SHARE * to_send)
+def _summary(
+    call: Call, event: CallEnded | CallFailed, verdict: Verdict, fault: str | None
+) -> CallSummary:
+    evidence, cause = verdict.evidence, verdict.cause
+    due, came = evidence.due
+    confirmed = evidence.confirmed - max(0, evidence.remote_lost) if evidence.confirmed else None
     # By position: so many names would cost as much again.
     return CallSummary(
         event.session,
@@ -211,15 +201,20 @@ def _summary(account: _Account, event: CallEnded | CallFailed) -> CallSummary:
         event.media_state,
         event.at,
         call.remote_uri,
-        answered,
-        answered and account.active and enough,
-        round(account.lasted / SECOND, 3),
-        sent,
-        round(to_send),
-        received,
-        round(to_receive),
-        lost,
-        None if jitter is None else round(jitter, 3),
-        None if heard else call.why_too_little(round(to_receive)),
+        event.__class__ is CallEnded,
+        fault is None,
+        evidence.agreed_for or 0.0,
+        verdict.judgement.value,
+        verdict.receiving.proof.value,
+        verdict.sending.proof.value,
+        evidence.sent,
+        confirmed,
+        evidence.received,
+        due,
+        max(0, due - came),
+        None if evidence.jitter is None else round(1000 * evidence.jitter, 3),
+        None if cause is None else cause.name,
+        fault,
+        None if fault is None or cause is None else cause.remedy,
         str(event.reason),
     )

@@ -81,6 +81,7 @@ _ROW_OF_EVENT: Final[dict[type[events.Event], int]] = {
     events.DialogEstablished: 8,
     events.MediaActive: 9,
     events.MediaStalled: 9,
+    events.VerdictChanged: 9,
     events.MediaFailed: 9,
     events.MediaPathProblem: 9,
     events.DigitReceived: 9,

@@ -244,6 +244,20 @@ class WrongOptionsTests(SynchronousTestCase):
         self.assertEqual(plan.calls.record, str(folder / "a" / "x.wav"))
         self.assertFalse(folder.exists(), "made at start, not before the fork")
 
+    def test_what_calls_must_have(self) -> None:
+        for given, least in (
+            ((), 0.95),
+            (("--min-received=90%",), 0.9),
+            (("--min-received=7",), 0.07),
+        ):
+            plan = uac(*given).calls
+            self.assertEqual((plan.min_received, plan.require_proof), (least, False))
+        plan = uac("--require-proof").calls
+        self.assertTrue(plan.require_proof)
+        for text in ("101%", "-1", "all", "", "95%%", "1_0"):
+            error = self.assertRaises(UsageError, uac, f"--min-received={text}")
+            self.assertIn(f"--min-received: {text!r} is not a share; write 0% to 100%", str(error))
+
     def test_arguments_without_an_option(self) -> None:
         self.assertIn("'echo' is not an option", self.says("--role=uas", "echo"))
 

@@ -305,12 +305,12 @@ class RunTests(ServiceTestCase):
             uas, uac = self.uas(events=events), self.uac()
             self.network.advance(0.5)
             self.assertEqual(len(uas.manager.calls), 1)
-            self.assertEqual(len(uas.ledger._accounts), accounts)
+            self.assertEqual(len(uas.ledger._calls), accounts)
             if accounts:
                 uas.manager.remove_event_sink(uas.ledger)
             self.assertRaises(ConfigurationError, uas.manager.remove_event_sink, uas.ledger)
             # Whoever places calls has to know how they went.
-            self.assertEqual(len(uac.ledger._accounts), 1)
+            self.assertEqual(len(uac.ledger._calls), 1)
             self.stop(uac, uas)
         os.remove("read.jsonl")
 
@@ -336,7 +336,7 @@ class RunTests(ServiceTestCase):
     def test_a_line_per_call(self) -> None:
         printed, logged, uas = self.log_lines(Lines("calls"), "bob", "carol")
         self.assertEqual(len(printed), 2)
-        self.assertRegex(printed[0], '^.UAS. Call: answered, .* To: sip:bob@.*"both ways"')
+        self.assertRegex(printed[0], '^.UAS. Call: answered, .* To: sip:bob@.*"two_way"')
         self.assertIn("To: sip:carol@", printed[1])
         self.assertEqual(logged, [])
         self.assertFalse(uas.output_lost)
@@ -354,7 +354,7 @@ class RunTests(ServiceTestCase):
         )
         uas.startService()
         self.assertEqual(wanted, [(CallEnded, CallFailed)])
-        self.assertEqual(uas.ledger._accounts, {})
+        self.assertEqual(uas.ledger._calls, {})
         self.stop(uas)
 
     def test_a_line_per_event(self) -> None:
@@ -370,7 +370,7 @@ class RunTests(ServiceTestCase):
         """Those of one moment are one message: a message costs more than a line."""
         printed, logged, _ = self.log_lines(Lines("calls", to_log=True), "bob", "carol")
         self.assertEqual((printed, len(logged)), ([], 2))
-        self.assertRegex(logged[0], '^.UAS. Call: answered, .* To: sip:bob@.*"both ways"')
+        self.assertRegex(logged[0], '^.UAS. Call: answered, .* To: sip:bob@.*"two_way"')
         self.assertIn("To: sip:carol@", logged[1])
         _, events, _ = self.log_lines(Lines("events", to_log=True), "bob")
         self.assertTrue(events[0].startswith("[UAS] Event: IncomingCall"))

@@ -30,15 +30,11 @@ class FakeLeg:
     remote_rtp = ("192.0.2.2", 40_000)
     transmitting = True
     media_statistics = None
-    media_counts = None
     invite = None
     sinks = None
 
     def __init__(self) -> None:
         self.milestones = Milestones()
-
-    def media_problem(self, due: int | None = None) -> str | None:
-        return None if due is None else f"not {due}"
 
 
 class FakeControl:
@@ -77,9 +73,6 @@ class CallTests(SynchronousTestCase):
         self.assertEqual(call.media_state, leg.media_state)
         self.assertTrue(call.transmitting)
         self.assertIsNone(call.statistics)
-        self.assertIsNone(call.packet_counts)
-        self.assertIsNone(call.why_silent)
-        self.assertEqual(call.why_too_little(45), "not 45")
         self.assertIsNone(call.end_reason)
         self.assertIsNone(call.negotiated_media)
         self.assertEqual(repr(call), "<Call 7 UAS Incoming media Negotiating>")

@@ -16,6 +16,7 @@ from sessioncore.media.statistics import MediaEvent
 from sessioncore.session.refusals import MOST_TOLD
 from sessioncore.session.session import SessionState
 from sessioncore.testing import messages
+from sessioncore.verdict import Judgement
 from sessioncore.vocabulary import SECOND, Direction, EndedBy, MediaState
 from tests.session.scene import A, B, C, Caller, Scene, answer, early, parsed, ring
 
@@ -1054,7 +1055,7 @@ class EndingTests(CalleeScene):
         self.caller.answer = self.them.last(b"SIP/2.0 180")
         self.caller.within("BYE")
         self.run_for(0.01)
-        self.assertEqual(self.them.lines(), ["180 INVITE", "200 BYE", "487 INVITE"])
+        self.assertEqual(self.them.lines(), ["180 INVITE", "487 INVITE", "200 BYE"])
 
     def test_bye(self) -> None:
         self.caller.established(self)
@@ -1604,10 +1605,13 @@ class WithinTheDialogTests(CalleeScene):
 
     def test_a_stall_and_its_end(self) -> None:
         self.run_for(6)
-        self.assertEqual(self.us.story(), ["MediaStalled Established"])
-        self.assertEqual(self.us.event("MediaStalled").text, "192.0.2.3:40000 has stopped sending")
+        stalled = ["VerdictChanged Active", "MediaStalled Established"]
+        self.assertEqual(self.us.story(), stalled)
+        self.assertIs(self.us.event("VerdictChanged").verdict.judgement, Judgement.NO_RX)
+        text = "nothing comes from 192.0.2.3:40000 to 192.0.2.2:40000"
+        self.assertEqual(self.us.event("MediaStalled").text, text)
         self.send_rtp()
-        self.assertEqual(self.us.story()[1:], ["MediaActive Active"])
+        self.assertEqual(self.us.story()[2:], ["MediaActive Active"])
 
 
 class AddressTests(Scene):

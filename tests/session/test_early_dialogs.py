@@ -66,7 +66,8 @@ class EarlyDialogTests(CallerScene):
     def test_a_callee_that_gave_up_ends_the_call(self) -> None:
         """Its 200 was lost, for 64*T1 no ACK came, so it sends BYE in the dialog of its 180."""
         call = self.ringing()
-        self.assertEqual(self.ask(call, "BYE"), "200 BYE")
+        self.assertEqual(self.ask(call, "BYE"), "CANCEL")
+        self.assertEqual(self.sent_since(b"SIP/2.0 200"), 1)
         reason = self.successResultOf(call.when_ended())
         self.assertEqual((reason.by, reason.text), (EndedBy.REMOTE, "the peer hung up"))
         # Proxies between may still ring others.

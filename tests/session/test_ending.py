@@ -96,6 +96,7 @@ class UnacknowledgedTests(CalleeScene):
         self.assertEqual(self.us.manager.statistics().calls_up, 1)
         self.run_for(0.5)
         self.assertEqual(self.us.manager.statistics().calls_up, 0)
+        self.run_for(0.6)
         self.assertFalse(self.us.manager.plane.active)
         self.run_for(33)
         reason = self.us.event("CallEnded").reason

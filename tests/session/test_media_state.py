@@ -102,7 +102,7 @@ class FakeStream:
     def __getattr__(self, name: str) -> Any:
         def record(*arguments: Any, **named: Any) -> Any:
             self.did.append((name, *arguments, *named.values()))
-            if name == "close":
+            if name == "finish":
                 self.statistics = "final"
 
         return record
@@ -263,5 +263,6 @@ class ControllerTests(SynchronousTestCase):
         self.control.close(self.session, 9)
         self.control.close(self.session, 10)
         self.assertEqual(self.media.statistics, "final")
-        self.assertEqual(self.stream.did.count(("close", 9)), 1)
+        self.assertEqual(self.stream.did.count(("finish", 9)), 1)
+        self.assertIn(("release", 9), self.stream.did)
         self.assertIs(self.media.state, MediaState.IDLE)

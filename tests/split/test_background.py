@@ -59,7 +59,7 @@ class BackgroundTests(ProcessTestCase):
         self.end()
         before, after = self.log("d.log.1"), self.log()
         self.assertRegex(
-            before, r'#info\] \[UAS\] Call: answered, .*To: sip:bob@.*Media: "both ways"'
+            before, r'#info\] \[UAS\] Call: answered, .*To: sip:bob@.*Media: "two_way"'
         )
         self.assertNotIn("carol", before)
         self.assertIn("To: sip:carol@", after)

@@ -20,6 +20,7 @@ from sessioncore import (
     Call,
     CallFailed,
     CallOver,
+    Cause,
     Clip,
     Codec,
     ConfigurationError,
@@ -30,6 +31,8 @@ from sessioncore import (
     EndedBy,
     EndReason,
     Event,
+    Evidence,
+    Finding,
     Frames,
     ICallHandler,
     IEventObserver,
@@ -38,6 +41,7 @@ from sessioncore import (
     IMediaSource,
     ISipFlow,
     ISipTransport,
+    Judgement,
     ManagerStatistics,
     MediaFileError,
     MediaSink,
@@ -46,7 +50,7 @@ from sessioncore import (
     ModificationRefused,
     NegotiatedMedia,
     OneWayByAgreement,
-    PacketCounts,
+    Proof,
     Record,
     SessionCoreError,
     SessionManager,
@@ -62,6 +66,8 @@ from sessioncore import (
     UnreachableTarget,
     UserAgentClient,
     UserAgentServer,
+    Verdict,
+    VerdictChanged,
     aio,
 )
 from sessioncore.events import CallEnded, DigitReceived, MediaNegotiated
@@ -186,9 +192,19 @@ async def hold(call: Call) -> str:
     return str(call.state is SessionState.CONFIRMED)
 
 
-def quality(call: Call) -> tuple[StreamStatistics | None, PacketCounts | None]:
-    """The counters, all and in little."""
-    return call.statistics, call.packet_counts
+def quality(call: Call) -> tuple[StreamStatistics | None, str, tuple[Cause, ...]]:
+    """The counters, and what they mean."""
+    verdict: Verdict = call.verdict
+    evidence: Evidence = verdict.evidence
+    if verdict.sending.proof is Proof.UNCONFIRMED and not evidence.reports:
+        return call.statistics, "the peer sends no RTCP", verdict.causes
+    receiving: Finding = verdict.receiving
+    return call.statistics, f"{receiving.share}: {verdict.remedy}", verdict.causes
+
+
+def alarm(event: VerdictChanged) -> str | None:
+    """Somebody hears nothing."""
+    return str(event.verdict) if event.verdict.judgement is Judgement.NO_TX else None
 
 
 def who(call: Call) -> str:
@@ -216,6 +232,7 @@ async def place(manager: SessionManager, uri: str, clock: Any) -> str:
             ring_limit=20,
         )
         call.add_event_sink(ended_with.append, CallEnded)
+        call.add_event_sink(alarm, VerdictChanged)
         await call.place()
         await call.when_two_way()
     except (ConfigurationError, TooManyCalls, UnreachableTarget) as error:
@@ -228,17 +245,17 @@ async def place(manager: SessionManager, uri: str, clock: Any) -> str:
     await task.deferLater(clock, 0.5)
     call.set_source(Silence())
     active = call.media_state is MediaState.ACTIVE
-    counts = call.packet_counts
+    good = call.verdict.both_ways
     found: Call | None = manager.find_call(call.session)
     if found is not call:
         return "not found"
     ended: EndReason = await call.hang_up("enough", cause=16)
-    if ended.by is not EndedBy.LOCAL or not active or counts is None:
+    if ended.by is not EndedBy.LOCAL or not active or not good:
         return "lost"
     try:
         call.ring()
     except CallOver:
-        return f"both ways, {counts.lost} lost"
+        return "both ways, 0 lost"
     return "still there"
 
 

@@ -22,6 +22,7 @@ from sessioncore import events
 from sessioncore.deadlines import Deadlines
 from sessioncore.errors import ConfigurationError
 from sessioncore.net.clockwork import ReactorClockwork
+from sessioncore.verdict import Evidence, judge
 from sessioncore.vocabulary import (
     MILLISECOND,
     SECOND,
@@ -100,6 +101,7 @@ class TextLineTests(SynchronousTestCase):
 _DETAILS: dict[str, st.SearchStrategy[Any]] = {
     "int": st.integers(),
     "bool": st.booleans(),
+    "int | None": st.none() | st.integers(),
     "float": st.floats(),
     "float | None": st.none() | st.floats(),
     "str": st.text(),
@@ -108,6 +110,7 @@ _DETAILS: dict[str, st.SearchStrategy[Any]] = {
     "Address | None": st.none() | st.tuples(st.text(), st.integers()),
     "NegotiatedMedia": st.builds(agreement),
     "tuple[str, ...]": st.lists(st.text()).map(tuple),
+    "Verdict": st.just(judge(Evidence(answered=True, agreed_for=1.0, receives=True))),
     "EndReason": st.builds(EndReason, st.sampled_from(EndedBy), st.text()),
 }
 
@@ -260,6 +263,7 @@ class JsonLineTests(SynchronousTestCase):
             events.MediaStalled: ("nothing has come",),
             events.OfferRefused: (488, ("PT 18: no", "PT 4: no")),
             events.TransferRequested: ("sip:c",),
+            events.VerdictChanged: (judge(Evidence()),),
         }
         for name in events.__all__:
             kind = getattr(events, name)

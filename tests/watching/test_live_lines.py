@@ -67,7 +67,8 @@ class LiveLinesTests(SynchronousTestCase):
             ["prepared", "calling", "answered", "audio both ways"],
         )
         self.assertIn(
-            "ended after 1.0 s, audio both ways: sent 50 of 50, received 50 of 50", lines[-1]
+            "ended after 1.0 s, audio both ways (two_way): received 50 of 50, sent 50, 50 arrived",
+            lines[-1],
         )
 
     def test_a_failed_call(self) -> None:
@@ -136,7 +137,7 @@ class LiveLinesTests(SynchronousTestCase):
         self.run_call(uri)
         last = screen(self.out.getvalue())[-1]
         self.assertIn(uri, last)
-        self.assertTrue(last.endswith("lost 0: local: hung up"), last)
+        self.assertTrue(last.endswith("50 arrived: local: hung up"), last)
 
     def test_a_long_uri_is_cut_before_what_happens(self) -> None:
         self.follow(terminal=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore import events
 from sessioncore.session.call import Call
 from sessioncore.vocabulary import Direction, EndedBy, MediaState, SessionRole
-from sessioncore.watching.outcome import CallLedger, CallSummary, Outcome
+from sessioncore.watching.outcome import CallLedger, CallSummary, Outcome, Requirements
 from tests.fakes import FakeManager, agreement
 
 
@@ -26,35 +24,29 @@ class LedgerTests(SynchronousTestCase):
         self.ledger.watch(call)
         return call
 
-    def finish(self, call: Call, sent: int, received: int) -> CallSummary:
-        self.manager.count(call, sent, received)
+    def finish(self, call: Call, sent: int, received: int, due: int | None = None) -> CallSummary:
+        self.manager.count(call, sent, received, due)
         self.manager.ended(call)
         return self.summaries[-1]
 
     def test_audio_both_ways(self) -> None:
         call = self.call()
         self.manager.answered(call)
-        self.manager.active(call)
         self.manager.clock.advance(2)
         summary = self.finish(call, 95, 95)
         self.assertTrue(summary.audio_both_ways)
         self.assertTrue(summary.answered)
-        self.assertEqual(
-            (summary.duration, summary.packets_to_send, summary.packets_to_receive),
-            (2.0, 100, 100),
-        )
+        self.assertEqual((summary.duration, summary.judgement), (2.0, "two_way"))
         self.assertEqual(self.ledger.outcome, Outcome(1, 1))
 
     def test_everything_has_its_place(self) -> None:
         call = self.call()
         self.manager.answered(call)
-        self.manager.active(call)
         self.manager.clock.advance(2)
-        statistics: Any = call.statistics
-        statistics.lost, statistics.jitter_ms = 7, 1.23456
+        self.manager.know(call, jitter=0.00123456, remote_lost=6)
         at = self.manager.clockwork.now()
         self.assertEqual(
-            attrs.asdict(self.finish(call, 96, 5)),
+            attrs.asdict(self.finish(call, 96, 5, 100)),
             {
                 "session": call.session,
                 "call_id": call.call_id,
@@ -65,33 +57,68 @@ class LedgerTests(SynchronousTestCase):
                 "answered": True,
                 "audio_both_ways": False,
                 "duration": 2.0,
+                "judgement": "rx_loss",
+                "receiving": "contradicted",
+                "sending": "proven",
                 "packets_sent": 96,
-                "packets_to_send": 100,
+                "packets_confirmed": 90,
                 "packets_received": 5,
-                "packets_to_receive": 100,
-                "packets_lost": 7,
+                "packets_due": 100,
+                "packets_lost": 95,
                 "jitter_ms": 1.235,
-                "problem": "nothing has come of 100",
+                "cause": "network-loss-inbound",
+                "problem": "answered, NO audio both ways: rx_loss, only 5 of 100 packets arrived",
+                "remedy": "Look for an overloaded or disturbed link on the way from the peer.",
                 "reason": "local: hung up",
             },
         )
 
     def test_too_little_in_one_direction(self) -> None:
-        for sent, received in ((94, 100), (100, 94)):
+        for received, lost in ((70, 0), (100, 30)):
             call = self.call()
             self.manager.answered(call)
-            self.manager.active(call)
             self.manager.clock.advance(2)
-            summary = self.finish(call, sent, received)
+            self.manager.know(call, remote_lost=lost)
+            summary = self.finish(call, 100, received, 100)
             self.assertFalse(summary.audio_both_ways)
-            self.assertEqual(summary.problem, "nothing has come of 100" if received == 94 else None)
+            self.assertEqual(summary.judgement, "tx_loss" if lost else "rx_loss")
         self.assertEqual(self.ledger.outcome.failed, 2)
 
-    def test_never_active(self) -> None:
-        call = self.call()
-        self.manager.answered(call)
-        self.manager.clock.advance(2)
-        self.assertFalse(self.finish(call, 100, 100).audio_both_ways)
+    def test_the_least_share_is_set(self) -> None:
+        for least, good in ((0.9, True), (0.7, True), (0.95, False)):
+            self.ledger = CallLedger(self.summaries.append, Requirements(least=least))
+            self.manager.sinks[:] = [self.ledger]
+            call = self.call()
+            self.manager.answered(call)
+            self.assertIs(self.finish(call, 1000, 920, 1000).audio_both_ways, good, least)
+
+    def test_unconfirmed_is_good_unless_proof_is_required(self) -> None:
+        for proof in (False, True):
+            self.ledger = CallLedger(self.summaries.append, Requirements(proof=proof))
+            self.manager.sinks[:] = [self.ledger]
+            call = self.call()
+            self.manager.answered(call)
+            self.manager.count(call, 100, 100)
+            self.manager.know(call, confirmed=0, reports=0)
+            self.manager.ended(call)
+            summary = self.summaries[-1]
+            self.assertEqual((summary.judgement, summary.sending), ("unconfirmed",) * 2)
+            self.assertIs(summary.audio_both_ways, not proof)
+        self.assertIn("not proven: sending unconfirmed", str(self.ledger.outcome))
+
+    def test_a_peer_that_hangs_up_early(self) -> None:
+        for duration, good in ((3.0, False), (2.2, True), (None, True)):
+            self.ledger = CallLedger(self.summaries.append, Requirements(duration=duration))
+            self.manager.sinks[:] = [self.ledger]
+            self.manager = FakeManager()
+            self.manager.sinks.append(self.ledger)
+            call = self.call()
+            self.manager.answered(call)
+            self.manager.clock.advance(2)
+            self.manager.count(call, 100, 100)
+            self.manager.ended(call, by=EndedBy.REMOTE)
+            self.assertIs(self.summaries[-1].audio_both_ways, good, duration)
+        self.assertEqual(self.summaries[0].problem, "the peer hung up after 2.0 of 3.0 s")
 
     def test_never_answered(self) -> None:
         call = self.call()
@@ -117,7 +144,8 @@ class LedgerTests(SynchronousTestCase):
         self.manager.clock.advance(2)
         self.finish(call, 100, 0)
         self.assertIn(
-            "1 failed: answered, NO audio both ways: nothing has come", str(self.ledger.outcome)
+            "1 failed: answered, NO audio both ways: no_rx, nothing comes from 192.0.2.7:5004",
+            str(self.ledger.outcome),
         )
 
     def test_nothing_of_the_peer_reaches_the_terminal_in_the_last_line(self) -> None:
@@ -125,34 +153,22 @@ class LedgerTests(SynchronousTestCase):
         outcome.failed_with("remote 486: \x1b[2J")
         self.assertTrue(str(outcome).endswith(": remote 486: \\u001b[2J"))
 
-    def test_only_allowed_directions_count(self) -> None:
+    def test_one_direction_by_agreement_is_not_both_ways(self) -> None:
         call = self.call()
         self.manager.answered(call, agreement(Direction.SENDONLY))
-        self.manager.active(call)
         self.manager.clock.advance(2)
-        self.assertTrue(self.finish(call, 100, 0).audio_both_ways)
+        summary = self.finish(call, 100, 0)
+        self.assertEqual((summary.judgement, summary.cause), ("one_way", "direction"))
+        self.assertFalse(summary.audio_both_ways)
 
-    def test_a_hold_in_the_middle(self) -> None:
-        call = self.call()
-        self.manager.answered(call)
-        self.manager.active(call)
-        self.manager.clock.advance(1)
-        self.manager.answered(call, agreement(Direction.INACTIVE))
-        self.manager.clock.advance(10)
-        self.manager.answered(call, agreement(ptime=10))
-        self.manager.clock.advance(1)
-        summary = self.finish(call, 150, 150)
-        self.assertEqual(summary.packets_to_send, 150)
-        self.assertTrue(summary.audio_both_ways)
-
-    def test_nothing_is_expected_while_the_bye_is_answered(self) -> None:
-        call = self.call()
-        self.manager.answered(call)
-        self.manager.active(call)
-        self.manager.clock.advance(1)
-        self.ledger.hanging_up(call.session, self.manager.clockwork.now())
-        self.manager.clock.advance(4)
-        self.assertEqual(self.finish(call, 50, 50).packets_to_receive, 50)
+    def test_a_call_that_ends_on_hold_counts_by_what_was_heard_before(self) -> None:
+        for received in (100, 50):
+            call = self.call()
+            self.manager.answered(call, agreement(Direction.INACTIVE))
+            self.manager.know(call, held=True)
+            summary = self.finish(call, 100, received, 100)
+            self.assertEqual(summary.judgement, "held")
+            self.assertIs(summary.audio_both_ways, received == 100)
 
     def test_calls_not_watched_are_no_concern(self) -> None:
         call = self.manager.new_call()

@@ -47,6 +47,7 @@ CALLEE = """\
 8 DialogEstablished, Media State: Established
 9 media state: Established -> Active on AllDirectionsSeen
 9 MediaActive, Media State: Active
+9 VerdictChanged, Media State: Active
 """
 CALLER = """\
 5 OfferAnswer: Nothing -> OfferSent on OfferMade
@@ -71,6 +72,7 @@ CALLER = """\
 8 DialogEstablished, Media State: Established
 9 media state: Established -> Active on AllDirectionsSeen
 9 MediaActive, Media State: Active
+9 VerdictChanged, Media State: Active
 """
 HANDED_ON = {
     "watching/walk",
@@ -188,7 +190,7 @@ class WalkTests(SynchronousTestCase):
     def call(self, answer: object) -> Call:
         self.manager("192.0.2.2", "UAS", on_incoming=answer)
         call = self.manager("192.0.2.1", "UAC").call("sip:bob@192.0.2.2", source=Tone())
-        self.network.advance(0.5)
+        self.network.advance(1)
         return call
 
     def test_both_sides(self) -> None:

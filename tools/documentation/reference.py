@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterable, Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sessioncore.daemon import options
 from sessioncore.events import Event
 from sessioncore.session.session import SessionState
 from sessioncore.settings import Settings
+from sessioncore.verdict import CAUSES
 from sessioncore.vocabulary import (
     Codec,
     Direction,
@@ -64,7 +66,8 @@ def option_list(parameters: Iterable[list[Any]]) -> str:
 
 def own_options(kind: Any) -> list[list[Any]]:
     """The rows of ``optParameters`` that a class adds to those of its bases."""
-    return list(kind.__dict__["optParameters"])
+    flags = [[name, short, None, text] for name, short, text in kind.__dict__.get("optFlags", ())]
+    return [*kind.__dict__["optParameters"], *flags]
 
 
 def common_options() -> str:
@@ -118,6 +121,35 @@ def value_reference() -> str:
         parts += [f"### {words.__name__}", "", paragraph(prose(words.__doc__)), ""]
         parts += [bullet(f"`{each.name}`", f"printed `{each}`") for each in words] + [""]
     return "\n".join(parts)
+
+
+def meanings(kind: type[Enum]) -> str:
+    """The members of an enum, each with the text below it."""
+    body = class_source(kind).body
+    texts = [
+        node.value.value
+        for node in body[1:]
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    ]
+    return "\n".join(
+        bullet(f"`{each}`", prose(text)) for each, text in zip(kind, texts, strict=True)
+    )
+
+
+def causes() -> str:
+    """The table of causes, each with what speaks for it and the remedy."""
+    parts = []
+    for rule in CAUSES:
+        parts += [f"### {rule.name}", "", paragraph(f"{_sentence(rule.text)} {rule.remedy}"), ""]
+        about = ", ".join(f"`{name}`" for name in rule.numbers)
+        parts += [paragraph(f"About: {rule.way}. Evidence: {about}."), ""]
+    return "\n".join(parts).rstrip("\n")
+
+
+def _sentence(template: str) -> str:
+    """A template of a message as a sentence, its numbers in small letters."""
+    text = re.sub(r"\{(\w+)[^}]*\}", r"`\1`", template)
+    return text[0].upper() + text[1:] + "."
 
 
 def _signature(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:

@@ -814,7 +814,7 @@ class CancelTests(CallerScene):
                 self.run_for(0.002)
             self.assertRaises(TooManyCalls, us.call, f"sip:bob@{B}")
             call.hang_up()
-            self.run_for(0.5)
+            self.run_for(1.1)  # the ports linger for a last report, and rest
             self.assertIs(call.state, SessionState.CANCELLING)
             us.call(f"sip:bob@{B}")
             self.run_for(0.002)

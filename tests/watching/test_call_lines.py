@@ -115,7 +115,7 @@ class LineTests(SynchronousTestCase):
         said = line(a_call(remote_uri="sip:" + "a" * 500 + "@192.0.2.1"))
         self.assertIn(", From: sip:" + "a" * (LONGEST_URI - 7) + "..., To", said)
 
-    @settings(deadline=None, max_examples=100, derandomize=True)
+    @settings(max_examples=100)
     @given(st.text(), st.text(), st.text())
     def test_a_peer_cannot_forge_a_line(self, uri: str, call_id: str, why: str) -> None:
         said = line(

@@ -15,6 +15,8 @@ from twisted.python import usage
 
 from sessioncore.daemon.answering import AnswerPlan, parse_answer, parse_play
 from sessioncore.daemon.calling import CallPlan
+from sessioncore.daemon.collector import Collector, parse_collector
+from sessioncore.daemon.outputs import OutputPlan
 from sessioncore.daemon.process import end_without_traceback, log_without_waiting, print_last
 from sessioncore.daemon.service import Lines, UacPlan, UacService, UasPlan, UasService
 from sessioncore.errors import ConfigurationError
@@ -190,6 +192,9 @@ class CommonOptions(Quiet):
         ["peer-timeout", None, "30", "Seconds of silence before a peer is probed; 0 for never."],
         ["events", None, None, "Write events as JSON lines to this file; - is standard output."],
         ["stats", None, None, "Write all counters as JSON to this file, every 10 s."],
+        ["trace", None, None, "Write SIP messages as text to this file; - is standard output."],
+        ["pcap", None, None, "Write SIP messages as packets to this file (pcapng)."],
+        ["hep", None, None, "Send SIP messages to a HEP collector: udp:HOST:PORT:id=NUMBER."],
     ]
 
     def __init__(self) -> None:
@@ -244,10 +249,40 @@ class CommonOptions(Quiet):
 
     def events(self) -> str | None:
         """The file for the events, absolute, or ``-`` or None."""
-        name: str | None = self["events"]
+        return self._file_or_output("events")
+
+    def _file_or_output(self, option: str) -> str | None:
+        name: str | None = self[option]
         if name == "-" and not self.in_foreground:
-            raise usage.UsageError("--events -: a daemon has no standard output; name a file")
-        return name if name in (None, "-") else writable("events", name)
+            raise usage.UsageError(f"--{option} -: a daemon has no standard output; name a file")
+        return name if name in (None, "-") else writable(option, name)
+
+    def outputs(self) -> OutputPlan:
+        """What else is written of calls."""
+        if self["trace"] == self["events"] == "-":
+            raise usage.UsageError(
+                "--trace -: --events - has standard output to itself; name a file for one of them"
+            )
+        return OutputPlan(
+            trace=self._file_or_output("trace"), pcap=self._pcap(), hep=self._collector()
+        )
+
+    def _pcap(self) -> str | None:
+        name: str | None = self["pcap"]
+        if name == "-":
+            raise usage.UsageError(
+                "--pcap -: packets are not for standard output; name a file, or a named pipe that"
+                " is read already"
+            )
+        return None if name is None else writable("pcap", name)
+
+    def _collector(self) -> Collector | None:
+        if self["hep"] is None:
+            return None
+        try:
+            return parse_collector(self["hep"])
+        except ConfigurationError as error:
+            raise usage.UsageError(f"--hep: {error}") from None
 
     def stats(self) -> str | None:
         """The file for the statistics, absolute, or None."""
@@ -299,7 +334,7 @@ class AnswerOptions(CommonOptions):
                 f" {self['answer-after']} s; write less, or more for --ring-limit"
             )
         prepare(plan.source, [codec.sample_rate for codec in settings.codec_list])
-        return UasPlan(settings, plan, self.events(), self.stats())
+        return UasPlan(settings, plan, self.events(), self.stats(), self.outputs())
 
 
 class CallOptions(CommonOptions):
@@ -343,7 +378,7 @@ class CallOptions(CommonOptions):
         )
         settings = self.settings("udp:0")
         prepare(source, [codec.sample_rate for codec in settings.codec_list])
-        return UacPlan(settings, calls, self.events(), self.stats())
+        return UacPlan(settings, calls, self.events(), self.stats(), self.outputs())
 
     def _rate(self) -> float:
         rate = _number("rate", self["rate"], "calls per second; write e.g. 10")

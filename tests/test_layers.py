@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "sessioncore"
 
 FOUNDATION = {
-    "vocabulary", "errors", "events", "table", "deadlines", "extensions", "verdict",
+    "vocabulary", "errors", "events", "table", "deadlines", "extensions", "reach", "verdict",
 }  # fmt: skip
 PURE_FOLDERS = {"sip", "sdp", "rtp"}
 # What an embedder sets and gives.

@@ -314,8 +314,8 @@ class DaemonService(SessionService):
             _log.error(
                 "the log goes on in the file it had, because {name} cannot be opened: {error};"
                 " let this user write there, and send SIGHUP again",
-                name=error.filename,
-                error=error.strerror,
+                name=error.filename or "its file",
+                error=error.strerror or error,
             )
             return False
         return True

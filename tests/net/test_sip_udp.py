@@ -149,6 +149,13 @@ class FlowTests(SynchronousTestCase):
     def test_port_in_use(self) -> None:
         self.assertRaises(CannotListenError, Opened, self.network.host("192.0.2.1"))
 
+    def test_port_in_use_says_what_to_do(self) -> None:
+        for interface, where in (("", "all interfaces"), ("192.0.2.1", "192.0.2.1")):
+            host = self.network.host("192.0.2.1")
+            transport = SipUdpTransport(host, Listen(5060, interface), clockwork_for(host))
+            error = self.assertRaises(ConfigurationError, transport.open, *[lambda *_: None] * 3)
+            self.assertIn(f"cannot listen on UDP port 5060 of {where}: ", str(error))
+
     def test_not_open(self) -> None:
         clockwork = clockwork_for(self.network.host("192.0.2.1"))
         protocol = SipUdpProtocol(lambda *arguments: None, clockwork)

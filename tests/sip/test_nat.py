@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sessioncore.sip.nat import behind_nat, reach
+from sessioncore.reach import reach
+from sessioncore.sip.nat import behind_nat
 from sessioncore.sip.uris import parse_uri
 
 PUBLIC = ("198.51.100.7", 40_000)

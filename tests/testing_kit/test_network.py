@@ -278,7 +278,7 @@ class LinkTests(NetworkCase):
         for options in ({"loss": 1.1}, {"loss": -0.1}, {"delay": -1.0}):
             self.assertRaises(ValueError, Link, **options)
 
-    @settings(deadline=None, max_examples=30, derandomize=True)
+    @settings(max_examples=30)
     @given(st.integers(0, 1000), st.floats(0, 1), st.floats(0, 1), st.floats(0, 0.05))
     def test_nothing_is_invented(
         self, seed: int, loss: float, duplicate: float, jitter: float

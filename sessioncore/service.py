@@ -19,7 +19,7 @@ from sessioncore.settings import Settings
 if TYPE_CHECKING:
     from sessioncore.session.call import Call, TakesEvents
 
-__all__ = ["SessionService"]
+__all__ = ["SessionService", "raise_failure"]
 
 E = TypeVar("E", bound=Event)
 F = TypeVar("F", bound=Event)
@@ -155,7 +155,7 @@ class SessionService(Service):
             manager.add_event_sink(sink, *kinds)
         starting = manager.start()
         if starting.called:  # otherwise Twisted logs a later failure
-            _raise_failure(starting)
+            raise_failure(starting)
         return manager
 
     # --- stopping
@@ -187,7 +187,7 @@ class SessionService(Service):
         """Close what a subclass opened in `make_manager`; also called if a start fails."""
 
 
-def _raise_failure(fired: Deferred[None]) -> None:
+def raise_failure(fired: Deferred[None]) -> None:
     """Raise the exception of a Deferred that has failed."""
     failures: list[Failure] = []
     fired.addErrback(failures.append)

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from attrs import evolve
 from twisted.application.service import IService
@@ -24,6 +24,9 @@ from sessioncore.rtp.codecs import CODECS
 from sessioncore.session.invitation import callable_uri, require_transport
 from sessioncore.settings import Settings
 from sessioncore.verdict import SHARE
+
+if TYPE_CHECKING:
+    from sessioncore.dashboard.endpoint import WebPlan
 
 __all__ = [
     "AnswerOptions",
@@ -190,7 +193,11 @@ class CommonOptions(Quiet):
         ["peer-timeout", None, "30", "Seconds of silence before a peer is probed; 0 for never."],
         ["events", None, None, "Write events as JSON lines to this file; - is standard output."],
         ["stats", None, None, "Write all counters as JSON to this file, every 10 s."],
-    ]
+        ["metrics", None, None, "Serve metrics and probes over HTTP, e.g. on tcp:9100."],
+        ["dashboard", None, None, "Show the calls on a web page, e.g. on tcp:8080; serves what"
+         " --metrics serves, too."],
+        ["web-token", None, None, "File with the token that readers of both must give."],
+    ]  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -253,6 +260,28 @@ class CommonOptions(Quiet):
         """The file for the statistics, absolute, or None."""
         return None if self["stats"] is None else writable("stats", self["stats"])
 
+    def web(self) -> tuple[WebPlan, ...]:
+        """What to serve over HTTP."""
+        wanted = [name for name in ("metrics", "dashboard") if self[name] is not None]
+        if not wanted:
+            if self["web-token"] is not None:
+                raise usage.UsageError(
+                    "--web-token: nothing is served; write --dashboard or --metrics, too"
+                )
+            return ()
+        # Not above: a server without it need not load what it takes.
+        from sessioncore.dashboard.endpoint import WebPlan, parse_endpoint
+        from sessioncore.dashboard.gate import read_token
+
+        name = self["web-token"]
+        token = None if name is None else read_token("--web-token", name)
+        return tuple(
+            WebPlan(
+                f"--{each}", parse_endpoint(f"--{each}", self[each]), each == "dashboard", token
+            )
+            for each in wanted
+        )
+
     def lines(self) -> Lines:
         """The lines about calls that are written, and where."""
         which: Any = self.get("log")
@@ -299,7 +328,7 @@ class AnswerOptions(CommonOptions):
                 f" {self['answer-after']} s; write less, or more for --ring-limit"
             )
         prepare(plan.source, [codec.sample_rate for codec in settings.codec_list])
-        return UasPlan(settings, plan, self.events(), self.stats())
+        return UasPlan(settings, plan, self.events(), self.stats(), self.web())
 
 
 class CallOptions(CommonOptions):
@@ -343,7 +372,7 @@ class CallOptions(CommonOptions):
         )
         settings = self.settings("udp:0")
         prepare(source, [codec.sample_rate for codec in settings.codec_list])
-        return UacPlan(settings, calls, self.events(), self.stats())
+        return UacPlan(settings, calls, self.events(), self.stats(), self.web())
 
     def _rate(self) -> float:
         rate = _number("rate", self["rate"], "calls per second; write e.g. 10")

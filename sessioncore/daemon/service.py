@@ -32,7 +32,7 @@ from sessioncore.daemon.stats import StatsFile
 from sessioncore.errors import ConfigurationError
 from sessioncore.manager import SessionManager
 from sessioncore.net.limits import raise_descriptor_limit
-from sessioncore.service import SessionService
+from sessioncore.service import SessionService, raise_failure
 from sessioncore.session.tracing import Tracer
 from sessioncore.settings import Settings
 from sessioncore.vocabulary import SECOND, SessionRole, host_port
@@ -49,6 +49,8 @@ from sessioncore.watching.event_log import (
 from sessioncore.watching.outcome import CallLedger, CallSummary, Outcome, Requirements
 
 if TYPE_CHECKING:
+    from sessioncore.dashboard.endpoint import WebPlan
+    from sessioncore.dashboard.server import WebServer
     from sessioncore.events import Event
     from sessioncore.session.call import Call
 
@@ -93,22 +95,24 @@ class Lines:
 
 @frozen
 class UasPlan:
-    """A server: what to listen to, how to answer, where events and statistics go."""
+    """A server: what to listen to, how to answer, where events and statistics go, what to show."""
 
     settings: Settings
     answer: AnswerPlan = field(factory=AnswerPlan)
     events: str | None = None
     stats: str | None = None
+    web: tuple[WebPlan, ...] = ()
 
 
 @frozen
 class UacPlan:
-    """A run of calls: what to listen to, whom to call, where events and statistics go."""
+    """A run of calls: what to listen to, whom to call; else as `UasPlan`."""
 
     settings: Settings
     calls: CallPlan
     events: str | None = None
     stats: str | None = None
+    web: tuple[WebPlan, ...] = ()
 
 
 class DaemonService(SessionService):
@@ -127,17 +131,17 @@ class DaemonService(SessionService):
 
     def __init__(
         self,
-        settings: Settings,
-        events: str | None,
-        stats: str | None,
+        plan: UasPlan | UacPlan,
         *,
         lines: Lines = Lines(),
         reactor: Any = None,
         tracer: Tracer | None = None,
     ) -> None:
-        super().__init__(settings, reactor=reactor, grace=GRACE, tracer=tracer)
-        self._events = events
-        self._stats = None if stats is None else StatsFile(stats, self.role)
+        super().__init__(plan.settings, reactor=reactor, grace=GRACE, tracer=tracer)
+        self._events = plan.events
+        self._stats = None if plan.stats is None else StatsFile(plan.stats, self.role)
+        self._web_plans = plan.web
+        self._web: list[WebServer] = []
         self._lines = lines
         self._owns_process = reactor is None
         self._ending = Ending()
@@ -222,6 +226,31 @@ class DaemonService(SessionService):
         if self._wants_account:
             manager.add_event_sink(self.ledger, *self.ledger.kinds)
         return manager
+
+    def _started(self) -> SessionManager:
+        manager = super()._started()
+        try:
+            for plan in self._web_plans:
+                self._serve(manager, plan)
+        except ConfigurationError:
+            manager.stop(0)
+            raise
+        return manager
+
+    def _serve(self, manager: SessionManager, plan: WebPlan) -> None:
+        # Not above: a server without it need not load what it takes.
+        from sessioncore.dashboard.server import WebServer
+
+        server = WebServer(manager, plan, self.reactor)
+        self._web.append(server)
+        starting = server.start()
+        if starting.called:
+            raise_failure(starting)
+
+    @property
+    def web_addresses(self) -> list[str]:
+        """The URLs of what is served over HTTP."""
+        return [server.address for server in self._web]
 
     @property
     def _wants_account(self) -> bool:
@@ -370,7 +399,10 @@ class DaemonService(SessionService):
             _log.warn("{lost} lines about calls could not be written", lost=self.lines_lost)
 
     def _close(self) -> None:
-        """Write what waits in the logs, and close them."""
+        """Write what waits in the logs, and close them; serve nothing any more."""
+        web, self._web = self._web, []
+        for server in web:
+            server.stop()
         logs, self._logs = self._logs, []
         for log in logs:
             log.close()
@@ -383,7 +415,7 @@ class UasService(DaemonService):
     """Answers calls until it is told to stop."""
 
     def __init__(self, plan: UasPlan, **given: Any) -> None:
-        super().__init__(plan.settings, plan.events, plan.stats, **given)
+        super().__init__(plan, **given)
         folder = self.folder = plan.answer.record_dir
         self._on_incoming = Answering(
             plan.answer,
@@ -412,7 +444,7 @@ class UacService(DaemonService):
         **given: Any,
     ) -> None:
         self._plan = plan.calls
-        super().__init__(plan.settings, plan.events, plan.stats, **given)
+        super().__init__(plan, **given)
         self.folder = None if plan.calls.record is None else str(Path(plan.calls.record).parent)
         self._say = say
         self._run: CallRun | None = None

@@ -18,6 +18,7 @@ __all__ = [
     "IVirtualHost",
     "Listen",
     "LocalAddresses",
+    "endpoint_fields",
     "is_ipv6",
     "is_literal",
     "is_loopback",
@@ -65,7 +66,7 @@ class Listen:
         return f"udp:{self.port}" + (f":interface={interface}" if interface else "")
 
 
-def _fields(text: str) -> list[str]:
+def endpoint_fields(text: str) -> list[str]:
     r"""Split at colons that are not protected by a backslash or [brackets]."""
     fields, current, depth = [], "", 0
     characters = iter(text)
@@ -86,7 +87,7 @@ def parse_listen(text: str) -> Listen:
 
     ``interface=[::1]`` works too.  Port 0 is any free port.  Raises `ConfigurationError`.
     """
-    kind, *fields = _fields(text.strip())
+    kind, *fields = endpoint_fields(text.strip())
     if kind != "udp":
         raise ConfigurationError(f"cannot listen on {text!r}: only udp is served; {_EXAMPLE}")
     given: dict[str, str] = {}

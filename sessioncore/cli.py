@@ -87,7 +87,9 @@ class CallCommand(Said, CallOptions):
         outcomes: list[Outcome] = []
         service = UacService(plan, say=lambda outcome, _interrupted: outcomes.append(outcome))
         out = standard_output()
-        lines = None if plan.events == "-" else LiveLines(out)
+        # What is redrawn would be torn by the messages between.
+        redrawn = None if plan.outputs.trace != "-" else False
+        lines = None if plan.events == "-" else LiveLines(out, terminal=redrawn)
         run_service(service, lines, then=partial(_follow, lines))
         if not outcomes:
             return 1

@@ -68,6 +68,7 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
             "ICallHandler",
             "IEventSink",
             "IEventObserver",
+            "IMessageTap",
             "IMediaSource",
             "IMediaSink",
             "ISipTransport",

@@ -15,6 +15,7 @@ from twisted.python import usage
 
 from sessioncore.daemon.answering import AnswerPlan, parse_answer, parse_play
 from sessioncore.daemon.calling import CallPlan
+from sessioncore.daemon.outputs import OutputPlan
 from sessioncore.daemon.process import end_without_traceback, log_without_waiting, print_last
 from sessioncore.daemon.service import Lines, UacPlan, UacService, UasPlan, UasService
 from sessioncore.errors import ConfigurationError
@@ -193,6 +194,7 @@ class CommonOptions(Quiet):
         ["peer-timeout", None, "30", "Seconds of silence before a peer is probed; 0 for never."],
         ["events", None, None, "Write events as JSON lines to this file; - is standard output."],
         ["stats", None, None, "Write all counters as JSON to this file, every 10 s."],
+        ["trace", None, None, "Write SIP messages as text to this file; - is standard output."],
         ["metrics", None, None, "Serve metrics and probes over HTTP, e.g. on tcp:9100."],
         ["dashboard", None, None, "Show the calls on a web page, e.g. on tcp:8080; serves what"
          " --metrics serves, too."],
@@ -251,10 +253,21 @@ class CommonOptions(Quiet):
 
     def events(self) -> str | None:
         """The file for the events, absolute, or ``-`` or None."""
-        name: str | None = self["events"]
+        return self._file_or_output("events")
+
+    def _file_or_output(self, option: str) -> str | None:
+        name: str | None = self[option]
         if name == "-" and not self.in_foreground:
-            raise usage.UsageError("--events -: a daemon has no standard output; name a file")
-        return name if name in (None, "-") else writable("events", name)
+            raise usage.UsageError(f"--{option} -: a daemon has no standard output; name a file")
+        return name if name in (None, "-") else writable(option, name)
+
+    def outputs(self) -> OutputPlan:
+        """What else is written of calls."""
+        if self["trace"] == self["events"] == "-":
+            raise usage.UsageError(
+                "--trace -: --events - has standard output to itself; name a file for one of them"
+            )
+        return OutputPlan(trace=self._file_or_output("trace"))
 
     def stats(self) -> str | None:
         """The file for the statistics, absolute, or None."""
@@ -328,7 +341,7 @@ class AnswerOptions(CommonOptions):
                 f" {self['answer-after']} s; write less, or more for --ring-limit"
             )
         prepare(plan.source, [codec.sample_rate for codec in settings.codec_list])
-        return UasPlan(settings, plan, self.events(), self.stats(), self.web())
+        return UasPlan(settings, plan, self.events(), self.stats(), self.outputs(), self.web())
 
 
 class CallOptions(CommonOptions):
@@ -372,7 +385,7 @@ class CallOptions(CommonOptions):
         )
         settings = self.settings("udp:0")
         prepare(source, [codec.sample_rate for codec in settings.codec_list])
-        return UacPlan(settings, calls, self.events(), self.stats(), self.web())
+        return UacPlan(settings, calls, self.events(), self.stats(), self.outputs(), self.web())
 
     def _rate(self) -> float:
         rate = _number("rate", self["rate"], "calls per second; write e.g. 10")

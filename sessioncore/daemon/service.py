@@ -21,6 +21,7 @@ from twisted.logger import Logger
 
 from sessioncore.daemon.answering import Answering, AnswerPlan
 from sessioncore.daemon.calling import CallPlan, CallRun
+from sessioncore.daemon.outputs import OutputPlan, Outputs
 from sessioncore.daemon.process import (
     Ending,
     IdleCollector,
@@ -95,12 +96,13 @@ class Lines:
 
 @frozen
 class UasPlan:
-    """A server: what to listen to, how to answer, where events and statistics go, what to show."""
+    """A server: what to listen to, how to answer, where events, statistics and the rest go."""
 
     settings: Settings
     answer: AnswerPlan = field(factory=AnswerPlan)
     events: str | None = None
     stats: str | None = None
+    outputs: OutputPlan = field(factory=OutputPlan)
     web: tuple[WebPlan, ...] = ()
 
 
@@ -112,6 +114,7 @@ class UacPlan:
     calls: CallPlan
     events: str | None = None
     stats: str | None = None
+    outputs: OutputPlan = field(factory=OutputPlan)
     web: tuple[WebPlan, ...] = ()
 
 
@@ -140,6 +143,8 @@ class DaemonService(SessionService):
         super().__init__(plan.settings, reactor=reactor, grace=GRACE, tracer=tracer)
         self._events = plan.events
         self._stats = None if plan.stats is None else StatsFile(plan.stats, self.role)
+        self._output_plan = plan.outputs
+        self._outputs: Outputs | None = None
         self._web_plans = plan.web
         self._web: list[WebServer] = []
         self._lines = lines
@@ -221,7 +226,8 @@ class DaemonService(SessionService):
     def make_manager(self) -> SessionManager:
         """A manager whose events reach the logs."""
         manager = super().make_manager()
-        self._open_event_lines(manager)
+        self._outputs = Outputs(self._output_plan, manager)
+        self._open_event_lines(manager, self._outputs)
         self._open_call_lines(manager)
         if self._wants_account:
             manager.add_event_sink(self.ledger, *self.ledger.kinds)
@@ -257,11 +263,15 @@ class DaemonService(SessionService):
         """Whether anybody reads what calls came to; keeping account costs time."""
         return bool(self._logs)
 
-    def _open_event_lines(self, manager: SessionManager) -> None:
+    def _open_event_lines(self, manager: SessionManager, outputs: Outputs) -> None:
         clockwork = manager.clockwork
+        together = None
         if self._lines.which == "events":
-            self._printed = self._line_log(manager, text_lines)
+            traced = self._output_plan.trace == "-"
+            self._printed = self._line_log(manager, outputs.text.lines if traced else text_lines)
             self._add_log(self._printed, manager)
+            together = self._printed
+        outputs.open(together)
         if self._events is not None:
             lines = partial(json_lines, wall_offset=time.time_ns() - clockwork.now())
             self._record = EventLog(open_log(self._events), lines, clockwork.deadlines)
@@ -295,13 +305,15 @@ class DaemonService(SessionService):
     @property
     def output_lost(self) -> bool:
         """Whether standard output did not take every line meant for it."""
-        return self._printed is not None and self._printed.lost > 0
+        lost = 0 if self._printed is None else self._printed.lost
+        return lost > 0 or (self._outputs is not None and self._outputs.printed_lost > 0)
 
     @property
     def lines_lost(self) -> int:
         """Lines about calls that could not be written, wherever to."""
         logs = {self._printed, self._record, self._call_log} - {None}
-        return sum(log.lost for log in logs if log is not None)
+        lost = sum(log.lost for log in logs if log is not None)
+        return lost + (0 if self._outputs is None else self._outputs.lost)
 
     def every(self, interval: int, look: Callable[[int], object]) -> None:
         """Call ``look(now)`` now and every ``interval`` ns; once the manager has been made."""
@@ -318,11 +330,12 @@ class DaemonService(SessionService):
             self._stats.write(self.manager.statistics(), self.lines_lost)
 
     def reopen(self) -> None:
-        """Go on in new files under the names of the event file and of the log of ``twistd``.
+        """Go on in new files under the same names: of events and the rest, the log of ``twistd``.
 
         Where that fails, the present file is kept, and the log says so.
         """
-        if all([self._reopen_log(), self._reopen_events()]):
+        outputs = self._outputs is None or self._outputs.reopen()
+        if all([self._reopen_log(), self._reopen_events(), outputs]):
             _log.info("reopened the log files")
 
     def _reopen_log(self) -> bool:
@@ -409,6 +422,8 @@ class DaemonService(SessionService):
         call_log, self._call_log = self._call_log, None
         if call_log is not None:
             call_log.close()
+        if self._outputs is not None:
+            self._outputs.close()
 
 
 class UasService(DaemonService):

@@ -10,6 +10,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.daemon.options import Options, makeService
+from sessioncore.daemon.outputs import OutputPlan
 from sessioncore.daemon.service import Lines, UacPlan, UacService, UasPlan, UasService
 from sessioncore.media.sources import Echo, Silence, Tone
 from tests.daemon.test_answering import wav_file
@@ -65,6 +66,7 @@ class ServerOptionsTests(SynchronousTestCase):
             "--peer-timeout=0",
             "--nat=yes",
             "--events=events.jsonl",
+            "--trace=sip.txt",
         )
         settings = plan.settings
         self.assertEqual(
@@ -82,6 +84,7 @@ class ServerOptionsTests(SynchronousTestCase):
         # twistd changes the directory when it forks.
         self.assertEqual(plan.answer.record_dir, os.path.abspath(directory))
         self.assertEqual(plan.events, os.path.abspath("events.jsonl"))
+        self.assertEqual(plan.outputs, OutputPlan(trace=os.path.abspath("sip.txt")))
 
     def test_files_are_read_before_the_fork(self) -> None:
         wav_file("announcement.wav")
@@ -189,6 +192,10 @@ class WrongOptionsTests(SynchronousTestCase):
             ),
             "--role=uas --events=/tmp": "--events: /tmp cannot be written: Is a directory",
             f"--role=uas --events={LONG}": "File name too long; name a file",
+            "--role=uas --trace=/no/such/file": "--trace: /no/such/file cannot be written: No such",
+            "--role=uas --trace=- --events=-": (
+                "--trace -: --events - has standard output to itself; name a file for one of them"
+            ),
             "--role=uas --stats=/no/such/file": "--stats: /no/such/file cannot be written: No such",
             "--role=uac --call=bob": "'bob' is not a SIP URI",
             "--role=uac --call=tel:123": "write",
@@ -215,6 +222,7 @@ class WrongOptionsTests(SynchronousTestCase):
         for role, option, name in (
             ("uas", "events", "e.jsonl"),
             ("uas", "stats", "s.json"),
+            ("uas", "trace", "t.txt"),
             ("uas", "record-dir", "heard"),
             ("uas", "record-dir", ""),
             ("uac --call=sip:b@h", "record", "heard.wav"),
@@ -269,9 +277,12 @@ class WrongOptionsTests(SynchronousTestCase):
         self.assertIn("--rtp-ports=", Options().getUsage())
 
     def test_a_daemon_has_no_standard_output(self) -> None:
-        error = self.assertRaises(UsageError, parsed, "--role=uas", "--events=-", nodaemon=False)
-        self.assertIn("name a file", str(error))
+        for option in ("events", "trace"):
+            wrong = f"--{option}=-"
+            error = self.assertRaises(UsageError, parsed, "--role=uas", wrong, nodaemon=False)
+            self.assertIn(f"--{option} -: a daemon has no standard output; name a", str(error))
         self.assertEqual(parsed("--role=uas", "--events=-", nodaemon=True).plan.events, "-")
+        self.assertEqual(parsed("--role=uas", "--trace=-", nodaemon=True).plan.outputs.trace, "-")
 
 
 class UriTests(SynchronousTestCase):

@@ -65,7 +65,9 @@ class ManagerStatistics:
     """Counters since the start (calls, SIP transactions, media), and the number of calls now."""
 
     calls_up: int
+    """Calls that are up now."""
     rtp_ports_free: int
+    """Pairs of RTP ports that are free now, of the local address with the fewest."""
     sip_unsent: int
     """SIP messages that were lost because a transport could not send them."""
     calls: dict[str, int]
@@ -337,6 +339,11 @@ class SessionManager:
             # A call that cannot be placed ends, and its milestones report the failure.
             placing.addErrback(self._told_elsewhere)
         return call
+
+    @property
+    def accepting(self) -> bool:
+        """Whether new calls are taken: not before `start`, and not while it drains or stops."""
+        return self.running and not self._coordinator.closing
 
     @property
     def calls(self) -> list[Call]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sessioncore.net.taps import TakesMessages, TakesReports
     from sessioncore.session.call import Call, TakesEvents
 
-__all__ = ["SessionService"]
+__all__ = ["SessionService", "raise_failure"]
 
 E = TypeVar("E", bound=Event)
 F = TypeVar("F", bound=Event)
@@ -183,7 +183,7 @@ class SessionService(Service):
             manager.add_report_tap(tapped)
         starting = manager.start()
         if starting.called:  # otherwise Twisted logs a later failure
-            _raise_failure(starting)
+            raise_failure(starting)
         return manager
 
     # --- stopping
@@ -215,7 +215,7 @@ class SessionService(Service):
         """Close what a subclass opened in `make_manager`; also called if a start fails."""
 
 
-def _raise_failure(fired: Deferred[None]) -> None:
+def raise_failure(fired: Deferred[None]) -> None:
     """Raise the exception of a Deferred that has failed."""
     failures: list[Failure] = []
     fired.addErrback(failures.append)

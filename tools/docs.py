@@ -50,6 +50,7 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "manager statistics": lambda: reference.statistics_of(ManagerStatistics),
     "call counters": lambda: reference.statistics_of(CallCounters),
     "sip counters": lambda: reference.statistics_of(Counters),
+    "metrics": reference.metrics_reference,
     "values": reference.value_reference,
     "proofs": lambda: reference.meanings(Proof),
     "judgements": lambda: reference.meanings(Judgement),

@@ -311,6 +311,37 @@ class UriTests(SynchronousTestCase):
             self.assertRaises(UsageError, parsed, "--role=uac", f"--call={text}")
 
 
+class WebOptionTests(SynchronousTestCase):
+    def test_nothing_is_served_by_default(self) -> None:
+        self.assertEqual((uas().web, uac().web), ((), ()))
+
+    def test_what_is_served(self) -> None:
+        path = Path(self.mktemp())
+        path.write_text("0123456789abcdef\n")
+        for plan in (uas, uac):
+            (metrics, dashboard) = plan(
+                *("--dashboard=tcp:8080", "--metrics=tcp:9100:interface=0.0.0.0"),
+                f"--web-token={path}",
+            ).web
+            self.assertEqual((metrics.option, metrics.shows_calls), ("--metrics", False))
+            self.assertEqual((dashboard.option, dashboard.shows_calls), ("--dashboard", True))
+            self.assertEqual(metrics.endpoint.description, "tcp:9100:interface=0.0.0.0")
+            self.assertEqual((metrics.token, dashboard.token), ("0123456789abcdef",) * 2)
+
+    def test_what_is_wrong(self) -> None:
+        for arguments, says in {
+            ("--dashboard=8080",): "--dashboard: '8080' is not an endpoint",
+            ("--metrics=tcp:http",): "--metrics: 'http' in",
+            ("--metrics=tcp:1:interface=0.0.0.0",): "--metrics: other machines can reach",
+            ("--web-token=missing",): "--web-token: nothing is served",
+            ("--metrics=tcp:1", "--web-token=missing"): "--web-token: missing cannot be read",
+        }.items():
+            with self.assertRaises(UsageError) as caught:
+                uas(*arguments)
+            self.assertIn(says, str(caught.exception))
+            self.assertNotIn("\n", str(caught.exception))
+
+
 class LogOptionTests(SynchronousTestCase):
     def lines(self, *arguments: str, foreground: bool = True) -> Lines:
         return parsed("--role=uas", *arguments, nodaemon=foreground).lines()

@@ -196,8 +196,8 @@ class CommonOptions(Quiet):
         ["events", None, None, "Write events as JSON lines to this file; - is standard output."],
         ["stats", None, None, "Write all counters as JSON to this file, every 10 s."],
         ["trace", None, None, "Write SIP messages as text to this file; - is standard output."],
-        ["pcap", None, None, "Write SIP messages as packets to this file (pcapng)."],
-        ["hep", None, None, "Send SIP messages to a HEP collector: udp:HOST:PORT:id=NUMBER."],
+        ["pcap", None, None, "Write SIP messages and RTCP as packets to this file (pcapng)."],
+        ["hep", None, None, "Send SIP messages and RTCP to a HEP collector: udp:HOST:PORT:id=7."],
         ["metrics", None, None, "Serve metrics and probes over HTTP, e.g. on tcp:9100."],
         ["dashboard", None, None, "Show the calls on a web page, e.g. on tcp:8080; serves what"
          " --metrics serves, too."],

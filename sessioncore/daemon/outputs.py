@@ -35,7 +35,8 @@ _log: Final = Logger(namespace="sessioncore")
 class OutputPlan:
     """What is asked for: names of files (``-`` is standard output), and a collector.
 
-    ``trace`` gets every SIP message as text, ``pcap`` as packets, ``hep`` as HEP packets.
+    ``trace`` gets every SIP message as text; ``pcap`` gets it and all RTCP as packets, ``hep`` as
+    HEP packets.
     """
 
     trace: str | None = None
@@ -86,10 +87,14 @@ class Outputs:
         if plan.trace is not None:
             log = printed if plan.trace == "-" else None
             manager.add_message_tap(MessageTrace(log or self._lines("trace", plan.trace)))
+        captures: list[PcapTap | HepTap] = []
         if plan.pcap is not None:
-            manager.add_message_tap(PcapTap(self._packets(plan.pcap), self._clock))
+            captures.append(PcapTap(self._packets(plan.pcap), self._clock))
         if plan.hep is not None:
-            manager.add_message_tap(self._collected(plan.hep))
+            captures.append(self._collected(plan.hep))
+        for tap in captures:
+            manager.add_message_tap(tap)
+            manager.add_report_tap(tap)
 
     def _lines(self, option: str, name: str) -> EventLog:
         again = partial(open_log, name, option)

@@ -37,7 +37,14 @@ from sessioncore.errors import (
     UnreachableTarget,
 )
 from sessioncore.events import Event, VerdictChanged
-from sessioncore.interfaces import ICallHandler, IEventObserver, IEventSink, ISipFlow, ISipTransport
+from sessioncore.interfaces import (
+    ICallHandler,
+    IEventObserver,
+    IEventSink,
+    IMessageTap,
+    ISipFlow,
+    ISipTransport,
+)
 from sessioncore.manager import ManagerStatistics, SessionManager
 from sessioncore.media.interfaces import IMediaSink, IMediaSource
 from sessioncore.media.sinks import Deliver, Discard, MediaSink, Record
@@ -84,6 +91,7 @@ __all__ = [
     "IEventSink",
     "IMediaSink",
     "IMediaSource",
+    "IMessageTap",
     "ISipFlow",
     "ISipTransport",
     "Judgement",

@@ -16,7 +16,7 @@ from sessioncore.media.sources import Echo, Tone
 from sessioncore.settings import Settings
 from sessioncore.testing.network import FakeNetwork
 from sessioncore.verdict import Evidence, Verdict, judge
-from sessioncore.vocabulary import SECOND, EndedBy, EndReason, MediaState, SessionRole
+from sessioncore.vocabulary import SECOND, Direction, EndedBy, EndReason, MediaState, SessionRole
 from sessioncore.watching.call_lines import LONGEST_URI, CallLines
 from tests.fakes import agreement
 
@@ -39,7 +39,7 @@ def verdict(**changed: Any) -> Verdict:
         "agreed_for": 10.0,
         "sends": True,
         "receives": True,
-        "direction": "sendrecv",
+        "direction": Direction.SENDRECV,
         "sent": 500,
         "received": 499,
         "expected": 500,

@@ -368,7 +368,7 @@ class EventLogTests(SynchronousTestCase):
             self.assertEqual(self.file.getvalue().count(b"\n"), 2 * outage)
             self.assertEqual(len(self.told), 2 * outage)
             self.assertEqual(
-                formatEvent(self.told[-1]), "events are written again; 3 lines were lost"
+                formatEvent(self.told[-1]), "lines about calls are written again; 3 were lost"
             )
 
     def write(self, *given: Any) -> None:

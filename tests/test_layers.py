@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "sessioncore"
 
 FOUNDATION = {
-    "vocabulary", "errors", "events", "table", "deadlines", "extensions", "verdict",
+    "vocabulary", "errors", "events", "table", "deadlines", "extensions", "verdict", "lint",
+    "reach",
 }  # fmt: skip
 PURE_FOLDERS = {"sip", "sdp", "rtp"}
 # What an embedder sets and gives.

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sessioncore.media.listening import LOUD, level_of
 from sessioncore.media.stream import Observed, Stream
+from sessioncore.reach import reach
 from sessioncore.session.session import SessionState
-from sessioncore.sip.nat import reach
 from sessioncore.verdict import Evidence
 from sessioncore.vocabulary import MILLISECOND, SECOND, Address, StreamAgreement
 

@@ -115,6 +115,8 @@ class FollowedCall:
             return
         verdict = call.verdict
         evidence = verdict.evidence
+        if evidence.agreed_for is None:
+            return
         received, sent = statistics.packets_received, statistics.packets_sent
         were_received, were_sent = self._counts
         self._counts, self._sampled_at = (received, sent), now

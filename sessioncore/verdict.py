@@ -10,15 +10,18 @@ by valid packets from the peer, judged by their sequence numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import cached_property
 from math import sqrt
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
-from sessioncore.vocabulary import Address, host_port
+from sessioncore.reach import reach
+from sessioncore.vocabulary import Address, Codec, Direction, host_port
 
 __all__ = [
     "CAUSES",
@@ -137,12 +140,12 @@ class Evidence:
     sends: bool = False
     held: bool = False
     """Whether a direction is missing because one side put the other on hold."""
-    direction: str = ""
+    direction: Direction = Direction.INACTIVE
     """The agreed direction as this side sees it, as in SDP (RFC 3264 section 5.1)."""
     ptime: float = 0.02
     payload_type: int | None = None
     """The payload type that was agreed on for receiving."""
-    codec: str = ""
+    codec: Codec | None = None
 
     # Addresses
     local: Address | None = None
@@ -156,10 +159,6 @@ class Evidence:
     latched: bool = False
     stranger: Address | None = None
     """The last source that was not heard."""
-    local_is_private: bool = False
-    """Whether our description names an address that the peer cannot reach (RFC 1918)."""
-    described_is_private: bool = False
-    """Whether the peer's description names an address that cannot be reached from here."""
 
     # Receiving
     received: int = 0
@@ -243,24 +242,27 @@ class Evidence:
     oddities: tuple[str, ...] = ()
     """What was odd in the peer's descriptions and still could be read."""
 
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Evidence:
+        """The same as ``Evidence(**values)``, at a fraction of the cost."""
+        evidence: Evidence = object.__new__(cls)
+        vars(evidence).update(_DEFAULTS, **values)
+        return evidence
+
     @property
     def share_received(self) -> float | None:
         """The share of what the peer sent that arrived, or None if nothing was due."""
         due, came = self.due
         return min(1.0, came / due) if due else None
 
-    @property
+    @cached_property
     def due(self) -> tuple[int, int]:
         """Packets due and packets received in time, by sequence numbers or the peer's count."""
         came = max(0, min(self.received, self.expected) - self.late)
-        if self.peer_sent is not None and self._unseen > self.expected - came + _FEW:
-            return self.peer_sent, self.received_meanwhile
+        sent = self.peer_sent
+        if sent is not None and sent - self.received_meanwhile > self.expected - came + _FEW:
+            return sent, self.received_meanwhile
         return self.expected, came
-
-    @property
-    def _unseen(self) -> int:
-        """Packets the peer says it sent, less those that came."""
-        return 0 if self.peer_sent is None else self.peer_sent - self.received_meanwhile
 
     @property
     def share_confirmed(self) -> float | None:
@@ -269,7 +271,7 @@ class Evidence:
             return None
         return max(0.0, min(1.0, 1 - self.remote_lost / self.confirmed))
 
-    @property
+    @cached_property
     def missing(self) -> float:
         """About how many packets should have come and did not."""
         due, came = self.due
@@ -278,6 +280,9 @@ class Evidence:
             silent = self.agreed_for if self.rtp_ago is None else self.rtp_ago
             quiet = (silent or 0.0) / self.ptime
         return max(1.0, float(due - came), quiet)
+
+
+_DEFAULTS: Final = {each.name: each.default for each in fields(Evidence)}
 
 
 @frozen(slots=False)
@@ -379,14 +384,18 @@ class Verdict:
 
 def _plain(value: Any) -> Any:
     """A value of a verdict as JSON knows it."""
+    if isinstance(value, Direction | Codec):
+        return str(value)
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, float):
+        return round(value, 6)
     if isinstance(value, Mapping):
         return {name: _plain(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
     if isinstance(value, (Cause, Evidence, Finding)):
-        return {name: _plain(each) for name, each in vars(value).items()}
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(type(value))}
     return value
 
 
@@ -394,10 +403,10 @@ def _plain(value: Any) -> Any:
 
 
 def _receiving(e: Evidence) -> Finding:
-    share = e.share_received
+    due, came = e.due
+    share = min(1.0, came / due) if due else None
     if not e.receives:
         return Finding(Proof.NOT_ALLOWED, e.received, share, "the agreement does not allow it")
-    due, came = e.due
     if e.received == 0:
         waited = e.agreed_for or 0.0
         proof = Proof.CONTRADICTED if e.over or waited >= QUIET else Proof.UNCONFIRMED
@@ -485,10 +494,11 @@ def _judgement(e: Evidence, receiving: Finding, sending: Finding) -> Judgement:
 
 def _is_silent(e: Evidence) -> bool:
     waited = e.agreed_for or 0.0
+    if waited < SILENT:
+        return False
     if e.level is None:
-        return waited >= SILENT and _is_noise(e)
-    silent_for = waited if e.sound_ago is None else e.sound_ago
-    return silent_for >= SILENT
+        return _is_noise(e)
+    return e.sound_ago is None or e.sound_ago >= SILENT
 
 
 def _is_noise(e: Evidence) -> bool:
@@ -579,13 +589,20 @@ def _process_stalled(e: Evidence) -> float:
     return _part(e.stalled_for / e.ptime, short)
 
 
+def _reaches_less(address: Address | None, host: str) -> bool:
+    """Whether a peer at ``host`` is further away than ``address`` can be reached from."""
+    return address is not None and address[0] != host and reach(address[0]) < reach(host)
+
+
 def _own_address_private(e: Evidence) -> float:
-    return 0.85 if e.local_is_private and e.receives and e.received == 0 else 0.0
+    unheard = e.receives and e.received == 0
+    return 0.85 if unheard and _reaches_less(e.local, e.signalling_host) else 0.0
 
 
 def _peer_address_private(e: Evidence) -> float:
-    unheard = e.reports_without_us > 0 or e.refusing or (e.received == 0 and not e.latched)
-    return 0.8 if e.described_is_private and not e.latched and unheard else 0.0
+    unheard = e.reports_without_us > 0 or e.refusing or e.received == 0
+    private = unheard and not e.latched and _reaches_less(e.described, e.signalling_host)
+    return 0.8 if private else 0.0
 
 
 def _encrypted(e: Evidence) -> float:
@@ -978,14 +995,20 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
 """All causes that are known, by rank."""
 
 
-def _shown(value: Any) -> Any:
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
-        return host_port(value[0], value[1])
-    return value
+class _Shown(dict[str, Any]):
+    """Evidence as texts show it, made when it is asked for."""
+
+    def __init__(self, e: Evidence) -> None:
+        super().__init__()
+        self._e = e
+
+    def __missing__(self, name: str) -> Any:
+        value = getattr(self._e, name)
+        return host_port(*value) if isinstance(value, tuple) else value
 
 
 def _found(rule: CauseRule, weight: float, e: Evidence) -> Cause:
-    shown = {name: _shown(value) for name, value in vars(e).items()}
+    shown = _Shown(e)
     return Cause(
         rule.name,
         rule.way,
@@ -1009,6 +1032,7 @@ _RECEIVING_FAULTS: Final = frozenset(
 _SENDING_FAULTS: Final = frozenset(
     (Judgement.NO_MEDIA, Judgement.NO_TX, Judgement.TX_LOSS, Judgement.TX_SILENCE)
 )
+_BY_WEIGHT: Final = itemgetter(0)
 _AS_AGREED: Final = frozenset((Judgement.HELD, Judgement.ONE_WAY))
 
 
@@ -1023,18 +1047,23 @@ def _ways(judgement: Judgement) -> tuple[Way, ...]:
     return (*ways, Way.BOTH) if ways else ()
 
 
-def _causes(e: Evidence, judgement: Judgement) -> Iterator[Cause]:
-    ways = _ways(judgement)
-    for rule in CAUSES:
-        if rule.way in ways or rule.notable:
-            weight = rule.weigh(e)
-            if weight > 0:
-                yield _found(rule, weight, e)
+_RULES: Final = {
+    judgement: tuple(rule for rule in CAUSES if rule.way in _ways(judgement) or rule.notable)
+    for judgement in Judgement
+}
+
+
+def _causes(e: Evidence, judgement: Judgement) -> list[Cause]:
+    """The most likely first."""
+    weights = [(weight, rule) for rule in _RULES[judgement] if (weight := rule.weigh(e)) > 0]
+    if len(weights) > 1:
+        weights.sort(key=_BY_WEIGHT, reverse=True)  # stable, so rank decides between equals
+    return [_found(rule, weight, e) for weight, rule in weights]
 
 
 def judge(evidence: Evidence) -> Verdict:
     """The verdict on this evidence."""
     receiving, sending = _receiving(evidence), _sending(evidence)
     judgement = _judgement(evidence, receiving, sending)
-    causes = sorted(_causes(evidence, judgement), key=lambda cause: -cause.weight)
-    return Verdict(judgement, receiving, sending, tuple(causes), evidence)
+    causes = tuple(_causes(evidence, judgement))
+    return Verdict(judgement, receiving, sending, causes, evidence)

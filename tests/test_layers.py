@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "sessioncore"
 
 FOUNDATION = {
-    "vocabulary", "errors", "events", "table", "deadlines", "extensions", "verdict",
+    "vocabulary", "errors", "events", "table", "deadlines", "extensions", "reach", "verdict",
+    "lint",
 }  # fmt: skip
 PURE_FOLDERS = {"sip", "sdp", "rtp"}
 # What an embedder sets and gives.

@@ -69,6 +69,7 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
             "IEventSink",
             "IEventObserver",
             "IMessageTap",
+            "IReportTap",
             "IMediaSource",
             "IMediaSink",
             "ISipTransport",

@@ -15,6 +15,7 @@ from twisted.python import usage
 
 from sessioncore.daemon.answering import AnswerPlan, parse_answer, parse_play
 from sessioncore.daemon.calling import CallPlan
+from sessioncore.daemon.collector import Collector, parse_collector
 from sessioncore.daemon.outputs import OutputPlan
 from sessioncore.daemon.process import end_without_traceback, log_without_waiting, print_last
 from sessioncore.daemon.service import Lines, UacPlan, UacService, UasPlan, UasService
@@ -195,6 +196,8 @@ class CommonOptions(Quiet):
         ["events", None, None, "Write events as JSON lines to this file; - is standard output."],
         ["stats", None, None, "Write all counters as JSON to this file, every 10 s."],
         ["trace", None, None, "Write SIP messages as text to this file; - is standard output."],
+        ["pcap", None, None, "Write SIP messages and RTCP as packets to this file (pcapng)."],
+        ["hep", None, None, "Send SIP messages and RTCP to a HEP collector: udp:HOST:PORT:id=7."],
         ["metrics", None, None, "Serve metrics and probes over HTTP, e.g. on tcp:9100."],
         ["dashboard", None, None, "Show the calls on a web page, e.g. on tcp:8080; serves what"
          " --metrics serves, too."],
@@ -267,7 +270,26 @@ class CommonOptions(Quiet):
             raise usage.UsageError(
                 "--trace -: --events - has standard output to itself; name a file for one of them"
             )
-        return OutputPlan(trace=self._file_or_output("trace"))
+        return OutputPlan(
+            trace=self._file_or_output("trace"), pcap=self._pcap(), hep=self._collector()
+        )
+
+    def _pcap(self) -> str | None:
+        name: str | None = self["pcap"]
+        if name == "-":
+            raise usage.UsageError(
+                "--pcap -: packets are not for standard output; name a file, or a named pipe that"
+                " is read already"
+            )
+        return None if name is None else writable("pcap", name)
+
+    def _collector(self) -> Collector | None:
+        if self["hep"] is None:
+            return None
+        try:
+            return parse_collector(self["hep"])
+        except ConfigurationError as error:
+            raise usage.UsageError(f"--hep: {error}") from None
 
     def stats(self) -> str | None:
         """The file for the statistics, absolute, or None."""

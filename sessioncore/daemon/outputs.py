@@ -1,18 +1,25 @@
-"""What a daemon writes of its calls on request: traces of their messages.
+"""What a daemon writes of its calls on request: traces and captures of their messages.
 
-Each output is off unless an option names its file, and costs nothing then.
+Each output is off unless an option asks for it, and costs nothing then.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from attrs import frozen
 from twisted.logger import Logger
 
+from sessioncore.daemon.collector import Collector
 from sessioncore.errors import ConfigurationError
+from sessioncore.net.udp_sender import UdpSender
+from sessioncore.watching import pcapng
 from sessioncore.watching.event_log import EventLog, open_log
+from sessioncore.watching.hep import HepTap
+from sessioncore.watching.pcapng import PcapTap
+from sessioncore.watching.record_file import RecordFile, open_records
 from sessioncore.watching.trace import MessageTrace, TraceText
 from sessioncore.watching.wall_clock import WallClock
 
@@ -26,24 +33,48 @@ _log: Final = Logger(namespace="sessioncore")
 
 @frozen
 class OutputPlan:
-    """The files that are asked for; ``-`` is standard output.
+    """What is asked for: names of files (``-`` is standard output), and a collector.
 
-    ``trace`` gets every SIP message as text.
+    ``trace`` gets every SIP message as text; ``pcap`` gets it and all RTCP as packets, ``hep`` as
+    HEP packets.
     """
 
     trace: str | None = None
+    pcap: str | None = None
+    hep: Collector | None = None
+
+
+class _File(Protocol):
+    """A log or another file of lines or records."""
+
+    @property
+    def lost(self) -> int: ...
+    def reopen(self, open_file: Callable[[], Any]) -> None: ...
+    def close(self) -> None: ...
+
+
+@frozen
+class _Opened:
+    """A file that is open, and how to open it again; None: it stays as it is."""
+
+    option: str
+    file: _File
+    again: Callable[[], Any] | None
 
 
 class Outputs:
     """The outputs of one manager: opened with it, closed after it."""
 
-    def __init__(self, plan: OutputPlan, manager: SessionManager) -> None:
+    def __init__(self, plan: OutputPlan, manager: SessionManager, reactor: Any) -> None:
         self._plan = plan
         self._manager = manager
+        self._reactor = reactor
         self._clock = WallClock(manager.clockwork.now)
         self.text = TraceText(self._clock)
         """Makes the lines of a trace."""
-        self._files: list[tuple[str, str, EventLog]] = []
+        self._files: list[_Opened] = []
+        self._sender: UdpSender | None = None
+        self._hep: HepTap | None = None
 
     def open(self, printed: EventLog | None) -> None:
         """Open what is asked for; raises `ConfigurationError`.
@@ -52,27 +83,51 @@ class Outputs:
         standard output goes there as well, so that messages and events stay in order; its lines
         come from `text`.
         """
-        trace = self._plan.trace
-        if trace is not None:
-            log = printed if trace == "-" else None
-            if log is None:
-                log = self._log("trace", trace)
-            self._manager.add_message_tap(MessageTrace(log))
+        plan, manager = self._plan, self._manager
+        if plan.trace is not None:
+            log = printed if plan.trace == "-" else None
+            manager.add_message_tap(MessageTrace(log or self._lines("trace", plan.trace)))
+        captures: list[PcapTap | HepTap] = []
+        if plan.pcap is not None:
+            captures.append(PcapTap(self._packets(plan.pcap), self._clock))
+        if plan.hep is not None:
+            captures.append(self._collected(plan.hep))
+        for tap in captures:
+            manager.add_message_tap(tap)
+            manager.add_report_tap(tap)
 
-    def _log(self, option: str, name: str) -> EventLog:
-        log = EventLog(open_log(name, option), self.text.lines, self._manager.clockwork.deadlines)
-        self._files.append((option, name, log))
+    def _lines(self, option: str, name: str) -> EventLog:
+        again = partial(open_log, name, option)
+        log = EventLog(again(), self.text.lines, self._manager.clockwork.deadlines)
+        self._files.append(_Opened(option, log, None if name == "-" else again))
         return log
+
+    def _packets(self, name: str) -> RecordFile:
+        again = partial(open_records, name, "pcap", pcapng.MAGIC)
+        preamble = pcapng.preamble(self._manager.settings.user_agent)
+        deadlines = self._manager.clockwork.deadlines
+        file = RecordFile(again(), preamble, deadlines, f"--pcap {name}")
+        self._files.append(_Opened("pcap", file, again))
+        return file
+
+    def _collected(self, to: Collector) -> HepTap:
+        self._sender = sender = UdpSender(self._reactor, to.host, to.port, "--hep")
+        sender.start()
+        self._hep = HepTap(sender.send, self._clock, to.agent, to.password.encode("utf-8"))
+        return self._hep
 
     @property
     def printed_lost(self) -> int:
         """Lines that standard output did not take."""
-        return sum(log.lost for _, name, log in self._files if name == "-")
+        return sum(opened.file.lost for opened in self._files if opened.again is None)
 
     @property
     def lost(self) -> int:
-        """Lines that could not be written, wherever to."""
-        return sum(log.lost for _, _, log in self._files)
+        """Lines, packets and datagrams that could not be written or sent, wherever to."""
+        lost = sum(opened.file.lost for opened in self._files)
+        if self._sender is not None and self._hep is not None:
+            lost += self._sender.lost + self._hep.too_long
+        return lost
 
     def reopen(self) -> bool:
         """Go on in new files under the same names; False where that failed for one of them.
@@ -80,21 +135,23 @@ class Outputs:
         That one goes on in the file it had.
         """
         reopened = True
-        for option, name, log in self._files:
-            if name == "-":
+        for opened in self._files:
+            if opened.again is None:
                 continue
             try:
-                log.reopen(partial(open_log, name, option))
+                opened.file.reopen(opened.again)
             except ConfigurationError as error:
                 reopened = False
                 _log.error(
                     "--{option} goes on in the file it had: {error}, and send SIGHUP again",
-                    option=option,
+                    option=opened.option,
                     error=error,
                 )
         return reopened
 
     def close(self) -> None:
-        """Write what has gathered, and close the files."""
-        for _, _, log in self._files:
-            log.close()
+        """Write what has gathered, and close all."""
+        for opened in self._files:
+            opened.file.close()
+        if self._sender is not None:
+            self._sender.stop()

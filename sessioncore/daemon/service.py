@@ -226,7 +226,7 @@ class DaemonService(SessionService):
     def make_manager(self) -> SessionManager:
         """A manager whose events reach the logs."""
         manager = super().make_manager()
-        self._outputs = Outputs(self._output_plan, manager)
+        self._outputs = Outputs(self._output_plan, manager, self.reactor)
         self._open_event_lines(manager, self._outputs)
         self._open_call_lines(manager)
         if self._wants_account:
@@ -345,8 +345,8 @@ class DaemonService(SessionService):
             _log.error(
                 "the log goes on in the file it had, because {name} cannot be opened: {error};"
                 " let this user write there, and send SIGHUP again",
-                name=error.filename,
-                error=error.strerror,
+                name=error.filename or "its file",
+                error=error.strerror or error,
             )
             return False
         return True

@@ -13,7 +13,7 @@ from attrs import frozen
 from twisted.internet.endpoints import serverFromString
 
 from sessioncore.errors import ConfigurationError
-from sessioncore.net.addresses import endpoint_fields, is_loopback
+from sessioncore.net.addresses import is_loopback, split_fields
 
 __all__ = ["Endpoint", "WebPlan", "cannot_listen", "parse_endpoint"]
 
@@ -58,7 +58,7 @@ class WebPlan:
 
 def parse_endpoint(option: str, text: str) -> Endpoint:
     """Read the value of ``option``; raises `ConfigurationError` that begins with its name."""
-    kind, *fields = endpoint_fields(text)
+    kind, *fields = split_fields(text)
     if not fields:
         raise ConfigurationError(f"{option}: {text!r} is not an endpoint; {_EXAMPLE}")
     given = dict(each.partition("=")[::2] for each in fields if "=" in each)

@@ -79,6 +79,12 @@ class Observed(NamedTuple):
     """Whether the application writes what is sent, as for a bridge."""
     reports: Reports | None
 
+    def sends_silence(self, since: int) -> bool:
+        """Whether nothing but silence was sent from ``since`` on (ns)."""
+        if self.echoes:
+            return False
+        return not self.has_source or self.counted["sent_sound_at"] < since
+
 
 @frozen(slots=False)
 class StreamStatistics:

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from sessioncore.daemon.collector import Collector
 from sessioncore.daemon.options import Options, makeService
 from sessioncore.daemon.outputs import OutputPlan
 from sessioncore.daemon.service import Lines, UacPlan, UacService, UasPlan, UasService
@@ -67,6 +68,8 @@ class ServerOptionsTests(SynchronousTestCase):
             "--nat=yes",
             "--events=events.jsonl",
             "--trace=sip.txt",
+            "--pcap=sip.pcapng",
+            "--hep=udp:192.0.2.9:id=7",
         )
         settings = plan.settings
         self.assertEqual(
@@ -84,7 +87,14 @@ class ServerOptionsTests(SynchronousTestCase):
         # twistd changes the directory when it forks.
         self.assertEqual(plan.answer.record_dir, os.path.abspath(directory))
         self.assertEqual(plan.events, os.path.abspath("events.jsonl"))
-        self.assertEqual(plan.outputs, OutputPlan(trace=os.path.abspath("sip.txt")))
+        self.assertEqual(
+            plan.outputs,
+            OutputPlan(
+                trace=os.path.abspath("sip.txt"),
+                pcap=os.path.abspath("sip.pcapng"),
+                hep=Collector("192.0.2.9", agent=7),
+            ),
+        )
 
     def test_files_are_read_before_the_fork(self) -> None:
         wav_file("announcement.wav")
@@ -193,6 +203,9 @@ class WrongOptionsTests(SynchronousTestCase):
             "--role=uas --events=/tmp": "--events: /tmp cannot be written: Is a directory",
             f"--role=uas --events={LONG}": "File name too long; name a file",
             "--role=uas --trace=/no/such/file": "--trace: /no/such/file cannot be written: No such",
+            "--role=uas --pcap=/no/such/file": "--pcap: /no/such/file cannot be written: No such",
+            "--role=uas --pcap=-": "--pcap -: packets are not for standard output; name a file",
+            "--role=uas --hep=tcp:h": "--hep: cannot send to 'tcp:h': write for example udp:",
             "--role=uas --trace=- --events=-": (
                 "--trace -: --events - has standard output to itself; name a file for one of them"
             ),
@@ -223,6 +236,7 @@ class WrongOptionsTests(SynchronousTestCase):
             ("uas", "events", "e.jsonl"),
             ("uas", "stats", "s.json"),
             ("uas", "trace", "t.txt"),
+            ("uas", "pcap", "p.pcapng"),
             ("uas", "record-dir", "heard"),
             ("uas", "record-dir", ""),
             ("uac --call=sip:b@h", "record", "heard.wav"),

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from sessioncore.daemon.answering import AnswerPlan
+from sessioncore.daemon.collector import Collector
 from sessioncore.daemon.outputs import OutputPlan
 from sessioncore.daemon.service import Lines, UasPlan, UasService
 from sessioncore.errors import ConfigurationError
 from sessioncore.settings import Settings
 from tests.daemon.test_service import ServiceTestCase
+from tests.net.test_udp_sender import Heard
+from tests.watching.test_hep import chunks
+from tests.watching.test_pcapng import blocks
 
 
 class OutputsTestCase(ServiceTestCase):
@@ -74,8 +78,8 @@ class TraceTests(OutputsTestCase):
         self.assertEqual(
             " ".join(order),
             "received IncomingCall sent CallRinging CallAccepted sent CallAnswered MediaNegotiated"
-            " MediaFlowEstablished received AckReceived DialogEstablished MediaActive VerdictChanged"
-            " received CallEnded CallSummary sent",
+            " MediaFlowEstablished received AckReceived DialogEstablished MediaActive"
+            " VerdictChanged received CallEnded CallSummary sent",
         )
 
     def test_to_standard_output_alone(self) -> None:
@@ -116,3 +120,53 @@ class TraceTests(OutputsTestCase):
         self.one_call(uas)
         self.stop(uas)
         self.assertEqual(headings(Path("gone/trace").read_text()), self.CALL)
+
+
+class PcapTests(OutputsTestCase):
+    def test_a_section_for_each_file(self) -> None:
+        name = self.mktemp()
+        uas = self.server(pcap=name)
+        self.one_call(uas)
+        os.rename(name, name + ".1")
+        uas.reopen()
+        self.one_call(uas, "192.0.2.3")
+        self.stop(uas)
+        self.assertEqual(uas.lines_lost, 0)
+        for each in (name, name + ".1"):
+            kinds = [kind for kind, _ in blocks(Path(each).read_bytes())]
+            # Six messages, and RTCP: a report and the last one, each way.
+            self.assertEqual(kinds, [0x0A0D0D0A, 1, *10 * [6]])
+
+    def test_a_full_disk(self) -> None:
+        uas = self.server(pcap="/dev/full")
+        self.one_call(uas)
+        self.assertEqual(uas.lines_lost, 10)
+        self.stop(uas)
+
+    def test_a_file_of_another_kind(self) -> None:
+        name = self.mktemp()
+        Path(name).write_text("a letter")
+        plan = UasPlan(Settings(), outputs=OutputPlan(pcap=name))
+        service = UasService(plan, reactor=self.reactor("192.0.2.2"))
+        error = self.assertRaises(ConfigurationError, service.startService)
+        self.assertIn("there is a file of another kind", str(error))
+
+
+class HepTests(OutputsTestCase):
+    def test_to_a_collector_that_comes_and_goes(self) -> None:
+        collector = self.network.host("192.0.2.9")
+        uas = self.server(hep=Collector("192.0.2.9", agent=7, password="key"))
+        self.one_call(uas)
+        self.assertGreater(uas.lines_lost, 1)
+        lost, heard = uas.lines_lost, Heard()
+        collector.listenUDP(9060, heard)
+        self.one_call(uas, "192.0.2.3")
+        self.assertEqual((len(heard.data), uas.lines_lost), (10, lost))
+        got = [chunks(each) for each in heard.data]
+        self.assertEqual(b"".join(sorted(each[11] for each in got)), 6 * b"\1" + 4 * b"\5")
+        self.assertEqual({each[17] for each in got}, {got[0][17]})
+        self.assertTrue(got[0][15].startswith(b"INVITE "))
+        self.assertEqual((got[0][12], got[0][14]), (b"\0\0\0\x07", b"key"))
+        self.assertEqual(got[0][4], bytes([192, 0, 2, 2]))
+        self.stop(uas)
+        self.assertEqual(list(uas.reactor.ports), [])

@@ -33,6 +33,27 @@ from sessioncore.vocabulary import MILLISECOND, SECOND
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
+class TimerfdFunctionsTests(SynchronousTestCase):
+    """Python 3.13 has timerfd in `os`; before, it takes ctypes."""
+
+    def test_those_of_os_where_both_are_there(self) -> None:
+        made = mock.Mock(return_value=7)
+        armed = mock.Mock()
+        names = ("timerfd_create", "timerfd_settime_ns")
+        for given in ((made, armed), (made, None), (None, armed), (None, None)):
+            with mock.patch.multiple(os, create=True, **dict(zip(names, given, strict=True))):
+                functions = timerfd._through_os()
+            if None in given:
+                self.assertIsNone(functions)
+                continue
+            assert functions is not None
+            create, set_absolute = functions
+            self.assertEqual(create(), 7)
+            set_absolute(7, 12_345)
+            self.assertEqual(armed.call_args.args, (7,))
+            self.assertEqual(armed.call_args.kwargs["initial"], 12_345)
+
+
 class FakeClockTests(SynchronousTestCase):
     """Everything about ticks and deadlines, in exact nanoseconds."""
 

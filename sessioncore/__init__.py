@@ -42,6 +42,7 @@ from sessioncore.interfaces import (
     IEventObserver,
     IEventSink,
     IMessageTap,
+    IReportTap,
     ISipFlow,
     ISipTransport,
 )
@@ -92,6 +93,7 @@ __all__ = [
     "IMediaSink",
     "IMediaSource",
     "IMessageTap",
+    "IReportTap",
     "ISipFlow",
     "ISipTransport",
     "Judgement",

@@ -1,6 +1,7 @@
 """The ``sessioncore`` command: call, answer, trace, machines.
 
-Exit status: 0 if all calls had audio both ways, 1 if not, 2 if the command line was wrong.
+Exit status: 0 if all calls had audio both ways, 1 if not, 2 if the command line was wrong or named
+what cannot be opened.
 """
 
 from __future__ import annotations
@@ -86,11 +87,10 @@ class CallCommand(Said, CallOptions):
         outcomes: list[Outcome] = []
         service = UacService(plan, say=lambda outcome, _interrupted: outcomes.append(outcome))
         out = standard_output()
-        # What is redrawn would be torn by the messages between.
-        redrawn = None if plan.outputs.trace != "-" else False
+        # What is redrawn would be torn by what is written between.
+        redrawn = False if "-" in (plan.outputs.trace, plan.outputs.cdr) else None
         lines = None if plan.events == "-" else LiveLines(out, terminal=redrawn)
-        if not run_service(service, lines, then=partial(_follow, lines)):
-            return 1
+        run_service(service, lines, then=partial(_follow, lines))
         if not outcomes:
             return 1
         print(outcomes[0], file=out if lines else standard_error(), flush=True)
@@ -112,7 +112,8 @@ class AnswerCommand(Said, AnswerOptions, LogOptions):
     def run(self) -> int:
         """Answer; 0 unless it could not start, or not every event could be printed."""
         service = UasService(self.uas_plan(), lines=self.lines())
-        return 0 if run_service(service, level=LogLevel.info) and not service.output_lost else 1
+        run_service(service, level=LogLevel.info)
+        return 1 if service.output_lost else 0
 
 
 class TraceCommand(Said, AnswerOptions):
@@ -134,8 +135,10 @@ class TraceCommand(Said, AnswerOptions):
         service = UasService(self.uas_plan(), tracer=walk)
         print(heading(), end="\n\n", flush=True)
         if not by_itself:
-            return 0 if run_service(service, walk, LogLevel.info) else 1
-        return 0 if run_service(service, walk, then=self._call_itself) and self.heard else 1
+            run_service(service, walk, LogLevel.info)
+            return 0
+        run_service(service, walk, then=self._call_itself)
+        return 0 if self.heard else 1
 
     heard = False
 
@@ -226,8 +229,8 @@ def run_service(
     lines: Log | None = None,
     level: Any = LogLevel.warn,
     then: Callable[[DaemonService], None] = lambda service: None,
-) -> bool:
-    """Run the reactor for one service; False where it could not start.
+) -> None:
+    """Run the reactor for one service; raises `ConfigurationError` where it cannot start.
 
     SIGTERM, SIGINT and SIGHUP (a closed terminal) end the calls first; the reactor's shutdown
     waits for that.  The package's
@@ -237,18 +240,13 @@ def run_service(
     globalLogBeginner.beginLoggingTo([_short_lines(level)], redirectStandardIO=False)
     reactor = service.reactor
     service.hangup_ends = True
-    try:
-        service.begin()
-        if lines is not None:
-            service.add_log(lines)
-        service.startService()
-    except ConfigurationError as error:
-        print(f"sessioncore: {error}", file=sys.stderr)
-        return False
+    service.begin()
+    if lines is not None:
+        service.add_log(lines)
+    service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     then(service)
     reactor.run()
-    return True
 
 
 def _short_lines(level: Any) -> ILogObserver:

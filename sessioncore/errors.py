@@ -28,6 +28,7 @@ __all__ = [
     "TooManyCalls",
     "UnexpectedInput",
     "UnreachableTarget",
+    "UnreadableInput",
 ]
 
 
@@ -98,6 +99,10 @@ class ConfigurationError(SessionCoreError):
 
 class MediaFileError(ConfigurationError):
     """A WAV file that is missing, broken or in an unsupported format."""
+
+
+class UnreadableInput(ConfigurationError):
+    """A file that cannot be explained: missing, empty, broken, or of a kind that is not known."""
 
 
 class NoPortsError(SessionCoreError):

@@ -29,6 +29,7 @@ __all__ = [
     "IEventObserver",
     "IEventSink",
     "IMessageTap",
+    "IReportTap",
     "ISipFlow",
     "ISipTransport",
     "Lost",
@@ -80,6 +81,21 @@ class IMessageTap(Interface):
 
         An exception is counted and logged once, and the call goes on.  A tap only observes: it
         must not act on calls.
+        """
+
+
+class IReportTap(Interface):
+    """Receives all RTCP that arrives or leaves."""
+
+    def report(
+        data: bytes, source: Address, destination: Address, sent: bool, at: int, call_id: str
+    ) -> None:
+        """Receive one RTCP packet (RFC 3550 section 6.1) as it was on the wire; must not block.
+
+        ``data`` may be anything that a stranger sent to our RTCP port.  ``at`` is in monotonic
+        ns, ``sent`` whether it left, ``call_id`` the Call-ID of its call.
+
+        An exception is counted and logged once, and the call goes on.
         """
 
 

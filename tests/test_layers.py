@@ -19,6 +19,7 @@ PACKAGE = ROOT / "sessioncore"
 
 FOUNDATION = {
     "vocabulary", "errors", "events", "table", "deadlines", "extensions", "reach", "verdict",
+    "lint",
 }  # fmt: skip
 PURE_FOLDERS = {"sip", "sdp", "rtp"}
 # What an embedder sets and gives.
@@ -26,7 +27,8 @@ APPLICATION = {"interfaces", "settings"}
 CALLS = FOUNDATION | PURE_FOLDERS | APPLICATION | {"media", "session"}
 MANAGER = CALLS | {"net", "manager"}
 SERVICE = MANAGER | {"service"}
-DAEMON = SERVICE | {"watching", "daemon"}
+DASHBOARD = MANAGER | {"watching", "dashboard"}
+DAEMON = SERVICE | DASHBOARD | {"daemon"}
 MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(FOUNDATION, FOUNDATION),
     **dict.fromkeys(PURE_FOLDERS, FOUNDATION),
@@ -41,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aio": CALLS,
     # Knows what calls and machines show of themselves, never a socket or the manager.
     "watching": CALLS,
+    "dashboard": DASHBOARD,
     "daemon": DAEMON,
     "cli": DAEMON,
     "__main__": {"cli"},

@@ -33,7 +33,7 @@ from sessioncore.daemon.stats import StatsFile
 from sessioncore.errors import ConfigurationError
 from sessioncore.manager import SessionManager
 from sessioncore.net.limits import raise_descriptor_limit
-from sessioncore.service import SessionService
+from sessioncore.service import SessionService, raise_failure
 from sessioncore.session.tracing import Tracer
 from sessioncore.settings import Settings
 from sessioncore.vocabulary import SECOND, SessionRole, host_port
@@ -50,6 +50,8 @@ from sessioncore.watching.event_log import (
 from sessioncore.watching.outcome import CallLedger, CallSummary, Outcome, Requirements
 
 if TYPE_CHECKING:
+    from sessioncore.dashboard.endpoint import WebPlan
+    from sessioncore.dashboard.server import WebServer
     from sessioncore.events import Event
     from sessioncore.session.call import Call
 
@@ -101,17 +103,19 @@ class UasPlan:
     events: str | None = None
     stats: str | None = None
     outputs: OutputPlan = field(factory=OutputPlan)
+    web: tuple[WebPlan, ...] = ()
 
 
 @frozen
 class UacPlan:
-    """A run of calls: what to listen to, whom to call, where events and the rest go."""
+    """A run of calls: what to listen to, whom to call; else as `UasPlan`."""
 
     settings: Settings
     calls: CallPlan
     events: str | None = None
     stats: str | None = None
     outputs: OutputPlan = field(factory=OutputPlan)
+    web: tuple[WebPlan, ...] = ()
 
 
 class DaemonService(SessionService):
@@ -141,6 +145,8 @@ class DaemonService(SessionService):
         self._stats = None if plan.stats is None else StatsFile(plan.stats, self.role)
         self._output_plan = plan.outputs
         self._outputs: Outputs | None = None
+        self._web_plans = plan.web
+        self._web: list[WebServer] = []
         self._lines = lines
         self._owns_process = reactor is None
         self._ending = Ending()
@@ -226,6 +232,31 @@ class DaemonService(SessionService):
         if self._wants_account:
             manager.add_event_sink(self.ledger, *self.ledger.kinds)
         return manager
+
+    def _started(self) -> SessionManager:
+        manager = super()._started()
+        try:
+            for plan in self._web_plans:
+                self._serve(manager, plan)
+        except ConfigurationError:
+            manager.stop(0)
+            raise
+        return manager
+
+    def _serve(self, manager: SessionManager, plan: WebPlan) -> None:
+        # Not above: a server without it need not load what it takes.
+        from sessioncore.dashboard.server import WebServer
+
+        server = WebServer(manager, plan, self.reactor)
+        self._web.append(server)
+        starting = server.start()
+        if starting.called:
+            raise_failure(starting)
+
+    @property
+    def web_addresses(self) -> list[str]:
+        """The URLs of what is served over HTTP."""
+        return [server.address for server in self._web]
 
     @property
     def _wants_account(self) -> bool:
@@ -381,7 +412,10 @@ class DaemonService(SessionService):
             _log.warn("{lost} lines about calls could not be written", lost=self.lines_lost)
 
     def _close(self) -> None:
-        """Write what waits in the logs, and close them."""
+        """Write what waits in the logs, and close them; serve nothing any more."""
+        web, self._web = self._web, []
+        for server in web:
+            server.stop()
         logs, self._logs = self._logs, []
         for log in logs:
             log.close()

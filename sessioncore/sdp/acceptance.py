@@ -25,9 +25,9 @@ from sessioncore.sdp.formats import (
     accept_formats,
     accept_remembered,
 )
+from sessioncore.sdp.refusal import Ground, Refusal
 from sessioncore.sdp.targets import (
     LOWEST_PORT,
-    Refusal,
     Sockets,
     find_fault,
     find_host_fault,
@@ -42,6 +42,7 @@ __all__ = [
     "accept_offer",
     "agree",
     "agreed_direction",
+    "judge",
     "recheck",
     "refused",
 ]
@@ -102,7 +103,7 @@ def accept_offer(description: Description, side: Side) -> Accepted:
     """The first acceptable audio m-line of an offer; `NegotiationError` says why there is none."""
     refusals: list[Refusal] = []
     for index, media in enumerate(description.media):
-        judged = _judge(index, media, side, False)
+        judged = judge(index, media, side, False)
         if isinstance(judged, Accepted):
             return judged
         refusals.extend(judged)
@@ -123,7 +124,7 @@ def accept_answer(description: Description, index: int, count: int, side: Side) 
             raise AnswerRefused(text, (text,))
         description.note(text)
     media = description.media[index]
-    judged = _judge(index, media, side, True)
+    judged = judge(index, media, side, True)
     if isinstance(judged, Accepted):
         return judged
     error = refused("the answer is not acceptable", judged)
@@ -133,14 +134,15 @@ def accept_answer(description: Description, index: int, count: int, side: Side) 
 def refused(text: str, refusals: list[Refusal]) -> NegotiationError:
     """The error for a list of refusals; the first one about formats sets the warning code."""
     reasons = tuple(refusal.text for refusal in refusals[:_MAX_REASONS])
-    codes = [refusal.warning_code for refusal in refusals]
+    codes = [refusal.ground.warning_code for refusal in refusals]
     code = 305 if 305 in codes else codes[0]
     return NegotiationError(f"{text}: " + "; ".join(reasons), reasons, code)
 
 
-def _judge(
+def judge(
     index: int, media: MediaDescription, side: Side, is_answer: bool
 ) -> Accepted | list[Refusal]:
+    """What we make of one m-line: the agreement on it, or every reason to refuse it."""
     section, port = media.section, media.port
     if section.form != _AUDIO or not port:
         return [_form_fault(index, media)]
@@ -175,12 +177,12 @@ def _form_fault(index: int, media: MediaDescription) -> Refusal:
     """The fault that rules out an m-line before its formats are checked."""
     kind, protocol, ports = media.form
     if kind != b"audio":
-        return Refusal(304, f"m-line {index + 1} {_shown(kind)}: not supported")
+        return Refusal(Ground.MEDIA_KIND, f"m-line {index + 1} {_shown(kind)}: not supported")
     if media.port == 0:
-        return Refusal(304, f"m-line {index + 1} audio: port 0")
+        return Refusal(Ground.PORT_ZERO, f"m-line {index + 1} audio: port 0")
     if protocol != PROTOCOL:
-        return Refusal(302, f"m-line {index + 1} {_shown(protocol)}: not supported")
-    return Refusal(302, f"m-line {index + 1} audio: {ports} ports")
+        return Refusal(Ground.PROFILE, f"m-line {index + 1} {_shown(protocol)}: not supported")
+    return Refusal(Ground.PORT_COUNT, f"m-line {index + 1} audio: {ports} ports")
 
 
 def _shown(text: bytes) -> str:
@@ -196,12 +198,14 @@ def _ip(connection: Connection) -> str | Refusal | None:
         text = text[1:-1]  # SIPp writes [::1]
     expected_ipv6 = _FAMILIES.get(connection.addrtype)
     if connection.nettype != b"IN" or expected_ipv6 is None:
-        return Refusal(300, "c= is not of network type IN")
+        return Refusal(Ground.NETWORK_TYPE, "c= is not of network type IN")
     host = read_host(text)
     if host is None:
         return text  # a host name, which the target check refuses
     if expected_ipv6 is not (":" in text):
-        return Refusal(301, f"c= says {connection.addrtype.decode()} but {host.text}")
+        return Refusal(
+            Ground.ADDRESS_FAMILY, f"c= says {connection.addrtype.decode()} but {host.text}"
+        )
     return None if host.is_unspecified else host.text
 
 

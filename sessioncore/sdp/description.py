@@ -37,6 +37,7 @@ __all__ = [
     "RtpMap",
     "Section",
     "parse_description",
+    "split_sections",
 ]
 
 compiled: Final = extensions.compiled("sdp._description")
@@ -287,6 +288,14 @@ def _find_in_python(body: bytes) -> tuple[Any, ...] | None:
 
 _find: Final = _find_in_python if compiled is None else compiled.find
 """The parts of a usual description; None for all others."""
+
+
+def split_sections(body: bytes) -> list[list[bytes]]:
+    """The lines of the session, then those of each m-line, as `parse_description` reads them.
+
+    For what is not needed for offer/answer.  Raises `SdpParseError`.
+    """
+    return _sections(_clean_lines(body, _Oddities()))
 
 
 class _Oddities:

@@ -14,24 +14,26 @@ from attrs import field, frozen
 
 from sessioncore.errors import ConfigurationError
 from sessioncore.sdp.description import Formats, RtpMap
-from sessioncore.sdp.targets import Refusal
+from sessioncore.sdp.refusal import Ground, Refusal
 from sessioncore.vocabulary import COMFORT_NOISE, TELEPHONE_EVENT, Codec
 
 __all__ = [
     "PROTOCOL",
+    "STATIC",
     "FormatMatch",
+    "JudgedFormat",
     "MediaPolicy",
     "Proposal",
     "Shared",
     "accept_formats",
     "accept_remembered",
     "choose_ptime",
+    "judge_formats",
     "propose",
 ]
 
 PROTOCOL: Final = b"RTP/AVP"
-_STATIC: Final = {
-    # RFC 3551 tables 4 and 5: the meaning of a number without rtpmap, supported or not.
+STATIC: Final = {
     number.encode(): RtpMap(name, rate, channels)
     for number, name, rate, channels in (
         ("0", b"PCMU", 8000, 1),
@@ -60,7 +62,7 @@ _STATIC: Final = {
         ("34", b"H263", 90000, 1),
     )
 }
-
+"""RFC 3551 tables 4 and 5: the meaning of a number without rtpmap, supported or not."""
 
 _MAX_CODECS: Final = 16
 
@@ -194,33 +196,57 @@ def _candidates(codec: Codec) -> Iterator[int]:
     yield from range(35, 64)  # RFC 3551 section 6: unassigned, used after the dynamic ones
 
 
-def accept_formats(proposal: Proposal, formats: Formats, is_answer: bool) -> FormatMatch:
-    """Match the peer's formats with ours, in the peer's order.
+class JudgedFormat(NamedTuple):
+    """What we make of one format of the peer's m-line: we share it, or there is a refusal.
+
+    ``encoding`` is its meaning, or None if it has none.
+    """
+
+    text: bytes
+    encoding: RtpMap | None
+    shared: Shared | None
+    refusal: Refusal | None
+
+
+def judge_formats(proposal: Proposal, formats: Formats, is_answer: bool) -> list[JudgedFormat]:
+    """What we make of each of the peer's formats, in its order and without repetitions.
 
     The receive number is the peer's own for an offer (our answer uses it), and ours for an
     answer (the peer follows our offer).
     """
-    audio: list[Shared] = []
-    refusals: list[Refusal] = []
-    special: dict[Codec, Shared] = {}
     ours = _by_encoding(proposal)
+    judged = []
     for text in dict.fromkeys(formats.numbers):
         found = _encoding(text, formats, proposal if is_answer else None)
         if isinstance(found, Refusal):
-            refusals.append(found)
+            judged.append(JudgedFormat(text, None, None, found))
             continue
         mine = ours.get((found.name.upper(), found.clock_rate, found.channels))
         if mine is None:
-            refusals.append(Refusal(305, f"PT {text.decode()} {found}: not supported"))
+            why = Refusal(Ground.CODEC, f"PT {text.decode()} {found}: not supported")
+            judged.append(JudgedFormat(text, found, None, why))
             continue
         codec, number = mine
         shared = Shared(codec, int(text), number if is_answer else int(text))
-        if codec is TELEPHONE_EVENT or codec is COMFORT_NOISE:
-            special.setdefault(codec, shared)
-        elif all(other.codec is not codec for other in audio):
+        judged.append(JudgedFormat(text, found, shared, None))
+    return judged
+
+
+def accept_formats(proposal: Proposal, formats: Formats, is_answer: bool) -> FormatMatch:
+    """Match the peer's formats with ours, in the peer's order."""
+    audio: list[Shared] = []
+    refusals: list[Refusal] = []
+    special: dict[Codec, Shared] = {}
+    for _, _, shared, refusal in judge_formats(proposal, formats, is_answer):
+        if shared is None:
+            assert refusal is not None
+            refusals.append(refusal)
+        elif shared.codec is TELEPHONE_EVENT or shared.codec is COMFORT_NOISE:
+            special.setdefault(shared.codec, shared)
+        elif all(other.codec is not shared.codec for other in audio):
             audio.append(shared)
     if not audio and not refusals:
-        refusals.append(Refusal(305, "no audio codec among the formats"))
+        refusals.append(Refusal(Ground.NO_CODEC, "no audio codec among the formats"))
     dtmf, noise = special.get(TELEPHONE_EVENT), special.get(COMFORT_NOISE)
     answer = Proposal(
         tuple((shared.codec, shared.receive) for shared in audio[:1]),
@@ -232,7 +258,7 @@ def accept_formats(proposal: Proposal, formats: Formats, is_answer: bool) -> For
     if audio and ptime is None:
         shortest = min(proposal.policy.sendable_ptimes)
         why = f"maxptime {formats.maxptime} ms: we send {shortest} ms and more"
-        refusals = [Refusal(306, why)]
+        refusals = [Refusal(Ground.PACKET_LENGTH, why)]
     agreed = _agreed(audio, ptime, dtmf, noise, is_answer) if audio and ptime else {}
     return FormatMatch(tuple(audio), dtmf, noise, tuple(refusals), answer, agreed)
 
@@ -290,17 +316,18 @@ def _by_encoding(proposal: Proposal) -> dict[tuple[bytes, int, int], tuple[Codec
 def _encoding(text: bytes, formats: Formats, offered: Proposal | None) -> RtpMap | Refusal:
     """The meaning of a format; an answer without rtpmap means the number as we offered it."""
     if not text.isdigit() or len(text) > 3 or int(text) > 127:
-        return Refusal(305, f"format {_shown(text)}: not an RTP payload type")
-    found = formats.by_format.get(text) or _STATIC.get(text)
+        return Refusal(Ground.FORMAT_NUMBER, f"format {_shown(text)}: not an RTP payload type")
+    found = formats.by_format.get(text) or STATIC.get(text)
     if found is not None:
         if len(found.name) > 32:
-            return Refusal(305, f"PT {text.decode()}: an encoding name of over 32 characters")
+            why = f"PT {text.decode()}: an encoding name of over 32 characters"
+            return Refusal(Ground.ENCODING_NAME, why)
         return found
     if offered is not None:
         for codec, number in _by_encoding(offered).values():
             if number == int(text):
                 return RtpMap(codec.name.encode(), codec.clock_rate, codec.channels)
-    return Refusal(305, f"PT {text.decode()}: no rtpmap")
+    return Refusal(Ground.NO_RTPMAP, f"PT {text.decode()}: no rtpmap")
 
 
 def _shown(text: bytes) -> str:

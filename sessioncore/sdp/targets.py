@@ -10,13 +10,13 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Final, NamedTuple, Protocol
 
+from sessioncore.sdp.refusal import Ground, Refusal
 from sessioncore.vocabulary import Address
 
 __all__ = [
     "LOWEST_PORT",
     "NO_SOCKETS",
     "Host",
-    "Refusal",
     "Sockets",
     "find_fault",
     "find_host_fault",
@@ -48,13 +48,6 @@ class _NoSockets:
 NO_SOCKETS: Final = _NoSockets()
 
 
-class Refusal(NamedTuple):
-    """A reason to refuse a description; ``warning_code`` is that of RFC 3261 20.43."""
-
-    warning_code: int
-    text: str
-
-
 class Host(NamedTuple):
     """An IP address, IPv4-mapped ones as IPv4; ``fault`` says why it can never be a target."""
 
@@ -78,11 +71,11 @@ def read_host(text: str) -> Host | None:
     name = str(address)
     fault = None
     if address.is_multicast:
-        fault = Refusal(330, f"{name} is a multicast address")
+        fault = Refusal(Ground.MULTICAST, f"{name} is a multicast address")
     elif name == "255.255.255.255":
-        fault = Refusal(399, f"{name} is the broadcast address")
+        fault = Refusal(Ground.BROADCAST, f"{name} is the broadcast address")
     elif name.startswith("0.") and not address.is_unspecified:
-        fault = Refusal(399, f"{name} is not the address of a host")
+        fault = Refusal(Ground.NOT_A_HOST, f"{name} is not the address of a host")
     return Host(name, address.version == 6, address.is_loopback, address.is_unspecified, fault)
 
 
@@ -95,17 +88,21 @@ def find_host_fault(ip: str, own_ip: str, signalling_host: str) -> Refusal | Non
     """
     host = read_host(ip)
     if host is None or "%" in ip:  # A zone is one of another machine (RFC 4007 section 11.2).
-        return Refusal(301, f"{_safe(ip)} is a host name, not an IP address")
+        return Refusal(Ground.HOST_NAME, f"{_safe(ip)} is a host name, not an IP address")
     if host.fault is not None:
         return host.fault
     if host.is_loopback:
         peer = read_host(signalling_host or own_ip)
         if peer is None or not peer.is_loopback:
-            return Refusal(399, f"{host.text} is the loopback address of another machine")
+            return Refusal(
+                Ground.LOOPBACK, f"{host.text} is the loopback address of another machine"
+            )
     here = read_host(own_ip)
     # If it is not known yet, the check is repeated later.
     if here is not None and not here.is_unspecified and here.is_ipv6 is not host.is_ipv6:
-        return Refusal(301, f"{host.text} is not {'IPv6' if here.is_ipv6 else 'IPv4'}")
+        return Refusal(
+            Ground.ADDRESS_FAMILY, f"{host.text} is not {'IPv6' if here.is_ipv6 else 'IPv4'}"
+        )
     return None
 
 
@@ -122,15 +119,15 @@ def find_fault(
     (ip, port), (own_ip, own_port) = target, own
     fault = find_host_fault(ip, own_ip, signalling_host)
     if fault is None and port < LOWEST_PORT:
-        return Refusal(399, f"port {port} is below {LOWEST_PORT}")
+        return Refusal(Ground.LOW_PORT, f"port {port} is below {LOWEST_PORT}")
     if fault is None and port in sockets.near:
         host = read_host(ip)
         if host is not None and sockets.own(host.text, port):
-            return Refusal(399, f"{host.text} port {port} is our own SIP socket")
+            return Refusal(Ground.OWN_SIP_SOCKET, f"{host.text} port {port} is our own SIP socket")
     if fault is None and own_port and own_port <= port <= own_port + 1:
         host, here = read_host(ip), read_host(own_ip)
         if host is not None and here is not None and host.text == here.text:
-            return Refusal(399, f"{host.text} port {port} is our own")
+            return Refusal(Ground.OWN_PORT, f"{host.text} port {port} is our own")
     return fault
 
 

@@ -75,7 +75,8 @@ class SessionCoordinator:
     ) -> None:
         self._env = env
         self._tracer = env.tracer
-        self._closing = False
+        self.closing = False
+        """Whether new calls are refused, because it drains or stops."""
         self._idle: Milestone | None = None
         settings = env.settings
         rules = rules_of(methods)
@@ -217,7 +218,7 @@ class SessionCoordinator:
                 self._within(leg, tx, now)
             return
         refusal = inspect(request, self._rules, in_dialog=False)
-        full = self._closing or self.registry.full
+        full = self.closing or self.registry.full
         if refusal is not None:
             full = full or tx.flow.backlog > OVERLOADED
             self._refusals.faulty(None, tx, refusal, full, now)
@@ -299,7 +300,7 @@ class SessionCoordinator:
             require_source(source)
         if sink is not None:
             require_sink(sink)
-        if self._closing:
+        if self.closing:
             raise TooManyCalls("no more calls are placed: the manager is draining or stopping")
         if self.registry.full:
             most, up = self._env.settings.max_calls, self.registry.up
@@ -400,7 +401,7 @@ class SessionCoordinator:
 
     def drain(self) -> Deferred[Any]:
         """Refuse new calls; fires when none is left, and every CANCEL has had its effect."""
-        self._closing = True
+        self.closing = True
         if self.registry.idle:
             return succeed(None)
         self._idle = self._idle or Milestone()

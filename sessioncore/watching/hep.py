@@ -6,23 +6,32 @@ the generic vendor are those of the HEP3 specification, revision 12.
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from zope.interface import implementer
 
-from sessioncore.interfaces import IMessageTap
+from sessioncore.errors import RtpParseError
+from sessioncore.interfaces import IMessageTap, IReportTap
+from sessioncore.rtp.rtcp import (
+    ReceiverReport,
+    ReportBlock,
+    SenderReport,
+    SourceDescription,
+    parse_rtcp,
+)
 from sessioncore.vocabulary import Address
 from sessioncore.watching.messages import call_id_of
 from sessioncore.watching.pcapng import packed
 from sessioncore.watching.redaction import redacted
 from sessioncore.watching.wall_clock import WallClock
 
-__all__ = ["SIP", "HepTap", "hep_packet"]
+__all__ = ["RTCP", "SIP", "HepTap", "hep_packet", "report_json"]
 
-SIP: Final = 1
-"""The protocol type of a payload."""
+SIP, RTCP = 1, 5
+"""The protocol types of a payload; that of RTCP is JSON."""
 _MOST: Final = 0xFFFF
 _IPV4, _IPV6 = 2, 10
 _PROTOCOLS: Final = {"UDP": 17, "SCTP": 132, "TLS-SCTP": 132}
@@ -78,9 +87,59 @@ def hep_packet(
     return b"HEP3" + struct.pack(">H", 6 + len(packet)) + packet
 
 
-@implementer(IMessageTap)
+def report_json(data: bytes) -> bytes | None:
+    """RTCP as the collectors of HEP read it; None if it is not RTCP, or has no report.
+
+    The names are those of the capture agents of the field: Homer shows them and draws curves of
+    them, and of raw RTCP neither.
+    """
+    try:
+        packets = parse_rtcp(data)
+    except RtpParseError:
+        return None
+    made: dict[str, Any] = {}
+    for each in packets:
+        if isinstance(each, SenderReport | ReceiverReport):
+            made |= _report(each)
+        elif isinstance(each, SourceDescription) and each.chunks:
+            made["sdes_ssrc"] = each.chunks[0][0]
+    return json.dumps(made, separators=(",", ":")).encode() if "type" in made else None
+
+
+def _report(report: SenderReport | ReceiverReport) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "type": 200 if isinstance(report, SenderReport) else 201,
+        "ssrc": report.ssrc,
+        "report_count": len(report.blocks),
+        "report_blocks": [_block(block) for block in report.blocks],
+    }
+    if isinstance(report, SenderReport):
+        sender = report.sender
+        made["sender_information"] = {
+            "ntp_timestamp_sec": sender.ntp >> 32,
+            "ntp_timestamp_usec": sender.ntp & 0xFFFFFFFF,
+            "rtp_timestamp": sender.rtp_timestamp,
+            "packets": sender.packets,
+            "octets": sender.octets,
+        }
+    return made
+
+
+def _block(block: ReportBlock) -> dict[str, int]:
+    return {
+        "source_ssrc": block.ssrc,
+        "fraction_lost": block.fraction_lost,
+        "packets_lost": block.cumulative_lost,
+        "highest_seq_no": block.highest_sequence,
+        "ia_jitter": block.jitter,
+        "lsr": block.last_sr,
+        "dlsr": block.delay_since_last_sr,
+    }
+
+
+@implementer(IMessageTap, IReportTap)
 class HepTap:
-    """Sends each SIP message, without its secrets, to a collector.
+    """Sends each SIP message, without its secrets, and all RTCP to a collector.
 
     ``send`` takes one datagram, must not block, and counts what it cannot send.  ``too_long``
     counts the messages that do not fit into a HEP packet.
@@ -109,15 +168,45 @@ class HepTap:
         at: int,
     ) -> None:
         """Send one message."""
-        packet = hep_packet(
+        self._export(
             redacted(data),
+            source,
+            destination,
+            at,
+            transport=transport,
+            correlation=call_id_of(data),
+        )
+
+    def report(
+        self, data: bytes, source: Address, destination: Address, sent: bool, at: int, call_id: str
+    ) -> None:
+        """Send one RTCP packet as JSON, unless it is none."""
+        payload = report_json(data)
+        if payload is not None:
+            correlation = call_id.encode("utf-8", "replace")
+            self._export(payload, source, destination, at, correlation=correlation, protocol=RTCP)
+
+    def _export(
+        self,
+        payload: bytes,
+        source: Address,
+        destination: Address,
+        at: int,
+        *,
+        correlation: bytes,
+        transport: str = "UDP",
+        protocol: int = SIP,
+    ) -> None:
+        packet = hep_packet(
+            payload,
             source,
             destination,
             transport=transport,
             wall=self._clock.ns(at),
             agent=self._agent,
             password=self._password,
-            correlation=call_id_of(data),
+            correlation=correlation,
+            protocol=protocol,
         )
         if packet is None:
             self.too_long += 1

@@ -14,7 +14,7 @@ from typing import Final
 
 from zope.interface import implementer
 
-from sessioncore.interfaces import IMessageTap
+from sessioncore.interfaces import IMessageTap, IReportTap
 from sessioncore.vocabulary import Address
 from sessioncore.watching.record_file import RecordFile
 from sessioncore.watching.redaction import redacted
@@ -32,6 +32,8 @@ _COMMENT, _FLAGS, _RESOLUTION = 1, 2, 9
 _NAME, _PROGRAM = 2, 4
 _NANOSECONDS: Final = b"\x09"
 _UDP: Final = 17
+_LONGEST_ID: Final = 256
+"""Characters of a Call-ID in a comment."""
 LONGEST: Final = 65_507
 """Bytes of a datagram's data; the rest of a longer message is cut off."""
 
@@ -108,9 +110,9 @@ def _sum(data: bytes) -> int:
     return (int.from_bytes(data + bytes(len(data) % 2), "big") - 1) % 0xFFFF + 1
 
 
-@implementer(IMessageTap)
+@implementer(IMessageTap, IReportTap)
 class PcapTap:
-    """Writes each SIP message, without its secrets, to a file of packets."""
+    """Writes each SIP message, without its secrets, and all RTCP to a file of packets."""
 
     def __init__(self, file: RecordFile, clock: WallClock) -> None:
         self._file = file
@@ -127,7 +129,17 @@ class PcapTap:
     ) -> None:
         """Write one message."""
         comment = "" if transport == "UDP" else f"over {transport}"
+        self._add(redacted(data), source, destination, sent, at, comment)
+
+    def report(
+        self, data: bytes, source: Address, destination: Address, sent: bool, at: int, call_id: str
+    ) -> None:
+        """Write one RTCP packet; a comment names its call."""
+        comment = f"Call-ID: {call_id[:_LONGEST_ID]}" if call_id else ""
+        self._add(data, source, destination, sent, at, comment)
+
+    def _add(
+        self, data: bytes, source: Address, destination: Address, sent: bool, at: int, comment: str
+    ) -> None:
         wall = self._clock.ns(at)
-        self._file.add(
-            packet(redacted(data), source, destination, wall=wall, sent=sent, comment=comment), at
-        )
+        self._file.add(packet(data, source, destination, wall=wall, sent=sent, comment=comment), at)

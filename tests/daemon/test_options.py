@@ -70,6 +70,7 @@ class ServerOptionsTests(SynchronousTestCase):
             "--trace=sip.txt",
             "--pcap=sip.pcapng",
             "--hep=udp:192.0.2.9:id=7",
+            "--cdr=cdr.jsonl",
         )
         settings = plan.settings
         self.assertEqual(
@@ -93,6 +94,7 @@ class ServerOptionsTests(SynchronousTestCase):
                 trace=os.path.abspath("sip.txt"),
                 pcap=os.path.abspath("sip.pcapng"),
                 hep=Collector("192.0.2.9", agent=7),
+                cdr=os.path.abspath("cdr.jsonl"),
             ),
         )
 
@@ -206,6 +208,8 @@ class WrongOptionsTests(SynchronousTestCase):
             "--role=uas --pcap=/no/such/file": "--pcap: /no/such/file cannot be written: No such",
             "--role=uas --pcap=-": "--pcap -: packets are not for standard output; name a file",
             "--role=uas --hep=tcp:h": "--hep: cannot send to 'tcp:h': write for example udp:",
+            "--role=uas --cdr=/no/such/file": "--cdr: /no/such/file cannot be written: No such",
+            "--role=uas --cdr=- --events=-": "--cdr -: --events - has standard output to itself",
             "--role=uas --trace=- --events=-": (
                 "--trace -: --events - has standard output to itself; name a file for one of them"
             ),
@@ -237,6 +241,7 @@ class WrongOptionsTests(SynchronousTestCase):
             ("uas", "stats", "s.json"),
             ("uas", "trace", "t.txt"),
             ("uas", "pcap", "p.pcapng"),
+            ("uas", "cdr", "c.jsonl"),
             ("uas", "record-dir", "heard"),
             ("uas", "record-dir", ""),
             ("uac --call=sip:b@h", "record", "heard.wav"),
@@ -291,7 +296,7 @@ class WrongOptionsTests(SynchronousTestCase):
         self.assertIn("--rtp-ports=", Options().getUsage())
 
     def test_a_daemon_has_no_standard_output(self) -> None:
-        for option in ("events", "trace"):
+        for option in ("events", "trace", "cdr"):
             wrong = f"--{option}=-"
             error = self.assertRaises(UsageError, parsed, "--role=uas", wrong, nodaemon=False)
             self.assertIn(f"--{option} -: a daemon has no standard output; name a", str(error))
@@ -309,6 +314,37 @@ class UriTests(SynchronousTestCase):
     def test_other_schemes_are_not_hidden_by_that(self) -> None:
         for text in ("mailto:bob@h", "tel:123", "bob", "sips:bob@h"):
             self.assertRaises(UsageError, parsed, "--role=uac", f"--call={text}")
+
+
+class WebOptionTests(SynchronousTestCase):
+    def test_nothing_is_served_by_default(self) -> None:
+        self.assertEqual((uas().web, uac().web), ((), ()))
+
+    def test_what_is_served(self) -> None:
+        path = Path(self.mktemp())
+        path.write_text("0123456789abcdef\n")
+        for plan in (uas, uac):
+            (metrics, dashboard) = plan(
+                *("--dashboard=tcp:8080", "--metrics=tcp:9100:interface=0.0.0.0"),
+                f"--web-token={path}",
+            ).web
+            self.assertEqual((metrics.option, metrics.shows_calls), ("--metrics", False))
+            self.assertEqual((dashboard.option, dashboard.shows_calls), ("--dashboard", True))
+            self.assertEqual(metrics.endpoint.description, "tcp:9100:interface=0.0.0.0")
+            self.assertEqual((metrics.token, dashboard.token), ("0123456789abcdef",) * 2)
+
+    def test_what_is_wrong(self) -> None:
+        for arguments, says in {
+            ("--dashboard=8080",): "--dashboard: '8080' is not an endpoint",
+            ("--metrics=tcp:http",): "--metrics: 'http' in",
+            ("--metrics=tcp:1:interface=0.0.0.0",): "--metrics: other machines can reach",
+            ("--web-token=missing",): "--web-token: nothing is served",
+            ("--metrics=tcp:1", "--web-token=missing"): "--web-token: missing cannot be read",
+        }.items():
+            with self.assertRaises(UsageError) as caught:
+                uas(*arguments)
+            self.assertIn(says, str(caught.exception))
+            self.assertNotIn("\n", str(caught.exception))
 
 
 class LogOptionTests(SynchronousTestCase):

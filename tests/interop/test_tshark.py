@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import socket
@@ -103,10 +105,11 @@ class ExportTests(PeerTestCase):
         checked = ("-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE")
         sides = {}
         for name, incoming in (("uas.pcapng", "0x00000001"), ("uac.pcapng", "0x00000002")):
+            self.assertReports(name)
             rows = self.fields(
                 *(name, "sip.CSeq.method", "sip.Status-Code", "frame.packet_flags_direction"),
                 *("ip.checksum.status", "udp.checksum.status", "sip.Call-ID", "frame.time_epoch"),
-                more=checked,
+                more=(*checked, "-Y", "sip"),
             )
             story = " ".join(f"{method}{status}" for method, status in (row[:2] for row in rows))
             self.assertEqual(story, "INVITE INVITE180 INVITE200 ACK BYE BYE200")
@@ -122,23 +125,43 @@ class ExportTests(PeerTestCase):
             sides[name] = rows[0][5]
         self.assertEqual(sides["uas.pcapng"], sides["uac.pcapng"])
 
+    def assertReports(self, name: str) -> None:
+        """The capture has RTCP both ways, of the call, and it is decoded."""
+        rows = self.fields(
+            *(name, "rtcp.pt", "frame.packet_flags_direction", "frame.comment", "udp.srcport"),
+            more=("-Y", "rtcp"),
+        )
+        self.assertEqual({row[1] for row in rows}, {"0x00000001", "0x00000002"})
+        self.assertLessEqual({row[0].partition(",")[0] for row in rows}, {"200", "201"})
+        self.assertEqual(len({row[2] for row in rows}), 1)
+        self.assertIn("Call-ID: ", rows[0][2])
+        self.assertEqual(len({row[3] for row in rows}), 2)
+
     def test_appended_sections(self) -> None:
         for _ in range(2):
             self.call()
-        self.assertEqual(len(self.fields("uac.pcapng", "sip.CSeq.method")), 12)
+        self.assertEqual(len(self.fields("uac.pcapng", "sip.CSeq", more=("-Y", "sip"))), 12)
 
     def test_hep(self) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as collector:
             collector.bind((HOST, 0))
-            collector.settimeout(10)
             port = collector.getsockname()[1]
             self.call(f"--hep=udp:{HOST}:{port}:id=77:password=secret")
-            packets = [collector.recv(65536) for _ in range(6)]
-        heard = [chunks(each) for each in packets]
+            collector.setblocking(False)
+            packets = []
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    packets.append(chunks(collector.recv(65536)))
         self.assertEqual(
-            {(each[1], each[2], each[11], each[12], each[14]) for each in heard},
-            {(b"\x02", b"\x11", b"\x01", b"\0\0\0\x4d", b"secret")},
+            {(each[1], each[2], each[12], each[14]) for each in packets},
+            {(b"\x02", b"\x11", b"\0\0\0\x4d", b"secret")},
         )
+        heard = [each for each in packets if each[11] == b"\1"]
+        reports = [each for each in packets if each[11] == b"\5"]
+        self.assertEqual(len(heard) + len(reports), len(packets))
+        self.assertGreaterEqual(len(reports), 2)
+        self.assertIn(json.loads(reports[0][15])["type"], (200, 201))
+        self.assertEqual({each[17] for each in packets}, {heard[0][17]})
         # tshark has no dissector for HEP, so it gets what the chunks say.
         with (self.folder / "hep.pcapng").open("wb") as file:
             file.write(preamble("the test"))
@@ -152,7 +175,7 @@ class ExportTests(PeerTestCase):
                 file.write(packet(each[15], source, destination, wall=wall, sent=True))
         seen = ("sip.CSeq.method", "sip.Status-Code", "sip.Call-ID", "udp.srcport", "udp.dstport")
         exported = self.fields("hep.pcapng", *seen)
-        self.assertEqual(exported, self.fields("uac.pcapng", *seen))
+        self.assertEqual(exported, self.fields("uac.pcapng", *seen, more=("-Y", "sip")))
         self.assertEqual({row[2].encode() for row in exported}, {each[17] for each in heard})
         times = [float(row[0]) for row in self.fields("hep.pcapng", "frame.time_epoch")]
         self.assertEqual(times, sorted(times))

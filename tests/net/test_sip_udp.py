@@ -20,6 +20,7 @@ from sessioncore.net import sip_port, sip_udp
 from sessioncore.net.addresses import Listen
 from sessioncore.net.clockwork import clockwork_for
 from sessioncore.net.fair_share import BUDGET, WINDOW
+from sessioncore.net.flows import OpenTransports
 from sessioncore.net.sip_port import CROWDED, MAX_DATAGRAMS
 from sessioncore.net.sip_udp import SipUdpProtocol, SipUdpTransport, UdpFlow, listen_sip_udp
 from sessioncore.testing.network import FakeNetwork
@@ -160,6 +161,23 @@ class FlowTests(SynchronousTestCase):
         clockwork = clockwork_for(self.network.host("192.0.2.1"))
         protocol = SipUdpProtocol(lambda *arguments: None, clockwork)
         self.assertRaises(RuntimeError, getattr, protocol, "flow")
+
+
+class OpenTransportsTests(SynchronousTestCase):
+    def test_which_addresses_are_those_of_our_sockets(self) -> None:
+        """Media must not be sent there."""
+        opened = OpenTransports(lambda ip: ip in ("192.0.2.1", "127.0.0.1"))
+        opened.add(mock.Mock(local=("0.0.0.0", 5060)))
+        opened.add(mock.Mock(local=("198.51.100.1", 5070)))
+        own = {
+            (ip, port)
+            for ip in ("192.0.2.1", "127.0.0.1", "0.0.0.0", "198.51.100.1", "192.0.2.2")
+            for port in (5060, 5070, 5080)
+            if opened.own(ip, port)
+        }
+        here = {(ip, port) for ip in ("192.0.2.1", "127.0.0.1") for port in (5060, 5070)}
+        self.assertEqual(own, here | {("0.0.0.0", 5060), ("198.51.100.1", 5070)})
+        self.assertEqual(opened.near, {5059, 5060, 5069, 5070})
 
 
 class SentByTests(SynchronousTestCase):

@@ -9,7 +9,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from sessioncore.errors import ConfigurationError
-from sessioncore.interfaces import IMessageTap
+from sessioncore.interfaces import IMessageTap, IReportTap
 from sessioncore.manager import SessionManager
 from sessioncore.vocabulary import Address, MediaState
 from sessioncore.watching.walk import Walk
@@ -203,3 +203,124 @@ class TapTests(Scene):
         self.assertIn("is not among the message taps", str(error))
         us.manager.remove_message_tap(tap)
         self.assertRaises(ConfigurationError, us.manager.remove_message_tap, tap)
+
+
+@implementer(IReportTap)
+class Reports:
+    """Keeps the RTCP it is given."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[Any, ...]] = []
+
+    def report(self, *given: Any) -> None:
+        self.given.append(given)
+
+
+class ReportTapTests(Scene):
+    def wire(self) -> list[Any]:
+        """All RTCP that went over the network."""
+        return [
+            each
+            for each in self.network.captured
+            if each.source[1] != 5060 and 200 <= each.data[1] <= 207
+        ]
+
+    def test_it_gets_all_rtcp_with_its_call(self) -> None:
+        us, them = self.party(A), self.party(B, answer)
+        tap, other = Reports(), Reports()
+        self.assertTrue(verifyObject(IReportTap, tap))
+        us.manager.add_report_tap(tap)
+        them.manager.add_report_tap(other)
+        call = us.call()
+        self.run_for(7)
+        call.hang_up()
+        self.run_for(0.6)
+        wire = self.wire()
+        self.assertGreater(len(wire), 4)
+        for kept, address in ((tap, A), (other, B)):
+            self.assertEqual(
+                [(given[0], given[1], given[2]) for given in kept.given],
+                [(each.data, each.source, each.destination) for each in wire],
+            )
+            self.assertEqual(
+                [given[3] for given in kept.given], [each.source[0] == address for each in wire]
+            )
+            self.assertEqual({given[5] for given in kept.given}, {call.call_id})
+        sent = [(given[0], given[4]) for given in tap.given if given[3]]
+        self.assertEqual(sent, [(each.data, each.sent_at) for each in wire if each.source[0] == A])
+
+    def test_added_and_removed_during_a_call(self) -> None:
+        us, _them = self.pair()
+        tap = Reports()
+        call = us.call()
+        self.run_for(0.1)
+        plane: Any = us.manager.plane
+        (stream,) = [each for each in plane._streams if each is not None]
+        self.assertEqual({"open", "free", "_take_rtcp"} & set(vars(plane)), set())
+        self.assertNotIn("report", vars(stream))
+        us.manager.add_report_tap(tap)
+        self.run_for(7)
+        count = len(tap.given)
+        self.assertGreater(count, 2)
+        self.assertEqual({given[3] for given in tap.given}, {True, False})
+        us.manager.remove_report_tap(tap)
+        self.assertEqual({"open", "free", "_take_rtcp"} & set(vars(plane)), set())
+        self.assertNotIn("report", vars(stream))
+        self.run_for(7)
+        call.hang_up()
+        self.run_for(1)
+        self.assertEqual(len(tap.given), count)
+
+    def test_a_finished_stream_does_not_refer_to_itself(self) -> None:
+        """Only the garbage collector would end that, and the daemon runs it when it is idle."""
+        us, _them = self.pair()
+        us.manager.add_report_tap(Reports())
+        call = us.call()
+        self.run_for(0.1)
+        plane: Any = us.manager.plane
+        (stream,) = [each for each in plane._streams if each is not None]
+        self.assertIn("report", vars(stream))
+        call.hang_up()
+        self.run_for(1)
+        self.assertNotIn("report", vars(stream))
+        self.assertFalse(plane.active)
+
+    def test_what_did_not_leave_is_not_reported(self) -> None:
+        us, _them = self.pair()
+        tap = Reports()
+        us.manager.add_report_tap(tap)
+        us.call()
+        self.run_for(0.1)
+        plane: Any = us.manager.plane
+        (stream,) = [each for each in plane._streams if each is not None]
+
+        def fails(data: bytes, address: Address) -> None:
+            raise OSError(errno.EPERM, "the firewall said no")
+
+        stream.lease.send_rtcp = fails
+        self.run_for(7)
+        self.assertEqual({given[3] for given in tap.given}, {False})
+
+    def test_a_tap_that_raises_harms_nobody(self) -> None:
+        class Raises:
+            def report(self, *given: Any) -> None:
+                raise ValueError("no")
+
+        us, _them = self.pair()
+        tap = Reports()
+        us.manager.add_report_tap(Raises())
+        us.manager.add_report_tap(tap)
+        call = us.call()
+        self.run_for(7)
+        self.assertIs(call.media_state, MediaState.ACTIVE)
+        self.assertEqual(us.manager.statistics().tap_errors, len(tap.given))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(us.manager.plane.statistics.callback_errors, 0)
+
+    def test_what_is_not_a_tap(self) -> None:
+        us = self.party(A)
+        wrong: Any = print
+        error = self.assertRaises(ConfigurationError, us.manager.add_report_tap, wrong)
+        self.assertIn("is not a report tap; give an IReportTap: an object with", str(error))
+        error = self.assertRaises(ConfigurationError, us.manager.remove_report_tap, Reports())
+        self.assertIn("is not among the report taps", str(error))

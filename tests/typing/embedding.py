@@ -40,6 +40,7 @@ from sessioncore import (
     IMediaSink,
     IMediaSource,
     IMessageTap,
+    IReportTap,
     ISipFlow,
     ISipTransport,
     Judgement,
@@ -143,6 +144,26 @@ class Wire:
         at: int,
     ) -> None:
         self.octets[sent] += len(data)
+
+
+@implementer(IReportTap)
+class Reports:
+    """The calls whose RTCP came."""
+
+    def __init__(self) -> None:
+        self.calls: set[str] = set()
+
+    def report(
+        self,
+        data: bytes,
+        source: tuple[str, int],
+        destination: tuple[str, int],
+        sent: bool,
+        at: int,
+        call_id: str,
+    ) -> None:
+        if not sent:
+            self.calls.add(call_id)
 
 
 @implementer(ICallHandler)
@@ -301,6 +322,7 @@ def service(reactor: Any, notes: Notes) -> SessionService:
     made.add_event_sink(notes)
     made.add_event_sink(Journal())
     made.add_message_tap(Wire())
+    made.add_report_tap(Reports())
     made.add_event_sink(notes.digit, DigitReceived)
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from typing import Any
 
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from sessioncore.interfaces import IMessageTap
-from sessioncore.watching.hep import HepTap, hep_packet
+from sessioncore.interfaces import IMessageTap, IReportTap
+from sessioncore.rtp.rtcp import ReportBlock, SenderInfo, build_goodbye, build_report
+from sessioncore.watching.hep import HepTap, hep_packet, report_json
 from sessioncore.watching.wall_clock import WallClock
 
 V4 = (("192.0.2.1", 5060), ("192.0.2.2", 5070))
@@ -83,7 +85,75 @@ class PacketTests(SynchronousTestCase):
         self.assertEqual((got[15], got[17]), (payload, call_id))
 
 
+class ReportTests(SynchronousTestCase):
+    BLOCK = ReportBlock(0xFEDCBA98, 128, -3, 70_000, 160, 0x12345678, 65_536)
+
+    def test_a_sender_report(self) -> None:
+        sender = SenderInfo(0x0000000A_80000000, 160, 3, 480)
+        data = build_report(0x01020304, b"us", sender=sender, blocks=(self.BLOCK,))
+        self.assertEqual(
+            json.loads(report_json(data) or b""),
+            {
+                "type": 200,
+                "ssrc": 0x01020304,
+                "report_count": 1,
+                "report_blocks": [
+                    {
+                        "source_ssrc": 0xFEDCBA98,
+                        "fraction_lost": 128,
+                        "packets_lost": -3,
+                        "highest_seq_no": 70_000,
+                        "ia_jitter": 160,
+                        "lsr": 0x12345678,
+                        "dlsr": 65_536,
+                    }
+                ],
+                "sender_information": {
+                    "ntp_timestamp_sec": 10,
+                    "ntp_timestamp_usec": 1 << 31,
+                    "rtp_timestamp": 160,
+                    "packets": 3,
+                    "octets": 480,
+                },
+                "sdes_ssrc": 0x01020304,
+            },
+        )
+
+    def test_a_receiver_report(self) -> None:
+        got = json.loads(report_json(build_goodbye(7, b"us")) or b"")
+        self.assertEqual((got["type"], got["report_blocks"]), (201, []))
+        self.assertNotIn("sender_information", got)
+
+    def test_what_is_no_report(self) -> None:
+        only_bye = build_goodbye(7, b"us")[-8:]
+        for data in (b"", b"noise", only_bye):
+            self.assertIsNone(report_json(data))
+
+    @settings(deadline=None, max_examples=200, derandomize=True)
+    @given(st.binary(max_size=100))
+    def test_whatever_comes(self, data: bytes) -> None:
+        for each in (data, b"\x81\xc8\x00\x0c" + data, b"\x80\xc9\x00\x01" + data):
+            made = report_json(each)
+            if made is not None:
+                self.assertIn(json.loads(made)["type"], (200, 201))
+
+
 class TapTests(SynchronousTestCase):
+    def test_reports_as_json_by_call(self) -> None:
+        sent: list[dict[int, bytes]] = []
+        clock = WallClock(lambda: 0, lambda: WALL)
+        tap = HepTap(lambda packet: sent.append(chunks(packet)), clock, 9)
+        self.assertTrue(verifyObject(IReportTap, tap))
+        data = build_report(7, b"us")
+        tap.report(data, ("192.0.2.1", 40001), ("192.0.2.2", 40011), True, 0, "a@b")
+        tap.report(b"noise", *V4, False, 0, "a@b")
+        tap.report(data, *V6, False, 0, "")
+        first, second = sent
+        self.assertEqual((first[11], first[17], first[2]), (b"\x05", b"a@b", b"\x11"))
+        self.assertEqual(first[15], report_json(data))
+        self.assertEqual(first[7], struct.pack(">H", 40001))
+        self.assertNotIn(17, second)
+
     def test_messages_without_secrets_by_call(self) -> None:
         sent: list[dict[int, bytes]] = []
         clock = WallClock(lambda: 0, lambda: WALL)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from sessioncore.interfaces import IMessageTap
+from sessioncore.interfaces import IMessageTap, IReportTap
 from sessioncore.vocabulary import Address
 from sessioncore.watching import pcapng
 from sessioncore.watching.pcapng import LONGEST, PcapTap
@@ -145,3 +145,21 @@ class TapTests(SynchronousTestCase):
         self.assertEqual((first["data"], first["wall"], at), (b"k=clear:**\r\n", WALL + 5, 5))
         self.assertEqual(first["options"], {2: struct.pack("<I", 1)})
         self.assertEqual(second["options"][1], b"over TLS")
+
+    def test_reports_with_their_call(self) -> None:
+        added: list[dict[str, Any]] = []
+
+        class File:
+            def add(self, record: bytes, at: int) -> None:
+                added.append(read(record))
+
+        file: Any = File()
+        tap = PcapTap(file, WallClock(lambda: 0, lambda: WALL))
+        self.assertTrue(verifyObject(IReportTap, tap))
+        tap.report(b"\x80\xc9", ("192.0.2.1", 40001), V4[1], True, 5, "a@b")
+        tap.report(b"\x80\xc9", *V6, False, 5, "x" * 70_000)
+        tap.report(b"\x80\xc9", *V6, False, 5, "")
+        self.assertEqual(added[0]["data"], b"\x80\xc9")
+        self.assertEqual(added[0]["options"], {2: struct.pack("<I", 2), 1: b"Call-ID: a@b"})
+        self.assertEqual(len(added[1]["options"][1]), 9 + 256)
+        self.assertNotIn(1, added[2]["options"])

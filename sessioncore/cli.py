@@ -94,8 +94,8 @@ class CallCommand(WithWords, CallOptions):
         outcomes: list[Outcome] = []
         service = UacService(plan, say=lambda outcome, _interrupted: outcomes.append(outcome))
         out = standard_output()
-        # What is redrawn would be torn by the messages between.
-        redrawn = None if plan.outputs.trace != "-" else False
+        # What is redrawn would be torn by what is written between.
+        redrawn = False if "-" in (plan.outputs.trace, plan.outputs.cdr) else None
         lines = None if plan.events == "-" else LiveLines(out, terminal=redrawn)
         run_service(service, lines, then=partial(_follow, lines))
         if not outcomes:

@@ -198,6 +198,7 @@ class CommonOptions(Quiet):
         ["trace", None, None, "Write SIP messages as text to this file; - is standard output."],
         ["pcap", None, None, "Write SIP messages and RTCP as packets to this file (pcapng)."],
         ["hep", None, None, "Send SIP messages and RTCP to a HEP collector: udp:HOST:PORT:id=7."],
+        ["cdr", None, None, "Write a JSON line per call, at its end, to this file."],
         ["metrics", None, None, "Serve metrics and probes over HTTP, e.g. on tcp:9100."],
         ["dashboard", None, None, "Show the calls on a web page, e.g. on tcp:8080; serves what"
          " --metrics serves, too."],
@@ -266,12 +267,17 @@ class CommonOptions(Quiet):
 
     def outputs(self) -> OutputPlan:
         """What else is written of calls."""
-        if self["trace"] == self["events"] == "-":
-            raise usage.UsageError(
-                "--trace -: --events - has standard output to itself; name a file for one of them"
-            )
+        for option in ("trace", "cdr"):
+            if self[option] == self["events"] == "-":
+                raise usage.UsageError(
+                    f"--{option} -: --events - has standard output to itself; name a file for one"
+                    " of them"
+                )
         return OutputPlan(
-            trace=self._file_or_output("trace"), pcap=self._pcap(), hep=self._collector()
+            trace=self._file_or_output("trace"),
+            pcap=self._pcap(),
+            hep=self._collector(),
+            cdr=self._file_or_output("cdr"),
         )
 
     def _pcap(self) -> str | None:

@@ -1,4 +1,4 @@
-"""The ``sessioncore`` command: call, answer, trace, machines.
+"""The ``sessioncore`` command: call, answer, trace, top, ladder, machines.
 
 Exit status: 0 if all calls had audio both ways, 1 if not, 2 if the command line was wrong or named
 what cannot be opened.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import getopt
 import io
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -28,6 +30,7 @@ from zope.interface import implementer
 
 from sessioncore.daemon.calling import CallPlan
 from sessioncore.daemon.options import AnswerOptions, CallOptions, LogOptions, Quiet
+from sessioncore.daemon.remote import DEFAULT, RemoteDashboard, watch
 from sessioncore.daemon.service import DaemonService, Log, UacPlan, UacService, UasService
 from sessioncore.errors import ConfigurationError
 from sessioncore.media.sources import Tone
@@ -57,23 +60,27 @@ class Said(Quiet):
         raise SystemExit(0)
 
 
-class CallCommand(Said, CallOptions):
-    """``sessioncore call``."""
-
-    synopsis = "sessioncore call URI [URI ...] [options]"
-    longdesc = "Places calls and reports whether they had audio both ways."
-    hint = "See `sessioncore call --help`."
+class WithWords(Said):
+    """A command that takes words, before or after its options."""
 
     def parseOptions(self, options: Any = None) -> None:
-        """Parse; options may stand before and after the URIs."""
+        """Parse; options may stand before and after the words."""
         try:
-            given, uris = getopt.gnu_getopt(list(options), self.shortOpt, self.longOpt)
+            given, words = getopt.gnu_getopt(list(options), self.shortOpt, self.longOpt)
         except getopt.GetoptError as error:
             self.failed = True
             raise usage.UsageError(str(error)) from None
         flags = {f"--{name}" for name in self.longOpt}  # the others end in "="
         flat = [name if name in flags else f"{name}={value}" for name, value in given]
-        super().parseOptions([*flat, "--", *uris])
+        super().parseOptions([*flat, "--", *words])
+
+
+class CallCommand(WithWords, CallOptions):
+    """``sessioncore call``."""
+
+    synopsis = "sessioncore call URI [URI ...] [options]"
+    longdesc = "Places calls and reports whether they had audio both ways."
+    hint = "See `sessioncore call --help`."
 
     def parseArgs(self, *uris: str) -> None:
         """Take the URIs."""
@@ -160,6 +167,72 @@ class TraceCommand(Said, AnswerOptions):
         self.heard = outcome.good
 
 
+class RemoteOptions(WithWords):
+    """The option of the commands that read a dashboard."""
+
+    optParameters = [["web-token", None, None, "File with the token that the server wants."]]
+
+    def dashboard(self, url: str) -> RemoteDashboard:
+        """The dashboard at ``url``."""
+        name = self["web-token"]
+        from sessioncore.dashboard.gate import read_token  # only they need it
+
+        return RemoteDashboard(url, None if name is None else read_token("--web-token", name))
+
+
+class TopCommand(RemoteOptions):
+    """``sessioncore top``."""
+
+    synopsis = "sessioncore top [URL] [options]"
+    longdesc = (
+        "Shows the calls of a running server with --dashboard, again every second until Ctrl-C."
+        f"  Without a URL that is {DEFAULT}.  Printed once where there is no terminal."
+    )
+    hint = "See `sessioncore top --help`."
+    optFlags = [["once", None, "Print the calls once."]]
+
+    def parseArgs(self, url: str = DEFAULT, *words: str) -> None:
+        """Take the URL."""
+        super().parseArgs(*words)
+        self.url = url
+
+    def run(self) -> int:
+        """Show the calls; 0 unless they cannot be read."""
+        out = sys.stdout
+        terminal = out.isatty()
+        once = bool(self["once"]) or not terminal
+
+        def size() -> tuple[int, int]:
+            columns, lines = shutil.get_terminal_size()
+            return (columns, 100_000 if once else lines) if terminal else (1_000, 100_000)
+
+        colours = terminal and "NO_COLOR" not in os.environ
+        watch(self.dashboard(self.url), out, size, once=once, colours=colours)
+        return 0
+
+
+class LadderCommand(RemoteOptions):
+    """``sessioncore ladder``."""
+
+    synopsis = "sessioncore ladder URL [CALL-ID] [options]"
+    longdesc = (
+        "Prints the SIP ladders of calls that a running server with --dashboard shows: of those"
+        " whose Call-ID contains CALL-ID, or of all."
+    )
+    hint = "See `sessioncore ladder --help`."
+
+    def parseArgs(self, *words: str) -> None:
+        """Take the URL and the part of a Call-ID."""
+        if not 1 <= len(words) <= 2:
+            raise usage.UsageError(f"write a URL and a Call-ID, e.g. {DEFAULT} 3848276298220188511")
+        self.url, self.wanted = words[0], words[1] if len(words) > 1 else ""
+
+    def run(self) -> int:
+        """Print the ladders; 0 unless there are none."""
+        print(self.dashboard(self.url).ladders(self.wanted), end="")
+        return 0
+
+
 class MachinesCommand(Said):
     """``sessioncore machines``."""
 
@@ -186,6 +259,8 @@ class Command(Said):
         ["call", None, CallCommand, "Place calls."],
         ["answer", None, AnswerCommand, "Answer calls."],
         ["trace", None, TraceCommand, "Print the steps of a call through the package."],
+        ["top", None, TopCommand, "Show the calls of a running server."],
+        ["ladder", None, LadderCommand, "Print the SIP ladder of a call."],
         ["machines", None, MachinesCommand, "Draw the state machines."],
     ]
 

@@ -57,15 +57,23 @@ class Step:
 
     ``at`` is in monotonic ns, ``peer`` the index of the address in `Ladder.peers`; ``data`` the
     message as it was on the wire, or None if it is not kept.  A message that is repeated is one
-    step, with ``times`` above 1.
+    step, with ``times`` above 1.  Without ``text`` it is the `summary` of ``data``.
     """
 
     at: int
     kind: Kind
-    text: str
+    _text: str | None = None
     peer: int = 0
     data: bytes | None = None
     times: int = 1
+
+    @property
+    def text(self) -> str:
+        """The step in a few words."""
+        if self._text is None:
+            # Not before somebody reads it: most are never read.
+            self._text = summary(self.data or b"")
+        return self._text
 
     @property
     def is_message(self) -> bool:
@@ -113,11 +121,12 @@ class Ladder:
         self.own = self.own or own
         if self._is_repeated(message.data, kind):
             return
-        step = Step(message.at, kind, summary(message.data), self._peer(peer))
-        if self._kept + len(message.data) <= MOST_BYTES:
-            self._kept += len(message.data)
-            step.data = message.data
-        self._add(step)
+        data = message.data
+        keeps = self._kept + len(data) <= MOST_BYTES
+        if keeps:
+            self._kept += len(data)
+        text = None if keeps else summary(data)
+        self._add(Step(message.at, kind, text, self._peer(peer), data if keeps else None))
 
     def _is_repeated(self, data: bytes, kind: Kind) -> bool:
         """Whether it is the last message of that direction again; counts it if so."""

@@ -142,7 +142,11 @@ def _no_received(m: SeenMessage) -> Iterator[Values]:
     except SipParseError:
         return
     is_literal = via.host.replace(b".", b"").isdigit() or b":" in via.host
-    if is_literal and via.received is None and via.host.decode("ascii", "replace") != m.destination[0]:
+    if (
+        is_literal
+        and via.received is None
+        and via.host.decode("ascii", "replace") != m.destination[0]
+    ):
         yield {"host": via.host, "destination": m.destination[0]}
 
 

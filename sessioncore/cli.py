@@ -61,23 +61,27 @@ class Said(Quiet):
         raise SystemExit(0)
 
 
-class CallCommand(Said, CallOptions):
-    """``sessioncore call``."""
-
-    synopsis = "sessioncore call URI [URI ...] [options]"
-    longdesc = "Places calls and reports whether they had audio both ways."
-    hint = "See `sessioncore call --help`."
+class WithWords(Said):
+    """A command that takes words, before or after its options."""
 
     def parseOptions(self, options: Any = None) -> None:
-        """Parse; options may stand before and after the URIs."""
+        """Parse; options may stand before and after the words."""
         try:
-            given, uris = getopt.gnu_getopt(list(options), self.shortOpt, self.longOpt)
+            given, words = getopt.gnu_getopt(list(options), self.shortOpt, self.longOpt)
         except getopt.GetoptError as error:
             self.failed = True
             raise usage.UsageError(str(error)) from None
         flags = {f"--{name}" for name in self.longOpt}  # the others end in "="
         flat = [name if name in flags else f"{name}={value}" for name, value in given]
-        super().parseOptions([*flat, "--", *uris])
+        super().parseOptions([*flat, "--", *words])
+
+
+class CallCommand(WithWords, CallOptions):
+    """``sessioncore call``."""
+
+    synopsis = "sessioncore call URI [URI ...] [options]"
+    longdesc = "Places calls and reports whether they had audio both ways."
+    hint = "See `sessioncore call --help`."
 
     def parseArgs(self, *uris: str) -> None:
         """Take the URIs."""
@@ -176,7 +180,7 @@ class MachinesCommand(Said):
         return 0
 
 
-class ExplainCommand(Said):
+class ExplainCommand(WithWords):
     """``sessioncore explain``."""
 
     synopsis = "sessioncore explain FILE [ANSWER] [options]"

@@ -43,7 +43,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Knows what calls and machines show of themselves, never a socket or the manager.
     "watching": CALLS,
     "daemon": DAEMON,
-    "cli": DAEMON,
+    # Reads files; knows what is in them, and nothing of our own calls.
+    "explaining": FOUNDATION | PURE_FOLDERS,
+    "cli": DAEMON | {"explaining"},
     "__main__": {"cli"},
     # The package's front door re-exports the public names.
     "__init__": DAEMON | {"agents"},

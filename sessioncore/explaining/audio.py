@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 from attrs import define, field, frozen
 
@@ -40,6 +40,11 @@ class End:
         if host is None or host.is_unspecified:
             return None
         return host.text, self.stream.media.port
+
+    @property
+    def translated(self) -> Address | None:
+        """The described port at the host that SIP comes from; None if that is not known."""
+        return (self.sip_host, self.stream.media.port) if self.sip_host else None
 
 
 @define(eq=False)
@@ -96,6 +101,11 @@ class Way:
         return _CLOCK
 
     @property
+    def translated(self) -> tuple[Address | None, Address | None]:
+        """Target and source behind a NAT: the described ports, at the hosts that SIP comes from."""
+        return self.receiver.translated, self.sender.translated
+
+    @property
     def agreed(self) -> str:
         """The formats of the audio that were agreed on, for people."""
         names = [
@@ -143,19 +153,29 @@ class Audio:
         return list(found.values())
 
 
-def audio_of(call: SeenCall, seen: Seen) -> Audio:
-    """The audio that the descriptions of ``call`` agreed on, and what of it was seen."""
-    ends_at = call.ended_at or max(call.ends_at, seen.last_at)
-    periods = list(_periods(call, ends_at))
-    streams = [
-        stream
-        for stream in seen.rtp.streams.values()
-        if stream.first <= ends_at + _AROUND and stream.last >= call.begins_at
-    ]
-    for period in periods:
-        is_last = not any(each.since >= period.until for each in periods)
-        _assign(period, streams, is_last)
-    return Audio(periods, bool(streams))
+def audio_of(calls: Sequence[SeenCall], seen: Seen) -> list[Audio]:
+    """The audio that the descriptions of each call agreed on, and what of it was seen.
+
+    A stream belongs to the agreements whose addresses it fits best: two calls may share one of
+    their addresses.
+    """
+    found = []
+    places: dict[Address, list[_Place]] = {}
+    for call in calls:
+        ends_at = call.ended_at or max(call.ends_at, seen.last_at)
+        periods = list(_periods(call, ends_at))
+        found.append(Audio(periods, False))
+        for period in periods:
+            is_last = not any(each.since >= period.until for each in periods)
+            for way in period.ways:
+                _place(places, way, *_open_for(period, is_last))
+    streams = list(seen.rtp.streams.values())
+    for stream in streams:
+        _assign(stream, places)
+    for call, audio in zip(calls, found, strict=True):
+        since, until = call.begins_at, (call.ended_at or max(call.ends_at, seen.last_at)) + _AROUND
+        audio.captured = any(each.first <= until and each.last >= since for each in streams)
+    return found
 
 
 def _periods(call: SeenCall, ends_at: int) -> Iterator[Period]:
@@ -199,26 +219,47 @@ def _expected(allowed: bool, receiver: End) -> bool:
     return allowed and receiver.address is not None
 
 
-def _assign(period: Period, streams: Iterable[SeenStream], is_last: bool) -> None:
+class _Place(NamedTuple):
+    """A direction, and the time in which its streams are heard."""
+
+    way: Way
+    since: int
+    until: int
+
+
+def _open_for(period: Period, is_last: bool) -> tuple[int, int]:
     is_first = period.exchange.number == 1
     since = period.since - _AROUND if is_first else min(period.since + _SETTLE, period.until)
-    until = period.until + _AROUND if is_last else period.until
-    for stream in streams:
-        if not stream.is_heard(since, until):
-            continue
-        # Where both directions fit, the one it fits better.
-        fits = [(_fit(way, stream), way) for way in period.ways]
-        best = max(fits, key=lambda pair: pair[0])
-        if best[0]:
-            best[1].streams.append(stream)
+    return since, period.until + _AROUND if is_last else period.until
+
+
+def _place(places: dict[Address, list[_Place]], way: Way, since: int, until: int) -> None:
+    """Enter a direction under each address that may be the source or target of its streams."""
+    place = _Place(way, since, until)
+    for address in {way.receiver.address, way.sender.address, *way.translated}:
+        if address is not None:
+            places.setdefault(address, []).append(place)
+
+
+def _assign(stream: SeenStream, places: dict[Address, list[_Place]]) -> None:
+    candidates = {
+        id(place): place
+        for address in (stream.source, stream.destination)
+        for place in places.get(address, ())
+        if stream.is_heard(place.since, place.until)
+    }
+    fits = [(_fit(place.way, stream), place.way) for place in candidates.values()]
+    best = max((fit for fit, _ in fits), default=0)
+    for fit, way in fits:
+        if fit == best > 0:
+            way.streams.append(stream)
 
 
 def _fit(way: Way, stream: SeenStream) -> int:
     """How well a stream fits a direction by its addresses; 0 if it does not."""
-    target, origin = way.receiver.address, way.sender.address
-    fit = 4 * (stream.destination == target) + 3 * (stream.source == origin)
-    if fit or target is None or origin is None:
+    fit = 4 * (stream.destination == way.receiver.address)
+    fit += 3 * (stream.source == way.sender.address)
+    if fit:
         return fit
-    # Behind a NAT the ports may still be those described, at the host that SIP comes from.
-    translated = (way.receiver.sip_host, target[1]), (way.sender.sip_host, origin[1])
-    return 2 * (stream.destination == translated[0]) + (stream.source == translated[1])
+    target, origin = way.translated
+    return 2 * (stream.destination == target) + (stream.source == origin)

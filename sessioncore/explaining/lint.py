@@ -11,15 +11,16 @@ from typing import Any, Final
 from attrs import define, evolve
 
 from sessioncore.errors import SdpParseError
-from sessioncore.explaining.audio import Audio, Period, Way, audio_of
+from sessioncore.explaining.audio import Audio, Period, Way
 from sessioncore.explaining.calls import Exchange, SeenCall
 from sessioncore.explaining.rtp_streams import SeenStream
 from sessioncore.explaining.seen import Seen
 from sessioncore.explaining.sightings import Sighting
 from sessioncore.lint import LintFinding, LintRule, Severity, Values, lint
+from sessioncore.reach import reach
 from sessioncore.sdp.explanation import Explanation, explain_answer, explain_offer
 from sessioncore.sdp.formats import MediaPolicy
-from sessioncore.sdp.lint import lint_description
+from sessioncore.sdp.lint import Linted, lint_description
 from sessioncore.sdp.pair_lint import lint_change, lint_exchange
 from sessioncore.sip.lint import lint_message
 from sessioncore.vocabulary import SECOND, Address, host_port
@@ -56,7 +57,7 @@ def explain_exchange(exchange: Exchange, policy: MediaPolicy) -> ExplainedExchan
 
     Findings of the offer and of the answer say which of them they are about.
     """
-    findings = about("offer", lint_description(exchange.body))
+    findings = _described("offer", exchange.offer, exchange.body)
     explanation: Explanation | None = None
     problem: str | None = None
     try:
@@ -65,13 +66,28 @@ def explain_exchange(exchange: Exchange, policy: MediaPolicy) -> ExplainedExchan
             explanation = explain_offer(exchange.body, policy, signalling_host=host)
         else:
             sighting, body = exchange.answer
-            findings += about("answer", lint_description(body))
+            findings += _described("answer", sighting, body)
             findings += lint_exchange(exchange.body, body)
             explanation = explain_answer(exchange.body, body, signalling_host=_host(sighting))
     except SdpParseError as error:
         problem = str(error)
     findings = tuple(sorted(findings, key=lambda finding: -finding.severity))
     return ExplainedExchange(exchange, explanation, problem, findings)
+
+
+_NEAR: Final = ("loopback-address", "private-address")
+
+
+def _described(what: str, sighting: Sighting, body: bytes) -> tuple[LintFinding, ...]:
+    """The findings in one description, without those that the way of its message answers.
+
+    That a private address cannot be reached from everywhere does not matter within its network;
+    where it matters, there is a finding of its own (``private-description``).
+    """
+    found = lint_description(body)
+    if sighting.source is not None:
+        found = tuple(each for each in found if each.name not in _NEAR)
+    return about(what, found)
 
 
 def _host(sighting: Sighting) -> str:
@@ -88,11 +104,11 @@ def about(what: str, findings: Iterable[LintFinding]) -> tuple[LintFinding, ...]
 class ExplainedCall:
     """A call with everything that was found about it."""
 
-    def __init__(self, call: SeenCall, seen: Seen, policy: MediaPolicy) -> None:
+    def __init__(self, call: SeenCall, audio: Audio, seen: Seen, policy: MediaPolicy) -> None:
         self.call = call
         self.seen = seen
         self.policy = policy
-        self.audio: Audio = audio_of(call, seen)
+        self.audio = audio
         self.exchanges = [explain_exchange(each, policy) for each in call.exchanges]
         self.findings = self._find()
 
@@ -231,6 +247,19 @@ def _beginning_missing(c: ExplainedCall) -> Iterator[Values]:
 
 
 # --- audio
+
+
+def _private_description(c: ExplainedCall) -> Iterator[Values]:
+    for exchange in c.call.exchanges:
+        for sighting, body in ((exchange.offer, exchange.body), *exchange.answers):
+            source = sighting.source
+            for stream in Linted(body).audio if source is not None else ():
+                host = stream.host
+                if host is None or host.is_unspecified or source is None:
+                    continue
+                if reach(host.text) < reach(source[0]):
+                    yield {"where": stream.where, "sender": c.call.letter(source),
+                           "address": host.text, "source": source[0]}  # fmt: skip
 
 
 def _port_unreachable(c: ExplainedCall) -> Iterator[Values]:
@@ -492,6 +521,15 @@ CALL_RULES: Final[tuple[LintRule[ExplainedCall], ...]] = (
         "audio was agreed on, and there is no RTP of the time of the call",
         "If RTP should be there, capture UDP on all ports; otherwise neither side sends.",
         _no_rtp,
+    ),
+    LintRule(
+        "private-description",
+        _WARNING,
+        "RFC 1918 section 3",
+        "{sender} describes {address}, and its SIP comes from {source}: RTP cannot go there",
+        "{sender} is behind a NAT. Let it name its public address, use STUN or a media relay, or"
+        " let the other side send to where RTP comes from (symmetric RTP).",
+        _private_description,
     ),
     LintRule(
         "source-not-described",

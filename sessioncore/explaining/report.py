@@ -10,7 +10,7 @@ from typing import Any, Final
 from attrs import define
 
 from sessioncore.errors import SdpParseError
-from sessioncore.explaining.audio import Way
+from sessioncore.explaining.audio import Way, audio_of
 from sessioncore.explaining.calls import SeenCall, calls_in
 from sessioncore.explaining.lint import ExplainedCall, ExplainedExchange, about
 from sessioncore.explaining.rtp_streams import SeenStream
@@ -85,8 +85,11 @@ class Report:
         self.seen = seen
         self.policy = policy
         found, others = calls_in(seen.sightings)
-        wanted = [each for each in found if call_id.encode() in each.call_id]
-        self.calls = [ExplainedCall(each, seen, policy) for each in wanted]
+        self.calls = [
+            ExplainedCall(call, audio, seen, policy)
+            for call, audio in zip(found, audio_of(found, seen), strict=True)
+            if call_id.encode() in call.call_id
+        ]
         self.others = others
         self.descriptions = _described(seen.descriptions, policy)
 
@@ -342,7 +345,8 @@ def _cause(findings: Iterable[LintFinding]) -> str:
 def _finding_lines(findings: Iterable[LintFinding], indent: int) -> Iterator[str]:
     for each in findings:
         yield " " * indent + str(each)
-        yield " " * indent + f"    {each.remedy}"
+        if each.severity is not Severity.NOTE:
+            yield " " * indent + f"    {each.remedy}"
 
 
 def _stream_text(stream: SeenStream, way: Way | None) -> str:

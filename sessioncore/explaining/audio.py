@@ -21,7 +21,10 @@ __all__ = ["Audio", "Period", "Way", "audio_of"]
 _AROUND: Final = 2 * SECOND
 """RTP may come so long before the answer is seen, and go on so long after the end."""
 _SETTLE: Final = SECOND
-"""So long after a new agreement RTP may still be as before."""
+"""So long after a new agreement RTP may still be as before; half as long before, as after it."""
+_SHORT: Final = SECOND
+_SHORT_BETWEEN: Final = 5 * SECOND // 2
+"""Agreements that did not last so long are not judged by their RTP."""
 _CLOCK: Final = 8_000
 
 
@@ -124,6 +127,13 @@ class Period:
     since: int
     until: int
     ways: tuple[Way, Way]
+    is_last: bool = True
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether it lasted long enough to say which RTP is missing."""
+        alone = self.exchange.number == 1 and self.is_last
+        return self.until - self.since >= (_SHORT if alone else _SHORT_BETWEEN)
 
     @property
     def has_audio(self) -> bool:
@@ -166,9 +176,9 @@ def audio_of(calls: Sequence[SeenCall], seen: Seen) -> list[Audio]:
         periods = list(_periods(call, ends_at))
         found.append(Audio(periods, False))
         for period in periods:
-            is_last = not any(each.since >= period.until for each in periods)
+            period.is_last = not any(each.since >= period.until for each in periods)
             for way in period.ways:
-                _place(places, way, *_open_for(period, is_last))
+                _place(places, way, *_open_for(period))
     streams = list(seen.rtp.streams.values())
     for stream in streams:
         _assign(stream, places)
@@ -227,10 +237,12 @@ class _Place(NamedTuple):
     until: int
 
 
-def _open_for(period: Period, is_last: bool) -> tuple[int, int]:
+def _open_for(period: Period) -> tuple[int, int]:
+    """The time in which what is heard belongs to a period."""
     is_first = period.exchange.number == 1
-    since = period.since - _AROUND if is_first else min(period.since + _SETTLE, period.until)
-    return since, period.until + _AROUND if is_last else period.until
+    since = period.since - _AROUND if is_first else period.since + _SETTLE
+    until = period.until + _AROUND if period.is_last else period.until - _SETTLE // 2
+    return since, until
 
 
 def _place(places: dict[Address, list[_Place]], way: Way, since: int, until: int) -> None:

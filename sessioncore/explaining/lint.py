@@ -32,8 +32,6 @@ _REFUSED_DESCRIPTION: Final = (415, 488, 606)
 _CHALLENGES: Final = (401, 407)
 _ANSWER_DUE: Final = 32 * SECOND
 _ACK_DUE: Final = 2 * SECOND
-_SHORT: Final = 1.0
-"""Seconds; a shorter agreement is not judged by its RTP."""
 _FEW: Final = 10
 """So few packets are no evidence of anything."""
 _LATE: Final = 1.0
@@ -147,7 +145,7 @@ class ExplainedCall:
     @cached_property
     def judged(self) -> list[Period]:
         """The periods that are long enough to be judged by their RTP."""
-        return [period for period in self.audio.periods if period.ways[0].seconds >= _SHORT]
+        return [period for period in self.audio.periods if period.is_judged]
 
     @property
     def answered_at(self) -> int | None:
@@ -377,7 +375,7 @@ def _not_allowed(c: ExplainedCall) -> Iterator[Values]:
     for period in c.judged:
         for way in period.ways:
             if not way.expected and way.packets > _FEW:
-                yield {"where": way.name, "count": way.packets}
+                yield {"where": way.name, "seconds": f"{way.seconds:.1f}"}
 
 
 def _jittery(c: ExplainedCall) -> Iterator[Values]:
@@ -616,7 +614,7 @@ CALL_RULES: Final[tuple[LintRule[ExplainedCall], ...]] = (
         "audio-not-allowed",
         _NOTE,
         "RFC 3264 section 5.1",
-        "{count} packets came in a direction that was not agreed on",
+        "RTP goes on in a direction that was off for {seconds} s",
         "Look whether the sender has understood the hold.",
         _not_allowed,
     ),

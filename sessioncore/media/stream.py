@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from sessioncore.media.bank import COUNTED, FOREVER, NEVER, NONE, TARGET, Bank
 from sessioncore.media.formats import CN, DTMF, audio_codec
+from sessioncore.media.lane import DEFAULT_RATE
 from sessioncore.media.latch import EarlySource, Latch
 from sessioncore.media.limits import FOREIGN, Limits
 from sessioncore.media.listening import level_of
@@ -124,6 +125,9 @@ class Stream:
     _finished: Counted | None = None
     _released = False
     _held: Sequence[Recording] = ()
+    _rate = DEFAULT_RATE
+    """The rate of its lane, in Hz."""
+    _clock_rate = DEFAULT_RATE
 
     def __init__(self, plane: Plane, row: int, lease: PortLease, chance: int) -> None:
         self._plane = plane
@@ -297,6 +301,7 @@ class Stream:
         self._follow(agreement.remote, signalling_host, nat)
         if former is not None or self._early is not None:
             self._clear_columns()
+            self.expect_successor(now)
         self._fill_columns(agreement, now)
         if former is None:
             self._missed_then = self._plane.limits.statistics.missed_phases
@@ -345,9 +350,11 @@ class Stream:
 
     def _enter_lane(self, codec: AudioCodec) -> int:
         """See to it that the row is in the lane of ``codec``; returns the lane's rate."""
-        plane, row, rate = self._plane, self.row, codec.sample_rate
-        if self._rate != rate or self._cells.clock[row] != codec.clock_rate:
-            plane.bank.move(row, plane.bank.lane_at(rate), codec.clock_rate)
+        rate, clock = codec.sample_rate, codec.clock_rate
+        if rate != self._rate or clock != self._clock_rate:
+            self._rate, self._clock_rate = rate, clock
+            plane, row = self._plane, self.row
+            plane.bank.move(row, plane.bank.lane_at(rate), clock)
             plane.playout.sources.move(row, rate)
             plane.playout.sinks.move(row, rate)
         return rate
@@ -379,7 +386,6 @@ class Stream:
         cells.heard_at[row] = now
         if cells.peak[row] == NONE:
             cells.sound_at[row] = now
-        self.expect_successor(now)
         receives = agreement.direction.receives
         cells.receiving[row] = receives
         cells.first_receive_pending[row] = receives
@@ -536,11 +542,6 @@ class Stream:
     def _holds_recordings(self) -> bool:
         return self.agreement is None or self.unanswered
 
-    @property
-    def _rate(self) -> int:
-        lane: int = self._cells.lane[self.row]
-        return self._plane.bank.lanes[lane].rate
-
     def close(self, now: int) -> None:
         """`finish` and `release` in one; `statistics` stay as they are."""
         self.finish(now)
@@ -565,7 +566,6 @@ class Stream:
     def release(self, now: int) -> None:
         """Give the row and its ports back; does nothing the second time."""
         if not self._released:
-            self._plane.take_reports(now)
             self._released = True
             self._plane.free(self, now)
 

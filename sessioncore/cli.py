@@ -1,4 +1,4 @@
-"""The ``sessioncore`` command: call, answer, trace, top, ladder, machines.
+"""The ``sessioncore`` command: call, answer, trace, explain, top, ladder, machines.
 
 Exit status: 0 if all calls had audio both ways, 1 if not, 2 if the command line was wrong or named
 what cannot be opened.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getopt
 import io
+import json
 import os
 import shutil
 import sys
@@ -32,8 +33,12 @@ from sessioncore.daemon.calling import CallPlan
 from sessioncore.daemon.options import AnswerOptions, CallOptions, LogOptions, Quiet
 from sessioncore.daemon.remote import DEFAULT, RemoteDashboard, watch
 from sessioncore.daemon.service import DaemonService, Log, UacPlan, UacService, UasService
-from sessioncore.errors import ConfigurationError
+from sessioncore.errors import ConfigurationError, UnreadableInput
+from sessioncore.explaining.reading import read_file
+from sessioncore.explaining.report import Report
 from sessioncore.media.sources import Tone
+from sessioncore.rtp.codecs import CODECS
+from sessioncore.sdp.formats import MediaPolicy
 from sessioncore.settings import Settings
 from sessioncore.vocabulary import SECOND, host_port
 from sessioncore.watching.diagrams import diagrams
@@ -249,6 +254,50 @@ class MachinesCommand(Said):
         return 0
 
 
+class ExplainCommand(WithWords):
+    """``sessioncore explain``."""
+
+    synopsis = "sessioncore explain FILE [ANSWER] [options]"
+    longdesc = (
+        "Explains a session description, SIP messages or a capture (pcap, pcapng): what was made of"
+        " each offer, which audio ran, and what is likely wrong.  FILE - is standard input.  A"
+        " second file is the description that answers the first.  Exit status 0: no errors were"
+        " found; 1: errors were found; 2: the file cannot be read."
+    )
+    hint = "See `sessioncore explain --help`."
+    optParameters = [
+        ["codecs", None, "PCMU,PCMA", "Codecs of the side that judges an offer without an answer: "
+         + ", ".join(CODECS) + "."],
+        ["call-id", None, "", "Explain only the calls whose Call-ID contains this text."],
+    ]  # fmt: skip
+    optFlags = [["json", None, "Write JSON instead of text."]]
+
+    def parseArgs(self, *names: str) -> None:
+        """Take the files."""
+        if not 1 <= len(names) <= 2:
+            what = "a file to explain is missing" if not names else "more than two files"
+            raise usage.UsageError(f"{what}; write FILE, or OFFER ANSWER, or - for standard input")
+        self.names = names
+
+    def run(self) -> int:
+        """Explain; 0 if no errors were found, 1 if some were."""
+        settings = Settings(codecs=tuple(self["codecs"].split(",")))
+        seen = read_file(self.names[0])
+        if len(self.names) == 2:
+            answer = read_file(self.names[1])
+            for name, each in zip(self.names, (seen, answer), strict=True):
+                if not each.descriptions:
+                    raise UnreadableInput(f"{name} is not a session description")
+            seen.descriptions += answer.descriptions
+        policy = MediaPolicy(settings.codec_list)
+        report = Report(" and ".join(self.names), seen, policy, self["call-id"])
+        if self["json"]:
+            print(json.dumps(report.as_dict(), indent=2))
+        else:
+            print(report.text())
+        return 1 if report.has_errors else 0
+
+
 class Command(Said):
     """``sessioncore``."""
 
@@ -261,6 +310,7 @@ class Command(Said):
         ["trace", None, TraceCommand, "Print the steps of a call through the package."],
         ["top", None, TopCommand, "Show the calls of a running server."],
         ["ladder", None, LadderCommand, "Print the SIP ladder of a call."],
+        ["explain", None, ExplainCommand, "Explain a capture, messages or a description."],
         ["machines", None, MachinesCommand, "Draw the state machines."],
     ]
 

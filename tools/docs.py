@@ -23,7 +23,7 @@ from sessioncore.session.counters import CallCounters
 from sessioncore.sip.matching import Counters
 from sessioncore.testing import messages
 from sessioncore.verdict import Evidence, Judgement, Proof
-from sessioncore.watching import outcome
+from sessioncore.watching import dossier, outcome
 from sessioncore.watching.call_records import CallRecord
 from tools.documentation import drawing, ladders, reference
 
@@ -56,6 +56,10 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "metrics": reference.metrics_reference,
     "values": reference.value_reference,
     "call records": lambda: reference.statistics_of(CallRecord),
+    "dossier": lambda: reference.statistics_of(dossier.Dossier),
+    "dossier entries": lambda: reference.classes(
+        dossier.SipEntry, dossier.EventEntry, dossier.MediaMilestone, dossier.VerdictEntry
+    ),
     "proofs": lambda: reference.meanings(Proof),
     "judgements": lambda: reference.meanings(Judgement),
     "causes": reference.causes,

@@ -96,6 +96,8 @@ class Stream:
     """Whether its media began before the call was answered: a recording waits for a sound."""
     first_sent_at: int | None = None
     first_received_at: int | None = None
+    latched_at: int | None = None
+    """When a source was last chosen (ns)."""
     source: Source | None = None
     """What it plays; None is silence."""
     source_ended = False
@@ -611,6 +613,7 @@ class Stream:
         if not self.lease.latch(source):
             return
         self.latched = source
+        self.latched_at = now
         if self.agreement is None or self.agreement.remote is not None:
             self.remote = source
         self._cells.latched[self.row] = True

@@ -116,6 +116,14 @@ def statistics_of(kind: type) -> str:
     return "\n".join([paragraph(prose(kind.__doc__)), "", *fields(kind)])
 
 
+def classes(*kinds: type) -> str:
+    """Several classes, each below its name."""
+    parts = []
+    for kind in kinds:
+        parts += [f"### {kind.__name__}", "", statistics_of(kind), ""]
+    return "\n".join(parts)
+
+
 def metrics_reference() -> str:
     """Every metric of our own, as it is scraped."""
     metrics = Metrics(SessionManager(FakeNetwork().host("192.0.2.1")))

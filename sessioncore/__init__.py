@@ -37,7 +37,15 @@ from sessioncore.errors import (
     UnreachableTarget,
 )
 from sessioncore.events import Event, VerdictChanged
-from sessioncore.interfaces import ICallHandler, IEventObserver, IEventSink, ISipFlow, ISipTransport
+from sessioncore.interfaces import (
+    ICallHandler,
+    IEventObserver,
+    IEventSink,
+    IMessageTap,
+    IReportTap,
+    ISipFlow,
+    ISipTransport,
+)
 from sessioncore.manager import ManagerStatistics, SessionManager
 from sessioncore.media.interfaces import IMediaSink, IMediaSource
 from sessioncore.media.sinks import Deliver, Discard, MediaSink, Record
@@ -84,6 +92,8 @@ __all__ = [
     "IEventSink",
     "IMediaSink",
     "IMediaSource",
+    "IMessageTap",
+    "IReportTap",
     "ISipFlow",
     "ISipTransport",
     "Judgement",

@@ -1,6 +1,7 @@
-"""The ``sessioncore`` command: call, answer, trace, explain, machines.
+"""The ``sessioncore`` command: call, answer, trace, explain, top, ladder, machines.
 
-Exit status: 0 if all calls had audio both ways, 1 if not, 2 if the command line was wrong.
+Exit status: 0 if all calls had audio both ways, 1 if not, 2 if the command line was wrong or named
+what cannot be opened.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import getopt
 import io
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -28,6 +31,7 @@ from zope.interface import implementer
 
 from sessioncore.daemon.calling import CallPlan
 from sessioncore.daemon.options import AnswerOptions, CallOptions, LogOptions, Quiet
+from sessioncore.daemon.remote import DEFAULT, RemoteDashboard, watch
 from sessioncore.daemon.service import DaemonService, Log, UacPlan, UacService, UasService
 from sessioncore.errors import ConfigurationError, UnreadableInput
 from sessioncore.explaining.reading import read_file
@@ -95,9 +99,10 @@ class CallCommand(WithWords, CallOptions):
         outcomes: list[Outcome] = []
         service = UacService(plan, say=lambda outcome, _interrupted: outcomes.append(outcome))
         out = standard_output()
-        lines = None if plan.events == "-" else LiveLines(out)
-        if not run_service(service, lines, then=partial(_follow, lines)):
-            return 1
+        # What is redrawn would be torn by what is written between.
+        redrawn = False if "-" in (plan.outputs.trace, plan.outputs.cdr) else None
+        lines = None if plan.events == "-" else LiveLines(out, terminal=redrawn)
+        run_service(service, lines, then=partial(_follow, lines))
         if not outcomes:
             return 1
         print(outcomes[0], file=out if lines else standard_error(), flush=True)
@@ -119,7 +124,8 @@ class AnswerCommand(Said, AnswerOptions, LogOptions):
     def run(self) -> int:
         """Answer; 0 unless it could not start, or not every event could be printed."""
         service = UasService(self.uas_plan(), lines=self.lines())
-        return 0 if run_service(service, level=LogLevel.info) and not service.output_lost else 1
+        run_service(service, level=LogLevel.info)
+        return 1 if service.output_lost else 0
 
 
 class TraceCommand(Said, AnswerOptions):
@@ -141,8 +147,10 @@ class TraceCommand(Said, AnswerOptions):
         service = UasService(self.uas_plan(), tracer=walk)
         print(heading(), end="\n\n", flush=True)
         if not by_itself:
-            return 0 if run_service(service, walk, LogLevel.info) else 1
-        return 0 if run_service(service, walk, then=self._call_itself) and self.heard else 1
+            run_service(service, walk, LogLevel.info)
+            return 0
+        run_service(service, walk, then=self._call_itself)
+        return 0 if self.heard else 1
 
     heard = False
 
@@ -162,6 +170,72 @@ class TraceCommand(Said, AnswerOptions):
 
     def _over(self, outcome: Outcome, _interrupted: bool) -> None:
         self.heard = outcome.good
+
+
+class RemoteOptions(WithWords):
+    """The option of the commands that read a dashboard."""
+
+    optParameters = [["web-token", None, None, "File with the token that the server wants."]]
+
+    def dashboard(self, url: str) -> RemoteDashboard:
+        """The dashboard at ``url``."""
+        name = self["web-token"]
+        from sessioncore.dashboard.gate import read_token  # only they need it
+
+        return RemoteDashboard(url, None if name is None else read_token("--web-token", name))
+
+
+class TopCommand(RemoteOptions):
+    """``sessioncore top``."""
+
+    synopsis = "sessioncore top [URL] [options]"
+    longdesc = (
+        "Shows the calls of a running server with --dashboard, again every second until Ctrl-C."
+        f"  Without a URL that is {DEFAULT}.  Printed once where there is no terminal."
+    )
+    hint = "See `sessioncore top --help`."
+    optFlags = [["once", None, "Print the calls once."]]
+
+    def parseArgs(self, url: str = DEFAULT, *words: str) -> None:
+        """Take the URL."""
+        super().parseArgs(*words)
+        self.url = url
+
+    def run(self) -> int:
+        """Show the calls; 0 unless they cannot be read."""
+        out = sys.stdout
+        terminal = out.isatty()
+        once = bool(self["once"]) or not terminal
+
+        def size() -> tuple[int, int]:
+            columns, lines = shutil.get_terminal_size()
+            return (columns, 100_000 if once else lines) if terminal else (1_000, 100_000)
+
+        colours = terminal and "NO_COLOR" not in os.environ
+        watch(self.dashboard(self.url), out, size, once=once, colours=colours)
+        return 0
+
+
+class LadderCommand(RemoteOptions):
+    """``sessioncore ladder``."""
+
+    synopsis = "sessioncore ladder URL [CALL-ID] [options]"
+    longdesc = (
+        "Prints the SIP ladders of calls that a running server with --dashboard shows: of those"
+        " whose Call-ID contains CALL-ID, or of all."
+    )
+    hint = "See `sessioncore ladder --help`."
+
+    def parseArgs(self, *words: str) -> None:
+        """Take the URL and the part of a Call-ID."""
+        if not 1 <= len(words) <= 2:
+            raise usage.UsageError(f"write a URL and a Call-ID, e.g. {DEFAULT} 3848276298220188511")
+        self.url, self.wanted = words[0], words[1] if len(words) > 1 else ""
+
+    def run(self) -> int:
+        """Print the ladders; 0 unless there are none."""
+        print(self.dashboard(self.url).ladders(self.wanted), end="")
+        return 0
 
 
 class MachinesCommand(Said):
@@ -234,6 +308,8 @@ class Command(Said):
         ["call", None, CallCommand, "Place calls."],
         ["answer", None, AnswerCommand, "Answer calls."],
         ["trace", None, TraceCommand, "Print the steps of a call through the package."],
+        ["top", None, TopCommand, "Show the calls of a running server."],
+        ["ladder", None, LadderCommand, "Print the SIP ladder of a call."],
         ["explain", None, ExplainCommand, "Explain a capture, messages or a description."],
         ["machines", None, MachinesCommand, "Draw the state machines."],
     ]
@@ -278,8 +354,8 @@ def run_service(
     lines: Log | None = None,
     level: Any = LogLevel.warn,
     then: Callable[[DaemonService], None] = lambda service: None,
-) -> bool:
-    """Run the reactor for one service; False where it could not start.
+) -> None:
+    """Run the reactor for one service; raises `ConfigurationError` where it cannot start.
 
     SIGTERM, SIGINT and SIGHUP (a closed terminal) end the calls first; the reactor's shutdown
     waits for that.  The package's
@@ -289,18 +365,13 @@ def run_service(
     globalLogBeginner.beginLoggingTo([_short_lines(level)], redirectStandardIO=False)
     reactor = service.reactor
     service.hangup_ends = True
-    try:
-        service.begin()
-        if lines is not None:
-            service.add_log(lines)
-        service.startService()
-    except ConfigurationError as error:
-        print(f"sessioncore: {error}", file=sys.stderr)
-        return False
+    service.begin()
+    if lines is not None:
+        service.add_log(lines)
+    service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     then(service)
     reactor.run()
-    return True
 
 
 def _short_lines(level: Any) -> ILogObserver:

@@ -1,4 +1,4 @@
-"""The zope interfaces that applications implement: call handlers, event sinks, SIP transports.
+"""The zope interfaces that applications implement: call handlers, sinks, taps, transports.
 
 The media interfaces (`IMediaSource`, `IMediaSink`) are in `sessioncore.media.interfaces`.
 """
@@ -28,6 +28,8 @@ __all__ = [
     "ICallHandler",
     "IEventObserver",
     "IEventSink",
+    "IMessageTap",
+    "IReportTap",
     "ISipFlow",
     "ISipTransport",
     "Lost",
@@ -61,6 +63,40 @@ class IEventObserver(IEventSink):
     It is called before other sinks, while the event is happening, so it must not make anything
     happen: it may read a call, but not act on it.  In return each event costs less.
     """
+
+
+class IMessageTap(Interface):
+    """Receives every SIP message that arrives or leaves, retransmissions included."""
+
+    def message(
+        data: bytes, source: Address, destination: Address, transport: str, sent: bool, at: int
+    ) -> None:
+        """Receive one message as it was on the wire; must not block.
+
+        ``data`` may be anything that a stranger sent, a SIP message or not.  ``source`` and
+        ``destination`` are addresses, ``transport`` is ``"UDP"`` or the token of another
+        transport, ``at`` is in monotonic ns.  ``sent`` is whether it leaves; it is reported once
+        its transport accepted it.  A message that arrives is reported before anything is done
+        with it.
+
+        An exception is counted and logged once, and the call goes on.  A tap only observes: it
+        must not act on calls.
+        """
+
+
+class IReportTap(Interface):
+    """Receives all RTCP that arrives or leaves."""
+
+    def report(
+        data: bytes, source: Address, destination: Address, sent: bool, at: int, call_id: str
+    ) -> None:
+        """Receive one RTCP packet (RFC 3550 section 6.1) as it was on the wire; must not block.
+
+        ``data`` may be anything that a stranger sent to our RTCP port.  ``at`` is in monotonic
+        ns, ``sent`` whether it left, ``call_id`` the Call-ID of its call.
+
+        An exception is counted and logged once, and the call goes on.
+        """
 
 
 class ISipFlow(Interface):

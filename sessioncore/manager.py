@@ -30,6 +30,7 @@ from sessioncore.net.flows import OpenTransports, targets_by
 from sessioncore.net.resolver import resolver_for
 from sessioncore.net.rtp import packet_io_for
 from sessioncore.net.sip_udp import SipUdpTransport
+from sessioncore.net.taps import MessageTaps, ReportTaps, TakesMessages, TakesReports
 from sessioncore.rtp.rtcp import ntp_time
 from sessioncore.session.call import Call, TakesEvents, event_sink
 from sessioncore.session.coordinator import SessionCoordinator
@@ -64,12 +65,16 @@ class ManagerStatistics:
     """Counters since the start (calls, SIP transactions, media), and the number of calls now."""
 
     calls_up: int
+    """Calls that are up now."""
     rtp_ports_free: int
+    """Pairs of RTP ports that are free now, of the local address with the fewest."""
     sip_unsent: int
     """SIP messages that were lost because a transport could not send them."""
     calls: dict[str, int]
     sip: dict[str, int]
     media: dict[str, int]
+    tap_errors: int = 0
+    """How often a tap raised an exception."""
 
 
 class SessionManager:
@@ -143,6 +148,9 @@ class SessionManager:
             methods=tuple(methods),
         )
         self._announcer = self._coordinator.announcer
+        faults = self._tap_faults = FaultLog(_log)
+        self._taps = MessageTaps(faults, self._local_ip, self.clockwork.now)
+        self._report_taps = ReportTaps(faults)
         self.running = False
         self._stopping: Milestone | None = None
 
@@ -333,6 +341,11 @@ class SessionManager:
         return call
 
     @property
+    def accepting(self) -> bool:
+        """Whether new calls are taken: not before `start`, and not while it drains or stops."""
+        return self.running and not self._coordinator.closing
+
+    @property
     def calls(self) -> list[Call]:
         """The calls that are not over."""
         return [leg.call for leg in self._coordinator.registry.by_name.values()]
@@ -359,6 +372,7 @@ class SessionManager:
             asdict(self._counters),
             asdict(sip),
             asdict(media),
+            self._tap_faults.count,
         )
 
     # --- events
@@ -384,6 +398,36 @@ class SessionManager:
     def remove_event_sink(self, sink: Callable[[Any], object] | TakesEvents) -> None:
         """Stop calling ``sink``; raises `ConfigurationError` if it was not added."""
         self._announcer.sinks.remove(event_sink(sink, ()))
+
+    # --- messages
+
+    def add_message_tap(self, tap: TakesMessages) -> None:
+        """Give ``tap`` every SIP message in and out from now on (`IMessageTap`).
+
+        Without a tap this costs nothing.  Raises `ConfigurationError` if it is not one.
+        """
+        self._taps.add(tap)
+        self._coordinator.tap(self._taps.received, self._taps.sent)
+
+    def remove_message_tap(self, tap: TakesMessages) -> None:
+        """Give ``tap`` no more messages; raises `ConfigurationError` if it was not added."""
+        self._taps.remove(tap)
+        if not self._taps:
+            self._coordinator.tap(None, None)
+
+    def add_report_tap(self, tap: TakesReports) -> None:
+        """Give ``tap`` all RTCP in and out from now on (`IReportTap`).
+
+        Without a tap this costs nothing.  Raises `ConfigurationError` if it is not one.
+        """
+        self._report_taps.add(tap)
+        self.plane.tell_reports(self._report_taps.tell)
+
+    def remove_report_tap(self, tap: TakesReports) -> None:
+        """Give ``tap`` no more RTCP; raises `ConfigurationError` if it was not added."""
+        self._report_taps.remove(tap)
+        if not self._report_taps:
+            self.plane.tell_reports(None)
 
     # --- callbacks for the coordinator and the media plane
 

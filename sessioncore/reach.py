@@ -1,4 +1,4 @@
-"""From how far away an address can be reached."""
+"""How far away an IP address can be reached from: nowhere, its host, its network, everywhere."""
 
 from __future__ import annotations
 

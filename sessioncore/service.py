@@ -17,9 +17,10 @@ from sessioncore.manager import SessionManager
 from sessioncore.settings import Settings
 
 if TYPE_CHECKING:
+    from sessioncore.net.taps import TakesMessages, TakesReports
     from sessioncore.session.call import Call, TakesEvents
 
-__all__ = ["SessionService"]
+__all__ = ["SessionService", "raise_failure"]
 
 E = TypeVar("E", bound=Event)
 F = TypeVar("F", bound=Event)
@@ -39,7 +40,8 @@ class SessionService(Service):
     bound, both raise `ConfigurationError`, and nothing stays open.
 
     A stopped manager cannot be restarted, so each start makes a fresh one.  What belongs to
-    every manager is given to the service (``on_incoming``, `add_event_sink`).
+    every manager is given to the service (``on_incoming``, `add_event_sink`, `add_message_tap`,
+    `add_report_tap`).
     """
 
     name = "sessioncore"
@@ -63,6 +65,8 @@ class SessionService(Service):
         self._on_incoming = on_incoming
         self._replaced = replaced
         self._sinks: list[tuple[Any, tuple[type[Event], ...]]] = []
+        self._taps: list[TakesMessages] = []
+        self._report_taps: list[TakesReports] = []
         self._manager: SessionManager | None = None
         self._open = False
         self._stopping = False
@@ -115,6 +119,26 @@ class SessionService(Service):
             self.manager.add_event_sink(sink, *kinds)
         self._sinks.append((sink, kinds))
 
+    def add_message_tap(self, tap: TakesMessages) -> None:
+        """Give ``tap`` the SIP messages of this manager and of all later ones.
+
+        As `SessionManager.add_message_tap`; while the service does not run, a wrong tap is
+        reported by the next start.
+        """
+        if self._open:
+            self.manager.add_message_tap(tap)
+        self._taps.append(tap)
+
+    def add_report_tap(self, tap: TakesReports) -> None:
+        """Give ``tap`` the RTCP of this manager and of all later ones.
+
+        As `SessionManager.add_report_tap`; while the service does not run, a wrong tap is
+        reported by the next start.
+        """
+        if self._open:
+            self.manager.add_report_tap(tap)
+        self._report_taps.append(tap)
+
     # --- starting
 
     def privilegedStartService(self) -> None:
@@ -153,9 +177,13 @@ class SessionService(Service):
         manager = self.make_manager()
         for sink, kinds in self._sinks:
             manager.add_event_sink(sink, *kinds)
+        for tap in self._taps:
+            manager.add_message_tap(tap)
+        for tapped in self._report_taps:
+            manager.add_report_tap(tapped)
         starting = manager.start()
         if starting.called:  # otherwise Twisted logs a later failure
-            _raise_failure(starting)
+            raise_failure(starting)
         return manager
 
     # --- stopping
@@ -187,7 +215,7 @@ class SessionService(Service):
         """Close what a subclass opened in `make_manager`; also called if a start fails."""
 
 
-def _raise_failure(fired: Deferred[None]) -> None:
+def raise_failure(fired: Deferred[None]) -> None:
     """Raise the exception of a Deferred that has failed."""
     failures: list[Failure] = []
     fired.addErrback(failures.append)

@@ -131,7 +131,7 @@ class FakeManager:
             call,
             answered=True,
             agreed_for=0.0,
-            direction=str(audio.direction),
+            direction=audio.direction,
             sends=audio.sends,
             receives=audio.receives,
             described=audio.remote,

@@ -174,6 +174,36 @@ class AwaitingTests(SynchronousTestCase):
         self.assertIn(type(twisted.internet.reactor).__name__, str(error))
 
 
+class EndTests(SynchronousTestCase):
+    """How a reactor that is told to stop ends the main function of `react`."""
+
+    def test_the_main_function_first_and_only_once(self) -> None:
+        said: list[str] = []
+
+        async def left_over() -> None:
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                said.append("left over ended")
+
+        async def main() -> None:
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                await asyncio.sleep(0.001)  # as `await manager.stop()`
+                said.append("main ended")
+
+        async def scenario() -> None:
+            other = asyncio.create_task(left_over())
+            running = asyncio.create_task(main())
+            await turns()
+            await aio._end(running)
+            self.assertTrue(other.cancelled() and running.cancelled())
+
+        asyncio.run(scenario())
+        self.assertEqual(said, ["main ended", "left over ended"])
+
+
 class HandlerTests(SynchronousTestCase):
     """Handlers on the in-memory network, which moves inside a running event loop."""
 

@@ -101,6 +101,9 @@ class BadInputTests(ProcessTestCase):
             "call --play broken.wav sip:b@h": "broken.wav",
             "call sip:b@h --listen udp:http": "http",
             "answer --answer sing": "'sing' is unknown",
+            "answer --dashboard 8080": "'8080' is not an endpoint",
+            "answer --dashboard tcp:8080:interface=0.0.0.0": "a token is needed",
+            "call sip:b@h --metrics tcp:9100 --web-token missing": "missing cannot be read",
             "machines --format svg": "'svg' is unknown; write text or dot",
         }.items():
             self.check(self.command(*line.split()), 2, "sessioncore: ", says)
@@ -108,7 +111,15 @@ class BadInputTests(ProcessTestCase):
     def test_port_in_use_of_a_command(self) -> None:
         listen = f"udp:{self.taken_port()}:interface=127.0.0.1"
         for line in ("call sip:bob@127.0.0.1 --listen", "answer --listen"):
-            self.check(self.command(*line.split(), listen), 1, "sessioncore: cannot listen on UDP")
+            self.check(self.command(*line.split(), listen), 2, "sessioncore: cannot listen on UDP")
+
+    def test_web_port_in_use_of_a_command(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as holder:
+            port = holder.getsockname()[1]
+            for option in ("--metrics", "--dashboard"):
+                process = self.command("answer", "--listen=udp:0", f"{option}=tcp:{port}")
+                says = f"sessioncore: {option}: cannot listen on tcp:{port}:interface=127.0.0.1:"
+                self.check(process, 2, says, "Address already in use", lines=2)
 
     def test_unresolvable_uri_of_a_command(self) -> None:
         process = self.command("call", "sip:bob@nobody.invalid")

@@ -42,7 +42,7 @@ class Model:
 
 
 class ModelTests(SynchronousTestCase):
-    @settings(deadline=None, max_examples=150, derandomize=True)
+    @settings(max_examples=150)
     @given(operations)
     def test_same_as_the_model(self, steps: list[tuple[str, int]]) -> None:
         called: list[tuple[int, int]] = []

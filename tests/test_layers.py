@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "sessioncore"
 
 FOUNDATION = {
-    "vocabulary", "errors", "events", "table", "deadlines", "extensions", "verdict", "lint",
-    "reach",
+    "vocabulary", "errors", "events", "table", "deadlines", "extensions", "reach", "verdict",
+    "lint",
 }  # fmt: skip
 PURE_FOLDERS = {"sip", "sdp", "rtp"}
 # What an embedder sets and gives.
@@ -27,7 +27,8 @@ APPLICATION = {"interfaces", "settings"}
 CALLS = FOUNDATION | PURE_FOLDERS | APPLICATION | {"media", "session"}
 MANAGER = CALLS | {"net", "manager"}
 SERVICE = MANAGER | {"service"}
-DAEMON = SERVICE | {"watching", "daemon"}
+DASHBOARD = MANAGER | {"watching", "dashboard"}
+DAEMON = SERVICE | DASHBOARD | {"daemon"}
 MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(FOUNDATION, FOUNDATION),
     **dict.fromkeys(PURE_FOLDERS, FOUNDATION),
@@ -42,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "aio": CALLS,
     # Knows what calls and machines show of themselves, never a socket or the manager.
     "watching": CALLS,
+    "dashboard": DASHBOARD,
     "daemon": DAEMON,
     # Reads files; knows what is in them, and nothing of our own calls.
     "explaining": FOUNDATION | PURE_FOLDERS,

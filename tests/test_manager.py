@@ -239,6 +239,21 @@ class ManagerTests(Scene):
         self.run_for(0.1)
         self.assertEqual(len(callee.incoming), 1)
 
+    def test_a_media_event_that_cannot_be_reported_is_logged_and_counted(self) -> None:
+        caller, callee = self.pair()
+
+        def fail(*_: Any) -> None:
+            raise ValueError("not reported")
+
+        self.patch(caller.manager._coordinator.establishing, "media_event", fail)
+        call = caller.call()
+        self.run_for(1)
+        errors = [party.manager.statistics().media["callback_errors"] for party in (caller, callee)]
+        self.assertGreater(errors[0], 0)
+        self.assertEqual(errors[1], 0)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertGreater(call.statistics.packets_received, 0)
+
     def test_the_ticks_stop_with_the_last_stream(self) -> None:
         caller, _ = self.pair()
         call = caller.call()

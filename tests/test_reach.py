@@ -1,4 +1,4 @@
-"""From how far away an address can be reached."""
+"""From how far away addresses can be reached."""
 
 from __future__ import annotations
 

@@ -115,11 +115,13 @@ class RunTests(SynchronousTestCase):
             f"    def test_limit(self):\n        {line}\n"
         )
 
-    def run_with(self, count: int, seed: int = 1) -> tuple[tuple[int, int], str]:
+    def run_with(
+        self, count: int, seed: int = 1, minutes: float | None = None
+    ) -> tuple[tuple[int, int], str]:
         self.patch(self.seeded, "SHORTEST_WAIT", 3.0)
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
-            counts = self.seeded.run(self.root, count, seed, "sessioncore")
+            counts = self.seeded.run(self.root, count, seed, "sessioncore", minutes)
         return counts, out.getvalue()
 
     def test_survivors_are_printed_and_the_tree_is_left_alone(self) -> None:
@@ -142,6 +144,19 @@ class RunTests(SynchronousTestCase):
             self.assertEqual(self.run_with(4, seed)[0], (4, 4))
         self.assertEqual(chosen[:4], chosen[4:8])
         self.assertNotEqual(chosen[:4], chosen[8:])
+
+    def test_it_ends_in_time(self) -> None:
+        now = 0.0
+
+        def notices(*_: Any) -> bool:
+            nonlocal now
+            now += 50
+            return True
+
+        self.patch(self.seeded.Scratch, "notices", notices)
+        self.patch(self.seeded.time, "monotonic", lambda: now)
+        self.assertEqual(self.run_with(9, minutes=2)[0], (3, 3))
+        self.assertEqual(self.run_with(9)[0], (9, 9))
 
     def test_tests_that_fail_anyway_measure_nothing(self) -> None:
         for line in ("self.fail()", "self.skipTest('')"):

@@ -15,6 +15,7 @@ from sessioncore.events import CallAnswered, CallEnded
 from sessioncore.manager import SessionManager
 from sessioncore.testing.links import Link
 from sessioncore.testing.network import FakeNetwork
+from tests.net.test_taps import Kept, Reports
 
 
 class ServiceTestCase(SynchronousTestCase):
@@ -124,6 +125,30 @@ class LifeTests(ServiceTestCase):
         self.assertIsNot(service.manager, first)
         self.call("192.0.2.3")
         self.assertEqual(self.seen[2:], ["CallAnswered"])
+
+    def test_each_fresh_manager_has_the_same_taps(self) -> None:
+        service = self.service()
+        early, late, reports = Kept(), Kept(), Reports()
+        service.add_message_tap(early)
+        service.add_report_tap(reports)
+        service.startService()
+        self.call()
+        service.add_message_tap(late)
+        stopped = service.stopService()
+        self.network.advance(1)
+        self.successResultOf(stopped)
+        self.assertEqual(early.lines()[0], "< INVITE")
+        self.assertEqual(late.lines(), ["> BYE", "< 200 BYE"])
+        self.assertEqual({given[3] for given in reports.given}, {True, False})
+        service.startService()
+        count = len(early.messages)
+        self.call("192.0.2.3")
+        calls = {given[5] for given in reports.given}
+        service.manager.calls[0].hang_up()
+        self.network.advance(1)
+        self.assertEqual(len({given[5] for given in reports.given} - calls), 1)
+        self.assertEqual(early.lines()[count], "< INVITE")
+        self.assertEqual(late.messages[2:], early.messages[count:])
 
     def test_not_started_while_it_stops(self) -> None:
         service = self.service()

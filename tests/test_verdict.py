@@ -10,16 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from sessioncore.rtp.codecs.pcmu import PCMU
 from sessioncore.verdict import CAUSES, Evidence, Judgement, Proof, Verdict, judge
+from sessioncore.vocabulary import Direction
 
 HEALTHY = Evidence(
     answered=True,
     agreed_for=10.0,
     receives=True,
     sends=True,
-    direction="sendrecv",
+    direction=Direction.SENDRECV,
     payload_type=0,
-    codec="PCMU/8000",
+    codec=PCMU,
     local=("192.0.2.1", 40_000),
     described=("192.0.2.2", 5004),
     remote=("192.0.2.2", 5004),
@@ -75,7 +77,10 @@ BOOK: dict[str, tuple[dict[str, Any], Judgement]] = {
     "receive-buffer-full": ({"received": 250, "kernel_drops": 240}, Judgement.RX_LOSS),
     "jitter-too-high": ({"late": 300, "jitter": 0.5}, Judgement.RX_LOSS),
     "two-sources": ({"other_sources": 480}, Judgement.TWO_WAY),
-    "direction": ({"receives": False, "held": True, "direction": "sendonly"}, Judgement.HELD),
+    "direction": (
+        {"receives": False, "held": True, "direction": Direction.SENDONLY},
+        Judgement.HELD,
+    ),
     "peer-sends-nothing": ({**NOTHING, "peer_sends_nothing": True}, Judgement.NO_RX),
     "our-source-ended": (
         {"source_is_silent": True, "source_ended": True},
@@ -97,9 +102,12 @@ BOOK: dict[str, tuple[dict[str, Any], Judgement]] = {
         {**NOTHING, "peer_sent": 490, "received_meanwhile": 0},
         Judgement.NO_RX,
     ),
-    "private-address-in-our-description": ({**NOTHING, "local_is_private": True}, Judgement.NO_RX),
+    "private-address-in-our-description": (
+        {**NOTHING, "local": ("192.168.1.2", 40_000)},
+        Judgement.NO_RX,
+    ),
     "private-address-in-peer-description": (
-        {**NOTHING, **UNHEARD, "described_is_private": True},
+        {**NOTHING, **UNHEARD, "described": ("10.0.0.2", 5004)},
         Judgement.NO_MEDIA,
     ),
     "our-source-silent": ({"source_is_silent": True}, Judgement.TX_SILENCE),
@@ -215,13 +223,13 @@ class ProofTests(SynchronousTestCase):
         self.assertTrue(found.faulty and not found.both_ways)
 
     def test_what_the_agreement_does_not_allow(self) -> None:
-        found = verdict(sends=False, direction="recvonly")
+        found = verdict(sends=False, direction=Direction.RECVONLY)
         self.assertIs(found.sending.proof, Proof.NOT_ALLOWED)
         self.assertIs(found.judgement, Judgement.ONE_WAY)
         self.assertFalse(found.both_ways)
 
     def test_on_hold_what_was_heard_before_counts(self) -> None:
-        held = {"sends": False, "receives": False, "held": True, "direction": "inactive"}
+        held = {"sends": False, "receives": False, "held": True, "direction": Direction.INACTIVE}
         self.assertTrue(verdict(**held).both_ways)
         self.assertFalse(verdict(**held, received=300).both_ways)
         self.assertFalse(verdict(**held, **NOTHING).both_ways)
@@ -248,10 +256,16 @@ def _values(kind: str) -> st.SearchStrategy[Any]:
         "str": st.text(),
         "Address | None": st.none() | st.tuples(st.text(), st.integers(0, 65_535)),
         "tuple[str, ...]": st.just(("odd",)),
+        "Direction": st.sampled_from(Direction),
+        "Codec | None": st.sampled_from((None, PCMU)),
     }[kind]
 
 
 class AnyEvidenceTests(SynchronousTestCase):
+    def test_made_in_one_step(self) -> None:
+        self.assertEqual(Evidence.of(dict(vars(HEALTHY))), HEALTHY)
+        self.assertEqual(Evidence.of({"sent": 3}), Evidence(sent=3))
+
     @settings(deadline=None, max_examples=100, derandomize=True)
     @given(st.data())
     def test_any_evidence_is_judged(self, data: Any) -> None:

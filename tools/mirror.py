@@ -11,6 +11,7 @@ SUITES: Final = {"testing": "testing_kit"}
 
 THROUGH: Final = {
     "errors interfaces settings vocabulary": "test_manager.py test_exports.py",
+    "watching/notes": "dashboard/test_metrics.py test_docs.py",
     "media/formats media/interfaces media/lane media/players": "media/test_lanes.py",
     "media/packet_io net/rtp_epoll net/rtp_udp": "net/test_rtp.py",
     "media/limits": "media/test_playout.py",

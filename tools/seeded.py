@@ -3,6 +3,7 @@
     bin/test --seeded 50                       fifty defects anywhere in the package
     bin/test --seeded 20 --in sessioncore/sip  twenty in one folder or module
     bin/test --seeded 50 --seed 7              the same fifty as when 7 was printed
+    bin/test --seeded 500 --minutes 25         as many of 500 as fit into 25 minutes
 
 A defect is one small change: a swapped comparison, a doubled or halved number, a negated
 condition, a removed guard, raise, return or call.  It is made in a scratch copy of the checkout,
@@ -242,8 +243,13 @@ def modules(root: Path, within: str) -> Iterator[Path]:
             yield path
 
 
-def run(root: Path, count: int, seed: int, within: str) -> tuple[int, int]:
-    """Seed ``count`` defects; prints the survivors; returns how many were noticed, of how many."""
+def run(
+    root: Path, count: int, seed: int, within: str, minutes: float | None = None
+) -> tuple[int, int]:
+    """Seed ``count`` defects; prints the survivors; returns how many were noticed, of how many.
+
+    After ``minutes`` no further one is seeded.
+    """
     places = [
         (path.relative_to(root), defect)
         for path in modules(root, within)
@@ -251,15 +257,19 @@ def run(root: Path, count: int, seed: int, within: str) -> tuple[int, int]:
     ]
     chosen = random.Random(seed).sample(places, min(count, len(places)))
     print(f"seed {seed}: {len(chosen)} of {len(places)} possible defects", flush=True)
-    noticed = 0
+    noticed = tried = 0
+    end = time.monotonic() + 60 * (float("inf") if minutes is None else minutes)
     with tempfile.TemporaryDirectory(prefix="sessioncore-seeded-") as folder:
         scratch = Scratch(root, Path(folder))
         for path, defect in chosen:
+            if time.monotonic() >= end:
+                break
+            tried += 1
             if scratch.notices(scratch.root / path, defect):
                 noticed += 1
             else:
                 print(f"survived: {path}:{defect.line}: {defect}", flush=True)
-    return noticed, len(chosen)
+    return noticed, tried
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -267,10 +277,11 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("count", type=int, help="how many defects")
     parser.add_argument("--seed", type=int, help="choose the same defects again")
+    parser.add_argument("--minutes", type=float, help="seed no further one after that time")
     parser.add_argument("--in", dest="within", default=PACKAGE, help="a folder or module")
     options = parser.parse_args(arguments)
     seed = random.randrange(10**6) if options.seed is None else options.seed
-    noticed, count = run(ROOT, options.count, seed, options.within)
+    noticed, count = run(ROOT, options.count, seed, options.within, options.minutes)
     share = 100 * noticed / count if count else 0.0
     print(f"{noticed} of {count} defects noticed ({share:.0f} %)")
     return 0 if count and noticed == count else 1

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from attrs import evolve
 from twisted.application.service import IService
@@ -15,6 +15,8 @@ from twisted.python import usage
 
 from sessioncore.daemon.answering import AnswerPlan, parse_answer, parse_play
 from sessioncore.daemon.calling import CallPlan
+from sessioncore.daemon.collector import Collector, parse_collector
+from sessioncore.daemon.outputs import OutputPlan
 from sessioncore.daemon.process import end_without_traceback, log_without_waiting, print_last
 from sessioncore.daemon.service import Lines, UacPlan, UacService, UasPlan, UasService
 from sessioncore.errors import ConfigurationError
@@ -24,6 +26,9 @@ from sessioncore.rtp.codecs import CODECS
 from sessioncore.session.invitation import callable_uri, require_transport
 from sessioncore.settings import Settings
 from sessioncore.verdict import SHARE
+
+if TYPE_CHECKING:
+    from sessioncore.dashboard.endpoint import WebPlan
 
 __all__ = [
     "AnswerOptions",
@@ -190,7 +195,15 @@ class CommonOptions(Quiet):
         ["peer-timeout", None, "30", "Seconds of silence before a peer is probed; 0 for never."],
         ["events", None, None, "Write events as JSON lines to this file; - is standard output."],
         ["stats", None, None, "Write all counters as JSON to this file, every 10 s."],
-    ]
+        ["trace", None, None, "Write SIP messages as text to this file; - is standard output."],
+        ["pcap", None, None, "Write SIP messages and RTCP as packets to this file (pcapng)."],
+        ["hep", None, None, "Send SIP messages and RTCP to a HEP collector: udp:HOST:PORT:id=7."],
+        ["cdr", None, None, "Write a JSON line per call, at its end, to this file."],
+        ["metrics", None, None, "Serve metrics and probes over HTTP, e.g. on tcp:9100."],
+        ["dashboard", None, None, "Show the calls on a web page, e.g. on tcp:8080; serves what"
+         " --metrics serves, too."],
+        ["web-token", None, None, "File with the token that readers of both must give."],
+    ]  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -244,14 +257,71 @@ class CommonOptions(Quiet):
 
     def events(self) -> str | None:
         """The file for the events, absolute, or ``-`` or None."""
-        name: str | None = self["events"]
+        return self._file_or_output("events")
+
+    def _file_or_output(self, option: str) -> str | None:
+        name: str | None = self[option]
         if name == "-" and not self.in_foreground:
-            raise usage.UsageError("--events -: a daemon has no standard output; name a file")
-        return name if name in (None, "-") else writable("events", name)
+            raise usage.UsageError(f"--{option} -: a daemon has no standard output; name a file")
+        return name if name in (None, "-") else writable(option, name)
+
+    def outputs(self) -> OutputPlan:
+        """What else is written of calls."""
+        for option in ("trace", "cdr"):
+            if self[option] == self["events"] == "-":
+                raise usage.UsageError(
+                    f"--{option} -: --events - has standard output to itself; name a file for one"
+                    " of them"
+                )
+        return OutputPlan(
+            trace=self._file_or_output("trace"),
+            pcap=self._pcap(),
+            hep=self._collector(),
+            cdr=self._file_or_output("cdr"),
+        )
+
+    def _pcap(self) -> str | None:
+        name: str | None = self["pcap"]
+        if name == "-":
+            raise usage.UsageError(
+                "--pcap -: packets are not for standard output; name a file, or a named pipe that"
+                " is read already"
+            )
+        return None if name is None else writable("pcap", name)
+
+    def _collector(self) -> Collector | None:
+        if self["hep"] is None:
+            return None
+        try:
+            return parse_collector(self["hep"])
+        except ConfigurationError as error:
+            raise usage.UsageError(f"--hep: {error}") from None
 
     def stats(self) -> str | None:
         """The file for the statistics, absolute, or None."""
         return None if self["stats"] is None else writable("stats", self["stats"])
+
+    def web(self) -> tuple[WebPlan, ...]:
+        """What to serve over HTTP."""
+        wanted = [name for name in ("metrics", "dashboard") if self[name] is not None]
+        if not wanted:
+            if self["web-token"] is not None:
+                raise usage.UsageError(
+                    "--web-token: nothing is served; write --dashboard or --metrics, too"
+                )
+            return ()
+        # Not above: a server without it need not load what it takes.
+        from sessioncore.dashboard.endpoint import WebPlan, parse_endpoint
+        from sessioncore.dashboard.gate import read_token
+
+        name = self["web-token"]
+        token = None if name is None else read_token("--web-token", name)
+        return tuple(
+            WebPlan(
+                f"--{each}", parse_endpoint(f"--{each}", self[each]), each == "dashboard", token
+            )
+            for each in wanted
+        )
 
     def lines(self) -> Lines:
         """The lines about calls that are written, and where."""
@@ -299,7 +369,7 @@ class AnswerOptions(CommonOptions):
                 f" {self['answer-after']} s; write less, or more for --ring-limit"
             )
         prepare(plan.source, [codec.sample_rate for codec in settings.codec_list])
-        return UasPlan(settings, plan, self.events(), self.stats())
+        return UasPlan(settings, plan, self.events(), self.stats(), self.outputs(), self.web())
 
 
 class CallOptions(CommonOptions):
@@ -343,7 +413,7 @@ class CallOptions(CommonOptions):
         )
         settings = self.settings("udp:0")
         prepare(source, [codec.sample_rate for codec in settings.codec_list])
-        return UacPlan(settings, calls, self.events(), self.stats())
+        return UacPlan(settings, calls, self.events(), self.stats(), self.outputs(), self.web())
 
     def _rate(self) -> float:
         rate = _number("rate", self["rate"], "calls per second; write e.g. 10")

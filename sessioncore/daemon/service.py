@@ -21,6 +21,7 @@ from twisted.logger import Logger
 
 from sessioncore.daemon.answering import Answering, AnswerPlan
 from sessioncore.daemon.calling import CallPlan, CallRun
+from sessioncore.daemon.outputs import OutputPlan, Outputs
 from sessioncore.daemon.process import (
     Ending,
     IdleCollector,
@@ -32,7 +33,7 @@ from sessioncore.daemon.stats import StatsFile
 from sessioncore.errors import ConfigurationError
 from sessioncore.manager import SessionManager
 from sessioncore.net.limits import raise_descriptor_limit
-from sessioncore.service import SessionService
+from sessioncore.service import SessionService, raise_failure
 from sessioncore.session.tracing import Tracer
 from sessioncore.settings import Settings
 from sessioncore.vocabulary import SECOND, SessionRole, host_port
@@ -49,6 +50,8 @@ from sessioncore.watching.event_log import (
 from sessioncore.watching.outcome import CallLedger, CallSummary, Outcome, Requirements
 
 if TYPE_CHECKING:
+    from sessioncore.dashboard.endpoint import WebPlan
+    from sessioncore.dashboard.server import WebServer
     from sessioncore.events import Event
     from sessioncore.session.call import Call
 
@@ -93,22 +96,26 @@ class Lines:
 
 @frozen
 class UasPlan:
-    """A server: what to listen to, how to answer, where events and statistics go."""
+    """A server: what to listen to, how to answer, where events, statistics and the rest go."""
 
     settings: Settings
     answer: AnswerPlan = field(factory=AnswerPlan)
     events: str | None = None
     stats: str | None = None
+    outputs: OutputPlan = field(factory=OutputPlan)
+    web: tuple[WebPlan, ...] = ()
 
 
 @frozen
 class UacPlan:
-    """A run of calls: what to listen to, whom to call, where events and statistics go."""
+    """A run of calls: what to listen to, whom to call; else as `UasPlan`."""
 
     settings: Settings
     calls: CallPlan
     events: str | None = None
     stats: str | None = None
+    outputs: OutputPlan = field(factory=OutputPlan)
+    web: tuple[WebPlan, ...] = ()
 
 
 class DaemonService(SessionService):
@@ -127,17 +134,19 @@ class DaemonService(SessionService):
 
     def __init__(
         self,
-        settings: Settings,
-        events: str | None,
-        stats: str | None,
+        plan: UasPlan | UacPlan,
         *,
         lines: Lines = Lines(),
         reactor: Any = None,
         tracer: Tracer | None = None,
     ) -> None:
-        super().__init__(settings, reactor=reactor, grace=GRACE, tracer=tracer)
-        self._events = events
-        self._stats = None if stats is None else StatsFile(stats, self.role)
+        super().__init__(plan.settings, reactor=reactor, grace=GRACE, tracer=tracer)
+        self._events = plan.events
+        self._stats = None if plan.stats is None else StatsFile(plan.stats, self.role)
+        self._output_plan = plan.outputs
+        self._outputs: Outputs | None = None
+        self._web_plans = plan.web
+        self._web: list[WebServer] = []
         self._lines = lines
         self._owns_process = reactor is None
         self._ending = Ending()
@@ -217,22 +226,52 @@ class DaemonService(SessionService):
     def make_manager(self) -> SessionManager:
         """A manager whose events reach the logs."""
         manager = super().make_manager()
-        self._open_event_lines(manager)
+        self._outputs = Outputs(self._output_plan, manager, self.reactor)
+        self._open_event_lines(manager, self._outputs)
         self._open_call_lines(manager)
         if self._wants_account:
             manager.add_event_sink(self.ledger, *self.ledger.kinds)
         return manager
+
+    def _started(self) -> SessionManager:
+        manager = super()._started()
+        try:
+            for plan in self._web_plans:
+                self._serve(manager, plan)
+        except ConfigurationError:
+            manager.stop(0)
+            raise
+        return manager
+
+    def _serve(self, manager: SessionManager, plan: WebPlan) -> None:
+        # Not above: a server without it need not load what it takes.
+        from sessioncore.dashboard.server import WebServer
+
+        server = WebServer(manager, plan, self.reactor)
+        self._web.append(server)
+        starting = server.start()
+        if starting.called:
+            raise_failure(starting)
+
+    @property
+    def web_addresses(self) -> list[str]:
+        """The URLs of what is served over HTTP."""
+        return [server.address for server in self._web]
 
     @property
     def _wants_account(self) -> bool:
         """Whether anybody reads what calls came to; keeping account costs time."""
         return bool(self._logs)
 
-    def _open_event_lines(self, manager: SessionManager) -> None:
+    def _open_event_lines(self, manager: SessionManager, outputs: Outputs) -> None:
         clockwork = manager.clockwork
+        together = None
         if self._lines.which == "events":
-            self._printed = self._line_log(manager, text_lines)
+            traced = self._output_plan.trace == "-"
+            self._printed = self._line_log(manager, outputs.text.lines if traced else text_lines)
             self._add_log(self._printed, manager)
+            together = self._printed
+        outputs.open(together)
         if self._events is not None:
             lines = partial(json_lines, wall_offset=time.time_ns() - clockwork.now())
             self._record = EventLog(open_log(self._events), lines, clockwork.deadlines)
@@ -266,13 +305,15 @@ class DaemonService(SessionService):
     @property
     def output_lost(self) -> bool:
         """Whether standard output did not take every line meant for it."""
-        return self._printed is not None and self._printed.lost > 0
+        lost = 0 if self._printed is None else self._printed.lost
+        return lost > 0 or (self._outputs is not None and self._outputs.printed_lost > 0)
 
     @property
     def lines_lost(self) -> int:
         """Lines about calls that could not be written, wherever to."""
         logs = {self._printed, self._record, self._call_log} - {None}
-        return sum(log.lost for log in logs if log is not None)
+        lost = sum(log.lost for log in logs if log is not None)
+        return lost + (0 if self._outputs is None else self._outputs.lost)
 
     def every(self, interval: int, look: Callable[[int], object]) -> None:
         """Call ``look(now)`` now and every ``interval`` ns; once the manager has been made."""
@@ -289,11 +330,12 @@ class DaemonService(SessionService):
             self._stats.write(self.manager.statistics(), self.lines_lost)
 
     def reopen(self) -> None:
-        """Go on in new files under the names of the event file and of the log of ``twistd``.
+        """Go on in new files under the same names: of events and the rest, the log of ``twistd``.
 
         Where that fails, the present file is kept, and the log says so.
         """
-        if all([self._reopen_log(), self._reopen_events()]):
+        outputs = self._outputs is None or self._outputs.reopen()
+        if all([self._reopen_log(), self._reopen_events(), outputs]):
             _log.info("reopened the log files")
 
     def _reopen_log(self) -> bool:
@@ -303,8 +345,8 @@ class DaemonService(SessionService):
             _log.error(
                 "the log goes on in the file it had, because {name} cannot be opened: {error};"
                 " let this user write there, and send SIGHUP again",
-                name=error.filename,
-                error=error.strerror,
+                name=error.filename or "its file",
+                error=error.strerror or error,
             )
             return False
         return True
@@ -370,20 +412,25 @@ class DaemonService(SessionService):
             _log.warn("{lost} lines about calls could not be written", lost=self.lines_lost)
 
     def _close(self) -> None:
-        """Write what waits in the logs, and close them."""
+        """Write what waits in the logs, and close them; serve nothing any more."""
+        web, self._web = self._web, []
+        for server in web:
+            server.stop()
         logs, self._logs = self._logs, []
         for log in logs:
             log.close()
         call_log, self._call_log = self._call_log, None
         if call_log is not None:
             call_log.close()
+        if self._outputs is not None:
+            self._outputs.close()
 
 
 class UasService(DaemonService):
     """Answers calls until it is told to stop."""
 
     def __init__(self, plan: UasPlan, **given: Any) -> None:
-        super().__init__(plan.settings, plan.events, plan.stats, **given)
+        super().__init__(plan, **given)
         folder = self.folder = plan.answer.record_dir
         self._on_incoming = Answering(
             plan.answer,
@@ -412,7 +459,7 @@ class UacService(DaemonService):
         **given: Any,
     ) -> None:
         self._plan = plan.calls
-        super().__init__(plan.settings, plan.events, plan.stats, **given)
+        super().__init__(plan, **given)
         self.folder = None if plan.calls.record is None else str(Path(plan.calls.record).parent)
         self._say = say
         self._run: CallRun | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -19,7 +20,7 @@ from sessioncore.media.packet_io import PACKET_WIDTH, Handle, PacketIO, PortLeas
 from sessioncore.media.playout import PHASE_NS, PhaseClock, Playout
 from sessioncore.media.reception import Reception
 from sessioncore.media.statistics import MediaEvent, PlaneStatistics, StreamStatistics
-from sessioncore.media.stream import RELEARN, Stream
+from sessioncore.media.stream import RELEARN, Stream, TellReport
 from sessioncore.vocabulary import SECOND, Address
 
 __all__ = ["MediaEvent", "MediaPlane", "PlaneStatistics", "Stream", "StreamStatistics"]
@@ -104,6 +105,34 @@ class MediaPlane:
         self._streams[row] = stream
         self._handles[row] = lease.handle
         return stream
+
+    def tell_reports(self, told: TellReport | None) -> None:
+        """Call ``told`` with all RTCP in and out from now on; None ends that."""
+        # In front of the methods, so that nothing is asked per report while nobody is told.
+        for name in ("open", "free", "_take_rtcp"):
+            vars(self).pop(name, None)
+        if told is not None:
+            self.open = partial(self._open_told, told)  # type: ignore[method-assign]
+            self.free = self._free_told  # type: ignore[method-assign]
+            self._take_rtcp = partial(  # type: ignore[method-assign]
+                self._tell_and_take_rtcp, told
+            )
+        for stream in self._streams:
+            if stream is not None:
+                stream.tell_reports(told)
+
+    def _open_told(self, told: TellReport, local_ip: str, now: int) -> Stream:
+        stream = MediaPlane.open(self, local_ip, now)
+        stream.tell_reports(told)
+        return stream
+
+    def _free_told(self, stream: Stream, now: int) -> None:
+        MediaPlane.free(self, stream, now)
+        stream.tell_reports(None)  # it referred to itself, which only the collector ends
+
+    def _tell_and_take_rtcp(self, told: TellReport, stream: Stream, stray: Stray, now: int) -> None:
+        told(stream, stray.data, stray.source, stream.local_rtcp, False, stray.arrival)
+        MediaPlane._take_rtcp(self, stream, stray, now)
 
     def move(self, stream: Stream, local_ip: str, now: int) -> None:
         """Give a stream without agreement ports on ``local_ip``; it keeps its source and sink.

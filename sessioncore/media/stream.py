@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from functools import partial
+from typing import Any, Final, Protocol, TypeAlias
 
 from sessioncore.media.bank import COUNTED, FOREVER, NEVER, NONE, TARGET, Bank
 from sessioncore.media.formats import CN, DTMF, audio_codec
 from sessioncore.media.latch import EarlySource, Latch
 from sessioncore.media.limits import FOREIGN, Limits
+from sessioncore.media.listening import level_of
 from sessioncore.media.packet_io import PACKET_WIDTH, PortLease
 from sessioncore.media.playout import Playout
 from sessioncore.media.recorder import Recording
@@ -32,7 +34,10 @@ from sessioncore.rtp.codecs.pcma import PCMA
 from sessioncore.rtp.codecs.pcmu import PCMU
 from sessioncore.vocabulary import COMFORT_NOISE, SECOND, Address, Codec, StreamAgreement, host_port
 
-__all__ = ["RELEARN", "SENDABLE_PTIMES", "Observed", "Stream"]
+__all__ = ["RELEARN", "SENDABLE_PTIMES", "Observed", "Stream", "TellReport"]
+
+TellReport: TypeAlias = "Callable[[Stream, bytes, Address, Address, bool, int], None]"
+"""Called with RTCP: its stream, data, source, destination, whether it leaves, ns; may not raise."""
 
 RELEARN: Final = 2 * SECOND
 """Silence of the latched source after which another may prove itself."""
@@ -73,6 +78,8 @@ class Stream:
     """One call's row in the plane.  Made by `MediaPlane.open`; dead after `close`."""
 
     owner: Any = None
+    label = ""
+    """What `TellReport` calls it, also when it has lost its owner and waits for a last report."""
     agreement: StreamAgreement | None = None
     remote: Address | None = None
     """Where RTP is sent to."""
@@ -233,6 +240,13 @@ class Stream:
             cells.clock[row],
             self._plane.limits.statistics.missed_phases - self._missed_then,
         )
+
+    def level_sent(self, heard: float | None, peak: int) -> float | None:
+        """The level of what is sent in dBov; only frames that are made for it have a ``peak``."""
+        if isinstance(self.source, Echo) and heard is not None:
+            return min(0.0, heard + self.source.gain_db)
+        silent = self.source is None or isinstance(self.source, Echo | Silence)
+        return level_of(0 if silent else peak)
 
     @property
     def counted_strangers(self) -> int:
@@ -663,8 +677,8 @@ class Stream:
         self._refused_at = now
         return True
 
-    def report(self, now: int, *, final: bool = False) -> None:
-        """Send RTCP if there is somebody to send it to; ``final`` says BYE."""
+    def report(self, now: int, *, final: bool = False) -> bytes | None:
+        """Send RTCP if there is somebody to send it to; ``final`` says BYE.  Returns what left."""
         if self._heard:
             self._note_heard()
         data = self.reports.build(now, self._plane.ntp(now), final=final)
@@ -674,6 +688,22 @@ class Stream:
                 self.lease.send_rtcp(data, address)
             except OSError:
                 self._cells.send_errors[self.row] += 1
+            else:
+                return data
+        return None
+
+    def tell_reports(self, told: TellReport | None) -> None:
+        """Call ``told`` with each report that leaves from now on; None ends that."""
+        vars(self).pop("report", None)
+        if told is not None:
+            self.report = partial(self._report_and_tell, told)  # type: ignore[method-assign]
+
+    def _report_and_tell(self, told: TellReport, now: int, *, final: bool = False) -> bytes | None:
+        address = self.remote_rtcp
+        data = Stream.report(self, now, final=final)
+        if data is not None and address is not None:
+            told(self, data, self.local_rtcp, address, True, now)
+        return data
 
 
 def _is_rtp(data: bytes) -> bool:

@@ -26,6 +26,7 @@ __all__ = [
     "local_address_for",
     "parse_host_port",
     "parse_listen",
+    "split_fields",
     "unmapped",
     "without_zone",
 ]
@@ -65,8 +66,8 @@ class Listen:
         return f"udp:{self.port}" + (f":interface={interface}" if interface else "")
 
 
-def _fields(text: str) -> list[str]:
-    r"""Split at colons that are not protected by a backslash or [brackets]."""
+def split_fields(text: str) -> list[str]:
+    r"""Split an endpoint string at colons not protected by a backslash or [brackets]."""
     fields, current, depth = [], "", 0
     characters = iter(text)
     for character in characters:
@@ -86,7 +87,7 @@ def parse_listen(text: str) -> Listen:
 
     ``interface=[::1]`` works too.  Port 0 is any free port.  Raises `ConfigurationError`.
     """
-    kind, *fields = _fields(text.strip())
+    kind, *fields = split_fields(text.strip())
     if kind != "udp":
         raise ConfigurationError(f"cannot listen on {text!r}: only udp is served; {_EXAMPLE}")
     given: dict[str, str] = {}

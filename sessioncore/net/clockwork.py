@@ -45,6 +45,7 @@ class IClockwork(Interface):
     caught_up: int = Attribute("Ticks that were run late in the turn of a later one.")
     missed: int = Attribute("Ticks that were skipped because they were too many to catch up.")
     faults: FaultLog = Attribute("Errors raised by the tick or by deadlines.")
+    overdue: int = Attribute("For how long, in ns, ticks or deadlines have been due; 0 if none is.")
 
     def now() -> int:
         """Monotonic nanoseconds; the same clock for media and SIP."""
@@ -105,6 +106,11 @@ class Clockwork:
     def now(self) -> int:
         """Monotonic nanoseconds."""
         raise NotImplementedError
+
+    @property
+    def overdue(self) -> int:
+        """For how long, in ns, ticks or deadlines have been due without being run; 0 if none is."""
+        return max(0, self.now() - min(self._tick_at, self._deadline_at))
 
     def add_tick(self, callback: Callable[[int], None], period: int = 5 * MILLISECOND) -> None:
         """Call ``callback(now)`` at the multiples of ``period`` ns; others are called as before."""

@@ -118,7 +118,8 @@ class Caller:
         if status < 200:
             self._provisional(leg, response, now)
             return
-        self._registry.settled(leg)
+        if self._registry.unsettled:
+            self._registry.settled(leg)
         if status < 300:
             self._success(leg, response, now)
         elif status == 503 and self.placing.has_another(leg):

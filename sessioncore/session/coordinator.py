@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sessioncore.errors import SessionCoreError, TooManyCalls
-from sessioncore.interfaces import Refused
+from sessioncore.interfaces import Receive, Refused
 from sessioncore.media.plane import MediaPlane
 from sessioncore.media.sinks import require_sink
 from sessioncore.media.sources import require_source
@@ -44,6 +44,7 @@ from sessioncore.session.waiting import Work, begin
 from sessioncore.sip.dialog import key_of_request
 from sessioncore.sip.flows import Flow
 from sessioncore.sip.inspection import inspect
+from sessioncore.sip.keeping import Sent
 from sessioncore.sip.matching import TransactionLayer
 from sessioncore.sip.message import Request
 from sessioncore.sip.transaction import ServerTransaction
@@ -74,7 +75,8 @@ class SessionCoordinator:
     ) -> None:
         self._env = env
         self._tracer = env.tracer
-        self._closing = False
+        self.closing = False
+        """Whether new calls are refused, because it drains or stops."""
         self._idle: Milestone | None = None
         settings = env.settings
         rules = rules_of(methods)
@@ -86,7 +88,7 @@ class SessionCoordinator:
             env.random_token(),
             server_header=settings.user_agent.encode(),
         )
-        self._take = self.layer.receive if env.tracer is None else self._take_traced
+        self._take = self._taking()
         policy = MediaPolicy(settings.codec_list, sendable_ptimes=SENDABLE_PTIMES)
         self.establishing: Final = Establishing(env, self.announcer, plane, policy, wake)
         # Filled below: what carries out the effects needs the registry itself.
@@ -174,6 +176,24 @@ class SessionCoordinator:
         self._tracer.datagram(data, source, now)
         self.layer.receive(data, source, flow, now)
 
+    def _taking(self) -> Receive:
+        """What takes each message; chosen once, so that nothing is asked per message."""
+        return self.layer.receive if self._tracer is None else self._take_traced
+
+    def tap(self, received: Receive | None, sent: Sent | None) -> None:
+        """Call ``received`` and ``sent`` with every message from now on; None ends that."""
+        self.layer.tell_sent(sent)
+        take = self._taking()
+        if received is None:
+            self._take = take
+            return
+
+        def tell_and_take(data: bytes, source: Address, flow: Flow, now: int) -> None:
+            received(data, source, flow, now)
+            take(data, source, flow, now)
+
+        self._take = tell_and_take
+
     def unreachable(self, refused: Refused, now: int) -> None:
         """The network reported unreachable addresses."""
         with self.announcer:
@@ -198,7 +218,7 @@ class SessionCoordinator:
                 self._within(leg, tx, now)
             return
         refusal = inspect(request, self._rules, in_dialog=False)
-        full = self._closing or self.registry.full
+        full = self.closing or self.registry.full
         if refusal is not None:
             full = full or tx.flow.backlog > OVERLOADED
             self._refusals.faulty(None, tx, refusal, full, now)
@@ -280,7 +300,7 @@ class SessionCoordinator:
             require_source(source)
         if sink is not None:
             require_sink(sink)
-        if self._closing:
+        if self.closing:
             raise TooManyCalls("no more calls are placed: the manager is draining or stopping")
         if self.registry.full:
             most, up = self._env.settings.max_calls, self.registry.up
@@ -381,7 +401,7 @@ class SessionCoordinator:
 
     def drain(self) -> Deferred[Any]:
         """Refuse new calls; fires when none is left, and every CANCEL has had its effect."""
-        self._closing = True
+        self.closing = True
         if self.registry.idle:
             return succeed(None)
         self._idle = self._idle or Milestone()

@@ -37,7 +37,7 @@ class Registry:
         """Unanswered legs of callees, by the key of the INVITE's transaction."""
         self.up = 0
         """Legs that count against the limit on concurrent calls."""
-        self._cancelled: set[str] = set()
+        self.unsettled: Final[set[str]] = set()
         """Names of legs, some of them over, whose cancelled INVITE has no final response yet."""
         self._on_idle = on_idle
         self._tracer = env.tracer
@@ -65,16 +65,16 @@ class Registry:
     @property
     def idle(self) -> bool:
         """Whether nothing is left to wait for before the layer below stops."""
-        return not (self.by_name or self._cancelled)
+        return not (self.by_name or self.unsettled)
 
     def cancelled(self, leg: Leg) -> None:
         """The INVITE of a leg is cancelled; it is waited for until `settled`."""
-        self._cancelled.add(leg.name)
+        self.unsettled.add(leg.name)
 
     def settled(self, leg: Leg) -> None:
         """The INVITE of a leg has a final response, or none will come."""
-        if leg.name in self._cancelled:
-            self._cancelled.remove(leg.name)
+        if leg.name in self.unsettled:
+            self.unsettled.remove(leg.name)
             if self.idle:
                 self._on_idle()
 
@@ -120,7 +120,7 @@ class Registry:
         if leg.outgoing is not None:
             for usage in leg.outgoing.early.values():
                 self.by_dialog.pop(usage.dialog.key, None)
-        if self.idle:
+        if not self.by_name and self.idle:
             self._on_idle()
 
     def tag_of(self, cancel: Request) -> bytes | None:

@@ -8,8 +8,9 @@ server holds tens of thousands of them, and the garbage collector does not have 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from hashlib import blake2b
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from sessioncore.deadlines import Deadlines, Fifo
 from sessioncore.errors import CallOver, SipParseError
@@ -46,7 +47,7 @@ from sessioncore.sip.transaction import ClientUser, TransactionUser
 from sessioncore.table import Machine
 from sessioncore.vocabulary import MILLISECOND, SECOND, Address
 
-__all__ = ["TAG_PREFIX", "Keeping"]
+__all__ = ["TAG_PREFIX", "Keeping", "Sent"]
 
 COOKIE: Final = b"z9hG4bK"
 """The magic cookie that begins every RFC 3261 branch."""
@@ -58,6 +59,10 @@ LONGEST_KEPT: Final = 2048
 PROVISIONAL_AGAIN: Final = 60 * SECOND
 MOST_STALE: Final = 100
 """Entries of Timer H that are looked at per request: most of them may have been acknowledged."""
+
+
+Sent: TypeAlias = Callable[[bytes, Flow, Address], None]
+"""Called with a message that left, its flow and its destination."""
 
 
 class _Held(Protocol):
@@ -208,6 +213,19 @@ class Keeping:
             self.counters.send_failures += 1
             return False
         return True
+
+    def tell_sent(self, told: Sent | None) -> None:
+        """Call ``told`` with every message that a flow accepts from now on; None ends that."""
+        # In front of the method, so that nothing is asked per message while nobody is told.
+        vars(self).pop("transmit", None)
+        if told is not None:
+            self.transmit = partial(self._transmit_and_tell, told)  # type: ignore[method-assign]
+
+    def _transmit_and_tell(self, told: Sent, data: bytes, flow: Flow, address: Address) -> bool:
+        accepted = Keeping.transmit(self, data, flow, address)
+        if accepted and not self.stopped:
+            told(data, flow, address)
+        return accepted
 
     def computed_tag(self, request: Request) -> bytes:
         """The computed To tag, the same for every copy of ``request`` and for its ACK."""

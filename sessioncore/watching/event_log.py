@@ -38,6 +38,7 @@ __all__ = [
     "LogMessages",
     "json_line",
     "json_lines",
+    "json_text",
     "open_log",
     "printable",
     "quoted",
@@ -175,6 +176,11 @@ def json_line(event: Event, wall_offset: int = 0) -> str:
     kind: Any = event.__class__
     for name in _extra(kind):
         record[name] = _plain(getattr(event, name))
+    return json_text(record)
+
+
+def json_text(record: object) -> str:
+    """A JSON value as one line of printable ASCII."""
     return _encode(record).replace("\x7f", "\\u007f") + "\n"
 
 
@@ -204,8 +210,10 @@ def _fields(kind: type[Any]) -> tuple[str, ...] | None:
     return tuple(field.name for field in attrs.fields(kind)) if attrs.has(kind) else None
 
 
-def open_log(name: str) -> LineFile:
-    """A file to append to, or the real standard output for ``-``; `ConfigurationError`.
+def open_log(name: str, option: str = "events") -> LineFile:
+    """A file to append to, or the real standard output for ``-``.
+
+    Raises `ConfigurationError` with the name of the ``option`` that asked for it.
 
     Unbuffered, so that it is known what was written; closing it leaves standard output open.
     Writing never waits for a reader.
@@ -218,7 +226,7 @@ def open_log(name: str) -> LineFile:
         return open(name, "ab", buffering=0, opener=_without_waiting)
     except OSError as error:
         raise ConfigurationError(
-            f"--events {name}: {error.strerror}; name a file that can be written"
+            f"--{option} {name}: {error.strerror}; name a file that can be written"
         ) from None
 
 
@@ -256,23 +264,32 @@ class LineFile(Protocol):
         """Write nothing any more."""
 
 
+class Record(Protocol):
+    """What a log takes: an event, or anything else that happened at some time."""
+
+    @property
+    def at(self) -> int:
+        """Monotonic ns."""
+
+
 @implementer(IEventObserver)
 class EventLog:
-    """Collects events, and formats and writes them once per tick.
+    """Collects events, or other records, and formats and writes them once per tick.
 
     A line that cannot be written (disk full, reader gone or too slow) is counted in ``lost``
     and the calls go on; the first failure of each outage is logged, and at its end how many
     lines were lost.  A line that was cut off is
     removed from a file; where that is impossible (a pipe), it is ended before the next one.
 
-    ``file`` has no buffer: its ``write`` returns how much was written.  Lines wait for
-    others for ``flush_after`` ns; without ``deadlines`` each is written at once.
+    ``file`` has no buffer: its ``write`` returns how much was written.  ``lines`` makes whole
+    lines of several records.  Records wait for others for ``flush_after`` ns; without
+    ``deadlines`` each is written at once.
     """
 
     def __init__(
         self,
         file: LineFile,
-        lines: Callable[[Iterable[Event]], str],
+        lines: Callable[[Iterable[Any]], str],
         deadlines: Deadlines | None = None,
         flush_after: int = FLUSH_AFTER,
     ) -> None:
@@ -285,7 +302,7 @@ class EventLog:
         self._lines = lines
         self._deadlines = deadlines
         self._most = 1 if deadlines is None else MOST_WAITING
-        self._waiting: list[Event] = []
+        self._waiting: list[Record] = []
         self._armed = False
 
     def _hold(self, file: LineFile) -> None:
@@ -298,8 +315,8 @@ class EventLog:
         """Lines that could not be written."""
         return self._lost + (0 if self._output is None else self._output.lost)
 
-    def event(self, event: Event) -> None:
-        """Take one event."""
+    def event(self, event: Record) -> None:
+        """Take one event, or another record."""
         waiting = self._waiting
         if not self._armed and self._deadlines is not None:
             self._armed = True
@@ -331,14 +348,15 @@ class EventLog:
         if not waiting:
             self._push()
             return
-        data, written = b"", 0
+        data, written, count = b"", 0, len(waiting)
         try:
             data = self._begin + self._lines(waiting).encode("ascii")
+            count = data.count(b"\n", len(self._begin))
             while written < len(data):
                 # None from what does not block and has no room.
                 written += self._file.write(data[written:]) or _no_room()
         except (OSError, ValueError) as error:
-            self._lost += len(waiting) - data.count(b"\n", len(self._begin), written)
+            self._lost += count - data.count(b"\n", len(self._begin), written)
             self._report(error)
             if written:
                 self._begin = self._mend(written - data.rfind(b"\n", 0, written) - 1)
@@ -363,12 +381,12 @@ class EventLog:
         if self._failing:
             lost, self._lost_before = self.lost - self._lost_before, self.lost
             self._failing = False
-            _log.warn("events are written again; {lost} lines were lost", lost=lost)
+            _log.warn("lines about calls are written again; {lost} were lost", lost=lost)
 
     def _report(self, error: Exception) -> None:
         if not self._failing:
             self._failing = True
-            _log.error("events cannot be written any more: {error}", error=error)
+            _log.error("lines about calls cannot be written any more: {error}", error=error)
 
     def _mend(self, cut: int) -> bytes:
         """Take back the ``cut`` bytes of a line; returns what has to come before the next one."""

@@ -19,8 +19,10 @@ from sessioncore.events import (
     MediaActive,
     MediaStalled,
     OutgoingCallPrepared,
+    VerdictChanged,
 )
 from sessioncore.interfaces import IEventObserver
+from sessioncore.verdict import Verdict
 from sessioncore.vocabulary import SECOND
 from sessioncore.watching.event_log import printable, shown
 from sessioncore.watching.outcome import CallSummary
@@ -61,6 +63,14 @@ def _result(summary: CallSummary) -> str:
     if summary.problem is not None:
         text += f"; {shown(summary.problem)}"
     return text if summary.remedy is None else f"{text}. {summary.remedy}"
+
+
+def _verdict(verdict: Verdict) -> str | None:
+    """What is worth a word while the call is up."""
+    if verdict.faulty:
+        why = verdict.cause or verdict.receiving
+        return f"{verdict.judgement}: {shown(str(why))}"
+    return "audio both ways, proven" if verdict.proven else None
 
 
 @define(eq=False)
@@ -124,6 +134,8 @@ class LiveLines:
             if not event.answered:
                 return f"failed: {shown(event.reason)}"
             return _result(event)
+        if isinstance(event, VerdictChanged):
+            return _verdict(event.verdict)
         if isinstance(event, (CallEnded, CallFailed)):
             return None
         return _WORDS.get(type(event))

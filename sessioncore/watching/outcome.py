@@ -192,7 +192,9 @@ def _summary(
 ) -> CallSummary:
     evidence, cause = verdict.evidence, verdict.cause
     due, came = evidence.due
-    confirmed = evidence.confirmed - max(0, evidence.remote_lost) if evidence.confirmed else None
+    confirmed = None
+    if evidence.confirmed or evidence.reports_without_us:
+        confirmed = max(0, evidence.confirmed - max(0, evidence.remote_lost))
     # By position: so many names would cost as much again.
     return CallSummary(
         event.session,
@@ -204,9 +206,9 @@ def _summary(
         event.__class__ is CallEnded,
         fault is None,
         evidence.agreed_for or 0.0,
-        verdict.judgement.value,
-        verdict.receiving.proof.value,
-        verdict.sending.proof.value,
+        verdict.judgement._value_,
+        verdict.receiving.proof._value_,
+        verdict.sending.proof._value_,
         evidence.sent,
         confirmed,
         evidence.received,

@@ -9,7 +9,9 @@ from typing import Any
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from sessioncore.daemon.collector import Collector
 from sessioncore.daemon.options import Options, makeService
+from sessioncore.daemon.outputs import OutputPlan
 from sessioncore.daemon.service import Lines, UacPlan, UacService, UasPlan, UasService
 from sessioncore.media.sources import Echo, Silence, Tone
 from tests.daemon.test_answering import wav_file
@@ -65,6 +67,10 @@ class ServerOptionsTests(SynchronousTestCase):
             "--peer-timeout=0",
             "--nat=yes",
             "--events=events.jsonl",
+            "--trace=sip.txt",
+            "--pcap=sip.pcapng",
+            "--hep=udp:192.0.2.9:id=7",
+            "--cdr=cdr.jsonl",
         )
         settings = plan.settings
         self.assertEqual(
@@ -82,6 +88,15 @@ class ServerOptionsTests(SynchronousTestCase):
         # twistd changes the directory when it forks.
         self.assertEqual(plan.answer.record_dir, os.path.abspath(directory))
         self.assertEqual(plan.events, os.path.abspath("events.jsonl"))
+        self.assertEqual(
+            plan.outputs,
+            OutputPlan(
+                trace=os.path.abspath("sip.txt"),
+                pcap=os.path.abspath("sip.pcapng"),
+                hep=Collector("192.0.2.9", agent=7),
+                cdr=os.path.abspath("cdr.jsonl"),
+            ),
+        )
 
     def test_files_are_read_before_the_fork(self) -> None:
         wav_file("announcement.wav")
@@ -189,6 +204,15 @@ class WrongOptionsTests(SynchronousTestCase):
             ),
             "--role=uas --events=/tmp": "--events: /tmp cannot be written: Is a directory",
             f"--role=uas --events={LONG}": "File name too long; name a file",
+            "--role=uas --trace=/no/such/file": "--trace: /no/such/file cannot be written: No such",
+            "--role=uas --pcap=/no/such/file": "--pcap: /no/such/file cannot be written: No such",
+            "--role=uas --pcap=-": "--pcap -: packets are not for standard output; name a file",
+            "--role=uas --hep=tcp:h": "--hep: cannot send to 'tcp:h': write for example udp:",
+            "--role=uas --cdr=/no/such/file": "--cdr: /no/such/file cannot be written: No such",
+            "--role=uas --cdr=- --events=-": "--cdr -: --events - has standard output to itself",
+            "--role=uas --trace=- --events=-": (
+                "--trace -: --events - has standard output to itself; name a file for one of them"
+            ),
             "--role=uas --stats=/no/such/file": "--stats: /no/such/file cannot be written: No such",
             "--role=uac --call=bob": "'bob' is not a SIP URI",
             "--role=uac --call=tel:123": "write",
@@ -215,6 +239,9 @@ class WrongOptionsTests(SynchronousTestCase):
         for role, option, name in (
             ("uas", "events", "e.jsonl"),
             ("uas", "stats", "s.json"),
+            ("uas", "trace", "t.txt"),
+            ("uas", "pcap", "p.pcapng"),
+            ("uas", "cdr", "c.jsonl"),
             ("uas", "record-dir", "heard"),
             ("uas", "record-dir", ""),
             ("uac --call=sip:b@h", "record", "heard.wav"),
@@ -269,9 +296,12 @@ class WrongOptionsTests(SynchronousTestCase):
         self.assertIn("--rtp-ports=", Options().getUsage())
 
     def test_a_daemon_has_no_standard_output(self) -> None:
-        error = self.assertRaises(UsageError, parsed, "--role=uas", "--events=-", nodaemon=False)
-        self.assertIn("name a file", str(error))
+        for option in ("events", "trace", "cdr"):
+            wrong = f"--{option}=-"
+            error = self.assertRaises(UsageError, parsed, "--role=uas", wrong, nodaemon=False)
+            self.assertIn(f"--{option} -: a daemon has no standard output; name a", str(error))
         self.assertEqual(parsed("--role=uas", "--events=-", nodaemon=True).plan.events, "-")
+        self.assertEqual(parsed("--role=uas", "--trace=-", nodaemon=True).plan.outputs.trace, "-")
 
 
 class UriTests(SynchronousTestCase):
@@ -284,6 +314,37 @@ class UriTests(SynchronousTestCase):
     def test_other_schemes_are_not_hidden_by_that(self) -> None:
         for text in ("mailto:bob@h", "tel:123", "bob", "sips:bob@h"):
             self.assertRaises(UsageError, parsed, "--role=uac", f"--call={text}")
+
+
+class WebOptionTests(SynchronousTestCase):
+    def test_nothing_is_served_by_default(self) -> None:
+        self.assertEqual((uas().web, uac().web), ((), ()))
+
+    def test_what_is_served(self) -> None:
+        path = Path(self.mktemp())
+        path.write_text("0123456789abcdef\n")
+        for plan in (uas, uac):
+            (metrics, dashboard) = plan(
+                *("--dashboard=tcp:8080", "--metrics=tcp:9100:interface=0.0.0.0"),
+                f"--web-token={path}",
+            ).web
+            self.assertEqual((metrics.option, metrics.shows_calls), ("--metrics", False))
+            self.assertEqual((dashboard.option, dashboard.shows_calls), ("--dashboard", True))
+            self.assertEqual(metrics.endpoint.description, "tcp:9100:interface=0.0.0.0")
+            self.assertEqual((metrics.token, dashboard.token), ("0123456789abcdef",) * 2)
+
+    def test_what_is_wrong(self) -> None:
+        for arguments, says in {
+            ("--dashboard=8080",): "--dashboard: '8080' is not an endpoint",
+            ("--metrics=tcp:http",): "--metrics: 'http' in",
+            ("--metrics=tcp:1:interface=0.0.0.0",): "--metrics: other machines can reach",
+            ("--web-token=missing",): "--web-token: nothing is served",
+            ("--metrics=tcp:1", "--web-token=missing"): "--web-token: missing cannot be read",
+        }.items():
+            with self.assertRaises(UsageError) as caught:
+                uas(*arguments)
+            self.assertIn(says, str(caught.exception))
+            self.assertNotIn("\n", str(caught.exception))
 
 
 class LogOptionTests(SynchronousTestCase):

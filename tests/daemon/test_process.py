@@ -52,7 +52,9 @@ class ReopenTests(SynchronousTestCase):
 
     def test_it_goes_on_in_a_new_file(self) -> None:
         self.path.rename(self.folder / "away")
+        before = self.log._file
         reopen_log_of_twistd()
+        self.assertTrue(before.closed)
         self.log.write("after\n")
         self.assertEqual(self.path.read_text(), "after\n")
         self.assertEqual((self.folder / "away").read_text(), "before\n")
@@ -68,6 +70,14 @@ class ReopenTests(SynchronousTestCase):
         self.assertEqual(self.log.size, len("before\nafter\n"))
         away.rename(self.folder)
         reopen_log_of_twistd()
+
+    def test_also_if_the_new_one_turns_out_to_be_no_file(self) -> None:
+        away = self.folder / "away"
+        self.path.rename(away)
+        os.mkfifo(self.path)
+        self.assertRaises(OSError, reopen_log_of_twistd)
+        self.log.write("after\n")
+        self.assertEqual(away.read_text(), "before\nafter\n")
 
     def test_nothing_where_there_is_no_log_file(self) -> None:
         self.patch(signal, "getsignal", lambda _number: signal.SIG_DFL)

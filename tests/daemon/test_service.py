@@ -13,6 +13,8 @@ import sys
 from typing import Any
 from unittest import mock
 
+from twisted.internet.error import CannotListenError
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import Logger, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -27,6 +29,7 @@ from sessioncore.daemon.service import (
     UasPlan,
     UasService,
 )
+from sessioncore.dashboard.endpoint import WebPlan, parse_endpoint
 from sessioncore.errors import ConfigurationError
 from sessioncore.events import CallEnded, CallFailed
 from sessioncore.manager import SessionManager
@@ -35,6 +38,7 @@ from sessioncore.net.limits import DescriptorLimit
 from sessioncore.settings import Settings
 from sessioncore.testing.network import FakeNetwork
 from sessioncore.watching.outcome import Outcome
+from tests.dashboard.web import Connection, get
 
 
 class Reactor:
@@ -106,6 +110,41 @@ class ServiceTestCase(SynchronousTestCase):
             stopped = service.stopService()
             self.network.advance(6)
             self.successResultOf(stopped)
+
+
+class WebTests(ServiceTestCase):
+    """What is shown over HTTP, from the start of the service to its end."""
+
+    def service(self, **given: Any) -> UasService:
+        plan = WebPlan("--metrics", parse_endpoint("--metrics", "tcp:9100"), False)
+        uas = UasPlan(Settings(), web=(plan,))
+        service = UasService(uas, reactor=self.reactor("192.0.2.2"))
+        service.reactor.web = MemoryReactorClock()
+        service.reactor.listenTCP = given.get("listen", service.reactor.web.listenTCP)
+        return service
+
+    def test_from_start_to_end(self) -> None:
+        service = self.service()
+        service.startService()
+        ((port, site, _, _),) = service.reactor.web.tcpServers
+        self.assertEqual((port, service.web_addresses), (9100, ["http://0.0.0.0:9100/"]))
+        self.assertEqual(get(site, "/readyz").text, "ok\n")
+        service.drain()
+        self.assertEqual(get(site, "/readyz").status, 503)
+        connection = Connection(site)
+        self.stop(service)
+        self.assertTrue(connection.transport.aborted)
+
+    def test_a_port_in_use(self) -> None:
+        def taken(*_: object, **__: object) -> None:
+            raise CannotListenError("", 9100, OSError(98, "Address already in use"))
+
+        service = self.service(listen=taken)
+        with self.assertRaisesRegex(ConfigurationError, "--metrics: cannot listen on tcp:9100"):
+            service.startService()
+        # Nothing stays open: the address can be bound again.
+        self.network.advance(0)
+        self.stop(self.uas())
 
 
 class RunTests(ServiceTestCase):

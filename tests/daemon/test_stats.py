@@ -40,6 +40,7 @@ class StatsFileTests(SynchronousTestCase):
                 "calls": {"placed": 5},
                 "sip": {"received": 6},
                 "media": {"packets_sent": 7},
+                "tap_errors": 0,
                 "lines_lost": 8,
             },
         )

@@ -228,7 +228,7 @@ class DelayTests(SynchronousTestCase):
 
 
 class PropertyTests(SynchronousTestCase):
-    @settings(deadline=None, max_examples=60, derandomize=True)
+    @settings(max_examples=60)
     @given(st.lists(st.sampled_from(["on time", "lost", "swapped", "doubled"]), max_size=60))
     def test_everything_that_comes_within_the_delay_is_played_in_place(self, fates):
         ring = Ring()

@@ -118,7 +118,7 @@ class RingTests(SynchronousTestCase):
 
     RATES = ((8000, 8000), (16_000, 8000), (16_000, 16_000), (48_000, 48_000), (8000, 48_000))
 
-    @settings(deadline=None, max_examples=80, derandomize=True)
+    @settings(max_examples=80)
     @given(
         st.sampled_from(RATES),
         st.sampled_from((1, 2, 3)),
@@ -192,7 +192,7 @@ class HearingTests(SynchronousTestCase):
         bench.run(len(audio) / codec.sample_rate, Speaker(bench, stream, codec, audio))
         return np.concatenate(heard)
 
-    @settings(max_examples=15, deadline=None, derandomize=True)
+    @settings(max_examples=15)
     @given(st.sampled_from((WIDE, EVEN, FULL)), st.integers(0, 2**32 - 1))
     def test_every_sample_in_its_place(self, codec, seed):
         audio = np.random.default_rng(seed).integers(-(2**15), 2**15, codec.sample_rate // 2)

@@ -90,7 +90,7 @@ class LatchTests(SynchronousTestCase):
         self.assertFalse(latch.may_be_peer("192.0.2.66"))
         self.assertFalse(Latch(AGREED, SIP, False).may_be_peer(SIP))
 
-    @settings(deadline=None, max_examples=100, derandomize=True)
+    @settings(max_examples=100)
     @given(
         st.lists(
             st.tuples(

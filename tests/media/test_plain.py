@@ -168,7 +168,7 @@ class TakingTests(SynchronousTestCase):
         self.assertEqual(compiled.state(), careful.state())
         return compiled
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(STEPS)
     def test_both_do_the_same(self, steps):
         self.both([["plain"] * ROWS, ["plain"] * ROWS, *steps])

@@ -1,9 +1,12 @@
 from pathlib import Path
+from random import Random
 
 import numpy as np
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.errors import NoPortsError
+from sessioncore.media import stream as stream_module
+from sessioncore.media.packet_io import PACKET_WIDTH
 from sessioncore.media.plane import _LOOK, MediaEvent
 from sessioncore.media.reports import first_interval
 from sessioncore.media.sinks import Deliver, Record
@@ -11,6 +14,7 @@ from sessioncore.media.sources import Clip, Echo, Frames
 from sessioncore.media.stream import RELEARN
 from sessioncore.rtp.codecs.pcma import PCMA
 from sessioncore.rtp.g711 import decode_ulaw
+from sessioncore.rtp.header import parse_headers
 from sessioncore.rtp.rtcp import (
     Goodbye,
     ReceiverReport,
@@ -953,3 +957,23 @@ class StatisticsTests(Case):
         statistics = stream.statistics
         self.assertTrue(start <= statistics.first_sent_at <= start + 20_000_000)
         self.assertTrue(start <= statistics.first_received_at <= start + 20_000_000)
+
+
+class OnePacketTests(SynchronousTestCase):
+    def test_one_packet_is_judged_as_a_batch_is(self):
+        """Before the latch packets are looked at one by one."""
+        random, good = Random(7), 0
+        few = (0, 0, 0, 0, 1, 2, 3, 5)
+        for _ in range(4000):
+            first = random.choice((0x80, 0x81, 0x82, 0x90, 0x91, 0xA0, 0xA1, 0xB0, 0xB1, 0x40))
+            rest = [random.choice(few) for _ in range(random.randrange(40))]
+            data = bytes([first, *rest])
+            packet = np.zeros((1, PACKET_WIDTH), np.uint8)
+            packet[0, : len(data)] = np.frombuffer(data, np.uint8)
+            expected = bool(parse_headers(packet, [len(data)]).ok[0])
+            self.assertEqual(stream_module._is_rtp(data), expected, data.hex())
+            good += expected
+        self.assertGreater(good, 1000)
+        longest = b"\x80" + bytes(PACKET_WIDTH - 1)
+        self.assertTrue(stream_module._is_rtp(longest))
+        self.assertFalse(stream_module._is_rtp(longest + b"x"))

@@ -108,7 +108,7 @@ class SequenceTests(Case):
         self.assertEqual((statistics.packets_received, statistics.lost), (50, 0))
         self.assertEqual(statistics.other_sources, 4)
 
-    @settings(max_examples=60, deadline=None, derandomize=True)
+    @settings(max_examples=60)
     @given(
         st.lists(st.tuples(st.integers(-32_768, 32_767), st.integers(1, 30)), max_size=6),
         st.booleans(),

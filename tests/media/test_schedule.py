@@ -99,7 +99,7 @@ class ScheduleTests(SynchronousTestCase):
         self.assertEqual(section.fresh, fresh)
         self.assertEqual(section.full_until, min(row["full_until"] for row in mine))
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.lists(ROW, max_size=30), st.lists(ROW, max_size=30))
     def test_it_is_what_the_rows_say_before_and_after_a_change(self, rows, changed):
         self.make(rows)

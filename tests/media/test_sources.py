@@ -155,7 +155,7 @@ class Clips(SynchronousTestCase):
         play(bank, [0], 1)
         self.assertEqual(len(bank.reports()), 1)
 
-    @settings(deadline=None, max_examples=60, derandomize=True)
+    @settings(max_examples=60)
     @given(st.integers(1, 2000), st.sampled_from([80, 160, 240, 960]), st.integers(1, 30))
     def test_loops_run_on(self, size, width, frames):
         bank = SourceBank()
@@ -277,7 +277,7 @@ class Pool(SynchronousTestCase):
         pool.gather(np.array([first.slab]), np.array([first.start]), out)
         self.assertEqual(out[0].tolist(), RAMP[:160].tolist())
 
-    @settings(deadline=None, max_examples=60, derandomize=True)
+    @settings(max_examples=60)
     @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 300_000)), max_size=25))
     def test_sounds_never_overlap(self, steps):
         pool, held = SamplePool(idle_samples=0), {}
@@ -339,7 +339,7 @@ class PushedFrames(SynchronousTestCase):
         self.assertEqual(self.frames.buffered, 200 * 7)
         self.assertEqual(self.frames.missed, 0)
 
-    @settings(deadline=None, max_examples=60, derandomize=True)
+    @settings(max_examples=60)
     @given(st.lists(st.integers(0, 9000) | st.sampled_from([-80, -160, -960]), max_size=30))
     def test_equals_a_plain_queue(self, steps):
         bank, frames, queue, missed, number = SourceBank(), Frames(), [], 0, 0

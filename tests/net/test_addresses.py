@@ -73,14 +73,14 @@ class ListenTests(SynchronousTestCase):
             self.assertIn("is a link-local address", str(error))
             self.assertIn(r"udp:5060:interface=fd00\:\:1", str(error))
 
-    @settings(deadline=None, max_examples=100, derandomize=True)
+    @settings(max_examples=100)
     @given(st.integers(0, 65535), literals)
     def test_printing_and_reading(self, port: int, interface: str) -> None:
         expected = Listen(port, "" if interface == "0.0.0.0" else interface)
         self.assertEqual(parse_listen(str(Listen(port, interface))), expected)
         self.assertEqual(expected.ipv6, ":" in interface)
 
-    @settings(deadline=None, max_examples=300, derandomize=True)
+    @settings(max_examples=300)
     @given(st.text(alphabet="udp:=\\[]0123456789.interfacport% \u0663", max_size=40))
     def test_anything_else_is_one_error(self, text: str) -> None:
         try:

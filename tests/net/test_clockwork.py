@@ -33,6 +33,27 @@ from sessioncore.vocabulary import MILLISECOND, SECOND
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
+class TimerfdFunctionsTests(SynchronousTestCase):
+    """Python 3.13 has timerfd in `os`; before, it takes ctypes."""
+
+    def test_those_of_os_where_both_are_there(self) -> None:
+        made = mock.Mock(return_value=7)
+        armed = mock.Mock()
+        names = ("timerfd_create", "timerfd_settime_ns")
+        for given in ((made, armed), (made, None), (None, armed), (None, None)):
+            with mock.patch.multiple(os, create=True, **dict(zip(names, given, strict=True))):
+                functions = timerfd._through_os()
+            if None in given:
+                self.assertIsNone(functions)
+                continue
+            assert functions is not None
+            create, set_absolute = functions
+            self.assertEqual(create(), 7)
+            set_absolute(7, 12_345)
+            self.assertEqual(armed.call_args.args, (7,))
+            self.assertEqual(armed.call_args.kwargs["initial"], 12_345)
+
+
 class FakeClockTests(SynchronousTestCase):
     """Everything about ticks and deadlines, in exact nanoseconds."""
 
@@ -52,6 +73,14 @@ class FakeClockTests(SynchronousTestCase):
         for _ in range(1000):
             self.advance(5)
         self.assertEqual(self.clockwork.now(), 5 * SECOND)
+
+    def test_overdue(self) -> None:
+        self.assertEqual(self.clockwork.overdue, 0)
+        self.clockwork.add_tick(self.ticks.append)
+        self.advance(5)
+        self.assertEqual(self.clockwork.overdue, 0)
+        self.clock.rightNow += 0.012
+        self.assertEqual(self.clockwork.overdue, 7 * MILLISECOND)
 
     def test_every_step_of_a_period_is_one_tick(self) -> None:
         self.clockwork.add_tick(self.ticks.append)
@@ -495,6 +524,27 @@ class LatenessTests(SynchronousTestCase):
             exact = percent * 100_000
             self.assertTrue(exact <= lateness.percentile(percent) <= exact + 16_384)
         self.assertEqual(lateness.percentile(100), 10_000_000)
+
+    def test_counts_and_sum(self) -> None:
+        lateness = Lateness()
+        for late in (-5, 0, 1 * MILLISECOND, 3 * MILLISECOND, 200 * MILLISECOND):
+            lateness.record(late)
+        found = [lateness.within(each * MILLISECOND) for each in (0, 2, 5, 50, 100, 1000)]
+        self.assertEqual(found, [0, 3, 4, 4, 4, 4])
+        self.assertEqual((lateness.count, lateness.total), (5, 204 * MILLISECOND))
+
+    def test_since(self) -> None:
+        lateness = Lateness()
+        lateness.record(9 * MILLISECOND)
+        before = lateness.copy()
+        lateness.record(1 * MILLISECOND)
+        later = lateness.since(before)
+        self.assertEqual((later.count, later.total), (1, 1 * MILLISECOND))
+        self.assertLess(later.percentile(100), 2 * MILLISECOND)
+        self.assertEqual((before.count, lateness.count), (1, 2), "unchanged")
+        lateness.reset()
+        lateness.record(2 * MILLISECOND)
+        self.assertEqual(lateness.since(before).count, 1, "it was reset in between")
 
     def test_more_than_the_last_bin(self) -> None:
         lateness = Lateness()

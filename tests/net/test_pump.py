@@ -239,7 +239,7 @@ class CompiledPumpTests(PythonPumpTests):
             with self.assertRaises((TypeError, ValueError)):
                 compiled.send(*arguments)
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.lists(st.tuples(st.integers(0, 3), st.binary(max_size=120)), max_size=12))
     def test_both_do_the_same(self, script):
         """Whatever is sent to whom, a closed port and a closed socket among them."""
@@ -468,7 +468,7 @@ class CompiledReceiveTests(PythonReceiveTests):
                 self.receive(local, self.take, 1, 1)
         self.assertEqual(self.taken, [])
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(
         st.lists(st.binary(max_size=90), max_size=12),
         st.integers(-1, 300),

@@ -199,7 +199,7 @@ class OrderTests(SynchronousTestCase):
         first = Counter(in_order([light, none], random.randrange)[0] for _ in range(2000))
         self.assertTrue(0 < first[none] < 400)
 
-    @settings(deadline=None, max_examples=100, derandomize=True)
+    @settings(max_examples=100)
     @given(
         st.lists(
             st.builds(

@@ -20,6 +20,7 @@ from sessioncore.net import sip_port, sip_udp
 from sessioncore.net.addresses import Listen
 from sessioncore.net.clockwork import clockwork_for
 from sessioncore.net.fair_share import BUDGET, WINDOW
+from sessioncore.net.flows import OpenTransports
 from sessioncore.net.sip_port import CROWDED, MAX_DATAGRAMS
 from sessioncore.net.sip_udp import SipUdpProtocol, SipUdpTransport, UdpFlow, listen_sip_udp
 from sessioncore.testing.network import FakeNetwork
@@ -149,10 +150,34 @@ class FlowTests(SynchronousTestCase):
     def test_port_in_use(self) -> None:
         self.assertRaises(CannotListenError, Opened, self.network.host("192.0.2.1"))
 
+    def test_port_in_use_says_what_to_do(self) -> None:
+        for interface, where in (("", "all interfaces"), ("192.0.2.1", "192.0.2.1")):
+            host = self.network.host("192.0.2.1")
+            transport = SipUdpTransport(host, Listen(5060, interface), clockwork_for(host))
+            error = self.assertRaises(ConfigurationError, transport.open, *[lambda *_: None] * 3)
+            self.assertIn(f"cannot listen on UDP port 5060 of {where}: ", str(error))
+
     def test_not_open(self) -> None:
         clockwork = clockwork_for(self.network.host("192.0.2.1"))
         protocol = SipUdpProtocol(lambda *arguments: None, clockwork)
         self.assertRaises(RuntimeError, getattr, protocol, "flow")
+
+
+class OpenTransportsTests(SynchronousTestCase):
+    def test_which_addresses_are_those_of_our_sockets(self) -> None:
+        """Media must not be sent there."""
+        opened = OpenTransports(lambda ip: ip in ("192.0.2.1", "127.0.0.1"))
+        opened.add(mock.Mock(local=("0.0.0.0", 5060)))
+        opened.add(mock.Mock(local=("198.51.100.1", 5070)))
+        own = {
+            (ip, port)
+            for ip in ("192.0.2.1", "127.0.0.1", "0.0.0.0", "198.51.100.1", "192.0.2.2")
+            for port in (5060, 5070, 5080)
+            if opened.own(ip, port)
+        }
+        here = {(ip, port) for ip in ("192.0.2.1", "127.0.0.1") for port in (5060, 5070)}
+        self.assertEqual(own, here | {("0.0.0.0", 5060), ("198.51.100.1", 5070)})
+        self.assertEqual(opened.near, {5059, 5060, 5069, 5070})
 
 
 class SentByTests(SynchronousTestCase):
@@ -203,9 +228,9 @@ class SentByTests(SynchronousTestCase):
 
 
 class ReceiveTests(SynchronousTestCase):
-    def open(self, receive: Any) -> SipUdpProtocol:
+    def open(self, receive: Any, interface: str = "") -> SipUdpProtocol:
         host = FakeNetwork().host("192.0.2.1")
-        protocol, _ = listen_sip_udp(host, Listen(5060), receive, clockwork_for(host))
+        protocol, _ = listen_sip_udp(host, Listen(5060, interface), receive, clockwork_for(host))
         return protocol
 
     def test_errors_are_counted_and_logged_once_per_kind(self) -> None:
@@ -224,13 +249,13 @@ class ReceiveTests(SynchronousTestCase):
 
     def test_ipv4_mapped_sources_are_ipv4(self) -> None:
         sources: list[Address] = []
-        protocol = self.open(lambda data, source, flow, now: sources.append(source))
+        protocol = self.open(lambda data, source, flow, now: sources.append(source), "::")
         for host in ("::ffff:192.0.2.7", "::1", "::FFFF:c000:207"):
             protocol.datagramReceived(b"x", (host, 5060, 0, 0))
         self.assertEqual(sources, [("192.0.2.7", 5060), ("::1", 5060), ("192.0.2.7", 5060)])
 
     def test_strange_sources_do_not_raise(self) -> None:
-        protocol = self.open(lambda *arguments: None)
+        protocol = self.open(lambda *arguments: None, "::")
         protocol.datagramReceived(b"x", ("::zz", 5060))
         protocol.datagramReceived(b"x", ())
         self.assertEqual(protocol.errors, len(self.flushLoggedErrors()))

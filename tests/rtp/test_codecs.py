@@ -126,7 +126,7 @@ class CodingTests(SynchronousTestCase):
                 expected = codec.decode_table[codes]
                 self.assertTrue((codec.decode(codes, ()) == expected).all())
 
-    @settings(max_examples=40, deadline=None, derandomize=True)
+    @settings(max_examples=40)
     @given(
         st.sampled_from(list(CODECS.values())),
         st.integers(1, 4),

@@ -75,7 +75,7 @@ small_extension = st.builds(
 
 
 class Parse(SynchronousTestCase):
-    @settings(deadline=None, max_examples=300, derandomize=True)
+    @settings(max_examples=300)
     @given(st.lists(anything | plain | valid_version | small_extension, max_size=12), st.booleans())
     def test_equals_the_slow_reference(self, packets, stale):
         # Rows are reused: what an earlier, longer packet left behind must not matter.
@@ -157,7 +157,7 @@ class RealPackets(SynchronousTestCase):
 
 
 class Write(SynchronousTestCase):
-    @settings(deadline=None, max_examples=100, derandomize=True)
+    @settings(max_examples=100)
     @given(
         st.lists(
             st.tuples(

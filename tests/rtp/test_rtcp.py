@@ -78,7 +78,7 @@ class RealPackets(SynchronousTestCase):
 
 
 class Parse(SynchronousTestCase):
-    @settings(deadline=None, max_examples=400, derandomize=True)
+    @settings(max_examples=400)
     @given(
         st.binary(max_size=80)
         | st.builds(
@@ -96,7 +96,7 @@ class Parse(SynchronousTestCase):
             return
         self.assertTrue(packets)
 
-    @settings(deadline=None, max_examples=100, derandomize=True)
+    @settings(max_examples=100)
     @given(st.data())
     def test_a_good_packet_cut_anywhere_raises_or_loses_whole_packets(self, data):
         whole = build_goodbye(1, b"a@b", b"bye", blocks=[ReportBlock(2)])
@@ -128,6 +128,15 @@ class Parse(SynchronousTestCase):
             with self.assertRaises(RtpParseError, msg=data):
                 parse_rtcp(data)
 
+    def test_what_is_cut_off_is_named(self):
+        for items, text in (
+            (b"\1\2ab", "chunk has no end"),
+            (b"\1\7ab", "item is cut off"),
+            (b"\2\1a\1", "item is cut off"),
+        ):
+            with self.assertRaisesRegex(RtpParseError, text):
+                parse_rtcp(b"\x81\xca\0\2\0\0\0\1" + items)
+
     def test_padding_is_taken_off(self):
         self.assertEqual(parse_rtcp(b"\xa0\xc9\0\2\0\0\0\1\0\0\0\4"), (ReceiverReport(1),))
 
@@ -148,7 +157,7 @@ class Parse(SynchronousTestCase):
 
 
 class Build(SynchronousTestCase):
-    @settings(deadline=None, max_examples=150, derandomize=True)
+    @settings(max_examples=150)
     @given(
         u32,
         st.binary(min_size=1, max_size=255),
@@ -169,7 +178,7 @@ class Build(SynchronousTestCase):
         self.assertEqual(description, SourceDescription(((ssrc, cname),)))
         self.assertEqual(goodbye, [] if reason is None else [Goodbye((ssrc,), reason)])
 
-    @settings(deadline=None, max_examples=150, derandomize=True)
+    @settings(max_examples=150)
     @given(
         u32,
         st.binary(max_size=255),

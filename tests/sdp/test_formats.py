@@ -72,7 +72,22 @@ class Proposing(SynchronousTestCase):
         propose(MediaPolicy(codecs=tuple(Codec(f"X-{n}", 96) for n in range(16))))
 
 
+STATIC = (
+    "0 PCMU/8000, 3 GSM/8000, 4 G723/8000, 5 DVI4/8000, 6 DVI4/16000, 7 LPC/8000, 8 PCMA/8000,"
+    " 9 G722/8000, 10 L16/44100/2, 11 L16/44100, 12 QCELP/8000, 13 CN/8000, 14 MPA/90000,"
+    " 15 G728/8000, 16 DVI4/11025, 17 DVI4/22050, 18 G729/8000, 25 CelB/90000, 26 JPEG/90000,"
+    " 28 nv/90000, 31 H261/90000, 32 MPV/90000, 33 MP2T/90000, 34 H263/90000"
+)
+"""RFC 3551 tables 4 and 5."""
+
+
 class Matching(SynchronousTestCase):
+    def test_the_meaning_of_each_static_type(self) -> None:
+        other = MediaPolicy((L16,), dtmf=False, comfort_noise=False)
+        for meaning in STATIC.split(", "):
+            (reason,) = reasons(f"audio 4000 RTP/AVP {meaning.split()[0]}", other)
+            self.assertIn(f"PT {meaning}: ", reason)
+
     def test_static_types_need_no_rtpmap(self) -> None:
         found = match("audio 4000 RTP/AVP 8 0 13")
         self.assertEqual([(s.codec, s.send) for s in found.audio], [(PCMA, 8), (PCMU, 0)])

@@ -376,7 +376,7 @@ class Refusing(SynchronousTestCase):
             machine.make_answer()
         self.assertRaises(ValueError, ours(local=None).make_offer)
 
-    @settings(deadline=None, max_examples=300, derandomize=True)
+    @settings(max_examples=300)
     @given(st.data())
     def test_an_address_that_comes_late_is_judged_like_one_known_before(
         self, data: st.DataObject
@@ -870,7 +870,7 @@ class Exchanges(RuleBasedStateMachine):
 
 
 class Symmetry(SynchronousTestCase):
-    @settings(deadline=None, max_examples=150, derandomize=True)
+    @settings(max_examples=150)
     @given(
         POLICIES, POLICIES, st.sampled_from(Direction), st.sampled_from(Direction), st.booleans()
     )
@@ -891,12 +891,10 @@ class Symmetry(SynchronousTestCase):
     def test_any_history(self) -> None:
         run_state_machine_as_test(
             Exchanges,
-            settings=settings(
-                deadline=None, max_examples=60, stateful_step_count=25, derandomize=True
-            ),
+            settings=settings(max_examples=60, stateful_step_count=25),
         )
 
-    @settings(deadline=None, max_examples=300, derandomize=True)
+    @settings(max_examples=300)
     @given(st.data())
     def test_mutated_offers_are_answered_or_refused(self, data: st.DataObject) -> None:
         body = bytearray(data.draw(st.sampled_from([SIPP_UAC, BARESIP])))

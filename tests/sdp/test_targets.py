@@ -103,7 +103,7 @@ class Targets(SynchronousTestCase):
         assert host is not None
         self.assertEqual(host.text, "2001:db8::c000:201")
 
-    @settings(deadline=None, max_examples=200, derandomize=True)
+    @settings(max_examples=200)
     @given(st.text(max_size=70), st.integers(0, 65_535))
     def test_any_text(self, text: str, port: int) -> None:
         self.assertTrue((reason((text, port), signalling_host=text) or "").isascii())

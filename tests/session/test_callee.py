@@ -1065,6 +1065,21 @@ class EndingTests(CalleeScene):
         reason = self.us.event("CallEnded").reason
         self.assertEqual((reason.by, reason.cause, reason.text), (EndedBy.REMOTE, 31, "gone?[2J"))
 
+    def test_requests_of_one_call_cost_others_nothing(self) -> None:
+        """Each is remembered for 32 s; whoever sends many only forgets its own earlier."""
+        layer: Any = self.us.manager._coordinator.layer
+        layer.max_finished = 20
+        self.caller.established(self)
+        for _ in range(50):
+            self.caller.within("OPTIONS")
+        self.run_for(0.01)
+        self.assertEqual(self.them.lines(), ["200 OPTIONS"] * 50)
+        other = Caller(self.peer("192.0.2.30"))
+        other.invite()
+        self.run_for(0.01)
+        self.assertEqual(other.peer.lines(), ["200 INVITE"])
+        self.assertEqual(self.us.sip["forgotten_early"], 32)
+
     def test_a_refused_bye_ends_the_call_all_the_same(self) -> None:
         """RFC 3261 8.2.2.3 wants 420; by 15.1.1 the peer's side is over whatever the answer."""
         for number, (status, value) in enumerate({"420": "gruu", "400": "a b"}.items()):

@@ -814,7 +814,7 @@ class CancelTests(CallerScene):
                 self.run_for(0.002)
             self.assertRaises(TooManyCalls, us.call, f"sip:bob@{B}")
             call.hang_up()
-            self.run_for(0.5)
+            self.run_for(1.1)  # the ports linger for a last report, and rest
             self.assertIs(call.state, SessionState.CANCELLING)
             us.call(f"sip:bob@{B}")
             self.run_for(0.002)
@@ -1311,6 +1311,14 @@ class StopTests(CallerScene):
         self.assertNoResult(drained)
         self.run_for(1)
         self.successResultOf(drained)
+
+    def test_transactions_end_with_the_manager(self) -> None:
+        self.calling()
+        layer = self.us.manager._coordinator.layer
+        self.us.manager.stop(0.0)
+        self.run_for(0.01)
+        self.assertTrue(layer.stopped)
+        self.assertEqual(layer.pending_clients, 0)
 
     def test_nothing_to_wait_for(self) -> None:
         done = self.us.manager.stop()

@@ -57,7 +57,7 @@ class ValueTests(SynchronousTestCase):
         self.refused("headers: X", headers={"X": "x" * 8_001})
         self.refused("headers: X", headers={"X": "\ud800"})
 
-    @settings(deadline=None, max_examples=300, derandomize=True)
+    @settings(max_examples=300)
     @given(st.text(max_size=40), st.text(max_size=40))
     def test_whatever_is_taken_stays_on_its_line(self, name: str, value: str) -> None:
         """What is not refused is read back as it was given, and adds no line."""

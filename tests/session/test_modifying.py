@@ -184,6 +184,7 @@ class ByHandTests(CallerScene):
         self.successResultOf(self.done)
 
     def test_a_peer_that_always_answers_491(self) -> None:
+        self.assertEqual(MOST_TRIES, 5)
         for number in range(MOST_TRIES):
             self.assertNoResult(self.done)
             self.assertEqual(self.them.lines()[-1], "INVITE", number)

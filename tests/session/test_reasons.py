@@ -128,7 +128,7 @@ class ReasonTests(SynchronousTestCase):
                 else:
                     self.assertEqual(ended_by_peer(bye(value), "hung up").text, text)
 
-    @settings(deadline=None, max_examples=100, derandomize=True)
+    @settings(max_examples=100)
     @given(
         st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), max_size=80)
     )

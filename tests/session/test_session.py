@@ -190,7 +190,7 @@ class ReasonTests(SynchronousTestCase):
 
 
 class WalkTests(SynchronousTestCase):
-    @settings(deadline=None, max_examples=300, derandomize=True)
+    @settings(max_examples=300)
     @given(st.lists(st.sampled_from(COLUMNS), max_size=30))
     def test_every_call_ends_once_and_says_each_thing_once(self, kinds: list[type]) -> None:
         session = Recording()

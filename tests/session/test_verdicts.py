@@ -270,6 +270,6 @@ class PeerTests(Scene):
         self.send(2)
         evidence = self.call.verdict.evidence
         self.assertEqual(evidence.share_received, 1.0)
-        self.assertEqual(evidence.codec, "PCMU/8000")
+        self.assertEqual(str(evidence.codec), "PCMU/8000")
         self.assertAlmostEqual(evidence.covered, 2.0, delta=0.1)
         self.assertEqual(evolve(evidence, received=50).share_received, 0.5)

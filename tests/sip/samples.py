@@ -23,7 +23,7 @@ __all__ = [
     "with_lines",
 ]
 
-modest = settings(deadline=None, max_examples=150, derandomize=True)
+modest = settings(max_examples=150)
 PIECES = [
     b"sip:", b"sips:", b"tel:", b"a", b"example.com", b"@", b":", b"5060", b"[::1]", b"[", b"]",
     b";", b"=", b"tag", b"branch", b"rport", b"received", b"<", b">", b'"', b"\\", b",", b" ",

@@ -161,7 +161,7 @@ class InspectionTests(SynchronousTestCase):
         self.refused(look(b"INVITE", (b"Require", b'"a')), 400)
         self.refused(look(b"INVITE", (b"Accept", b"<a,")), 400)
 
-    @settings(deadline=None, max_examples=200, derandomize=True)
+    @settings(max_examples=200)
     @given(
         st.lists(
             st.tuples(

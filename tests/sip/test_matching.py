@@ -311,6 +311,14 @@ class MatchingTests(SynchronousTestCase):
         self.assertTrue(self.new(request(b"INFO", sent_by=b"Host.Example:5060")))
         self.assertFalse(self.new(request(b"INFO", sent_by=b"hOST.eXAMPLE:5060")))
 
+    def test_the_cookie_is_compared_without_case(self) -> None:
+        """With it the branch decides, and the Request-URI does not matter."""
+        for cookie, others in ((b"z9hG4bK", 0), (b"Z9HG4BK", 0), (b"z9hG4bX", 1)):
+            self.bench = Bench()
+            for uri in (b"sip:bob@192.0.2.9", b"sip:carol@192.0.2.9"):
+                self.bench.receive(request(b"INFO", branch=cookie + b"1", uri=uri))
+            self.assertEqual(len(self.bench.user.transactions), 1 + others, cookie)
+
     def test_rfc_2543_request(self) -> None:
         for branch in (None, b"1", b"z9hG4b"):
             self.bench = Bench()
@@ -752,6 +760,13 @@ class CancelTests(SynchronousTestCase):
         self.assertEqual(self.bench.layer.remembered, 2)
         self.bench.advance(33)
         self.assertEqual(self.bench.layer.remembered, 0)
+
+    def test_the_tag_takes_the_room_of_the_oldest(self) -> None:
+        self.bench = Bench(max_finished=1)
+        self.bench.user.tag = b"mine"
+        self.late()
+        self.assertEqual(self.bench.layer.remembered, 1)
+        self.assertEqual(self.bench.layer.counters.forgotten_early, 1)
 
     def test_cancels_of_many_numbers_leave_one_entry(self) -> None:
         self.bench.user.tag = b"mine"

@@ -14,6 +14,8 @@ class PartTests(SynchronousTestCase):
         self.assertEqual(parse_number(b"255", 255), 255)
         for bad in (b"", b"256", b"-1", b"1_0", "٣".encode(), b"9" * 5000):
             self.assertRaises(SipParseError, parse_number, bad, 255)
+        self.assertEqual(parse_number(b"4294967295"), 2**32 - 1)
+        self.assertRaises(SipParseError, parse_number, b"4294967296")
 
     def test_splitList(self) -> None:
         self.assertEqual(split_list(b"a"), [b"a"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.errors import SipParseError
-from sessioncore.sip.uris import RawUri, parse_any_uri, parse_uri
+from sessioncore.sip.uris import RawUri, parse_any_uri, parse_strict_uri, parse_uri
 
 
 class UriTests(SynchronousTestCase):
@@ -28,6 +28,14 @@ class UriTests(SynchronousTestCase):
         uri = parse_uri(b"sip:a;%54ransport=%74cp;l%72;x=1;%58=2;y=%3B")
         expected = {b"transport": b"tcp", b"lr": None, b"x": b"1", b"y": b";"}
         self.assertEqual(uri.params, expected)
+
+    def test_what_is_written_here_has_to_follow_the_grammar(self) -> None:
+        for good in (b"sip:bob@h;x=1", b"sip:bob@h;x=" + b"1" * 300):
+            self.assertEqual(parse_strict_uri(good).host, b"h")
+        # A peer's is kept as it came.
+        for odd in (b'sip:bob@h;x="1"', b'sip:bob@h;x="1"' + b"1" * 300):
+            self.assertEqual(parse_uri(odd).host, b"h")
+            self.assertRaises(SipParseError, parse_strict_uri, odd)
 
     def test_noUser(self) -> None:
         uri = parse_uri(b"sip:10.0.0.1")

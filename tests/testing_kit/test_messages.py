@@ -34,6 +34,25 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual(invite.content_type, b"application/sdp")
         self.assertEqual(len(parse_description(invite.body).media), 1)
 
+    def test_the_lines_of_an_offer(self) -> None:
+        offer = messages.offer("2001:db8::1", 4000, formats=(8, 101), extra=("a=x",)).decode()
+        self.assertEqual(
+            offer.splitlines()[3:],
+            [
+                "c=IN IP6 2001:db8::1",
+                "t=0 0",
+                "m=audio 4000 RTP/AVP 8 101",
+                "a=rtpmap:8 PCMA/8000",
+                "a=rtpmap:101 telephone-event/8000",
+                "a=fmtp:101 0-15",
+                "a=ptime:20",
+                "a=sendrecv",
+                "a=x",
+            ],
+        )
+        bare = messages.offer(formats=(0,), ptime=None, direction="").decode()
+        self.assertEqual(bare.splitlines()[-1], "a=rtpmap:0 PCMU/8000")
+
     def test_each_request_names_its_method(self) -> None:
         for build, method in (
             (messages.ack, b"ACK"),

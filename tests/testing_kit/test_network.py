@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import CannotListenError, InvalidAddressError, MessageLengthError
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IReactorUDP, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
@@ -142,6 +143,17 @@ class DeliveryTests(NetworkCase):
 
 
 class PortTests(NetworkCase):
+    def test_the_address_it_is_bound_to(self) -> None:
+        host = self.network.host("2001:db8::1", "192.0.2.7")
+        for interface, expected in {
+            "": IPv4Address("UDP", "0.0.0.0", 4000),
+            "192.0.2.7": IPv4Address("UDP", "192.0.2.7", 4001),
+            "2001:db8::1": IPv6Address("UDP", "2001:db8::1", 4002),
+            "::": IPv6Address("UDP", "::", 4003),
+        }.items():
+            _, port = self.open(host, expected.port, interface)
+            self.assertEqual(port.getHost(), expected)
+
     def test_port_in_use(self) -> None:
         for interface in ("", "0.0.0.0", "192.0.2.1", "127.0.0.1"):
             error = self.assertRaises(CannotListenError, self.open, self.one, 5060, interface)
@@ -278,7 +290,7 @@ class LinkTests(NetworkCase):
         for options in ({"loss": 1.1}, {"loss": -0.1}, {"delay": -1.0}):
             self.assertRaises(ValueError, Link, **options)
 
-    @settings(deadline=None, max_examples=30, derandomize=True)
+    @settings(max_examples=30)
     @given(st.integers(0, 1000), st.floats(0, 1), st.floats(0, 1), st.floats(0, 0.05))
     def test_nothing_is_invented(
         self, seed: int, loss: float, duplicate: float, jitter: float

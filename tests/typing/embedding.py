@@ -39,6 +39,8 @@ from sessioncore import (
     IEventSink,
     IMediaSink,
     IMediaSource,
+    IMessageTap,
+    IReportTap,
     ISipFlow,
     ISipTransport,
     Judgement,
@@ -123,6 +125,45 @@ class Notes:
 
     def digit(self, event: DigitReceived) -> None:
         self.digits += event.digit
+
+
+@implementer(IMessageTap)
+class Wire:
+    """Counts the bytes of SIP, in and out."""
+
+    def __init__(self) -> None:
+        self.octets = {False: 0, True: 0}
+
+    def message(
+        self,
+        data: bytes,
+        source: tuple[str, int],
+        destination: tuple[str, int],
+        transport: str,
+        sent: bool,
+        at: int,
+    ) -> None:
+        self.octets[sent] += len(data)
+
+
+@implementer(IReportTap)
+class Reports:
+    """The calls whose RTCP came."""
+
+    def __init__(self) -> None:
+        self.calls: set[str] = set()
+
+    def report(
+        self,
+        data: bytes,
+        source: tuple[str, int],
+        destination: tuple[str, int],
+        sent: bool,
+        at: int,
+        call_id: str,
+    ) -> None:
+        if not sent:
+            self.calls.add(call_id)
 
 
 @implementer(ICallHandler)
@@ -280,6 +321,8 @@ def service(reactor: Any, notes: Notes) -> SessionService:
     )
     made.add_event_sink(notes)
     made.add_event_sink(Journal())
+    made.add_message_tap(Wire())
+    made.add_report_tap(Reports())
     made.add_event_sink(notes.digit, DigitReceived)
     return made
 

@@ -70,6 +70,8 @@ def sinks(manager: SessionManager, service: SessionService, call: Call) -> None:
     call.add_event_sink(press)  # expect
     call.add_event_sink(any_event)  # accept
     manager.add_event_sink(any_event, str)  # expect
+    manager.add_message_tap(any_event)  # expect
+    manager.add_report_tap(any_event)  # expect
     service.add_event_sink(any_event, "DigitReceived")  # expect
     service.add_event_sink(press)  # expect
     service.add_event_sink(press, CallAnswered)  # expect

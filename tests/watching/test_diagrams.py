@@ -43,7 +43,7 @@ from sessioncore.sip.steps import (
 from sessioncore.table import Table
 from sessioncore.testing import messages
 from sessioncore.vocabulary import EndedBy, EndReason, SessionRole
-from sessioncore.watching.diagrams import tables
+from sessioncore.watching.diagrams import diagrams, tables
 from tests.sip.fakes import PEER, FakeFlow
 
 EVERYWHERE = None
@@ -216,3 +216,12 @@ class ActionTests(SynchronousTestCase):
                 for effect in action(machine, sample(given)):
                     self.assertIs(machine.state, state, "a state assigned outside its table")
                     self.assertFalse(hasattr(effect, "__dict__"), "an effect without slots")
+
+
+class DrawingTests(SynchronousTestCase):
+    def test_every_table_is_drawn_once(self) -> None:
+        parts, graphs = diagrams().split("\n\n"), diagrams(dot=True)
+        for table in tables():
+            title = f"{table.name}\n{'=' * len(table.name)}\n"
+            self.assertEqual(sum(part.startswith(title) for part in parts), 1, table.name)
+        self.assertEqual(graphs.count("digraph "), len(tables()))

@@ -71,6 +71,24 @@ class LiveLinesTests(SynchronousTestCase):
             lines[-1],
         )
 
+    def test_what_a_verdict_says_while_the_call_is_up(self) -> None:
+        self.follow(terminal=False)
+        call = self.manager.new_call("sip:b@h")
+        self.manager.tell(call, events.OutgoingCallPrepared, "sip:b@h")
+        self.manager.answered(call)
+        for evidence in ({}, {"reports": 0, "confirmed": 0}, {"received": 0, "rtp_ago": None}):
+            self.manager.count(call, 500, 500)
+            self.manager.know(call, agreed_for=10.0, **evidence)
+            self.manager.tell(call, events.VerdictChanged, call.verdict)
+        said = [line.split("  ")[-1] for line in self.out.getvalue().splitlines()]
+        self.assertEqual(
+            said[2:],
+            [
+                "audio both ways, proven",
+                "no_rx: nothing comes from 192.0.2.7:5004 to 192.0.2.1:40000",
+            ],
+        )
+
     def test_a_failed_call(self) -> None:
         self.follow(terminal=False)
         call = self.manager.new_call("sip:b@h")

@@ -9,6 +9,7 @@ import socket
 import sys
 import termios
 from typing import Any
+from unittest import mock
 
 from twisted.internet.task import Clock
 from twisted.logger import Logger
@@ -130,6 +131,35 @@ class OutputTests(PipeTestCase):
             self.assertEqual(len(whole) + output.lost - lost, 5000)
             lost = output.lost
 
+    def test_the_rest_of_a_line_goes_with_its_beginning(self) -> None:
+        output = Output(self.writer, most=1000)
+        text = TextOutput(output)
+        while not text._cut:
+            text.write("x" * 100)
+        self.read()
+        output.push()
+        self.read()
+        for piece in ("", "of it\nnext", "", " one\n"):
+            text.write(piece)
+        self.assertEqual(
+            self.read().decode().lstrip("\n"),
+            "sessioncore: 1 lines were dropped here: nobody read them\nnext one\n",
+        )
+
+    def test_an_end_that_found_no_room_is_made_up_for(self) -> None:
+        output: Any = mock.Mock(lost=0)
+        text = TextOutput(output)
+        for piece, taken in (("hello", 5), ("\n", None), ("lost\n", None), ("next\n", 99)):
+            output.write.side_effect = lambda data, taken=taken: taken and min(taken, len(data))
+            text.write(piece)
+        self.assertEqual(output.lost, 2)
+        self.assertEqual(
+            output.write.call_args.args[0],
+            b"\nsessioncore: 2 lines were dropped here: nobody read them\nnext\n",
+        )
+        text.write("more\n")
+        self.assertEqual(output.write.call_args.args[0], b"more\n")
+
     def test_a_line_that_was_cut_off_is_ended_and_none_begins_in_its_middle(self) -> None:
         output = Output(self.writer, most=1000)
         text = TextOutput(output)
@@ -219,6 +249,8 @@ class EventLogTests(PipeTestCase):
         log = EventLog(open_log("-"), text_lines, self.clockwork.deadlines)
         size = len(text_line(event()))
         self.emit(log, (1 << 20) // size * 2)
+        for _ in range(5):
+            self.clock.advance(0.2)
         self.assertGreater(log.lost, 100)
         (told,) = self.told
         self.assertIn("temporarily unavailable", str(told["error"]))

@@ -15,9 +15,12 @@ import attrs
 import sessioncore
 from sessioncore import cli, errors, events
 from sessioncore.daemon import options
+from sessioncore.dashboard.metrics import Metrics
 from sessioncore.events import Event
+from sessioncore.manager import SessionManager
 from sessioncore.session.session import SessionState
 from sessioncore.settings import Settings
+from sessioncore.testing.network import FakeNetwork
 from sessioncore.verdict import CAUSES
 from sessioncore.vocabulary import (
     Codec,
@@ -29,7 +32,8 @@ from sessioncore.vocabulary import (
     SessionRole,
     StreamAgreement,
 )
-from tools.documentation.words import bullet, class_source, fields, kind_of, paragraph, prose
+from sessioncore.watching.notes import class_source
+from tools.documentation.words import bullet, fields, kind_of, paragraph, prose
 
 
 def event_list(kinds: Iterable[type[Event]]) -> str:
@@ -110,6 +114,20 @@ def error_tree(kind: type[Exception] = errors.SessionCoreError, depth: int = 0) 
 def statistics_of(kind: type) -> str:
     """A class of counters: its docstring and its fields."""
     return "\n".join([paragraph(prose(kind.__doc__)), "", *fields(kind)])
+
+
+def metrics_reference() -> str:
+    """Every metric of our own, as it is scraped."""
+    metrics = Metrics(SessionManager(FakeNetwork().host("192.0.2.1")))
+    lines = []
+    for family in metrics.registry.collect():
+        if not family.name.startswith("sessioncore_"):
+            continue
+        labels = sorted({name for sample in family.samples for name in sample.labels} - {"le"})
+        what = ", ".join([family.type, *(f"by {label}" for label in labels)])
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        lines.append(bullet(f"`{name}` ({what})", family.documentation))
+    return "\n".join(sorted(lines))
 
 
 def value_reference() -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
-import sys
 import textwrap
 from collections.abc import Iterable
 from typing import Any, Final
 
 import attrs
+
+from sessioncore.watching.notes import field_notes
 
 WIDTH: Final = 100
 
@@ -42,32 +42,6 @@ def paragraph(text: str) -> str:
     )
 
 
-def class_source(kind: Any) -> ast.ClassDef:
-    """The syntax tree of a class, or of a zope interface, which `inspect` does not support."""
-    tree = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
-    (found,) = (
-        node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__
-    )
-    return found
-
-
-def field_notes(kind: type) -> dict[str, str]:
-    """The strings below the fields of a class, by field."""
-    notes: dict[str, str] = {}
-    name = ""
-    for statement in class_source(kind).body:
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            name = statement.target.id
-        elif name and isinstance(statement, ast.Expr):
-            value = statement.value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                notes[name] = prose(value.value)
-            name = ""
-        else:
-            name = ""
-    return notes
-
-
 def kind_of(field: Any) -> str:
     """The type of a field as in the source."""
     return str(field.type).replace(" | None", " or none").replace("| ", "or ")
@@ -77,7 +51,7 @@ def fields(kind: type, without: Iterable[str] = ()) -> list[str]:
     """A list entry per field of an attrs class."""
     notes = field_notes(kind)
     return [
-        bullet(f"`{field.name}` ({kind_of(field)})", notes.get(field.name, ""))
+        bullet(f"`{field.name}` ({kind_of(field)})", prose(notes.get(field.name)))
         for field in attrs.fields(kind)
         if field.name not in set(without)
     ]

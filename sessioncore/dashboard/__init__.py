@@ -1,0 +1,1 @@
+"""The server's calls and health over HTTP: metrics, probes, and a page that shows calls live."""

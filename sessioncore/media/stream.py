@@ -16,11 +16,7 @@ from sessioncore.media.formats import CN, DTMF, audio_codec
 from sessioncore.media.lane import DEFAULT_RATE
 from sessioncore.media.latch import EarlySource, Latch
 from sessioncore.media.limits import FOREIGN, Limits
-<<<<<<< HEAD
-from sessioncore.media.listening import level_of
-=======
-from sessioncore.media.listening import QUIET
->>>>>>> faultbook
+from sessioncore.media.listening import QUIET, level_of
 from sessioncore.media.packet_io import PACKET_WIDTH, PortLease
 from sessioncore.media.playout import Playout
 from sessioncore.media.recorder import Recording

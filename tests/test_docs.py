@@ -49,8 +49,7 @@ PROGRAM = re.compile(r"# ([a-z_]+)\.py\n")
 OTHER_COMMANDS = {
     "systemctl", "journalctl", "sysctl", "nft", "ss", "jq", "tcpdump", "prlimit", "useradd",
     "pip", "python3", "curl", "cat", "kill", "tail", "grep", "./bin/demo", "./bin/test",
-    "bin/bench",
-    "openssl",
+    "bin/bench", "openssl", "ssh",
 }  # fmt: skip
 
 
@@ -107,6 +106,7 @@ def docs_elsewhere() -> set[str]:
         "mypy_zope",
         "TestCase",
         "histogram_quantile",
+        "SameSite",
         "python_info",
     }
 
@@ -282,6 +282,7 @@ class PageTests(SynchronousTestCase):
         elsewhere = {
             "format", "check", "pidfile", "umask", "logfile", "uid", "nofile", "pid", "unit",
             "system", "reactor", "syslog", "logger", "data-urlencode", "request", "log-format",
+            "once",
         }  # fmt: skip
         for path in pages():
             if path.parent.name == "newsfragments":

@@ -42,6 +42,8 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "call options": lambda: reference.option_list(reference.own_options(options.CallOptions)),
     "log options": lambda: reference.option_list(reference.own_options(options.LogOptions)),
     "twistd options": lambda: reference.option_list(reference.own_options(options.Options)),
+    "top options": lambda: reference.option_list(reference.own_options(cli.TopCommand)),
+    "remote options": lambda: reference.option_list(reference.own_options(cli.RemoteOptions)),
     "machines options": lambda: reference.option_list(reference.own_options(cli.MachinesCommand)),
     "commands": reference.commands,
     "settings": reference.settings_reference,

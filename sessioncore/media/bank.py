@@ -8,6 +8,7 @@ doubles.  Integers are int64 throughout: uint16 wraps in silence, uint64 + int64
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -75,17 +76,19 @@ class Way(IntEnum):
     HEAR = 3
     """What it hears is wanted as frames."""
 
+    __hash__ = int.__hash__
+
 
 SILENT, LOOSE = 1 << 9, 1
 
 
-def key_of(row: int, lane: int, frames: int, way: int, number: int) -> int:
+@lru_cache(maxsize=1024)
+def key_of(turn: int, lane: int, frames: int, way: int, number: int) -> int:
     """By what rows are sorted: lane, length, turn, way, whether it sends, format, latched or not.
 
-    The row plays ``frames`` at once; ``number`` is the format that it sends.  This is the key
-    of one that neither sends (`SILENT`) nor is latched (`LOOSE`).
+    The row plays ``frames`` at once, in turn ``turn`` of as many; ``number`` is the format that
+    it sends.  This is the key of one that neither sends (`SILENT`) nor is latched (`LOOSE`).
     """
-    turn = row // PHASES % frames
     return lane << 20 | frames << 16 | turn << 12 | way << 10 | SILENT | number << 1 | LOOSE
 
 
@@ -116,6 +119,8 @@ _COUNTED: Final[dict[str, Any]] = {
     "sent_sound_at": np.int64(NEVER),
     "sound_at": np.int64(NEVER),
     "peak": np.int64(NONE),
+    "heard_peak": np.int64(NONE),
+    "sent_peak": np.int64(NONE),
     "heard_at": np.int64(NEVER),
     "rtcp_at": np.int64(NEVER),
     "noise_level": np.int64(NONE),
@@ -206,7 +211,8 @@ class Bank:
     one that may follow it, which any may until ``successor_until``.  A ``voiceless`` source
     sent nothing but telephone-events.  ``heard_at`` is when RTP last came, ``rtcp_at`` RTCP;
     ``sound_at`` when something louder than silence was heard last, ``peak`` the largest sample so
-    far; ``condition`` is what `sessioncore.media.listening` found last.
+    far, ``heard_peak`` and ``sent_peak`` the largest of the last look; ``condition`` is what
+    `sessioncore.media.listening` found last.
     """
 
     playing: Bools
@@ -280,6 +286,8 @@ class Bank:
     sent_sound_at: Ints
     sound_at: Ints
     peak: Ints
+    heard_peak: Ints
+    sent_peak: Ints
     rtcp_at: Ints
     received_then: Ints
     condition: Ints

@@ -71,7 +71,7 @@ def option_list(parameters: Iterable[list[Any]]) -> str:
 def own_options(kind: Any) -> list[list[Any]]:
     """The rows of ``optParameters`` that a class adds to those of its bases."""
     flags = [[name, short, None, text] for name, short, text in kind.__dict__.get("optFlags", ())]
-    return [*kind.__dict__["optParameters"], *flags]
+    return [*kind.__dict__.get("optParameters", ()), *flags]
 
 
 def common_options() -> str:

@@ -68,7 +68,14 @@ class PacketTests(SynchronousTestCase):
         self.assertFalse({3, 4, 14, 17} & set(got))
 
     def test_transports(self) -> None:
-        for transport, number in (("UDP", 17), ("TCP", 6), ("TLS", 6), ("WSS", 6), ("SCTP", 132)):
+        for transport, number in (
+            ("UDP", 17),
+            ("TCP", 6),
+            ("TLS", 6),
+            ("WSS", 6),
+            ("SCTP", 132),
+            ("TLS-SCTP", 132),
+        ):
             self.assertEqual(chunks(made(transport=transport))[2], bytes([number]), transport)
 
     def test_the_longest(self) -> None:

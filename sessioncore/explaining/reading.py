@@ -1,4 +1,4 @@
-"""Reads a file of any known kind: a description, messages, a capture.
+"""Reads a file of any known kind: a description, messages, a trace, a capture.
 
 `READERS` is the table of kinds; a new kind of file is a new row.
 """
@@ -17,6 +17,7 @@ from sessioncore.explaining.packets import Datagram, Packet, Packets, Segment, U
 from sessioncore.explaining.seen import Seen
 from sessioncore.explaining.sightings import Sighting, looks_like_sip, messages_in
 from sessioncore.explaining.tcp_streams import TcpStreams
+from sessioncore.explaining.trace_text import is_trace, traced_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,12 +110,20 @@ def _read_messages(stream: BinaryIO, head: bytes) -> Seen:
     return seen
 
 
+def _read_trace(stream: BinaryIO, head: bytes) -> Seen:
+    seen = Seen("a trace of SIP messages")
+    for sighting in traced_messages(_text(stream, head)):
+        seen.add(sighting)
+        seen.last_at = sighting.at
+    return seen
+
+
 # --- a capture
 
 
 def _read_capture(stream: BinaryIO, head: bytes) -> Seen:
     capture, packets = Capture(stream, head), Packets()
-    sorting = _Sorting(Seen("a capture"))
+    sorting = _Sorting(Seen("a capture", is_capture=True))
     for frame in capture:
         packet = packets.read(frame)
         if packet is not None:
@@ -177,6 +186,7 @@ def _remarks(capture: Capture, packets: Packets, sorting: _Sorting) -> list[str]
 READERS: Final[tuple[Reader, ...]] = (
     Reader("capture", is_capture, _read_capture),
     Reader("description", _is_description, _read_description),
+    Reader("trace", is_trace, _read_trace),
     Reader("messages", _has_messages, _read_messages),
 )
 """The kinds of files, in the order in which they are tried."""

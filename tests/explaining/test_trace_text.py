@@ -48,7 +48,7 @@ class TraceTests(SynchronousTestCase):
         self.assertEqual(found[0].transport, "udp")
 
     def test_bodies_with_other_line_ends(self) -> None:
-        for body in (b"v=0\n", b"v=0\ns=-\n", b"v=0\ns=-", b"v=0\r\ns=-", b"v=0\r\n\r\ns=-\r\n"):
+        for body in (b"v=0\n", b"v=0\ns=-", b"v=0\r\ns=-", b"v=0\r\n\r\ns=-\r\n"):
             message = messages.invite(body=body)
             (found,) = traced_messages(written((message, A, B)))
             self.assertEqual(found.raw, message)

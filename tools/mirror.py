@@ -41,6 +41,9 @@ THROUGH: Final = {
     "sip/flows": "sip/test_matching.py",
     "sip/keeping sip/keys": "sip/test_matching.py sip/test_shards.py",
     "sip/methods": "sip/test_inspection.py",
+    "watching/dossier watching/dossier_account watching/dossier_making": (
+        "watching/test_dossiers.py watching/test_dossier_reader.py"
+    ),
     "testing/links testing/nat testing/udp": "testing_kit/test_network.py",
     "testing/names": "net/test_resolver.py",
 }

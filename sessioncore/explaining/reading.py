@@ -22,7 +22,7 @@ from sessioncore.explaining.trace_text import is_trace, traced_messages
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["READERS", "Reader", "read_file", "read_stream"]
+__all__ = ["READERS", "Reader", "Sorting", "read_file", "read_stream"]
 
 _HEAD: Final = 65_536
 _MAX_TEXT: Final = 16 * 1024 * 1024
@@ -123,7 +123,7 @@ def _read_trace(stream: BinaryIO, head: bytes) -> Seen:
 
 def _read_capture(stream: BinaryIO, head: bytes) -> Seen:
     capture, packets = Capture(stream, head), Packets()
-    sorting = _Sorting(Seen("a capture", is_capture=True))
+    sorting = Sorting(Seen("a capture", is_capture=True))
     for frame in capture:
         packet = packets.read(frame)
         if packet is not None:
@@ -140,8 +140,8 @@ def _read_capture(stream: BinaryIO, head: bytes) -> Seen:
     return sorting.seen
 
 
-class _Sorting:
-    """Sorts packets: SIP is kept, RTP is counted, the rest is ignored."""
+class Sorting:
+    """Sorts packets into ``seen``: SIP is kept, RTP is counted, the rest is ignored."""
 
     def __init__(self, seen: Seen) -> None:
         self.seen = seen
@@ -150,6 +150,7 @@ class _Sorting:
 
     def take(self, packet: Packet) -> None:
         """Sort one packet."""
+        self.seen.last_at = packet.at
         if isinstance(packet, Datagram):
             self._take_datagram(packet)
         elif isinstance(packet, Segment):
@@ -169,7 +170,7 @@ class _Sorting:
             self.seen.add(Sighting(data, packet.at, packet.source, packet.destination, "tcp"))
 
 
-def _remarks(capture: Capture, packets: Packets, sorting: _Sorting) -> list[str]:
+def _remarks(capture: Capture, packets: Packets, sorting: Sorting) -> list[str]:
     """What was not read of a capture, and why."""
     counted = (
         (packets.unknown_links.total(), "packets of an unknown link type were left out"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,10 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.cli import Command, main
+from sessioncore.vocabulary import SECOND
 from sessioncore.watching.diagrams import tables
+from tests.explaining.captures import START, B, pcap, udp
+from tests.explaining.scenes import Scene
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
@@ -78,7 +83,7 @@ class CommandLineTests(SynchronousTestCase):
         self.assertEqual(plan.settings.listen, ("udp:0",))
 
     def test_help_and_version(self) -> None:
-        for command in ("", "call", "answer", "machines"):
+        for command in ("", "call", "answer", "top", "ladder", "machines"):
             arguments = [*command.split(), "--help"]
             status, out, _ = run(*arguments)
             self.assertEqual(status, 0)
@@ -97,6 +102,71 @@ class CommandLineTests(SynchronousTestCase):
                 run(command, "now"),
                 (2, "", "sessioncore: 'now' is not an option; write --option=value\n"),
             )
+
+
+class RemoteTests(SynchronousTestCase):
+    """The commands that read a dashboard, without one; see also tests/interop/test_browser.py."""
+
+    def test_what_is_wrong(self) -> None:
+        for line, says in {
+            "top ftp://h/": "'ftp://h/' is not the URL of a dashboard; write e.g. http://127.0.0.1",
+            "top http://h/ more": "'more' is not an option",
+            "ladder": "write a URL or a file, and a Call-ID, e.g.",
+            "ladder a b c": "write a URL or a file, and a Call-ID, e.g.",
+            "top --web-token missing": "--web-token: missing cannot be read",
+        }.items():
+            status, out, error = run(*line.split())
+            self.assertEqual((status, out, error.count("\n")), (2, "", 1))
+            self.assertIn(says, error)
+
+    def test_nobody_there(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))  # and does not listen
+            url = f"http://127.0.0.1:{probe.getsockname()[1]}/"
+            for line in (f"top {url} --once", f"ladder {url}"):
+                status, out, error = run(*line.split())
+                self.assertEqual((status, out, error.count("\n")), (2, "", 1))
+                self.assertIn(f"{url} cannot be read: Connection refused", error)
+
+
+class LadderOfFileTests(SynchronousTestCase):
+    def file(self, scene: Scene, *more: Any) -> str:
+        path = Path(self.mktemp())
+        path.write_bytes(pcap([*scene.packets, *more]))
+        return str(path)
+
+    def test_a_capture(self) -> None:
+        status, out, error = run("ladder", self.file(Scene()))
+        self.assertEqual((status, error), (0, ""))
+        heading, names, *steps = out.splitlines()
+        self.assertRegex(heading, "^Call-ID: .*   A 192.0.2.1:5060   B 192.0.2.2:5060$")
+        self.assertEqual(names.split(), ["ms", "192.0.2.1:5060", "192.0.2.2:5060"])
+        found = [re.findall(r"[<|]-+ (.*?) -+[>|]", step)[0] for step in steps]
+        self.assertEqual(found[0], "INVITE +SDP")
+        self.assertEqual(found[-2:], ["BYE", "200 OK (BYE)"])
+        self.assertTrue(steps[0].endswith(">|"), "who called is at the left")
+
+    def test_messages_of_another_hop(self) -> None:
+        scene = Scene()
+        onwards = START + SECOND, udp(B, ("192.0.2.3", 5060), scene.invite)
+        _, out, _ = run("ladder", self.file(scene, onwards))
+        self.assertIn("* B -> C: INVITE +SDP", out)
+
+    def test_which_calls(self) -> None:
+        name = self.file(Scene())
+        call_id = run("ladder", name)[1].split()[1]
+        self.assertEqual(run("ladder", name, call_id)[0], 0)
+        status, out, error = run("ladder", name, "no-such-call")
+        self.assertEqual((status, out, error.count("\n")), (2, "", 1))
+        self.assertIn("holds no call with 'no-such-call' in its Call-ID", error)
+
+    def test_what_is_no_capture(self) -> None:
+        path = Path(self.mktemp())
+        path.write_bytes(b"v=0\r\no=- 1 1 IN IP4 h\r\ns=-\r\nt=0 0\r\n")
+        for name, says in ((str(path), "holds no call"), ("missing.pcap", "No such file")):
+            status, out, error = run("ladder", name)
+            self.assertEqual((status, out, error.count("\n")), (2, "", 1))
+            self.assertIn(says, error)
 
 
 class OutputTests(SynchronousTestCase):

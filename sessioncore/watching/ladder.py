@@ -18,7 +18,7 @@ from sessioncore.vocabulary import MILLISECOND, Address, host_port
 from sessioncore.watching.event_log import shown
 from sessioncore.watching.messages import Message
 
-__all__ = ["Kind", "Ladder", "Step", "ladder_text", "summary"]
+__all__ = ["Kind", "Ladder", "Step", "ladder_text", "own_and_peers", "summary"]
 
 MOST_STEPS: Final = 60
 FIRST_STEPS: Final = 20
@@ -57,15 +57,23 @@ class Step:
 
     ``at`` is in monotonic ns, ``peer`` the index of the address in `Ladder.peers`; ``data`` the
     message as it was on the wire, or None if it is not kept.  A message that is repeated is one
-    step, with ``times`` above 1.
+    step, with ``times`` above 1.  Without ``text`` it is the `summary` of ``data``.
     """
 
     at: int
     kind: Kind
-    text: str
+    _text: str | None = None
     peer: int = 0
     data: bytes | None = None
     times: int = 1
+
+    @property
+    def text(self) -> str:
+        """The step in a few words."""
+        if self._text is None:
+            # Not before somebody reads it: most are never read.
+            self._text = summary(self.data or b"")
+        return self._text
 
     @property
     def is_message(self) -> bool:
@@ -93,9 +101,10 @@ def summary(data: bytes) -> str:
 
 
 class Ladder:
-    """The steps of one call, the first ones and the last ones."""
+    """The steps of one call, the first ones and the last ones: ``most`` of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_STEPS) -> None:
+        self._most = most
         self.own: Address | None = None
         """Our address."""
         self.peers: list[Address] = []
@@ -113,11 +122,12 @@ class Ladder:
         self.own = self.own or own
         if self._is_repeated(message.data, kind):
             return
-        step = Step(message.at, kind, summary(message.data), self._peer(peer))
-        if self._kept + len(message.data) <= MOST_BYTES:
-            self._kept += len(message.data)
-            step.data = message.data
-        self._add(step)
+        data = message.data
+        keeps = self._kept + len(data) <= MOST_BYTES
+        if keeps:
+            self._kept += len(data)
+        text = None if keeps else summary(data)
+        self._add(Step(message.at, kind, text, self._peer(peer), data if keeps else None))
 
     def _is_repeated(self, data: bytes, kind: Kind) -> bool:
         """Whether it is the last message of that direction again; counts it if so."""
@@ -138,13 +148,16 @@ class Ladder:
         make = _NOTES.get(event.__class__)
         if make is None:
             return False
-        kind, text = make(event)
-        self._add(Step(event.at, kind, shown(text)[:LONGEST_TEXT]))
+        self.note(event.at, *make(event))
         return True
+
+    def note(self, at: int, kind: Kind, text: str) -> None:
+        """Add what happened beside the messages; ``text`` may be anything."""
+        self._add(Step(at, kind, shown(text)[:LONGEST_TEXT]))
 
     def _add(self, step: Step) -> None:
         self.steps.append(step)
-        if len(self.steps) > MOST_STEPS:
+        if len(self.steps) > self._most:
             gone = self.steps.pop(FIRST_STEPS)
             self._kept -= len(gone.data or b"")
             self.left_out += 1

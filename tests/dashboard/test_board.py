@@ -233,9 +233,9 @@ class SnapshotTests(BoardTestCase):
         now = self.pair.network.now
         self.board.look_at_all(now)
         (followed,) = self.board._up.values()
-        self.assertEqual(len(followed.series()), 1)
+        self.assertEqual(len(followed._samples), 1)
         self.board.look_at_all(now + SECOND // 2)
-        self.assertEqual(len(followed.series()), 1)
+        self.assertEqual(len(followed._samples), 1)
 
     def test_the_text_of_a_message(self) -> None:
         self.call(1)

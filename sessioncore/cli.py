@@ -307,10 +307,11 @@ class ExplainCommand(WithWords):
 
     synopsis = "sessioncore explain FILE [ANSWER] [options]"
     longdesc = (
-        "Explains a session description, SIP messages or a capture (pcap, pcapng): what was made of"
-        " each offer, which audio ran, and what is likely wrong.  FILE - is standard input.  A"
-        " second file is the description that answers the first.  Exit status 0: no errors were"
-        " found; 1: errors were found; 2: the file cannot be read."
+        "Explains a session description, SIP messages (as text or as --trace writes them) or a"
+        " capture (pcap, pcapng): what was made of each offer, which audio ran, and what is likely"
+        " wrong.  FILE - is standard input.  A second file is the description that answers the"
+        " first.  Exit status 0: no errors were found; 1: errors were found; 2: the file cannot be"
+        " read."
     )
     hint = "See `sessioncore explain --help`."
     optParameters = [

@@ -48,8 +48,8 @@ LANGUAGES = {"python", "sh", "text", "json", "ini", "mermaid"}
 PROGRAM = re.compile(r"# ([a-z_]+)\.py\n")
 OTHER_COMMANDS = {
     "systemctl", "journalctl", "sysctl", "nft", "ss", "jq", "tcpdump", "prlimit", "useradd",
-    "pip", "python3", "curl", "cat", "kill", "tail", "./bin/demo", "./bin/test", "bin/bench",
-    "openssl", "ssh",
+    "pip", "python3", "curl", "cat", "kill", "tail", "grep", "./bin/demo", "./bin/test",
+    "bin/bench", "openssl", "ssh",
 }  # fmt: skip
 
 

@@ -380,6 +380,13 @@ class WrongValuesTests(Scene):
         sent = [each.data for each in self.network.captured if each.source == call.local_rtp]
         self.assertGreater(len(set(sent[-1][12:])), 10, "silence")
 
+    def test_port_ranges(self) -> None:
+        for ports in ((40000, 40000), (40001, 40001), (40002, 40001), (1023, 9999), (1024, 65536)):
+            self.refused("give at least two ports in 1024-65535", Settings, rtp_ports=ports)
+        self.refused("give for example 40000-40003", Settings, rtp_ports=(40001, 40002))
+        for ports in ((1024, 1025), (65534, 65535), (40001, 40003)):
+            self.assertEqual(Settings(rtp_ports=ports).rtp_ports, ports)
+
     def test_settings(self) -> None:
         for name, wrong, says in (
             ("listen", "udp:5060", 'a tuple of strings, for example ("udp:5060",)'),

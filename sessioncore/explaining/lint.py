@@ -270,7 +270,7 @@ def _port_unreachable(c: ExplainedCall) -> Iterator[Values]:
 
 def _no_rtp(c: ExplainedCall) -> Iterator[Values]:
     expected = [p for p in c.judged if any(way.expected for way in p.ways)]
-    if expected and not c.audio.captured and c.seen.last_at:
+    if expected and not c.audio.captured and c.seen.is_capture:
         yield {}
 
 

@@ -117,6 +117,9 @@ class CallCommand(WithWords, CallOptions):
 
 
 def _follow(lines: LiveLines | None, service: DaemonService) -> None:
+    for address in service.web_addresses:
+        # What is only informative is not logged, and this is asked for.
+        print(f"sessioncore: see {address}", file=standard_error(), flush=True)
     if lines is not None:
         service.every(SECOND, lines.look)
 

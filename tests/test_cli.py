@@ -11,11 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from sessioncore.cli import Command, main
+from sessioncore.cli import Command, _follow, main
 from sessioncore.vocabulary import SECOND
 from sessioncore.watching.diagrams import tables
 from tests.explaining.captures import START, B, pcap, udp
@@ -167,6 +168,15 @@ class LadderOfFileTests(SynchronousTestCase):
             status, out, error = run("ladder", name)
             self.assertEqual((status, out, error.count("\n")), (2, "", 1))
             self.assertIn(says, error)
+
+
+class WebAddressTests(SynchronousTestCase):
+    def test_a_run_of_calls_says_where_to_look(self) -> None:
+        service: Any = mock.Mock(web_addresses=["http://127.0.0.1:8080/"])
+        error = io.StringIO()
+        with contextlib.redirect_stderr(error):
+            _follow(None, service)
+        self.assertEqual(error.getvalue(), "sessioncore: see http://127.0.0.1:8080/\n")
 
 
 class OutputTests(SynchronousTestCase):

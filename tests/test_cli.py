@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
 import socket
@@ -17,6 +18,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.cli import Command, _follow, main
+from sessioncore.testing import messages
 from sessioncore.vocabulary import SECOND
 from sessioncore.watching.diagrams import tables
 from tests.explaining.captures import START, B, pcap, udp
@@ -55,6 +57,57 @@ class MachinesTests(SynchronousTestCase):
         self.assertEqual(status, 0)
         self.assertEqual(out.count("digraph"), len(tables()))
         self.assertEqual(out.count("{"), out.count("}"))
+
+
+class ExplainTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+
+    def file(self, name: str, data: bytes) -> str:
+        path = self.folder / name
+        path.write_bytes(data)
+        return str(path)
+
+    def test_exit_status(self) -> None:
+        good = self.file("good.sdp", messages.offer())
+        bad = self.file("bad.sdp", messages.offer(formats=(18,)))
+        for arguments, wanted in (
+            ([good], 0),
+            ([bad], 1),
+            ([good, bad], 1),
+            ([good, self.file("answer.sdp", messages.offer("192.0.2.2"))], 0),
+            ([bad, "--codecs=G722"], 1),
+            ([self.file("a.pcap", pcap(Scene().packets))], 0),
+            ([self.file("b.pcap", pcap(Scene(ack=False).packets))], 1),
+            ([self.file("c.pcap", pcap(Scene(ack=False).packets)), "--call-id", "nobody's"], 0),
+        ):
+            status, out, error = run("explain", *arguments)
+            self.assertEqual((status, error), (wanted, ""), arguments)
+            self.assertTrue(out.startswith(arguments[0]), out)
+
+    def test_json(self) -> None:
+        name = self.file("a.pcap", pcap(Scene().packets))
+        status, out, _ = run("explain", "--json", name)
+        plain = json.loads(out)
+        self.assertEqual((status, plain["file"], len(plain["calls"])), (0, name, 1))
+
+    def test_what_cannot_be_read_is_one_line(self) -> None:
+        name = self.file("x", b"hello")
+        good = self.file("good.sdp", messages.offer())
+        other = self.file("a.pcap", pcap(Scene().packets))
+        for arguments, why in (
+            ([name], f"{name} is neither a session description"),
+            ([str(self.folder / "none")], "cannot be read: No such file or directory"),
+            ([good, other], f"{other} is not a session description"),
+            ([], "a file to explain is missing; write FILE"),
+            (["a", "b", "c"], "more than two files"),
+            ([good, "--codecs=X"], "codecs: X cannot be used"),
+            ([good, "--nothing"], "option --nothing not recognized"),
+        ):
+            status, out, error = run("explain", *arguments)
+            self.assertEqual((status, out, error.count("\n")), (2, "", 1), arguments)
+            self.assertIn(why, error)
 
 
 class CommandLineTests(SynchronousTestCase):

@@ -114,6 +114,7 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "ladder rejected": lambda: ladders.rejected().text(),
     "ladder nothing in common": lambda: ladders.nothing_in_common().text(),
     "ladder cancelled": lambda: ladders.cancelled().text(),
+    "explained call": ladders.explained,
     "ladder one way": lambda: ladders.one_way().text(),
     "walk": ladders.walk_table,
     "walk uas": lambda: ladders.walk_trace("UAS"),

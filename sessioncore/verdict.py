@@ -646,11 +646,12 @@ def _late_packets(e: Evidence) -> float:
 
 
 def _lossy_in(e: Evidence) -> float:
-    return 0.5 if e.received and not _rtp_quiet(e) else 0.0
+    due, came = e.due
+    return 0.5 if e.received and came < due and not _rtp_quiet(e) else 0.0
 
 
 def _lossy_out(e: Evidence) -> float:
-    return 0.5 if e.confirmed > 0 and not e.reports_without_us and not e.refusing else 0.0
+    return 0.5 if e.remote_lost > 0 and not e.reports_without_us and not e.refusing else 0.0
 
 
 def _nothing_sent(e: Evidence) -> bool:

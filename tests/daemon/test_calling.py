@@ -32,7 +32,7 @@ class RunTests(SynchronousTestCase):
         (call,) = self.manager.calls
         asked = self.manager.asked[0]
         self.assertEqual(asked["source"], Tone())
-        self.assertEqual(asked["sink"], Record("heard.wav"))
+        self.assertEqual(asked["sink"], [Record("heard.wav")])
         self.manager.clock.advance(1)
         self.manager.answered(call)
         self.manager.active(call)
@@ -59,7 +59,7 @@ class RunTests(SynchronousTestCase):
     def test_each_call_has_a_recording_of_its_own(self) -> None:
         self.start(calls=2, record="/x/heard.wav", rate=1000.0)
         self.manager.clock.advance(1)
-        names = [str(asked["sink"].path) for asked in self.manager.asked]
+        names = [str(asked["sink"][0].path) for asked in self.manager.asked]
         self.assertEqual(names, ["/x/heard-1.wav", "/x/heard-2.wav"])
 
     def test_over_when_the_last_is(self) -> None:

@@ -264,7 +264,7 @@ class RunTests(ServiceTestCase):
         self.network.advance(3)
         self.assertEqual(uac.reactor.stopped, 1)
         self.stop(uac, uas)
-        self.assertEqual(self.said, [(Outcome(3, 3), False)])
+        self.assertEqual(self.said, [(Outcome(3, 3, not_placed=97), False)])
 
     def test_event_file_is_reopened(self) -> None:
         uas = self.uas(events="moved.jsonl")

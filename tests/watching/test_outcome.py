@@ -34,7 +34,7 @@ class LedgerTests(SynchronousTestCase):
         self.manager.answered(call)
         self.manager.clock.advance(2)
         summary = self.finish(call, 95, 95)
-        self.assertTrue(summary.audio_both_ways)
+        self.assertTrue(summary.passed)
         self.assertTrue(summary.answered)
         self.assertEqual((summary.duration, summary.judgement), (2.0, "two_way"))
         self.assertEqual(self.ledger.outcome, Outcome(1, 1))
@@ -55,7 +55,7 @@ class LedgerTests(SynchronousTestCase):
                 "at": at,
                 "remote_uri": call.remote_uri,
                 "answered": True,
-                "audio_both_ways": False,
+                "passed": False,
                 "duration": 2.0,
                 "judgement": "rx_loss",
                 "receiving": "contradicted",
@@ -66,6 +66,8 @@ class LedgerTests(SynchronousTestCase):
                 "packets_due": 100,
                 "packets_lost": 95,
                 "jitter_ms": 1.235,
+                "expected": None,
+                "heard": None,
                 "cause": "network-loss-inbound",
                 "problem": "answered, NO audio both ways: rx_loss, only 5 of 100 packets arrived",
                 "remedy": "Look for an overloaded or disturbed link on the way from the peer.",
@@ -80,7 +82,7 @@ class LedgerTests(SynchronousTestCase):
             self.manager.clock.advance(2)
             self.manager.know(call, remote_lost=lost)
             summary = self.finish(call, 100, received, 100)
-            self.assertFalse(summary.audio_both_ways)
+            self.assertFalse(summary.passed)
             self.assertEqual(summary.judgement, "tx_loss" if lost else "rx_loss")
         self.assertEqual(self.ledger.outcome.failed, 2)
 
@@ -90,7 +92,7 @@ class LedgerTests(SynchronousTestCase):
             self.manager.sinks[:] = [self.ledger]
             call = self.call()
             self.manager.answered(call)
-            self.assertIs(self.finish(call, 1000, 920, 1000).audio_both_ways, good, least)
+            self.assertIs(self.finish(call, 1000, 920, 1000).passed, good, least)
 
     def test_unconfirmed_is_good_unless_proof_is_required(self) -> None:
         for proof in (False, True):
@@ -103,7 +105,7 @@ class LedgerTests(SynchronousTestCase):
             self.manager.ended(call)
             summary = self.summaries[-1]
             self.assertEqual((summary.judgement, summary.sending), ("unconfirmed",) * 2)
-            self.assertIs(summary.audio_both_ways, not proof)
+            self.assertIs(summary.passed, not proof)
         self.assertIn("not proven: sending unconfirmed", str(self.ledger.outcome))
 
     def test_a_peer_that_hangs_up_early(self) -> None:
@@ -117,14 +119,14 @@ class LedgerTests(SynchronousTestCase):
             self.manager.clock.advance(2)
             self.manager.count(call, 100, 100)
             self.manager.ended(call, by=EndedBy.REMOTE)
-            self.assertIs(self.summaries[-1].audio_both_ways, good, duration)
+            self.assertIs(self.summaries[-1].passed, good, duration)
         self.assertEqual(self.summaries[0].problem, "the peer hung up after 2.0 of 3.0 s")
 
     def test_never_answered(self) -> None:
         call = self.call()
         self.manager.ended(call, events.CallFailed, EndedBy.REMOTE)
         summary = self.summaries[0]
-        self.assertFalse(summary.answered or summary.audio_both_ways)
+        self.assertFalse(summary.answered or summary.passed)
         self.assertEqual(summary.reason, "remote: hung up")
 
     def test_the_last_line_says_why_the_first_call_failed(self) -> None:
@@ -159,7 +161,7 @@ class LedgerTests(SynchronousTestCase):
         self.manager.clock.advance(2)
         summary = self.finish(call, 100, 0)
         self.assertEqual((summary.judgement, summary.cause), ("one_way", "direction"))
-        self.assertFalse(summary.audio_both_ways)
+        self.assertFalse(summary.passed)
 
     def test_a_call_that_ends_on_hold_counts_by_what_was_heard_before(self) -> None:
         for received in (100, 50):
@@ -168,7 +170,7 @@ class LedgerTests(SynchronousTestCase):
             self.manager.know(call, held=True)
             summary = self.finish(call, 100, received, 100)
             self.assertEqual(summary.judgement, "held")
-            self.assertIs(summary.audio_both_ways, received == 100)
+            self.assertIs(summary.passed, received == 100)
 
     def test_calls_not_watched_are_no_concern(self) -> None:
         call = self.manager.new_call()
@@ -192,5 +194,5 @@ class OutcomeTests(SynchronousTestCase):
         self.assertFalse(Outcome(2, 1).good)
 
     def test_as_event(self) -> None:
-        event = Outcome(3, 1).as_event(SessionRole.UAC, 7)
-        self.assertEqual((event.calls, event.audio_both_ways, event.failed), (3, 1, 2))
+        event = Outcome(3, 1, unconfirmed=1).as_event(SessionRole.UAC, 7)
+        self.assertEqual((event.calls, event.passed, event.unconfirmed, event.failed), (3, 1, 1, 2))

@@ -18,7 +18,11 @@ setup(
         *find_packages(include=["sessioncore", "sessioncore.*"]),
         "twisted.plugins",
     ],
-    package_data={"sessioncore": ["py.typed"], "twisted": ["plugins/sessioncore_plugin.py"]},
+    package_data={
+        "sessioncore": ["py.typed"],
+        "sessioncore.dashboard": ["assets/*"],
+        "twisted": ["plugins/sessioncore_plugin.py"],
+    },
     # Without a compiler the modules beside these do the same in Python.
     ext_modules=[
         Extension("sessioncore.media._plain", ["sessioncore/media/_plain.c"], optional=True),

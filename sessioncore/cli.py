@@ -1,4 +1,4 @@
-"""The ``sessioncore`` command: call, answer, trace, machines.
+"""The ``sessioncore`` command: call, answer, trace, explain, top, ladder, machines.
 
 Exit status: 0 if all calls had audio both ways, 1 if not, 2 if the command line was wrong or named
 what cannot be opened.
@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import getopt
 import io
+import json
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -28,9 +31,14 @@ from zope.interface import implementer
 
 from sessioncore.daemon.calling import CallPlan
 from sessioncore.daemon.options import AnswerOptions, CallOptions, LogOptions, Quiet
+from sessioncore.daemon.remote import DEFAULT, RemoteDashboard, watch
 from sessioncore.daemon.service import DaemonService, Log, UacPlan, UacService, UasService
-from sessioncore.errors import ConfigurationError
+from sessioncore.errors import ConfigurationError, UnreadableInput
+from sessioncore.explaining.reading import read_file
+from sessioncore.explaining.report import Report
 from sessioncore.media.sources import Tone
+from sessioncore.rtp.codecs import CODECS
+from sessioncore.sdp.formats import MediaPolicy
 from sessioncore.settings import Settings
 from sessioncore.vocabulary import SECOND, host_port
 from sessioncore.watching.diagrams import diagrams
@@ -57,23 +65,27 @@ class Said(Quiet):
         raise SystemExit(0)
 
 
-class CallCommand(Said, CallOptions):
-    """``sessioncore call``."""
-
-    synopsis = "sessioncore call URI [URI ...] [options]"
-    longdesc = "Places calls and reports whether they had audio both ways, or what they heard."
-    hint = "See `sessioncore call --help`."
+class WithWords(Said):
+    """A command that takes words, before or after its options."""
 
     def parseOptions(self, options: Any = None) -> None:
-        """Parse; options may stand before and after the URIs."""
+        """Parse; options may stand before and after the words."""
         try:
-            given, uris = getopt.gnu_getopt(list(options), self.shortOpt, self.longOpt)
+            given, words = getopt.gnu_getopt(list(options), self.shortOpt, self.longOpt)
         except getopt.GetoptError as error:
             self.failed = True
             raise usage.UsageError(str(error)) from None
         flags = {f"--{name}" for name in self.longOpt}  # the others end in "="
         flat = [name if name in flags else f"{name}={value}" for name, value in given]
-        super().parseOptions([*flat, "--", *uris])
+        super().parseOptions([*flat, "--", *words])
+
+
+class CallCommand(WithWords, CallOptions):
+    """``sessioncore call``."""
+
+    synopsis = "sessioncore call URI [URI ...] [options]"
+    longdesc = "Places calls and reports whether they had audio both ways, or what they heard."
+    hint = "See `sessioncore call --help`."
 
     def parseArgs(self, *uris: str) -> None:
         """Take the URIs."""
@@ -88,8 +100,8 @@ class CallCommand(Said, CallOptions):
         service = UacService(plan, say=lambda outcome, _interrupted: outcomes.append(outcome))
         apart = "-" in (plan.events, plan.reports.json)  # standard output is for these alone
         out = standard_error() if apart else standard_output()
-        # What is redrawn would be torn by the messages between.
-        redrawn = None if plan.outputs.trace != "-" else False
+        # What is redrawn would be torn by what is written between.
+        redrawn = False if "-" in (plan.outputs.trace, plan.outputs.cdr) else None
         lines = None if plan.events == "-" else LiveLines(out, terminal=redrawn)
         run_service(service, lines, then=partial(_follow, lines))
         if not outcomes:
@@ -161,6 +173,72 @@ class TraceCommand(Said, AnswerOptions):
         self.heard = outcome.good
 
 
+class RemoteOptions(WithWords):
+    """The option of the commands that read a dashboard."""
+
+    optParameters = [["web-token", None, None, "File with the token that the server wants."]]
+
+    def dashboard(self, url: str) -> RemoteDashboard:
+        """The dashboard at ``url``."""
+        name = self["web-token"]
+        from sessioncore.dashboard.gate import read_token  # only they need it
+
+        return RemoteDashboard(url, None if name is None else read_token("--web-token", name))
+
+
+class TopCommand(RemoteOptions):
+    """``sessioncore top``."""
+
+    synopsis = "sessioncore top [URL] [options]"
+    longdesc = (
+        "Shows the calls of a running server with --dashboard, again every second until Ctrl-C."
+        f"  Without a URL that is {DEFAULT}.  Printed once where there is no terminal."
+    )
+    hint = "See `sessioncore top --help`."
+    optFlags = [["once", None, "Print the calls once."]]
+
+    def parseArgs(self, url: str = DEFAULT, *words: str) -> None:
+        """Take the URL."""
+        super().parseArgs(*words)
+        self.url = url
+
+    def run(self) -> int:
+        """Show the calls; 0 unless they cannot be read."""
+        out = sys.stdout
+        terminal = out.isatty()
+        once = bool(self["once"]) or not terminal
+
+        def size() -> tuple[int, int]:
+            columns, lines = shutil.get_terminal_size()
+            return (columns, 100_000 if once else lines) if terminal else (1_000, 100_000)
+
+        colours = terminal and "NO_COLOR" not in os.environ
+        watch(self.dashboard(self.url), out, size, once=once, colours=colours)
+        return 0
+
+
+class LadderCommand(RemoteOptions):
+    """``sessioncore ladder``."""
+
+    synopsis = "sessioncore ladder URL [CALL-ID] [options]"
+    longdesc = (
+        "Prints the SIP ladders of calls that a running server with --dashboard shows: of those"
+        " whose Call-ID contains CALL-ID, or of all."
+    )
+    hint = "See `sessioncore ladder --help`."
+
+    def parseArgs(self, *words: str) -> None:
+        """Take the URL and the part of a Call-ID."""
+        if not 1 <= len(words) <= 2:
+            raise usage.UsageError(f"write a URL and a Call-ID, e.g. {DEFAULT} 3848276298220188511")
+        self.url, self.wanted = words[0], words[1] if len(words) > 1 else ""
+
+    def run(self) -> int:
+        """Print the ladders; 0 unless there are none."""
+        print(self.dashboard(self.url).ladders(self.wanted), end="")
+        return 0
+
+
 class MachinesCommand(Said):
     """``sessioncore machines``."""
 
@@ -177,6 +255,50 @@ class MachinesCommand(Said):
         return 0
 
 
+class ExplainCommand(WithWords):
+    """``sessioncore explain``."""
+
+    synopsis = "sessioncore explain FILE [ANSWER] [options]"
+    longdesc = (
+        "Explains a session description, SIP messages or a capture (pcap, pcapng): what was made of"
+        " each offer, which audio ran, and what is likely wrong.  FILE - is standard input.  A"
+        " second file is the description that answers the first.  Exit status 0: no errors were"
+        " found; 1: errors were found; 2: the file cannot be read."
+    )
+    hint = "See `sessioncore explain --help`."
+    optParameters = [
+        ["codecs", None, "PCMU,PCMA", "Codecs of the side that judges an offer without an answer: "
+         + ", ".join(CODECS) + "."],
+        ["call-id", None, "", "Explain only the calls whose Call-ID contains this text."],
+    ]  # fmt: skip
+    optFlags = [["json", None, "Write JSON instead of text."]]
+
+    def parseArgs(self, *names: str) -> None:
+        """Take the files."""
+        if not 1 <= len(names) <= 2:
+            what = "a file to explain is missing" if not names else "more than two files"
+            raise usage.UsageError(f"{what}; write FILE, or OFFER ANSWER, or - for standard input")
+        self.names = names
+
+    def run(self) -> int:
+        """Explain; 0 if no errors were found, 1 if some were."""
+        settings = Settings(codecs=tuple(self["codecs"].split(",")))
+        seen = read_file(self.names[0])
+        if len(self.names) == 2:
+            answer = read_file(self.names[1])
+            for name, each in zip(self.names, (seen, answer), strict=True):
+                if not each.descriptions:
+                    raise UnreadableInput(f"{name} is not a session description")
+            seen.descriptions += answer.descriptions
+        policy = MediaPolicy(settings.codec_list)
+        report = Report(" and ".join(self.names), seen, policy, self["call-id"])
+        if self["json"]:
+            print(json.dumps(report.as_dict(), indent=2))
+        else:
+            print(report.text())
+        return 1 if report.has_errors else 0
+
+
 class Command(Said):
     """``sessioncore``."""
 
@@ -187,6 +309,9 @@ class Command(Said):
         ["call", None, CallCommand, "Place calls."],
         ["answer", None, AnswerCommand, "Answer calls."],
         ["trace", None, TraceCommand, "Print the steps of a call through the package."],
+        ["top", None, TopCommand, "Show the calls of a running server."],
+        ["ladder", None, LadderCommand, "Print the SIP ladder of a call."],
+        ["explain", None, ExplainCommand, "Explain a capture, messages or a description."],
         ["machines", None, MachinesCommand, "Draw the state machines."],
     ]
 

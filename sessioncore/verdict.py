@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
-from functools import cached_property
+from itertools import compress
 from math import sqrt
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
@@ -255,7 +255,7 @@ class Evidence:
         due, came = self.due
         return min(1.0, came / due) if due else None
 
-    @cached_property
+    @property
     def due(self) -> tuple[int, int]:
         """Packets due and packets received in time, by sequence numbers or the peer's count."""
         came = max(0, min(self.received, self.expected) - self.late)
@@ -271,7 +271,7 @@ class Evidence:
             return None
         return max(0.0, min(1.0, 1 - self.remote_lost / self.confirmed))
 
-    @cached_property
+    @property
     def missing(self) -> float:
         """About how many packets should have come and did not."""
         due, came = self.due
@@ -524,19 +524,26 @@ Weigh: TypeAlias = Callable[[Evidence], float]
 class CauseRule:
     """A row of the table of causes.
 
-    ``weigh`` says how much of the fault it explains: 0, not at all, to 1, all of it.  ``text``
-    is a format of the names of `Evidence`; ``numbers`` are those that speak for the cause.
+    ``weigh`` says how much of the fault it explains: 0, not at all, to 1, all of it.  It is only
+    called if the evidence named ``sign`` is there (true or not 0); `Evidence.direction` always is.
+    ``text`` is a format of the names of `Evidence`; ``numbers`` are those that speak for the cause.
     Of causes with the same weight the earlier row ranks first.
     """
 
     name: str
     way: Way
+    sign: str
     weigh: Weigh
     text: str
     remedy: str
     numbers: tuple[str, ...]
     notable: bool = False
     """Whether it is reported where nothing is wrong (yet), too."""
+
+
+def _sure(weight: float) -> Weigh:
+    """The sign alone is enough."""
+    return lambda _: weight
 
 
 def _part(count: float, whole: float) -> float:
@@ -556,8 +563,7 @@ def _rtp_quiet(e: Evidence) -> bool:
     return e.receives and (e.received == 0 or (e.rtp_ago or 0.0) >= QUIET)
 
 
-def _strangers(e: Evidence) -> float:
-    return 0.97 * _part(e.strangers, e.missing)
+_strangers: Final = _of_missing("strangers", 0.97)
 
 
 def _source_changed(e: Evidence) -> float:
@@ -595,8 +601,7 @@ def _reaches_less(address: Address | None, host: str) -> bool:
 
 
 def _own_address_private(e: Evidence) -> float:
-    unheard = e.receives and e.received == 0
-    return 0.85 if unheard and _reaches_less(e.local, e.signalling_host) else 0.0
+    return 0.85 if e.received == 0 and _reaches_less(e.local, e.signalling_host) else 0.0
 
 
 def _peer_address_private(e: Evidence) -> float:
@@ -605,16 +610,8 @@ def _peer_address_private(e: Evidence) -> float:
     return 0.8 if private else 0.0
 
 
-def _encrypted(e: Evidence) -> float:
-    return 0.99 if e.peer_encrypts else 0.0
-
-
-def _nobody_listens(e: Evidence) -> float:
-    return 0.96 if e.refusing else 0.0
-
-
 def _outbound_blocked(e: Evidence) -> float:
-    return 0.6 if e.reports_without_us and not e.refusing else 0.0
+    return 0.0 if e.refusing else 0.6
 
 
 def _inbound_blocked(e: Evidence) -> float:
@@ -626,7 +623,7 @@ def _inbound_blocked(e: Evidence) -> float:
 
 
 def _peer_sends_nothing(e: Evidence) -> float:
-    return 0.9 if _rtp_quiet(e) and e.peer_sends_nothing else 0.0
+    return 0.9 if _rtp_quiet(e) else 0.0
 
 
 def _peer_died(e: Evidence) -> float:
@@ -637,29 +634,17 @@ def _peer_died(e: Evidence) -> float:
     return 0.7 if silent else 0.0
 
 
-def _no_ack(e: Evidence) -> float:
-    return 0.75 if e.ack_missing else 0.0
-
-
-def _late_packets(e: Evidence) -> float:
-    return 0.95 * _part(e.late, e.missing)
-
-
 def _lossy_in(e: Evidence) -> float:
     due, came = e.due
-    return 0.5 if e.received and came < due and not _rtp_quiet(e) else 0.0
+    return 0.5 if came < due and not _rtp_quiet(e) else 0.0
 
 
 def _lossy_out(e: Evidence) -> float:
     return 0.5 if e.remote_lost > 0 and not e.reports_without_us and not e.refusing else 0.0
 
 
-def _nothing_sent(e: Evidence) -> bool:
-    return e.sends and e.sent == 0
-
-
 def _ended_source(e: Evidence) -> float:
-    return 0.9 if e.source_ended and (e.source_is_silent or _nothing_sent(e)) else 0.0
+    return 0.9 if e.source_is_silent or (e.sends and e.sent == 0) else 0.0
 
 
 def _held_back(e: Evidence) -> float:
@@ -680,28 +665,20 @@ def _only_noise(e: Evidence) -> float:
 
 
 def _muted_source(e: Evidence) -> float:
-    return 0.8 if e.source_is_silent and not e.bridged_is_silent and not e.source_ended else 0.0
-
-
-def _silent_bridge(e: Evidence) -> float:
-    return 0.9 if e.bridged_is_silent else 0.0
+    return 0.0 if e.bridged_is_silent or e.source_ended else 0.8
 
 
 def _not_sendrecv(e: Evidence) -> float:
     return 0.95 if e.agreed_for is not None and not (e.sends and e.receives) else 0.0
 
 
-def _port_zero(e: Evidence) -> float:
-    return 1.0 if e.port_zero else 0.0
-
-
 def _mux_assumed(e: Evidence) -> float:
     # RTCP by the wrong port explains why nothing confirms our sending, not why nothing comes.
-    return 0.65 if e.rtcp_on_rtp and not e.reports else 0.0
+    return 0.0 if e.reports else 0.65
 
 
 def _followed_answer(e: Evidence) -> float:
-    return 0.4 if e.answer_changed and e.received == 0 else 0.0
+    return 0.0 if e.received else 0.4
 
 
 def _two_sources(e: Evidence) -> float:
@@ -709,15 +686,12 @@ def _two_sources(e: Evidence) -> float:
     return 0.9 if competing else 0.9 * _part(e.other_sources, e.missing)
 
 
-def _buffer_overflow(e: Evidence) -> float:
-    return 0.94 * _part(e.kernel_drops, e.missing)
-
-
 CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "port-zero",
         Way.BOTH,
-        _port_zero,
+        "port_zero",
+        _sure(1.0),
         "the peer refuses audio: its description says port 0",
         "Ask why the peer refuses the stream; its codecs or its policy may not allow it.",
         ("port_zero", "direction"),
@@ -725,7 +699,8 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "peer-encrypts",
         Way.BOTH,
-        _encrypted,
+        "peer_encrypts",
+        _sure(0.99),
         "the peer describes or sends SRTP, and this call is plain RTP",
         "Switch encryption off for this call at the peer, or let a gateway end it.",
         ("peer_encrypts", "received", "unplayable"),
@@ -733,6 +708,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "own-process-stalled",
         Way.BOTH,
+        "stalled_for",
         _process_stalled,
         "this process did not run for {stalled_for:.1f} s, so packets were missed",
         "Find what blocks the reactor or starves this machine of CPU time; the call is not to"
@@ -743,6 +719,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "payload-type-mismatch",
         Way.RECEIVING,
+        "unexpected",
         _of_missing("unexpected"),
         "{unexpected} packets came with payload type {unexpected_type}, and {payload_type}"
         " ({codec}) was agreed on",
@@ -753,6 +730,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "codec-mismatch",
         Way.RECEIVING,
+        "unplayable",
         _of_missing("unplayable"),
         "{unplayable} packets came whose content does not fit {codec}",
         "The peer sends another codec, or other packet lengths, under the agreed payload type;"
@@ -762,6 +740,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "peer-died",
         Way.BOTH,
+        "direction",
         _peer_died,
         "the peer is gone: no RTP and no RTCP any more",
         "Look at the peer and at the network to it; nothing has come from either.",
@@ -770,6 +749,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "source-changed",
         Way.RECEIVING,
+        "strangers",
         _source_changed,
         "{strangers} packets came from {stranger}, and the call was heard from elsewhere before",
         "The peer's address or port changed during the call. It should announce that by a"
@@ -780,6 +760,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "nat-without-latch",
         Way.RECEIVING,
+        "strangers",
         _nat_without_latch,
         "{strangers} packets came from {stranger}, and the peer's description says {described}",
         "The peer is behind a NAT. Let media come from any port of its address: leave --nat at"
@@ -789,6 +770,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "rtp-port-mismatch",
         Way.RECEIVING,
+        "strangers",
         _port_mismatch,
         "{strangers} packets came from {stranger}, and the peer's description says {described}",
         "The peer sends from another port than it describes. Set --nat if that is its way.",
@@ -797,6 +779,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "wrong-source",
         Way.RECEIVING,
+        "strangers",
         _wrong_source,
         "{strangers} packets came from {stranger}, which is neither {described} nor the peer's"
         " signalling address",
@@ -807,7 +790,8 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "receive-not-open",
         Way.SENDING,
-        _nobody_listens,
+        "refusing",
+        _sure(0.96),
         "nobody listens at {remote} (ICMP port unreachable, {refused} times)",
         "The peer's RTP port is closed: it describes another address than it opened, or ended"
         " its media.",
@@ -816,7 +800,8 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "receive-buffer-full",
         Way.RECEIVING,
-        _buffer_overflow,
+        "kernel_drops",
+        _of_missing("kernel_drops", 0.94),
         "the kernel threw away {kernel_drops} packets because they were not read in time",
         "This machine is overloaded, or its receive buffers are small; see the page on limits.",
         ("kernel_drops", "expected", "received"),
@@ -824,7 +809,8 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "jitter-too-high",
         Way.RECEIVING,
-        _late_packets,
+        "late",
+        _of_missing("late", 0.95),
         "{late} packets came too late to be played",
         "The network delays packets by different times; look for its queues and Wi-Fi links.",
         ("late", "jitter"),
@@ -832,6 +818,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "two-sources",
         Way.RECEIVING,
+        "other_sources",
         _two_sources,
         "{other_sources} packets came from another source (SSRC) than the one that is heard",
         "Two senders use one address, or the peer changed its SSRC without a pause. Look at its"
@@ -842,6 +829,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "direction",
         Way.BOTH,
+        "direction",
         _not_sendrecv,
         "the agreed direction is {direction}",
         "One side put the call on hold or offered one direction only; a re-INVITE with sendrecv"
@@ -851,6 +839,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "peer-sends-nothing",
         Way.RECEIVING,
+        "peer_sends_nothing",
         _peer_sends_nothing,
         "the peer's reports say that it sends no audio",
         "The peer is muted, has no source, or waits for something; look there.",
@@ -859,6 +848,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "our-source-ended",
         Way.SENDING,
+        "source_ended",
         _ended_source,
         "our source came to its end, so we send silence",
         "Give the call another source, for example a clip that loops.",
@@ -867,6 +857,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "cannot-send",
         Way.SENDING,
+        "send_errors",
         _cannot_send,
         "the socket refused to send {send_errors} packets",
         "Look at the route and the firewall of this machine.",
@@ -875,7 +866,8 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "bridged-call-silent",
         Way.SENDING,
-        _silent_bridge,
+        "bridged_is_silent",
+        _sure(0.9),
         "what we send comes from another call, in which nothing is heard",
         "Look at the verdict of the other call.",
         ("bridged_is_silent",),
@@ -883,6 +875,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "only-comfort-noise",
         Way.RECEIVING,
+        "comfort_noise",
         _only_noise,
         "{comfort_noise} of {received} packets were comfort noise",
         "The peer's microphone is muted, or its voice detection hears no speech.",
@@ -891,6 +884,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "firewall-inbound",
         Way.RECEIVING,
+        "receives",
         _inbound_blocked,
         "nothing comes from {described} to {local}",
         "Look for a firewall or NAT on the way here that does not let UDP to our RTP ports pass"
@@ -901,6 +895,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "private-address-in-our-description",
         Way.RECEIVING,
+        "receives",
         _own_address_private,
         "our description names {local}, which the peer at {signalling_host} cannot reach",
         "Give our public address with --media-ip (and --advertise for SIP).",
@@ -909,6 +904,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "private-address-in-peer-description",
         Way.SENDING,
+        "described",
         _peer_address_private,
         "the peer's description names {described}, which cannot be reached from here, and its"
         " SIP comes from {signalling_host}",
@@ -919,6 +915,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "our-source-silent",
         Way.SENDING,
+        "source_is_silent",
         _muted_source,
         "what we send is silence",
         "Give the call a source, or look why the source gives only silence.",
@@ -927,6 +924,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "peer-silent",
         Way.RECEIVING,
+        "received",
         _muted_peer,
         "what comes is silence: the loudest was {level:.0f} dBov",
         "The peer is muted, or its source gives only silence; look there.",
@@ -935,7 +933,8 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "no-ack",
         Way.BOTH,
-        _no_ack,
+        "ack_missing",
+        _sure(0.75),
         "the ACK does not arrive, so one side may think that the call is not up",
         "Look at Contact, Record-Route and NAT on the way of the ACK.",
         ("ack_missing", "received"),
@@ -944,6 +943,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "rtcp-mux-assumed",
         Way.SENDING,
+        "rtcp_on_rtp",
         _mux_assumed,
         "{rtcp_on_rtp} RTCP packets came to the RTP port",
         "The peer assumes that RTP and RTCP share a port (RFC 5761), which was not agreed on."
@@ -954,6 +954,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "firewall-outbound",
         Way.SENDING,
+        "reports_without_us",
         _outbound_blocked,
         "we sent {sent} packets to {remote}, and the peer's RTCP says that none arrive",
         "Look for a firewall on the way to {remote}, and whether the peer really receives there.",
@@ -962,6 +963,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "too-little-is-sent",
         Way.SENDING,
+        "held_back",
         _held_back,
         "{held_back} packets were held back, because nothing proves that they are wanted at"
         " {remote}",
@@ -971,6 +973,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "network-loss-inbound",
         Way.RECEIVING,
+        "received",
         _lossy_in,
         "only {received} of {expected} packets arrived",
         "Look for an overloaded or disturbed link on the way from the peer.",
@@ -979,6 +982,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "network-loss-outbound",
         Way.SENDING,
+        "remote_lost",
         _lossy_out,
         "the peer lost {remote_lost} of {confirmed} packets",
         "Look for an overloaded or disturbed link on the way to the peer.",
@@ -987,6 +991,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "answer-changed",
         Way.RECEIVING,
+        "answer_changed",
         _followed_answer,
         "the 200 describes other media than the 183 before",
         "The callee moved from one media server to another; look at the second.",
@@ -999,24 +1004,23 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
 class _Shown(dict[str, Any]):
     """Evidence as texts show it, made when it is asked for."""
 
-    def __init__(self, e: Evidence) -> None:
-        super().__init__()
-        self._e = e
+    evidence: dict[str, Any]
 
     def __missing__(self, name: str) -> Any:
-        value = getattr(self._e, name)
+        value = self.evidence[name]
         return host_port(*value) if isinstance(value, tuple) else value
 
 
 def _found(rule: CauseRule, weight: float, e: Evidence) -> Cause:
-    shown = _Shown(e)
+    shown = _Shown()
+    shown.evidence = values = vars(e)
     return Cause(
         rule.name,
         rule.way,
         round(weight, 3),
         rule.text.format_map(shown),
         rule.remedy.format_map(shown),
-        MappingProxyType({name: getattr(e, name) for name in rule.numbers}),
+        MappingProxyType(dict(zip(rule.numbers, map(values.get, rule.numbers), strict=True))),
     )
 
 
@@ -1048,15 +1052,20 @@ def _ways(judgement: Judgement) -> tuple[Way, ...]:
     return (*ways, Way.BOTH) if ways else ()
 
 
-_RULES: Final = {
-    judgement: tuple(rule for rule in CAUSES if rule.way in _ways(judgement) or rule.notable)
-    for judgement in Judgement
-}
+def _rules(judgement: Judgement) -> tuple[tuple[CauseRule, ...], Callable[[Evidence], Any]]:
+    """The rules to be asked about a judgement, and what gets their signs."""
+    ways = _ways(judgement)
+    rules = tuple(rule for rule in CAUSES if rule.way in ways or rule.notable)
+    return rules, attrgetter(*(rule.sign for rule in rules))
+
+
+_RULES: Final = {judgement: _rules(judgement) for judgement in Judgement}
 
 
 def _causes(e: Evidence, judgement: Judgement) -> list[Cause]:
     """The most likely first."""
-    weights = [(weight, rule) for rule in _RULES[judgement] if (weight := rule.weigh(e)) > 0]
+    rules, signs = _RULES[judgement]
+    weights = [(w, rule) for rule in compress(rules, signs(e)) if (w := rule.weigh(e)) > 0]
     if len(weights) > 1:
         weights.sort(key=_BY_WEIGHT, reverse=True)  # stable, so rank decides between equals
     return [_found(rule, weight, e) for weight, rule in weights]

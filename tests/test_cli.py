@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -78,7 +79,7 @@ class CommandLineTests(SynchronousTestCase):
         self.assertEqual(plan.settings.listen, ("udp:0",))
 
     def test_help_and_version(self) -> None:
-        for command in ("", "call", "answer", "machines"):
+        for command in ("", "call", "answer", "top", "ladder", "machines"):
             arguments = [*command.split(), "--help"]
             status, out, _ = run(*arguments)
             self.assertEqual(status, 0)
@@ -97,6 +98,31 @@ class CommandLineTests(SynchronousTestCase):
                 run(command, "now"),
                 (2, "", "sessioncore: 'now' is not an option; write --option=value\n"),
             )
+
+
+class RemoteTests(SynchronousTestCase):
+    """The commands that read a dashboard, without one; see also tests/interop/test_browser.py."""
+
+    def test_what_is_wrong(self) -> None:
+        for line, says in {
+            "top ftp://h/": "'ftp://h/' is not the URL of a dashboard; write e.g. http://127.0.0.1",
+            "top http://h/ more": "'more' is not an option",
+            "ladder": "write a URL and a Call-ID, e.g.",
+            "ladder a b c": "write a URL and a Call-ID, e.g.",
+            "top --web-token missing": "--web-token: missing cannot be read",
+        }.items():
+            status, out, error = run(*line.split())
+            self.assertEqual((status, out, error.count("\n")), (2, "", 1))
+            self.assertIn(says, error)
+
+    def test_nobody_there(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))  # and does not listen
+            url = f"http://127.0.0.1:{probe.getsockname()[1]}/"
+            for line in (f"top {url} --once", f"ladder {url}"):
+                status, out, error = run(*line.split())
+                self.assertEqual((status, out, error.count("\n")), (2, "", 1))
+                self.assertIn(f"{url} cannot be read: Connection refused", error)
 
 
 class OutputTests(SynchronousTestCase):

@@ -24,6 +24,7 @@ from sessioncore.sip.matching import Counters
 from sessioncore.testing import messages
 from sessioncore.verdict import Evidence, Judgement, Proof
 from sessioncore.watching import outcome
+from sessioncore.watching.call_records import CallRecord
 from tools.documentation import drawing, ladders, reference
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -52,6 +53,7 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "sip counters": lambda: reference.statistics_of(Counters),
     "metrics": reference.metrics_reference,
     "values": reference.value_reference,
+    "call records": lambda: reference.statistics_of(CallRecord),
     "proofs": lambda: reference.meanings(Proof),
     "judgements": lambda: reference.meanings(Judgement),
     "causes": reference.causes,

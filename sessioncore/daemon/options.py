@@ -200,6 +200,7 @@ class CommonOptions(Quiet):
         ["trace", None, None, "Write SIP messages as text to this file; - is standard output."],
         ["pcap", None, None, "Write SIP messages and RTCP as packets to this file (pcapng)."],
         ["hep", None, None, "Send SIP messages and RTCP to a HEP collector: udp:HOST:PORT:id=7."],
+        ["cdr", None, None, "Write a JSON line per call, at its end, to this file."],
         ["metrics", None, None, "Serve metrics and probes over HTTP, e.g. on tcp:9100."],
         ["dashboard", None, None, "Show the calls on a web page, e.g. on tcp:8080; serves what"
          " --metrics serves, too."],
@@ -268,12 +269,17 @@ class CommonOptions(Quiet):
 
     def outputs(self) -> OutputPlan:
         """What else is written of calls."""
-        if self["trace"] == self["events"] == "-":
-            raise usage.UsageError(
-                "--trace -: --events - has standard output to itself; name a file for one of them"
-            )
+        for option in ("trace", "cdr"):
+            if self[option] == self["events"] == "-":
+                raise usage.UsageError(
+                    f"--{option} -: --events - has standard output to itself; name a file for one"
+                    " of them"
+                )
         return OutputPlan(
-            trace=self._file_or_output("trace"), pcap=self._pcap(), hep=self._collector()
+            trace=self._file_or_output("trace"),
+            pcap=self._pcap(),
+            hep=self._collector(),
+            cdr=self._file_or_output("cdr"),
         )
 
     def _pcap(self) -> str | None:
@@ -439,7 +445,7 @@ class CallOptions(CommonOptions):
 
     def _require_output_to_itself(self) -> None:
         """Raise `UsageError` if there is more on standard output than the JSON of a run."""
-        others = [f"--{option} -" for option in ("events", "trace") if self[option] == "-"]
+        others = [f"--{option} -" for option in ("events", "trace", "cdr") if self[option] == "-"]
         if "role" in self:
             others.append("twistd")
         if others:

@@ -1,11 +1,11 @@
-"""What a daemon writes of its calls on request: traces and captures of their messages.
+"""What a daemon writes of its calls on request: traces, captures and call records.
 
 Each output is off unless an option asks for it, and costs nothing then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -16,6 +16,7 @@ from sessioncore.daemon.collector import Collector
 from sessioncore.errors import ConfigurationError
 from sessioncore.net.udp_sender import UdpSender
 from sessioncore.watching import pcapng
+from sessioncore.watching.call_records import CallRecords, record_lines
 from sessioncore.watching.event_log import EventLog, open_log
 from sessioncore.watching.hep import HepTap
 from sessioncore.watching.pcapng import PcapTap
@@ -36,12 +37,13 @@ class OutputPlan:
     """What is asked for: names of files (``-`` is standard output), and a collector.
 
     ``trace`` gets every SIP message as text; ``pcap`` gets it and all RTCP as packets, ``hep`` as
-    HEP packets.
+    HEP packets.  ``cdr`` gets a JSON line per call, at its end.
     """
 
     trace: str | None = None
     pcap: str | None = None
     hep: Collector | None = None
+    cdr: str | None = None
 
 
 class _File(Protocol):
@@ -86,7 +88,8 @@ class Outputs:
         plan, manager = self._plan, self._manager
         if plan.trace is not None:
             log = printed if plan.trace == "-" else None
-            manager.add_message_tap(MessageTrace(log or self._lines("trace", plan.trace)))
+            log = log or self._lines("trace", plan.trace, self.text.lines)
+            manager.add_message_tap(MessageTrace(log))
         captures: list[PcapTap | HepTap] = []
         if plan.pcap is not None:
             captures.append(PcapTap(self._packets(plan.pcap), self._clock))
@@ -95,10 +98,14 @@ class Outputs:
         for tap in captures:
             manager.add_message_tap(tap)
             manager.add_report_tap(tap)
+        if plan.cdr is not None:
+            log = self._lines("cdr", plan.cdr, record_lines)
+            records = CallRecords(manager.find_call, self._clock, log.event)
+            manager.add_event_sink(records, *records.kinds)
 
-    def _lines(self, option: str, name: str) -> EventLog:
+    def _lines(self, option: str, name: str, lines: Callable[[Iterable[Any]], str]) -> EventLog:
         again = partial(open_log, name, option)
-        log = EventLog(again(), self.text.lines, self._manager.clockwork.deadlines)
+        log = EventLog(again(), lines, self._manager.clockwork.deadlines)
         self._files.append(_Opened(option, log, None if name == "-" else again))
         return log
 

@@ -35,7 +35,7 @@ from sessioncore.watching.notes import field_notes
 if TYPE_CHECKING:
     from sessioncore.session.call import Call
 
-__all__ = ["Metrics"]
+__all__ = ["NEEDED", "Metrics", "metrics_available"]
 
 SETUP_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 90.0, 180.0)
 """Seconds from the INVITE to its 200; people take their time."""
@@ -59,6 +59,14 @@ def _find(name: str) -> Any:
 
 
 _client: Any = _find("prometheus_client")
+NEEDED: Final = (
+    'metrics need the prometheus_client package; install it: pip install "sessioncore[metrics]"'
+)
+
+
+def metrics_available() -> bool:
+    """Whether ``prometheus_client`` is installed."""
+    return _client is not None
 
 
 @implementer(IEventObserver)
@@ -73,10 +81,7 @@ class Metrics:
 
     def __init__(self, manager: SessionManager) -> None:
         if _client is None:
-            raise ConfigurationError(
-                "metrics need the prometheus_client package; install it:"
-                ' pip install "sessioncore[metrics]"'
-            )
+            raise ConfigurationError(NEEDED)
         self._manager = manager
         self._calls: dict[str, tuple[int, Call | None]] = {}
         self._answered: dict[str, int] = {}

@@ -146,6 +146,7 @@ class WebSite(Site):
 
     protocol = Channel  # type: ignore[assignment]
     displayTracebacks = False
+    noisy = False
 
     def __init__(
         self,

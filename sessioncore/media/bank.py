@@ -116,6 +116,8 @@ _COUNTED: Final[dict[str, Any]] = {
     "sent_sound_at": np.int64(NEVER),
     "sound_at": np.int64(NEVER),
     "peak": np.int64(NONE),
+    "heard_peak": np.int64(NONE),
+    "sent_peak": np.int64(NONE),
     "heard_at": np.int64(NEVER),
     "rtcp_at": np.int64(NEVER),
     "noise_level": np.int64(NONE),
@@ -206,7 +208,8 @@ class Bank:
     one that may follow it, which any may until ``successor_until``.  A ``voiceless`` source
     sent nothing but telephone-events.  ``heard_at`` is when RTP last came, ``rtcp_at`` RTCP;
     ``sound_at`` when something louder than silence was heard last, ``peak`` the largest sample so
-    far; ``condition`` is what `sessioncore.media.listening` found last.
+    far, ``heard_peak`` and ``sent_peak`` the largest of the last look; ``condition`` is what
+    `sessioncore.media.listening` found last.
     """
 
     playing: Bools
@@ -280,6 +283,8 @@ class Bank:
     sent_sound_at: Ints
     sound_at: Ints
     peak: Ints
+    heard_peak: Ints
+    sent_peak: Ints
     rtcp_at: Ints
     received_then: Ints
     condition: Ints

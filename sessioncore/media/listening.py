@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from sessioncore.media.bank import NEVER, Bank, Bools, Ints, Samples
+from sessioncore.media.bank import NEVER, NONE, Bank, Ints, Samples
 from sessioncore.media.lane import FRAMES_PER_RING, Lane
 from sessioncore.vocabulary import MILLISECOND, SECOND
 
@@ -18,7 +18,6 @@ __all__ = [
     "QUIET",
     "SILENT",
     "Condition",
-    "have_sound",
     "level_of",
     "listen",
     "peaks",
@@ -58,12 +57,6 @@ def peaks(frames: Samples) -> Ints:
     return largest
 
 
-def have_sound(frames: Samples) -> Bools:
-    """Which rows of int16[n, samples] are louder than silence."""
-    loud: Bools = peaks(frames) > LOUD
-    return loud
-
-
 def listen(bank: Bank, lane: Lane, rows: Ints, now: int) -> list[int]:
     """Measure what ``rows`` of ``lane`` heard last; returns those whose condition changed.
 
@@ -72,9 +65,11 @@ def listen(bank: Bank, lane: Lane, rows: Ints, now: int) -> list[int]:
     received = bank.packets_received[rows]
     fresh = rows[received != bank.received_then[rows]]
     bank.received_then[rows] = received
+    bank.heard_peak[rows] = NONE
     if len(fresh):
         heard = lane.ring[:-1].reshape(-1, FRAMES_PER_RING * lane.frame)[fresh]
         peak = peaks(heard)
+        bank.heard_peak[fresh] = peak
         bank.peak[fresh] = np.maximum(bank.peak[fresh], peak)
         bank.sound_at[fresh[peak > LOUD]] = now
     due = bank.receiving[rows] & (bank.heard_at[rows] != NEVER)

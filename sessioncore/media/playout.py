@@ -28,7 +28,7 @@ from sessioncore.media.bank import (
 )
 from sessioncore.media.lane import FRAMES_PER_RING
 from sessioncore.media.limits import SPARSE
-from sessioncore.media.listening import have_sound
+from sessioncore.media.listening import LOUD, peaks
 from sessioncore.media.packet_io import Handle, PacketIO
 from sessioncore.media.players import amplify
 from sessioncore.media.schedule import Group, HasRemote, Schedule, Section
@@ -269,7 +269,7 @@ class Playout:
                 rows[:count], None if heard is None else heard[:count], sent[:count], now
             )
             if self._listens:
-                self._bank.sent_sound_at[rows[:count][have_sound(sent[:count])]] = now
+                self._note_levels(rows[:count], sent[:count], now)
         for section in group.sections:
             audio = None
             if sent is not None:
@@ -279,6 +279,11 @@ class Playout:
         if group.listened and heard is not None:
             sent = np.zeros(shape, np.int16) if sent is None else sent
             self.sinks.consume(rows, heard, sent, now, group.lane.rate)
+
+    def _note_levels(self, rows: Ints, sent: Samples, now: int) -> None:
+        """Note how loud is what ``rows`` send."""
+        peak = self._bank.sent_peak[rows] = peaks(sent)
+        self._bank.sent_sound_at[rows[peak > LOUD]] = now
 
     def _hear(self, group: Group) -> Samples:
         if group.frames == 1:

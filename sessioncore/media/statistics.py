@@ -130,6 +130,10 @@ class StreamStatistics:
     """Comfort noise packets (RFC 3389) received."""
     peak_dbov: float | None
     """The largest value heard so far, in dBov; from 0.4 s of each second, None before any."""
+    heard_dbov: float | None
+    """The largest value in 0.4 s of the last second, in dBov; None where nothing came."""
+    sent_dbov: float | None
+    """The largest value in 20 ms of what was sent last, in dBov; None where nothing is sent."""
     unplayable: int
     """Packets of a negotiated type whose payload is empty, cut off, or longer than 200 ms."""
     other_sources: int
@@ -191,6 +195,9 @@ class _Stream(Protocol):
     def counted_strangers(self) -> int:
         """Packets of sources that are not the peer."""
 
+    def level_sent(self, heard: float | None, peak: int) -> float | None:
+        """The level of what is sent, by the largest value of it and the level heard."""
+
 
 _AS_COUNTED: Final = (
     *("packets_sent", "octets_sent", "packets_received", "octets_received", "duplicates", "late"),
@@ -211,6 +218,7 @@ def statistics_of(stream: _Stream, counted: Counted, reports: Reports | None) ->
         named["first_sequence"],
     )
     received = named["packets_received"]
+    heard = level_of(named["heard_peak"])
     return StreamStatistics(
         **{name: named[name] for name in _AS_COUNTED},
         expected=expected,
@@ -219,6 +227,8 @@ def statistics_of(stream: _Stream, counted: Counted, reports: Reports | None) ->
         strangers=stream.counted_strangers,
         comfort_noise=named["noise_packets"],
         peak_dbov=level_of(named["peak"]),
+        heard_dbov=heard,
+        sent_dbov=stream.level_sent(heard, named["sent_peak"]) if transmitting else None,
         refused=stream.refused,
         kernel_drops=kernel_drops,
         jitter_ms=1000 * jitter / clock if received else None,

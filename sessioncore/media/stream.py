@@ -15,6 +15,7 @@ from sessioncore.media.bank import COUNTED, FOREVER, NEVER, NONE, TARGET, Bank
 from sessioncore.media.formats import CN, DTMF, audio_codec
 from sessioncore.media.latch import EarlySource, Latch
 from sessioncore.media.limits import FOREIGN, Limits
+from sessioncore.media.listening import level_of
 from sessioncore.media.packet_io import PACKET_WIDTH, PortLease
 from sessioncore.media.playout import Playout
 from sessioncore.media.recorder import Recording
@@ -239,6 +240,13 @@ class Stream:
             cells.clock[row],
             self._plane.limits.statistics.missed_phases - self._missed_then,
         )
+
+    def level_sent(self, heard: float | None, peak: int) -> float | None:
+        """The level of what is sent in dBov; only frames that are made for it have a ``peak``."""
+        if isinstance(self.source, Echo) and heard is not None:
+            return min(0.0, heard + self.source.gain_db)
+        silent = self.source is None or isinstance(self.source, Echo | Silence)
+        return level_of(0 if silent else peak)
 
     @property
     def counted_strangers(self) -> int:

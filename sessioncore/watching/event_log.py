@@ -38,6 +38,7 @@ __all__ = [
     "LogMessages",
     "json_line",
     "json_lines",
+    "json_text",
     "open_log",
     "printable",
     "quoted",
@@ -175,6 +176,11 @@ def json_line(event: Event, wall_offset: int = 0) -> str:
     kind: Any = event.__class__
     for name in _extra(kind):
         record[name] = _plain(getattr(event, name))
+    return json_text(record)
+
+
+def json_text(record: object) -> str:
+    """A JSON value as one line of printable ASCII."""
     return _encode(record).replace("\x7f", "\\u007f") + "\n"
 
 

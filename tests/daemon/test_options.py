@@ -70,6 +70,7 @@ class ServerOptionsTests(SynchronousTestCase):
             "--trace=sip.txt",
             "--pcap=sip.pcapng",
             "--hep=udp:192.0.2.9:id=7",
+            "--cdr=cdr.jsonl",
         )
         settings = plan.settings
         self.assertEqual(
@@ -93,6 +94,7 @@ class ServerOptionsTests(SynchronousTestCase):
                 trace=os.path.abspath("sip.txt"),
                 pcap=os.path.abspath("sip.pcapng"),
                 hep=Collector("192.0.2.9", agent=7),
+                cdr=os.path.abspath("cdr.jsonl"),
             ),
         )
 
@@ -206,6 +208,8 @@ class WrongOptionsTests(SynchronousTestCase):
             "--role=uas --pcap=/no/such/file": "--pcap: /no/such/file cannot be written: No such",
             "--role=uas --pcap=-": "--pcap -: packets are not for standard output; name a file",
             "--role=uas --hep=tcp:h": "--hep: cannot send to 'tcp:h': write for example udp:",
+            "--role=uas --cdr=/no/such/file": "--cdr: /no/such/file cannot be written: No such",
+            "--role=uas --cdr=- --events=-": "--cdr -: --events - has standard output to itself",
             "--role=uas --trace=- --events=-": (
                 "--trace -: --events - has standard output to itself; name a file for one of them"
             ),
@@ -237,6 +241,7 @@ class WrongOptionsTests(SynchronousTestCase):
             ("uas", "stats", "s.json"),
             ("uas", "trace", "t.txt"),
             ("uas", "pcap", "p.pcapng"),
+            ("uas", "cdr", "c.jsonl"),
             ("uas", "record-dir", "heard"),
             ("uas", "record-dir", ""),
             ("uac --call=sip:b@h", "record", "heard.wav"),
@@ -291,7 +296,7 @@ class WrongOptionsTests(SynchronousTestCase):
         self.assertIn("--rtp-ports=", Options().getUsage())
 
     def test_a_daemon_has_no_standard_output(self) -> None:
-        for option in ("events", "trace"):
+        for option in ("events", "trace", "cdr"):
             wrong = f"--{option}=-"
             error = self.assertRaises(UsageError, parsed, "--role=uas", wrong, nodaemon=False)
             self.assertIn(f"--{option} -: a daemon has no standard output; name a", str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from sessioncore.daemon.answering import AnswerPlan
+from sessioncore.daemon.calling import CallPlan
 from sessioncore.daemon.collector import Collector
 from sessioncore.daemon.outputs import OutputPlan
-from sessioncore.daemon.service import Lines, UasPlan, UasService
+from sessioncore.daemon.service import Lines, UacPlan, UacService, UasPlan, UasService
 from sessioncore.errors import ConfigurationError
+from sessioncore.media.sources import Tone
 from sessioncore.settings import Settings
 from tests.daemon.test_service import ServiceTestCase
 from tests.net.test_udp_sender import Heard
@@ -170,3 +173,41 @@ class HepTests(OutputsTestCase):
         self.assertEqual(got[0][4], bytes([192, 0, 2, 2]))
         self.stop(uas)
         self.assertEqual(list(uas.reactor.ports), [])
+
+
+class CallRecordTests(OutputsTestCase):
+    def test_a_line_per_call_in_files_that_are_reopened(self) -> None:
+        name = self.mktemp()
+        uas = self.server(cdr=name)
+        self.one_call(uas)
+        self.one_call(uas, "192.0.2.3")
+        os.rename(name, name + ".1")
+        uas.reopen()
+        self.one_call(uas, "192.0.2.4")
+        self.stop(uas)
+        self.assertEqual(uas.lines_lost, 0)
+        for each, count in ((name + ".1", 2), (name, 1)):
+            records = [json.loads(line) for line in Path(each).read_text().splitlines()]
+            self.assertEqual([record["role"] for record in records], count * ["UAS"])
+            # Wall-clock time, whatever the clock of the calls.
+            self.assertGreater(records[0]["started"], "2024")
+
+    def test_calls_are_recorded_by_both_roles(self) -> None:
+        name = self.mktemp()
+        uas = self.uas()
+        plan = UacPlan(
+            Settings(),
+            CallPlan(("sip:b@192.0.2.2",), source=Tone(), duration=1.0),
+            outputs=OutputPlan(cdr=name),
+        )
+        uac = self.started(UacService(plan, say=lambda *_: None, reactor=self.reactor("192.0.2.1")))
+        self.network.advance(3)
+        self.stop(uac, uas)
+        self.assertEqual(json.loads(Path(name).read_text())["ended_by"], "local")
+
+    def test_to_standard_output(self) -> None:
+        printed = self.printed()
+        uas = self.server(cdr="-")
+        self.one_call(uas)
+        self.stop(uas)
+        self.assertEqual(json.loads(printed.read_text())["judgement"], "two_way")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,11 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from sessioncore.dashboard import metrics
 from sessioncore.dashboard.endpoint import WebPlan, parse_endpoint
 from sessioncore.dashboard.server import WebServer
 from sessioncore.errors import ConfigurationError
+from sessioncore.media.sources import Tone
 from sessioncore.testing.pair import LegPair
 from tests.dashboard.web import Connection, get
 
@@ -32,13 +35,15 @@ class Reactor(MemoryReactorClock):
 
 
 class ServerTests(SynchronousTestCase):
+    shows_calls = False
+
     def setUp(self) -> None:
         self.pair = LegPair(seed=4)
         self.addCleanup(self.pair.close)
         self.reactor = Reactor()
 
     def server(self, text: str = "tcp:9100", token: str | None = None) -> WebServer:
-        plan = WebPlan("--metrics", parse_endpoint("--metrics", text), False, token)
+        plan = WebPlan("--metrics", parse_endpoint("--metrics", text), self.shows_calls, token)
         return WebServer(self.pair.callee, plan, self.reactor)
 
     def test_where_it_listens(self) -> None:
@@ -54,7 +59,7 @@ class ServerTests(SynchronousTestCase):
         self.assertIn("sessioncore_calls_up 0.0\n", get(server.site, "/metrics").text)
         self.assertEqual(get(server.site, "/healthz").text, "ok\n")
         self.assertEqual(get(server.site, "/readyz").text, "ok\n")
-        self.assertEqual(get(server.site, "/").status, 404)
+        self.assertEqual(get(server.site, "/").status, 200 if self.shows_calls else 404)
 
     def test_the_token(self) -> None:
         server = self.server("tcp:9100:interface=0.0.0.0", "0123456789abcdef")
@@ -77,11 +82,58 @@ class ServerTests(SynchronousTestCase):
         self.assertTrue(connection.transport.aborted)
         self.pair.connect(answer=lambda call: call.reject(486))
         self.pair.advance(1)
+        assert server.metrics is not None
         text = server.metrics.text()[0].decode()
         self.assertIn('sessioncore_calls_judged_total{judgement="not_answered",role="UAS"} 0', text)
 
     def test_stopped_before_it_listened(self) -> None:
         self.server().stop()
+
+
+class DashboardTests(ServerTests):
+    """The same with the page of calls."""
+
+    shows_calls = True
+
+    def test_the_page(self) -> None:
+        server = self.server()
+        self.assertIn("dashboard.js", get(server.site, "/").text)
+        self.pair.connect(source=Tone(), answer=lambda call: call.answer())
+        self.pair.advance(1)
+        (call,) = json.loads(get(server.site, "/now").body)["calls"]
+        self.assertEqual(call["ladder"]["steps"][0][2], "INVITE +SDP")
+        message = get(server.site, f"/message?session={call['session']}&number=0")
+        self.assertIn("INVITE sip:callee@", message.text)
+        reader = Connection(server.site)
+        reader.ask("/events")
+        self.assertIn(b"event: full\n", reader.transport.value())
+        reader.close()
+
+    def test_all_of_it_needs_the_token(self) -> None:
+        server = self.server("tcp:9100:interface=0.0.0.0", "0123456789abcdef")
+        for path in ("/", "/dashboard.js", "/dashboard.css", "/icon.svg", "/events", "/now",
+                     "/message?session=a&number=0", "/metrics"):  # fmt: skip
+            self.assertEqual(get(server.site, path).status, 403, path)
+
+    def test_without_the_package_for_metrics(self) -> None:
+        self.patch(metrics, "_client", None)
+        server = self.server()
+        self.assertEqual(get(server.site, "/").status, 200)
+        response = get(server.site, "/metrics")
+        self.assertEqual(response.status, 404)
+        self.assertIn('pip install "sessioncore[metrics]"', response.text)
+        server.stop()
+
+    def test_calls_are_followed_no_more_after_the_end(self) -> None:
+        server = self.server()
+        self.successResultOf(server.start())
+        reader = Connection(server.site)
+        reader.ask("/events")
+        server.stop()
+        self.assertTrue(reader.transport.aborted)
+        self.pair.connect(source=Tone(), answer=lambda call: call.answer())
+        self.pair.advance(2)
+        self.assertEqual(json.loads(get(server.site, "/now").body)["calls"], [])
 
 
 class ImportTests(SynchronousTestCase):

@@ -8,13 +8,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from sessioncore.media.listening import (
     LOUD,
     Condition,
-    have_sound,
     level_of,
     listen,
     peaks,
 )
-from sessioncore.media.sources import Tone
+from sessioncore.media.sources import Echo, Silence, Tone
 from sessioncore.media.statistics import MediaEvent
+from sessioncore.media.stream import Stream
 from sessioncore.vocabulary import SECOND
 from tests.media.fakes import Bench, Talker
 
@@ -30,7 +30,7 @@ class LevelTests(SynchronousTestCase):
 
     def test_idle_lines_are_no_sound(self) -> None:
         frames = np.array([[8, -8], [LOUD, 0], [0, LOUD + 1]], np.int16)
-        self.assertEqual(have_sound(frames).tolist(), [False, False, True])
+        self.assertEqual((peaks(frames) > LOUD).tolist(), [False, False, True])
 
 
 class Quiet(Talker):
@@ -97,3 +97,48 @@ class ListenTests(SynchronousTestCase):
         bench.plane.bank.receiving[stream.row] = False
         bench.run(8)
         self.assertNotIn(MediaEvent.EVIDENCE.name, bench.names())
+
+
+class LevelsOfStreamTests(SynchronousTestCase):
+    """What is heard and sent now, for whoever watches."""
+
+    def setUp(self) -> None:
+        self.bench = Bench()
+
+    def levels(self, stream: Stream) -> tuple[float | None, float | None]:
+        statistics = stream.statistics
+        return statistics.heard_dbov, statistics.sent_dbov
+
+    def test_what_is_heard(self) -> None:
+        stream = self.bench.call()
+        self.assertIsNone(self.levels(stream)[0])
+        self.bench.run(2.5, Talker(self.bench, stream))
+        loud = self.levels(stream)[0]
+        assert loud is not None
+        self.assertEqual(loud, -11.9)  # the ramp ends at 8199
+        self.bench.run(2.5, Quiet(self.bench, stream))
+        silent = self.levels(stream)[0]
+        assert silent is not None
+        self.assertLess(silent, -90)
+        self.assertEqual(stream.statistics.peak_dbov, loud, "the loudest so far")
+        self.bench.run(2.5)
+        self.assertIsNone(self.levels(stream)[0], "nothing comes")
+
+    def test_what_is_sent(self) -> None:
+        for source, level in ((Tone(level=-20.0), -17.0), (Silence(), -96.3), (None, -96.3)):
+            stream = self.bench.call()
+            if source is not None:
+                stream.set_source(source)
+            self.bench.run(0.5)
+            self.assertEqual(self.levels(stream)[1], level, source)
+            stream.stop_transmission()
+            self.assertIsNone(self.levels(stream)[1])
+
+    def test_what_is_echoed(self) -> None:
+        stream = self.bench.call()
+        stream.set_source(Echo(gain_db=-6.0))
+        self.assertEqual(self.levels(stream)[1], -96.3)
+        self.bench.run(2.5, Talker(self.bench, stream))
+        heard, sent = self.levels(stream)
+        assert heard is not None and sent is not None
+        self.assertEqual(round(heard - sent, 1), 6.0)

@@ -603,7 +603,9 @@ class EveryReactorTests(TestCase):
         report = json.loads(done.stdout)
         self.assertGreaterEqual(report["right"], 0.9, report)
         self.assertEqual(report["strangers_heard"], 0)
-        self.assertEqual(report["events"], ["FIRST_RECEIVED", "FIRST_SENT", "LATCHED"])
+        # The silence at its end is evidence, on a machine that is slow enough.
+        events = [name for name in report["events"] if name != "EVIDENCE"]
+        self.assertEqual(events, ["FIRST_RECEIVED", "FIRST_SENT", "LATCHED"])
 
     def test_epoll(self):
         self.talk("epoll")

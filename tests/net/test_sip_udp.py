@@ -228,9 +228,9 @@ class SentByTests(SynchronousTestCase):
 
 
 class ReceiveTests(SynchronousTestCase):
-    def open(self, receive: Any) -> SipUdpProtocol:
+    def open(self, receive: Any, interface: str = "") -> SipUdpProtocol:
         host = FakeNetwork().host("192.0.2.1")
-        protocol, _ = listen_sip_udp(host, Listen(5060), receive, clockwork_for(host))
+        protocol, _ = listen_sip_udp(host, Listen(5060, interface), receive, clockwork_for(host))
         return protocol
 
     def test_errors_are_counted_and_logged_once_per_kind(self) -> None:
@@ -249,13 +249,13 @@ class ReceiveTests(SynchronousTestCase):
 
     def test_ipv4_mapped_sources_are_ipv4(self) -> None:
         sources: list[Address] = []
-        protocol = self.open(lambda data, source, flow, now: sources.append(source))
+        protocol = self.open(lambda data, source, flow, now: sources.append(source), "::")
         for host in ("::ffff:192.0.2.7", "::1", "::FFFF:c000:207"):
             protocol.datagramReceived(b"x", (host, 5060, 0, 0))
         self.assertEqual(sources, [("192.0.2.7", 5060), ("::1", 5060), ("192.0.2.7", 5060)])
 
     def test_strange_sources_do_not_raise(self) -> None:
-        protocol = self.open(lambda *arguments: None)
+        protocol = self.open(lambda *arguments: None, "::")
         protocol.datagramReceived(b"x", ("::zz", 5060))
         protocol.datagramReceived(b"x", ())
         self.assertEqual(protocol.errors, len(self.flushLoggedErrors()))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
+from attrs import asdict, frozen
 from twisted.logger import Logger
 
 from sessioncore.vocabulary import SECOND
@@ -57,7 +57,7 @@ class Reports:
             "elapsed": elapsed,
             "interrupted": interrupted,
             "planned": self._planned,
-            **self.calls.totals(outcome),
+            **asdict(self.calls.totals(outcome)),
         }
         if self._plan.json is not None:
             self._put("json", self._plan.json, self._json(totals), outcome)

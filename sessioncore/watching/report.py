@@ -32,7 +32,7 @@ from sessioncore.watching.outcome import CallSummary, Outcome
 if TYPE_CHECKING:
     from sessioncore.session.call import Call
 
-__all__ = ["CallRecord", "RunReport", "percentiles"]
+__all__ = ["ReportedCall", "RunReport", "RunTotals", "percentiles"]
 
 _IN_MEMORY: Final = 1 << 24
 """Bytes of calls that are kept in memory; beyond that they are in a temporary file."""
@@ -65,6 +65,10 @@ class _Course:
     rang: int | None = None
     answered: int | None = None
 
+    def lasted(self, at: int) -> float:
+        """Seconds from the INVITE to ``at``."""
+        return 0.0 if self.began is None else round((at - self.began) / SECOND, 3)
+
     def since_invite(self, at: int | None) -> float | None:
         """Milliseconds from the INVITE to ``at``."""
         if at is None or self.began is None:
@@ -73,7 +77,7 @@ class _Course:
 
 
 @frozen(slots=False)
-class CallRecord:
+class ReportedCall:
     """What is reported of one call.
 
     ``setup_ms`` is the time from the INVITE to the answer, ``post_dial_delay_ms`` that to the first
@@ -98,6 +102,30 @@ class CallRecord:
     verdict: dict[str, Any] | None = None
 
 
+@frozen
+class RunTotals:
+    """The sums over the calls of a run.
+
+    ``packets`` are counted by what became of them, ``loss`` is the share of those due that did
+    not arrive, ``loss_at_the_peer`` that of ours which the peer reports as lost.  ``causes`` are
+    those of the calls that failed.
+    """
+
+    calls: int
+    passed: int
+    unconfirmed: int
+    failed: int
+    not_placed: int
+    setup_ms: dict[str, float] | None
+    post_dial_delay_ms: dict[str, float] | None
+    jitter_ms: dict[str, float] | None
+    packets: dict[str, int]
+    loss: float | None
+    loss_at_the_peer: float | None
+    judgements: dict[str, int]
+    causes: dict[str, int]
+
+
 @define
 class _Sums:
     """What is added up over all calls."""
@@ -109,7 +137,7 @@ class _Sums:
     judgements: Counter[str] = field(factory=Counter)
     causes: Counter[str] = field(factory=Counter)
 
-    def add(self, record: CallRecord, summary: CallSummary, evidence: Evidence) -> None:
+    def add(self, record: ReportedCall, summary: CallSummary, evidence: Evidence) -> None:
         for value, values in (
             (record.setup_ms, self.setup_ms),
             (record.post_dial_delay_ms, self.post_dial_delay_ms),
@@ -130,18 +158,23 @@ class _Sums:
             lost_at_the_peer=max(0, evidence.remote_lost),
         )
 
-    def as_dict(self) -> dict[str, Any]:
+    def totals(self, outcome: Outcome) -> RunTotals:
         packets = self.packets
-        return {
-            "setup_ms": percentiles(self.setup_ms),
-            "post_dial_delay_ms": percentiles(self.post_dial_delay_ms),
-            "jitter_ms": percentiles(self.jitter_ms),
-            "packets": dict(packets),
-            "loss": _share(packets["lost"], packets["due"]),
-            "loss_at_the_peer": _share(packets["lost_at_the_peer"], packets["confirmed"]),
-            "judgements": dict(self.judgements.most_common()),
-            "causes": dict(self.causes.most_common()),
-        }
+        return RunTotals(
+            outcome.calls,
+            outcome.passed,
+            outcome.unconfirmed,
+            outcome.failed,
+            outcome.not_placed,
+            percentiles(self.setup_ms),
+            percentiles(self.post_dial_delay_ms),
+            percentiles(self.jitter_ms),
+            dict(packets),
+            _share(packets["lost"], packets["due"]),
+            _share(packets["lost_at_the_peer"], packets["confirmed"]),
+            dict(self.judgements.most_common()),
+            dict(self.causes.most_common()),
+        )
 
 
 def _share(part: int, whole: int) -> float | None:
@@ -173,7 +206,7 @@ class RunReport:
     def never_placed(self, uri: str, why: str) -> None:
         """A call could not even be prepared."""
         self._number += 1
-        self._write(CallRecord(self._number, uri, problem=why))
+        self._write(ReportedCall(self._number, uri, problem=why))
 
     def event(self, event: Event) -> None:
         """Take one event of any call."""
@@ -182,9 +215,9 @@ class RunReport:
             return
         match event:
             case CallInitiated():
-                course.began = course.began or event.at
+                course.began = event.at
             case CallRinging() | EarlyMediaStarted():
-                course.rang = course.rang or event.at
+                course.rang = event.at if course.rang is None else course.rang
             case CallAnswered():
                 course.answered = event.at
             case CallSummary():
@@ -193,7 +226,7 @@ class RunReport:
 
     def _over(self, course: _Course, summary: CallSummary, verdict: Verdict) -> None:
         heard = None if course.listener is None else course.listener.heard
-        record = CallRecord(
+        record = ReportedCall(
             course.number,
             summary.remote_uri,
             summary.session,
@@ -202,7 +235,7 @@ class RunReport:
             summary.answered,
             course.since_invite(course.answered),
             course.since_invite(course.rang),
-            round((summary.at - (course.began or summary.at)) / SECOND, 3),
+            course.lasted(summary.at),
             round(summary.duration, 3),
             summary.reason,
             summary.problem,
@@ -213,7 +246,7 @@ class RunReport:
         self._sums.add(record, summary, verdict.evidence)
         self._write(record)
 
-    def _write(self, record: CallRecord) -> None:
+    def _write(self, record: ReportedCall) -> None:
         # Not by `asdict`: there is nothing in it to convert.
         self._records.write(json.dumps(vars(record), separators=(",", ":")) + "\n")
 
@@ -225,16 +258,9 @@ class RunReport:
             yield line.rstrip("\n")
         self._records.seek(0, 2)
 
-    def totals(self, outcome: Outcome) -> dict[str, Any]:
+    def totals(self, outcome: Outcome) -> RunTotals:
         """The sums of the run, with its outcome."""
-        return {
-            "calls": outcome.calls,
-            "passed": outcome.passed,
-            "unconfirmed": outcome.unconfirmed,
-            "failed": outcome.failed,
-            "not_placed": outcome.not_placed,
-            **self._sums.as_dict(),
-        }
+        return self._sums.totals(outcome)
 
     def close(self) -> None:
         """Let go of the calls."""

@@ -91,7 +91,7 @@ class CallCommand(WithWords, CallOptions):
     """``sessioncore call``."""
 
     synopsis = "sessioncore call URI [URI ...] [options]"
-    longdesc = "Places calls and reports whether they had audio both ways."
+    longdesc = "Places calls and reports whether they had audio both ways, or what they heard."
     hint = "See `sessioncore call --help`."
 
     def parseArgs(self, *uris: str) -> None:
@@ -105,14 +105,15 @@ class CallCommand(WithWords, CallOptions):
         plan = self.uac_plan(self.uris)
         outcomes: list[Outcome] = []
         service = UacService(plan, say=lambda outcome, _interrupted: outcomes.append(outcome))
-        out = standard_output()
+        apart = "-" in (plan.events, plan.reports.json)  # standard output is for these alone
+        out = standard_error() if apart else standard_output()
         # What is redrawn would be torn by what is written between.
         redrawn = False if "-" in (plan.outputs.trace, plan.outputs.cdr) else None
         lines = None if plan.events == "-" else LiveLines(out, terminal=redrawn)
         run_service(service, lines, then=partial(_follow, lines))
         if not outcomes:
             return 1
-        print(outcomes[0], file=out if lines else standard_error(), flush=True)
+        print(outcomes[0], file=out, flush=True)
         return 0 if outcomes[0].good and not service.output_lost else 1
 
 

@@ -34,6 +34,7 @@ from sessioncore.daemon.options import AnswerOptions, CallOptions, LogOptions, Q
 from sessioncore.daemon.remote import DEFAULT, RemoteDashboard, watch
 from sessioncore.daemon.service import DaemonService, Log, UacPlan, UacService, UasService
 from sessioncore.errors import ConfigurationError, UnreadableInput
+from sessioncore.explaining.calls import SeenCall, calls_in
 from sessioncore.explaining.reading import read_file
 from sessioncore.explaining.report import Report
 from sessioncore.media.sources import Tone
@@ -42,12 +43,18 @@ from sessioncore.sdp.formats import MediaPolicy
 from sessioncore.settings import Settings
 from sessioncore.vocabulary import SECOND, host_port
 from sessioncore.watching.diagrams import diagrams
+from sessioncore.watching.event_log import printable
+from sessioncore.watching.ladder import Kind, Ladder, ladder_text, own_and_peers, summary
 from sessioncore.watching.live_lines import LiveLines
+from sessioncore.watching.messages import Message
 from sessioncore.watching.outcome import Outcome
 from sessioncore.watching.output import close_outputs, standard_error, standard_output
 from sessioncore.watching.walk import Walk, heading
 
 __all__ = ["Command", "main"]
+
+_MOST_STEPS = 1_000
+"""Steps of a ladder that is printed from a file."""
 
 
 class Said(Quiet):
@@ -111,6 +118,9 @@ class CallCommand(WithWords, CallOptions):
 
 
 def _follow(lines: LiveLines | None, service: DaemonService) -> None:
+    for address in service.web_addresses:
+        # What is only informative is not logged, and this is asked for.
+        print(f"sessioncore: see {address}", file=standard_error(), flush=True)
     if lines is not None:
         service.every(SECOND, lines.look)
 
@@ -220,23 +230,61 @@ class TopCommand(RemoteOptions):
 class LadderCommand(RemoteOptions):
     """``sessioncore ladder``."""
 
-    synopsis = "sessioncore ladder URL [CALL-ID] [options]"
+    synopsis = "sessioncore ladder URL|FILE [CALL-ID] [options]"
     longdesc = (
-        "Prints the SIP ladders of calls that a running server with --dashboard shows: of those"
-        " whose Call-ID contains CALL-ID, or of all."
+        "Prints the SIP ladders of calls: of those that a running server with --dashboard shows, or"
+        " that are in a capture (pcap, pcapng), whose Call-ID contains CALL-ID, or of all."
     )
     hint = "See `sessioncore ladder --help`."
 
     def parseArgs(self, *words: str) -> None:
-        """Take the URL and the part of a Call-ID."""
+        """Take the URL or the file, and the part of a Call-ID."""
         if not 1 <= len(words) <= 2:
-            raise usage.UsageError(f"write a URL and a Call-ID, e.g. {DEFAULT} 3848276298220188511")
-        self.url, self.wanted = words[0], words[1] if len(words) > 1 else ""
+            raise usage.UsageError(f"write a URL or a file, and a Call-ID, e.g. {DEFAULT} 38482762")
+        self.where, self.wanted = words[0], words[1] if len(words) > 1 else ""
 
     def run(self) -> int:
         """Print the ladders; 0 unless there are none."""
-        print(self.dashboard(self.url).ladders(self.wanted), end="")
+        if "://" in self.where:
+            text = self.dashboard(self.where).ladders(self.wanted)
+        else:
+            text = ladders_in_file(self.where, self.wanted)
+        print(text, end="")
         return 0
+
+
+def ladders_in_file(name: str, wanted: str) -> str:
+    """The ladders of the calls in a file whose Call-ID contains ``wanted``, as text.
+
+    Raises `UnreadableInput` if there are none, or the file cannot be read.
+    """
+    calls, _others = calls_in(read_file(name).sightings)
+    chosen = [each for each in calls if wanted.encode() in each.call_id]
+    if not chosen:
+        which = f" with {wanted!r} in its Call-ID" if wanted else ""
+        raise UnreadableInput(
+            f"{name} holds no call{which}; `sessioncore explain` shows what it is"
+        )
+    return "\n".join([_ladder_of(each) for each in chosen])
+
+
+def _ladder_of(call: SeenCall) -> str:
+    """The ladder as who sent the first message saw it; messages of other hops are notes in it."""
+    ladder, own = Ladder(_MOST_STEPS), call.sightings[0].source
+    for each in call.sightings:
+        source, destination = each.source, each.destination
+        if source is not None and destination is not None and own in (source, destination):
+            message = Message(each.raw, source, destination, each.transport, own == source, each.at)
+            ladder.message(message)
+        else:
+            hop = f"{call.letter(source)} -> {call.letter(destination)}"
+            ladder.note(each.at, Kind.PLAIN, f"{hop}: {summary(each.raw)}")
+    parties = [f"{letter} {host_port(*each)}" for each, letter in call.parties.items()]
+    heading = "   ".join(
+        [f"Call-ID: {printable(call.call_id.decode('utf-8', 'replace'))}", *parties]
+    )
+    drawn = ladder_text(*own_and_peers(ladder), ladder.steps, ladder.left_out, begin=call.begins_at)
+    return f"{heading}\n{drawn}"
 
 
 class MachinesCommand(Said):
@@ -260,10 +308,11 @@ class ExplainCommand(WithWords):
 
     synopsis = "sessioncore explain FILE [ANSWER] [options]"
     longdesc = (
-        "Explains a session description, SIP messages or a capture (pcap, pcapng): what was made of"
-        " each offer, which audio ran, and what is likely wrong.  FILE - is standard input.  A"
-        " second file is the description that answers the first.  Exit status 0: no errors were"
-        " found; 1: errors were found; 2: the file cannot be read."
+        "Explains a session description, SIP messages (as text or as --trace writes them) or a"
+        " capture (pcap, pcapng): what was made of each offer, which audio ran, and what is likely"
+        " wrong.  FILE - is standard input.  A second file is the description that answers the"
+        " first.  Exit status 0: no errors were found; 1: errors were found; 2: the file cannot be"
+        " read."
     )
     hint = "See `sessioncore explain --help`."
     optParameters = [

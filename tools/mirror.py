@@ -12,6 +12,8 @@ SUITES: Final = {"testing": "testing_kit"}
 THROUGH: Final = {
     "errors interfaces settings vocabulary": "test_manager.py test_exports.py",
     "watching/notes": "dashboard/test_metrics.py test_docs.py",
+    "explaining/audio explaining/calls": "explaining/test_lint.py explaining/test_report.py",
+    "explaining/seen": "explaining/test_reading.py",
     "media/formats media/interfaces media/lane media/players": "media/test_lanes.py",
     "media/packet_io net/rtp_epoll net/rtp_udp": "net/test_rtp.py",
     "media/limits": "media/test_playout.py",
@@ -25,6 +27,7 @@ THROUGH: Final = {
         "rtp/test_codecs.py test_own_codec.py"
     ),
     "sdp/acceptance sdp/authoring sdp/exchange": "sdp/test_negotiation.py",
+    "sdp/refusal": "sdp/test_explanation.py",
     "session/acks session/refusals": "session/test_callee.py",
     "session/bodies session/counters session/environment session/ending session/establishing"
     " session/leg session/media_control session/methods session/registry session/tracing": (
@@ -38,6 +41,9 @@ THROUGH: Final = {
     "sip/flows": "sip/test_matching.py",
     "sip/keeping sip/keys": "sip/test_matching.py sip/test_shards.py",
     "sip/methods": "sip/test_inspection.py",
+    "watching/dossier watching/dossier_account watching/dossier_making": (
+        "watching/test_dossiers.py watching/test_dossier_reader.py"
+    ),
     "testing/links testing/nat testing/udp": "testing_kit/test_network.py",
     "testing/names": "net/test_resolver.py",
 }

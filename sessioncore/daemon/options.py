@@ -201,6 +201,8 @@ class CommonOptions(Quiet):
         ["pcap", None, None, "Write SIP messages and RTCP as packets to this file (pcapng)."],
         ["hep", None, None, "Send SIP messages and RTCP to a HEP collector: udp:HOST:PORT:id=7."],
         ["cdr", None, None, "Write a JSON line per call, at its end, to this file."],
+        ["dossier", None, None, "Folder for a JSON file per call that explains it."],
+        ["dossier-for", None, None, "Calls to write dossiers of: faulty (default) or all."],
         ["metrics", None, None, "Serve metrics and probes over HTTP, e.g. on tcp:9100."],
         ["dashboard", None, None, "Show the calls on a web page, e.g. on tcp:8080; serves what"
          " --metrics serves, too."],
@@ -280,7 +282,23 @@ class CommonOptions(Quiet):
             pcap=self._pcap(),
             hep=self._collector(),
             cdr=self._file_or_output("cdr"),
+            dossier=self._dossier(),
+            only_faulty=self._only_faulty(),
         )
+
+    def _dossier(self) -> str | None:
+        name: str | None = self["dossier"]
+        return None if name is None else str(folder_to_make("dossier", name))
+
+    def _only_faulty(self) -> bool:
+        which: str | None = self["dossier-for"]
+        if which not in (None, "faulty", "all"):
+            raise usage.UsageError(f"--dossier-for: {which!r} is unknown; write faulty or all")
+        if which is not None and self["dossier"] is None:
+            raise usage.UsageError(
+                f"--dossier-for {which}: there is no folder; name one with --dossier"
+            )
+        return which != "all"
 
     def _pcap(self) -> str | None:
         name: str | None = self["pcap"]

@@ -171,6 +171,8 @@ class DaemonService(SessionService):
         """Bind, unless that was done with privileges; raises `ConfigurationError`."""
         super().startService()
         self._make_folder()
+        if self._outputs is not None:
+            self._outputs.prepare()
         if self._owns_process:
             self.reactor.callWhenRunning(self._heed_signals)
 

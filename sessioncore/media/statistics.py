@@ -173,6 +173,8 @@ class StreamStatistics:
     """Whether nothing was heard for 5 s where receiving is allowed."""
     first_sent_at: int | None
     first_received_at: int | None
+    latched_at: int | None
+    """When a source was last chosen."""
     peer_said_bye: bool
     """An RTCP BYE came; it never ends a call."""
 
@@ -190,6 +192,7 @@ class _Stream(Protocol):
     refused: int
     first_sent_at: int | None
     first_received_at: int | None
+    latched_at: int | None
 
     @property
     def counted_strangers(self) -> int:
@@ -241,6 +244,7 @@ def statistics_of(stream: _Stream, counted: Counted, reports: Reports | None) ->
         stalled=stalled,
         first_sent_at=stream.first_sent_at,
         first_received_at=stream.first_received_at,
+        latched_at=stream.latched_at,
         peer_said_bye=rtcp.peer_said_bye,
     )
 

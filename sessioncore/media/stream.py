@@ -13,9 +13,10 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from sessioncore.media.bank import COUNTED, FOREVER, NEVER, NONE, TARGET, Bank
 from sessioncore.media.formats import CN, DTMF, audio_codec
+from sessioncore.media.lane import DEFAULT_RATE
 from sessioncore.media.latch import EarlySource, Latch
 from sessioncore.media.limits import FOREIGN, Limits
-from sessioncore.media.listening import level_of
+from sessioncore.media.listening import QUIET, level_of
 from sessioncore.media.packet_io import PACKET_WIDTH, PortLease
 from sessioncore.media.playout import Playout
 from sessioncore.media.recorder import Recording
@@ -46,6 +47,8 @@ SENDABLE_PTIMES: Final = tuple(_FRAMES)
 """Packet lengths in ms that a row can send: whole frames."""
 _REFUSED_PAUSE: Final = 5 * SECOND
 _LONGEST_PAUSE: Final = 320 * SECOND
+_REFUSED_FOR: Final = 1 * SECOND
+"""So long ICMP has to come again and again before nobody listens there."""
 _EARLY_FORMATS: Final = tuple((codec.payload_type, codec) for codec in (PCMU, PCMA, COMFORT_NOISE))
 _OVER: Final = "the stream is closed"
 _HEADER: Final = struct.Struct("!BBHII")
@@ -95,12 +98,14 @@ class Stream:
     """Whether its media began before the call was answered: a recording waits for a sound."""
     first_sent_at: int | None = None
     first_received_at: int | None = None
+    latched_at: int | None = None
+    """When a source was last chosen (ns)."""
     source: Source | None = None
     """What it plays; None is silence."""
     source_ended = False
     """Whether its source came to its end, or failed."""
-    refusing = False
-    """Whether ICMP is all that comes from where we send to."""
+    refused_at = NEVER
+    """When ICMP last came from where we send to."""
     _open = True
     _early: EarlySource | None = None
     _rules: tuple[Address | None, str, bool | None] | None = None
@@ -119,11 +124,18 @@ class Stream:
     """Phases that the process had missed when this stream began."""
     _signalling_host = ""
     _rtcp_source: Address | None = None
-    _refused_at = NEVER
+    _refused_since = NEVER
+    """When that began; a pause of more than `QUIET` ends it."""
+    _stopped = False
+    """Whether sending stopped because of it."""
+    _told_refused_at = NEVER
     _refused_pause = 0
     _finished: Counted | None = None
     _released = False
     _held: Sequence[Recording] = ()
+    _rate = DEFAULT_RATE
+    """The rate of its lane, in Hz."""
+    _clock_rate = DEFAULT_RATE
 
     def __init__(self, plane: Plane, row: int, lease: PortLease, chance: int) -> None:
         self._plane = plane
@@ -297,6 +309,7 @@ class Stream:
         self._follow(agreement.remote, signalling_host, nat)
         if former is not None or self._early is not None:
             self._clear_columns()
+            self.expect_successor(now)
         self._fill_columns(agreement, now)
         if former is None:
             self._missed_then = self._plane.limits.statistics.missed_phases
@@ -326,7 +339,8 @@ class Stream:
             self._forget_latch()
             if self._heard:
                 self._note_heard()
-            self._heard, self.sends_since, self.refusing = False, None, False
+            self._heard, self.sends_since, self._stopped = False, None, False
+            self.refused_at = NEVER
             if self._made_latch is not None:
                 self.strangers += self._made_latch.strangers
                 self.stranger = self._made_latch.stranger or self.stranger
@@ -345,9 +359,11 @@ class Stream:
 
     def _enter_lane(self, codec: AudioCodec) -> int:
         """See to it that the row is in the lane of ``codec``; returns the lane's rate."""
-        plane, row, rate = self._plane, self.row, codec.sample_rate
-        if self._rate != rate or self._cells.clock[row] != codec.clock_rate:
-            plane.bank.move(row, plane.bank.lane_at(rate), codec.clock_rate)
+        rate, clock = codec.sample_rate, codec.clock_rate
+        if rate != self._rate or clock != self._clock_rate:
+            self._rate, self._clock_rate = rate, clock
+            plane, row = self._plane, self.row
+            plane.bank.move(row, plane.bank.lane_at(rate), clock)
             plane.playout.sources.move(row, rate)
             plane.playout.sinks.move(row, rate)
         return rate
@@ -379,7 +395,6 @@ class Stream:
         cells.heard_at[row] = now
         if cells.peak[row] == NONE:
             cells.sound_at[row] = now
-        self.expect_successor(now)
         receives = agreement.direction.receives
         cells.receiving[row] = receives
         cells.first_receive_pending[row] = receives
@@ -460,12 +475,13 @@ class Stream:
         """Somebody at the signalling address answered (ACK): lift or widen the limits."""
         self._answered = True
         if self._open and self._cells.unproven[self.row]:
+            self._stopped = False
             self._limit(now)
             self._plane.playout.changed(self.row)
 
     def hear(self, now: int) -> None:
         """RTP or RTCP came from where we send to: lift the limits."""
-        self._heard, self.refusing = True, False
+        self._heard, self._stopped = True, False
         self._note_heard()
         self._allow(FOREVER)
         self._plane.playout.changed(self.row)
@@ -536,11 +552,6 @@ class Stream:
     def _holds_recordings(self) -> bool:
         return self.agreement is None or self.unanswered
 
-    @property
-    def _rate(self) -> int:
-        lane: int = self._cells.lane[self.row]
-        return self._plane.bank.lanes[lane].rate
-
     def close(self, now: int) -> None:
         """`finish` and `release` in one; `statistics` stay as they are."""
         self.finish(now)
@@ -565,7 +576,6 @@ class Stream:
     def release(self, now: int) -> None:
         """Give the row and its ports back; does nothing the second time."""
         if not self._released:
-            self._plane.take_reports(now)
             self._released = True
             self._plane.free(self, now)
 
@@ -611,6 +621,7 @@ class Stream:
         if not self.lease.latch(source):
             return
         self.latched = source
+        self.latched_at = now
         if self.agreement is None or self.agreement.remote is not None:
             self.remote = source
         self._cells.latched[self.row] = True
@@ -647,35 +658,53 @@ class Stream:
         self._rtcp_source = source
         return True
 
+    def refuses(self, now: int) -> bool:
+        """Whether nobody receives what we send, by ICMP.
+
+        A port that is opened a little late answers in this way, too, but not for a second, and
+        its reports end it.
+        """
+        if self._stopped:
+            return True
+        confirmed_at = None if self._reports is None else self._reports.confirmed_at
+        return (
+            self.refused_at - self._refused_since >= _REFUSED_FOR
+            and now - self.refused_at < QUIET
+            and (confirmed_at is None or confirmed_at < self.refused_at)
+        )
+
     def note_refused(self, text: str, now: int) -> bool:
         """Count an ICMP port unreachable; whether it is time to tell of it again.
 
         From the address we send to, it stops RTP until something comes, or the path is proven.
         """
         self.refused += 1
-        cells, row = self._cells, self.row
-        if (
-            self.remote is not None
-            and text == host_port(*self.remote)
-            and cells.next_at[row] != FOREVER
-            and not (self._heard and now - self.heard_at < RELEARN)
-        ):
-            self._plane.limits.statistics.streams_stopped += 1
-            self.refusing = True
-            if self._heard:
-                self._note_heard()
-                self._heard = False
-            self._allow(NEVER, FOREVER)
-            self._plane.playout.changed(self.row)
-        if now - self._refused_at < self._refused_pause:
+        if self.remote is not None and text == host_port(*self.remote):
+            if now - self.refused_at >= QUIET:
+                self._refused_since = now
+            self.refused_at = now
+            if self._cells.next_at[self.row] != FOREVER and not (
+                self._heard and now - self.heard_at < RELEARN
+            ):
+                self._stop_for_refusal()
+        if now - self._told_refused_at < self._refused_pause:
             return False
         # Repeated for hours it says nothing new; once media has come, it does.
-        fresh = self.heard_at > self._refused_at
+        fresh = self.heard_at > self._told_refused_at
         self._refused_pause = (
             _REFUSED_PAUSE if fresh else min(2 * self._refused_pause, _LONGEST_PAUSE)
         )
-        self._refused_at = now
+        self._told_refused_at = now
         return True
+
+    def _stop_for_refusal(self) -> None:
+        self._plane.limits.statistics.streams_stopped += 1
+        self._stopped = True
+        if self._heard:
+            self._note_heard()
+            self._heard = False
+        self._allow(NEVER, FOREVER)
+        self._plane.playout.changed(self.row)
 
     def report(self, now: int, *, final: bool = False) -> bytes | None:
         """Send RTCP if there is somebody to send it to; ``final`` says BYE.  Returns what left."""

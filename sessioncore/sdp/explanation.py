@@ -22,6 +22,7 @@ from sessioncore.sdp.description import (
     parse_description,
     split_sections,
 )
+from sessioncore.sdp.exchange import AnswerReceived
 from sessioncore.sdp.formats import (
     STATIC,
     FormatMatch,
@@ -32,6 +33,7 @@ from sessioncore.sdp.formats import (
     accept_formats,
     judge_formats,
 )
+from sessioncore.sdp.negotiation import OfferAnswer
 from sessioncore.sdp.refusal import Ground, Refusal
 from sessioncore.sdp.targets import NO_SOCKETS, Sockets
 from sessioncore.vocabulary import (
@@ -50,6 +52,7 @@ __all__ = [
     "Explanation",
     "Use",
     "explain_answer",
+    "explain_negotiation",
     "explain_offer",
     "proposal_of",
 ]
@@ -298,6 +301,32 @@ def explain_answer(
         explained.append(judged)
     explained += [_extra(index, source.description.media[index]) for index in range(due, count)]
     return Explanation(True, tuple(explained), agreement, problem, source.description.oddities)
+
+
+def explain_negotiation(machine: OfferAnswer) -> Explanation | None:
+    """The last complete exchange of a dialog, as this side negotiated it, or None.
+
+    It explains the peer's description.  Of that only what negotiation reads is kept during a call,
+    so the explanation has no ``fmtp`` and does not know of rtcp-mux.
+    """
+    settled = machine.settled
+    if settled is None:
+        return None
+    audio = settled.media.audio
+    side: dict[str, Any] = {
+        "local": audio.local,
+        "signalling_host": machine.signalling_host,
+        "sockets": machine.sockets,
+    }
+    if isinstance(settled, AnswerReceived):
+        return explain_answer(machine.description, settled.description, machine.policy, **side)
+    wish, hold = machine.direction, machine.local_hold
+    if agreed_direction(settled.accepted.direction, wish, hold) is not audio.direction:
+        # They were set since then, for the next exchange.
+        wish, hold = audio.direction, False
+    return explain_offer(
+        settled.description, machine.policy, direction=wish, local_hold=hold, **side
+    )
 
 
 def proposal_of(media: MediaDescription, policy: MediaPolicy | None = None) -> Proposal:

@@ -53,7 +53,7 @@ def evidence_on(leg: Leg, now: int) -> Evidence:
         "strangers": stream.counted_strangers,
         "sending_for": None if stream.sends_since is None else (at - stream.sends_since) / SECOND,
         "refused": stream.refused,
-        "refusing": stream.refusing,
+        "refusing": stream.refuses(at),
         "source_ended": stream.source_ended,
         "ack_missing": leg.answer_repeated
         or (leg.state is SessionState.ANSWERED and at - begun > _ACK_DUE),

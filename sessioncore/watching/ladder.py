@@ -18,7 +18,7 @@ from sessioncore.vocabulary import MILLISECOND, Address, host_port
 from sessioncore.watching.event_log import shown
 from sessioncore.watching.messages import Message
 
-__all__ = ["Kind", "Ladder", "Step", "ladder_text", "summary"]
+__all__ = ["Kind", "Ladder", "Step", "ladder_text", "own_and_peers", "summary"]
 
 MOST_STEPS: Final = 60
 FIRST_STEPS: Final = 20
@@ -101,9 +101,10 @@ def summary(data: bytes) -> str:
 
 
 class Ladder:
-    """The steps of one call, the first ones and the last ones."""
+    """The steps of one call, the first ones and the last ones: ``most`` of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_STEPS) -> None:
+        self._most = most
         self.own: Address | None = None
         """Our address."""
         self.peers: list[Address] = []
@@ -147,13 +148,16 @@ class Ladder:
         make = _NOTES.get(event.__class__)
         if make is None:
             return False
-        kind, text = make(event)
-        self._add(Step(event.at, kind, shown(text)[:LONGEST_TEXT]))
+        self.note(event.at, *make(event))
         return True
+
+    def note(self, at: int, kind: Kind, text: str) -> None:
+        """Add what happened beside the messages; ``text`` may be anything."""
+        self._add(Step(at, kind, shown(text)[:LONGEST_TEXT]))
 
     def _add(self, step: Step) -> None:
         self.steps.append(step)
-        if len(self.steps) > MOST_STEPS:
+        if len(self.steps) > self._most:
             gone = self.steps.pop(FIRST_STEPS)
             self._kept -= len(gone.data or b"")
             self.left_out += 1

@@ -73,6 +73,8 @@ class ServerOptionsTests(SynchronousTestCase):
             "--pcap=sip.pcapng",
             "--hep=udp:192.0.2.9:id=7",
             "--cdr=cdr.jsonl",
+            "--dossier=dossiers",
+            "--dossier-for=all",
         )
         settings = plan.settings
         self.assertEqual(
@@ -97,6 +99,8 @@ class ServerOptionsTests(SynchronousTestCase):
                 pcap=os.path.abspath("sip.pcapng"),
                 hep=Collector("192.0.2.9", agent=7),
                 cdr=os.path.abspath("cdr.jsonl"),
+                dossier=os.path.abspath("dossiers"),
+                only_faulty=False,
             ),
         )
 
@@ -226,6 +230,13 @@ class WrongOptionsTests(SynchronousTestCase):
             "--role=uas --hep=tcp:h": "--hep: cannot send to 'tcp:h': write for example udp:",
             "--role=uas --cdr=/no/such/file": "--cdr: /no/such/file cannot be written: No such",
             "--role=uas --cdr=- --events=-": "--cdr -: --events - has standard output to itself",
+            "--role=uas --dossier=/dev/null/x": "--dossier: /dev/null/x cannot be written: /dev/nu",
+            "--role=uas --dossier=/tmp --dossier-for=some": (
+                "--dossier-for: 'some' is unknown; write faulty or all"
+            ),
+            "--role=uas --dossier-for=all": (
+                "--dossier-for all: there is no folder; name one with --dossier"
+            ),
             "--role=uas --trace=- --events=-": (
                 "--trace -: --events - has standard output to itself; name a file for one of them"
             ),
@@ -266,6 +277,7 @@ class WrongOptionsTests(SynchronousTestCase):
             ("uas", "trace", "t.txt"),
             ("uas", "pcap", "p.pcapng"),
             ("uas", "cdr", "c.jsonl"),
+            ("uas", "dossier", "dossiers"),
             ("uas", "record-dir", "heard"),
             ("uas", "record-dir", ""),
             ("uac --call=sip:b@h", "record", "heard.wav"),

@@ -430,6 +430,17 @@ class RunTests(ServiceTestCase):
         self.assertEqual(logged, [])
         self.assertFalse(uas.output_lost)
 
+    def test_lines_of_calls_that_were_lost_are_told_of(self) -> None:
+        self.patch(module, "open_log", lambda name: io.FileIO("/dev/full", "w"))
+        plan = UasPlan(Settings(max_calls=10), AnswerPlan())
+        uas = self.started(
+            UasService(plan, lines=Lines("calls"), reactor=self.reactor("192.0.2.2"))
+        )
+        uac = self.uac()
+        self.network.advance(2)
+        self.stop(uac, uas)
+        self.assertTrue(uas.output_lost)
+
     def test_only_the_last_event_of_a_call_is_asked_for(self) -> None:
         wanted: list[tuple[Any, ...]] = []
         usual = SessionManager.add_event_sink

@@ -13,12 +13,15 @@ from sessioncore.vocabulary import SECOND, Address
 
 __all__ = [
     "ETHERNET",
+    "START",
     "A",
     "B",
+    "Timed",
     "block",
     "ethernet",
     "interface",
     "ip",
+    "linked",
     "packet_block",
     "pcap",
     "pcapng",

@@ -121,7 +121,7 @@ class CallRun:
         uri = plan.uris[(number - 1) % len(plan.uris)]
         recording = plan.recording(number)
         sinks: list[Sink] = [] if recording is None else [Record(recording)]
-        listener = None if plan.expect is None else Listener(plan.expect)
+        listener = None if plan.expect is None else Listener(plan.expect, number)
         if listener is not None:
             sinks.append(listener)
         try:

@@ -144,11 +144,14 @@ class Listener:
     """The sink of one call that listens for what is expected of it.
 
     The first half second is not counted as far as it is silent: the first packet takes a while.
+    Listeners of different ``number`` look at what they heard at different times, so that calls
+    that begin a second apart do not all burden the same tick.
     """
 
-    def __init__(self, expectation: Expectation) -> None:
+    def __init__(self, expectation: Expectation, number: int = 0) -> None:
         self.rate: Final = expectation.rate
         self.expectation: Final = expectation
+        self._stagger = self.rate * (number % _PER_SECOND) // _PER_SECOND
         self.restart()
 
     def restart(self) -> None:
@@ -156,13 +159,15 @@ class Listener:
         self._ear = self.expectation.ear()
         self._frames: list[Samples] = []
         self._count = 0
+        self._enough = self.rate - self._stagger
         self._grace = GRACE
 
     def write(self, samples: Samples) -> None:
         """Take the next samples."""
         self._frames.append(samples)
         self._count += len(samples)
-        if self._count >= self.rate:
+        if self._count >= self._enough:
+            self._enough = self.rate
             self._look()
 
     @property

@@ -104,6 +104,17 @@ class ToneTests(SynchronousTestCase):
             self.assertEqual(ExpectedTones((frequency,)).rate, rate)
         self.assertEqual(Listener(ExpectedTones((5000.0,))).rate, 16000)
 
+    def test_numbers_spread_the_work(self) -> None:
+        looks = []
+        for number in (0, 10, 60):
+            listener = Listener(self.expected, number)
+            frames = 0
+            while not listener._ear.result()[0]:
+                listener.write(sine(1000, 0.02))
+                frames += 1
+            looks.append(frames)
+        self.assertEqual(looks, [50, 40, 40])
+
     def test_what_cannot_be_recognized(self) -> None:
         for wrong in ((20.0,), (440.0, 450.0), (30000.0,)):
             with self.assertRaises(ConfigurationError):

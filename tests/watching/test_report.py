@@ -6,6 +6,7 @@ import json
 from array import array
 from typing import Any
 
+from attrs import asdict
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore import events
@@ -166,7 +167,7 @@ class TotalsTests(ReportTestCase):
         self.run_call(rings=0.3, jitter=0.002, remote_lost=10)
         self.run_call(rings=0.5, received=50, rtp_ago=0.01, jitter=0.004)
         self.assertEqual(
-            self.report.totals(self.ledger.outcome),
+            asdict(self.report.totals(self.ledger.outcome)),
             {
                 "calls": 3,
                 "passed": 1,
@@ -193,6 +194,4 @@ class TotalsTests(ReportTestCase):
 
     def test_nothing(self) -> None:
         totals = self.report.totals(Outcome(not_placed=4))
-        self.assertEqual(
-            (totals["loss"], totals["setup_ms"], totals["not_placed"]), (None, None, 4)
-        )
+        self.assertEqual((totals.loss, totals.setup_ms, totals.not_placed), (None, None, 4))

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "sessioncore"
 
 FOUNDATION = {
     "vocabulary", "errors", "events", "table", "deadlines", "extensions", "reach", "verdict",
-    "lint",
+    "explanation", "lint",
 }  # fmt: skip
 PURE_FOLDERS = {"sip", "sdp", "rtp"}
 # What an embedder sets and gives.

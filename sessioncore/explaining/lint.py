@@ -16,9 +16,10 @@ from sessioncore.explaining.calls import Exchange, SeenCall
 from sessioncore.explaining.rtp_streams import SeenStream
 from sessioncore.explaining.seen import Seen
 from sessioncore.explaining.sightings import Sighting
+from sessioncore.explanation import Explanation
 from sessioncore.lint import LintFinding, LintRule, Severity, Values, lint
 from sessioncore.reach import reach
-from sessioncore.sdp.explanation import Explanation, explain_answer, explain_offer
+from sessioncore.sdp.explanation import explain_answer, explain_offer
 from sessioncore.sdp.formats import MediaPolicy
 from sessioncore.sdp.lint import Linted, lint_description
 from sessioncore.sdp.pair_lint import lint_change, lint_exchange

@@ -16,8 +16,9 @@ from sessioncore.explaining.lint import ExplainedCall, ExplainedExchange, about
 from sessioncore.explaining.rtp_streams import SeenStream
 from sessioncore.explaining.seen import Seen
 from sessioncore.explaining.sightings import Sighting
+from sessioncore.explanation import Explanation
 from sessioncore.lint import LintFinding, Severity, printable, worst
-from sessioncore.sdp.explanation import Explanation, explain_answer, explain_offer
+from sessioncore.sdp.explanation import explain_answer, explain_offer
 from sessioncore.sdp.formats import MediaPolicy
 from sessioncore.sdp.lint import Linted, lint_description
 from sessioncore.sdp.pair_lint import lint_exchange

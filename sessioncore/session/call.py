@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from sessioncore.errors import ConfigurationError, SipParseError
 from sessioncore.events import Event
+from sessioncore.explanation import Explanation
 from sessioncore.interfaces import IEventObserver, IEventSink
 from sessioncore.session.announcing import EventSink, EventSinks
 from sessioncore.session.milestones import Milestones
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from sessioncore.media.sinks import Sink
     from sessioncore.media.sources import Source
     from sessioncore.media.statistics import StreamStatistics
-    from sessioncore.sdp.explanation import Explanation
 
 __all__ = ["Call", "Control", "TakesEvents", "event_sink"]
 

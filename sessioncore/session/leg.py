@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 from attrs import define, field
 
 from sessioncore.deadlines import Deadline
-from sessioncore.sdp.explanation import Explanation, explain_negotiation
+from sessioncore.explanation import Explanation
+from sessioncore.sdp.explanation import explain_negotiation
 from sessioncore.sdp.negotiation import OfferAnswer
 from sessioncore.session.admission import Source
 from sessioncore.session.announcing import EventSinks

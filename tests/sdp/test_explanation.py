@@ -9,21 +9,18 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.errors import NegotiationError, SdpParseError
+from sessioncore.explanation import ExplainedMedia, Explanation, Ground, Use
 from sessioncore.rtp.codecs.l16 import L16
 from sessioncore.rtp.codecs.pcma import PCMA
 from sessioncore.rtp.codecs.pcmu import PCMU
 from sessioncore.sdp.description import parse_description
 from sessioncore.sdp.explanation import (
-    ExplainedMedia,
-    Explanation,
-    Use,
     explain_answer,
     explain_negotiation,
     explain_offer,
     proposal_of,
 )
 from sessioncore.sdp.negotiation import MediaPolicy, OfferAnswer
-from sessioncore.sdp.refusal import Ground
 from sessioncore.vocabulary import Direction
 from tests.sdp.offers import BARESIP, SIPP_UAC, description
 

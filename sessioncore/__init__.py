@@ -52,6 +52,7 @@ from sessioncore.media.sinks import Deliver, Discard, MediaSink, Record
 from sessioncore.media.sources import Clip, Echo, Frames, MediaSource, Silence, Tone
 from sessioncore.media.statistics import StreamStatistics
 from sessioncore.rtp.audio_codec import AudioCodec
+from sessioncore.sdp.explanation import ExplainedFormat, ExplainedMedia, Explanation
 from sessioncore.service import SessionService
 from sessioncore.session.call import Call
 from sessioncore.session.session import SessionState
@@ -85,6 +86,9 @@ __all__ = [
     "EndedBy",
     "Event",
     "Evidence",
+    "ExplainedFormat",
+    "ExplainedMedia",
+    "Explanation",
     "Finding",
     "Frames",
     "ICallHandler",

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "sessioncore"
 
 FOUNDATION = {
     "vocabulary", "errors", "events", "table", "deadlines", "extensions", "reach", "verdict",
-    "lint",
+    "explanation", "lint",
 }  # fmt: skip
 PURE_FOLDERS = {"sip", "sdp", "rtp"}
 # What an embedder sets and gives.
@@ -53,8 +53,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": DAEMON | {"agents"},
 }
 COORDINATOR = "session.coordinator"
-# The hub, and the one part that establishes media for both roles.
-MEETING = {COORDINATOR, "session.establishing"}
+# The hub, the one part that establishes media for both roles, and the public handle, which only
+# names their types.
+MEETING = {COORDINATOR, "session.establishing", "session.call"}
 
 UNCLEAN_MODULES = {
     "asyncio", "multiprocessing", "random", "secrets", "select", "selectors", "signal", "socket",

@@ -18,12 +18,12 @@ from typing import Final
 from sessioncore import aio, cli, testing
 from sessioncore.daemon import options
 from sessioncore.explaining import lint as call_lint
+from sessioncore.explanation import Ground
 from sessioncore.lint import Severity
 from sessioncore.manager import ManagerStatistics
 from sessioncore.media.statistics import PlaneStatistics, StreamStatistics
 from sessioncore.sdp import lint as sdp_lint
 from sessioncore.sdp import pair_lint
-from sessioncore.sdp.refusal import Ground
 from sessioncore.session.counters import CallCounters
 from sessioncore.sip import lint as sip_lint
 from sessioncore.sip.matching import Counters
@@ -114,6 +114,7 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "ladder rejected": lambda: ladders.rejected().text(),
     "ladder nothing in common": lambda: ladders.nothing_in_common().text(),
     "ladder cancelled": lambda: ladders.cancelled().text(),
+    "explained call": ladders.explained,
     "ladder one way": lambda: ladders.one_way().text(),
     "walk": ladders.walk_table,
     "walk uas": lambda: ladders.walk_trace("UAS"),

@@ -13,6 +13,7 @@ THROUGH: Final = {
     "errors interfaces settings vocabulary": "test_manager.py test_exports.py",
     "watching/notes": "dashboard/test_metrics.py test_docs.py",
     "explaining/audio explaining/calls": "explaining/test_lint.py explaining/test_report.py",
+    "explanation": "sdp/test_explanation.py",
     "explaining/seen": "explaining/test_reading.py",
     "media/formats media/interfaces media/lane media/players": "media/test_lanes.py",
     "media/packet_io net/rtp_epoll net/rtp_udp": "net/test_rtp.py",
@@ -27,7 +28,6 @@ THROUGH: Final = {
         "rtp/test_codecs.py test_own_codec.py"
     ),
     "sdp/acceptance sdp/authoring sdp/exchange": "sdp/test_negotiation.py",
-    "sdp/refusal": "sdp/test_explanation.py",
     "session/acks session/refusals": "session/test_callee.py",
     "session/bodies session/counters session/environment session/ending session/establishing"
     " session/leg session/media_control session/methods session/registry session/tracing": (

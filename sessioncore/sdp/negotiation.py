@@ -92,6 +92,12 @@ class OfferAnswer(Machine):
         return None if self.settled is None else self.settled.media
 
     @property
+    def description(self) -> bytes:
+        """Our description as we wrote it last; empty before the first one."""
+        content = self._content
+        return HEAD % (self.session_id, self.version, content) if content else b""
+
+    @property
     def has_pending_offer(self) -> bool:
         """Whether an offer of either side waits for its answer."""
         return self.state in PENDING

@@ -10,8 +10,9 @@ from sessioncore.explaining.packets import Datagram
 from sessioncore.explaining.reading import Sorting
 from sessioncore.explaining.report import Report
 from sessioncore.explaining.seen import Seen
+from sessioncore.explanation import Explanation
 from sessioncore.lint import LintFinding, Severity
-from sessioncore.sdp.explanation import Explanation, explain_answer, explain_offer
+from sessioncore.sdp.explanation import explain_answer, explain_offer
 from sessioncore.sdp.formats import MediaPolicy
 from sessioncore.sdp.lint import lint_description
 from sessioncore.sdp.pair_lint import lint_exchange

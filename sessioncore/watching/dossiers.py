@@ -60,6 +60,7 @@ MOST_HELD: Final = 64 << 20
 """Bytes of messages that are kept of all calls."""
 MOST_WAITING: Final = 1000
 """Calls that are over and wait to be written; further ones are lost."""
+_NO_TIME: Final = "there was no time at the end"
 _log: Final = Logger(namespace="sessioncore.watching.dossiers")
 
 
@@ -268,10 +269,12 @@ class Dossiers:
                 self._waiting.append(account)
         while self._busy() < end and self._step():
             pass
-        for account in self._waiting:
-            self._held -= account.messages.size
-            self._lose("there was no time at the end")
-        self._waiting.clear()
+        if self._writing is not None:
+            self._writing = None
+            self._lose(_NO_TIME)
+        while self._waiting:
+            self._held -= self._waiting.popleft().messages.size
+            self._lose(_NO_TIME)
 
     def _written(self, account: Account) -> Iterator[None]:
         """Write one file, step by step."""

@@ -19,6 +19,7 @@ from sessioncore.dashboard.metrics import Metrics
 from sessioncore.events import Event
 from sessioncore.lint import LintRule
 from sessioncore.manager import SessionManager
+from sessioncore.sdp.explanation import ExplainedFormat, ExplainedMedia, Explanation
 from sessioncore.session.session import SessionState
 from sessioncore.settings import Settings
 from sessioncore.testing.network import FakeNetwork
@@ -142,7 +143,8 @@ def metrics_reference() -> str:
 def value_reference() -> str:
     """The values that events and calls carry."""
     parts = []
-    for kind in (EndReason, NegotiatedMedia, StreamAgreement, Codec):
+    kinds = EndReason, NegotiatedMedia, StreamAgreement, Codec
+    for kind in (*kinds, Explanation, ExplainedMedia, ExplainedFormat):
         parts += [f"### {kind.__name__}", "", paragraph(prose(kind.__doc__)), "", *fields(kind), ""]
     for words in (SessionRole, SessionState, MediaState, Direction, EndedBy):
         parts += [f"### {words.__name__}", "", paragraph(prose(words.__doc__)), ""]

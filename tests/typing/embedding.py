@@ -252,8 +252,8 @@ def unused(call: Call) -> list[str]:
     found: list[str] = []
     for media in () if explanation is None else explanation.media:
         line: ExplainedMedia = media
-        each: ExplainedFormat
-        found += [each.text for each in line.formats if not line.accepted]
+        formats: tuple[ExplainedFormat, ...] = line.formats
+        found += [each.text for each in formats if not line.accepted]
     return found
 
 

@@ -37,6 +37,7 @@ from sessioncore.errors import (
     UnreachableTarget,
 )
 from sessioncore.events import Event, VerdictChanged
+from sessioncore.explanation import ExplainedFormat, ExplainedMedia, Explanation
 from sessioncore.interfaces import (
     ICallHandler,
     IEventObserver,
@@ -52,7 +53,6 @@ from sessioncore.media.sinks import Deliver, Discard, MediaSink, Record
 from sessioncore.media.sources import Clip, Echo, Frames, MediaSource, Silence, Tone
 from sessioncore.media.statistics import StreamStatistics
 from sessioncore.rtp.audio_codec import AudioCodec
-from sessioncore.sdp.explanation import ExplainedFormat, ExplainedMedia, Explanation
 from sessioncore.service import SessionService
 from sessioncore.session.call import Call
 from sessioncore.session.session import SessionState

@@ -53,9 +53,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": DAEMON | {"agents"},
 }
 COORDINATOR = "session.coordinator"
-# The hub, the one part that establishes media for both roles, and the public handle, which only
-# names their types.
-MEETING = {COORDINATOR, "session.establishing", "session.call"}
+# The hub, and the one part that establishes media for both roles.
+MEETING = {COORDINATOR, "session.establishing"}
 
 UNCLEAN_MODULES = {
     "asyncio", "multiprocessing", "random", "secrets", "select", "selectors", "signal", "socket",

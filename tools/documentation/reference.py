@@ -17,9 +17,9 @@ from sessioncore import cli, errors, events
 from sessioncore.daemon import options
 from sessioncore.dashboard.metrics import Metrics
 from sessioncore.events import Event
+from sessioncore.explanation import ExplainedFormat, ExplainedMedia, Explanation
 from sessioncore.lint import LintRule
 from sessioncore.manager import SessionManager
-from sessioncore.sdp.explanation import ExplainedFormat, ExplainedMedia, Explanation
 from sessioncore.session.session import SessionState
 from sessioncore.settings import Settings
 from sessioncore.testing.network import FakeNetwork

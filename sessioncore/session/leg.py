@@ -128,10 +128,8 @@ class Leg(Session):
         reason = unexpected(error)
         self.feed(GiveUp(reason) if self.leaving else HangUp(reason, 500))
 
-    def usage_of(self, remote_tag: bytes) -> DialogUsage:
-        """The dialog with that remote tag, confirmed or early; it must exist."""
-        if self.usage is not None:
-            return self.usage
+    def early_usage(self, remote_tag: bytes) -> DialogUsage:
+        """The early dialog with that remote tag; it must exist."""
         assert self.outgoing is not None
         return self.outgoing.early[remote_tag]
 

@@ -1,4 +1,4 @@
-"""Reads a file of any known kind: a description, messages, a trace, a capture.
+"""Reads a file of any known kind: a description, messages, a trace, a dossier, a capture.
 
 `READERS` is the table of kinds; a new kind of file is a new row.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from sessioncore.errors import UnreadableInput
 from sessioncore.explaining.capture_file import Capture, is_capture
+from sessioncore.explaining.dossier_file import dossier_in, messages_of, verdict_of
 from sessioncore.explaining.packets import Datagram, Packet, Packets, Segment, Unreachable
 from sessioncore.explaining.seen import Seen
 from sessioncore.explaining.sightings import Sighting, looks_like_sip, messages_in
@@ -65,7 +66,8 @@ def read_stream(stream: BinaryIO, name: str) -> Seen:
     if head.startswith(b"\x1f\x8b"):
         raise UnreadableInput(f"{name} is compressed; unpack it with gunzip first")
     raise UnreadableInput(
-        f"{name} is neither a session description, nor SIP messages, nor a capture (pcap, pcapng)"
+        f"{name} is neither a session description, nor SIP messages, nor a dossier, nor a capture"
+        " (pcap, pcapng)"
     )
 
 
@@ -115,6 +117,22 @@ def _read_trace(stream: BinaryIO, head: bytes) -> Seen:
     for sighting in traced_messages(_text(stream, head)):
         seen.add(sighting)
         seen.last_at = sighting.at
+    return seen
+
+
+def _is_object(head: bytes) -> bool:
+    return head.removeprefix(_BYTE_ORDER_MARK).lstrip()[:1] == b"{"
+
+
+def _read_dossier(stream: BinaryIO, head: bytes) -> Seen:
+    dossier = dossier_in(_text(stream, head).removeprefix(_BYTE_ORDER_MARK))
+    seen = Seen("a dossier")
+    for sighting in messages_of(dossier):
+        seen.add(sighting)
+        seen.last_at = sighting.at
+    seen.remarks.append(verdict_of(dossier))
+    if dossier.messages_dropped:
+        seen.remarks.append(f"{dossier.messages_dropped:,} messages were not kept")
     return seen
 
 
@@ -188,6 +206,7 @@ READERS: Final[tuple[Reader, ...]] = (
     Reader("capture", is_capture, _read_capture),
     Reader("description", _is_description, _read_description),
     Reader("trace", is_trace, _read_trace),
+    Reader("dossier", _is_object, _read_dossier),
     Reader("messages", _has_messages, _read_messages),
 )
 """The kinds of files, in the order in which they are tried."""

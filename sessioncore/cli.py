@@ -43,8 +43,16 @@ from sessioncore.sdp.formats import MediaPolicy
 from sessioncore.settings import Settings
 from sessioncore.vocabulary import SECOND, host_port
 from sessioncore.watching.diagrams import diagrams
+from sessioncore.watching.dossier_reader import read_dossier
 from sessioncore.watching.event_log import printable
-from sessioncore.watching.ladder import Kind, Ladder, ladder_text, own_and_peers, summary
+from sessioncore.watching.ladder import (
+    Kind,
+    Ladder,
+    ladder_of_dossier,
+    ladder_text,
+    own_and_peers,
+    summary,
+)
 from sessioncore.watching.live_lines import LiveLines
 from sessioncore.watching.messages import Message
 from sessioncore.watching.outcome import Outcome
@@ -91,7 +99,7 @@ class CallCommand(WithWords, CallOptions):
     """``sessioncore call``."""
 
     synopsis = "sessioncore call URI [URI ...] [options]"
-    longdesc = "Places calls and reports whether they had audio both ways."
+    longdesc = "Places calls and reports whether they had audio both ways, or what they heard."
     hint = "See `sessioncore call --help`."
 
     def parseArgs(self, *uris: str) -> None:
@@ -105,18 +113,22 @@ class CallCommand(WithWords, CallOptions):
         plan = self.uac_plan(self.uris)
         outcomes: list[Outcome] = []
         service = UacService(plan, say=lambda outcome, _interrupted: outcomes.append(outcome))
-        out = standard_output()
+        apart = "-" in (plan.events, plan.reports.json)  # standard output is for these alone
+        out = standard_error() if apart else standard_output()
         # What is redrawn would be torn by what is written between.
         redrawn = False if "-" in (plan.outputs.trace, plan.outputs.cdr) else None
         lines = None if plan.events == "-" else LiveLines(out, terminal=redrawn)
         run_service(service, lines, then=partial(_follow, lines))
         if not outcomes:
             return 1
-        print(outcomes[0], file=out if lines else standard_error(), flush=True)
+        print(outcomes[0], file=out, flush=True)
         return 0 if outcomes[0].good and not service.output_lost else 1
 
 
 def _follow(lines: LiveLines | None, service: DaemonService) -> None:
+    for address in service.web_addresses:
+        # What is only informative is not logged, and this is asked for.
+        print(f"sessioncore: see {address}", file=standard_error(), flush=True)
     if lines is not None:
         service.every(SECOND, lines.look)
 
@@ -229,7 +241,8 @@ class LadderCommand(RemoteOptions):
     synopsis = "sessioncore ladder URL|FILE [CALL-ID] [options]"
     longdesc = (
         "Prints the SIP ladders of calls: of those that a running server with --dashboard shows, or"
-        " that are in a capture (pcap, pcapng), whose Call-ID contains CALL-ID, or of all."
+        " that are in a capture (pcap, pcapng) or a dossier, whose Call-ID contains CALL-ID, or of"
+        " all."
     )
     hint = "See `sessioncore ladder --help`."
 
@@ -252,19 +265,38 @@ class LadderCommand(RemoteOptions):
 def ladders_in_file(name: str, wanted: str) -> str:
     """The ladders of the calls in a file whose Call-ID contains ``wanted``, as text.
 
-    Raises `UnreadableInput` if there are none, or the file cannot be read.
+    Raises `ConfigurationError` if there are none, or the file cannot be read.
     """
-    calls, _others = calls_in(read_file(name).sightings)
-    chosen = [each for each in calls if wanted.encode() in each.call_id]
-    if not chosen:
+    if _is_json(name):
+        dossier = read_dossier(name)
+        found = {dossier.call_id: ladder_of_dossier(dossier, _MOST_STEPS)}
+    else:
+        calls, _others = calls_in(read_file(name).sightings)
+        found = {each.call_id.decode("utf-8", "backslashreplace"): _seen(each) for each in calls}
+    drawn = [_drawn(call_id, ladder) for call_id, ladder in found.items() if wanted in call_id]
+    if not drawn:
         which = f" with {wanted!r} in its Call-ID" if wanted else ""
         raise UnreadableInput(
             f"{name} holds no call{which}; `sessioncore explain` shows what it is"
         )
-    return "\n".join([_ladder_of(each) for each in chosen])
+    return "\n".join(drawn)
 
 
-def _ladder_of(call: SeenCall) -> str:
+def _is_json(name: str) -> bool:
+    try:
+        with open(name, "rb") as file:
+            return file.read(64).lstrip().startswith(b"{")
+    except OSError:
+        return False  # its reader says what is wrong
+
+
+def _drawn(call_id: str, ladder: Ladder) -> str:
+    own, peers = own_and_peers(ladder)
+    text = ladder_text(own, peers, ladder.steps, ladder.left_out, begin=ladder.steps[0].at)
+    return f"Call-ID: {printable(call_id)}\n{text}"
+
+
+def _seen(call: SeenCall) -> Ladder:
     """The ladder as who sent the first message saw it; messages of other hops are notes in it."""
     ladder, own = Ladder(_MOST_STEPS), call.sightings[0].source
     for each in call.sightings:
@@ -273,14 +305,11 @@ def _ladder_of(call: SeenCall) -> str:
             message = Message(each.raw, source, destination, each.transport, own == source, each.at)
             ladder.message(message)
         else:
-            hop = f"{call.letter(source)} -> {call.letter(destination)}"
+            hop = " -> ".join(
+                ["?" if end is None else host_port(*end) for end in (source, destination)]
+            )
             ladder.note(each.at, Kind.PLAIN, f"{hop}: {summary(each.raw)}")
-    parties = [f"{letter} {host_port(*each)}" for each, letter in call.parties.items()]
-    heading = "   ".join(
-        [f"Call-ID: {printable(call.call_id.decode('utf-8', 'replace'))}", *parties]
-    )
-    drawn = ladder_text(*own_and_peers(ladder), ladder.steps, ladder.left_out, begin=call.begins_at)
-    return f"{heading}\n{drawn}"
+    return ladder
 
 
 class MachinesCommand(Said):
@@ -304,10 +333,11 @@ class ExplainCommand(WithWords):
 
     synopsis = "sessioncore explain FILE [ANSWER] [options]"
     longdesc = (
-        "Explains a session description, SIP messages or a capture (pcap, pcapng): what was made of"
-        " each offer, which audio ran, and what is likely wrong.  FILE - is standard input.  A"
-        " second file is the description that answers the first.  Exit status 0: no errors were"
-        " found; 1: errors were found; 2: the file cannot be read."
+        "Explains a session description, SIP messages (as text or as --trace writes them) or a"
+        " capture (pcap, pcapng): what was made of each offer, which audio ran, and what is likely"
+        " wrong.  FILE - is standard input.  A second file is the description that answers the"
+        " first.  Exit status 0: no errors were found; 1: errors were found; 2: the file cannot be"
+        " read."
     )
     hint = "See `sessioncore explain --help`."
     optParameters = [

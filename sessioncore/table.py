@@ -9,6 +9,7 @@ Cells that cannot happen are declared with `impossible`, and hitting one raises
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
@@ -121,6 +122,15 @@ class Table:
         }
         return {state for state in self.states if state not in self.final} - leaves
 
+    def traced(self, trace: Trace) -> Table:
+        """A copy for a machine that is followed: each of its steps calls ``trace``."""
+        twin = copy(self)
+        twin.cells = {
+            cell: (new, _traced(action, cell[0], new, trace))
+            for cell, (new, action) in self.cells.items()
+        }
+        return twin
+
     def diagram(self) -> str:
         """The table as a Graphviz ``digraph``: states, and an arrow per pair of states."""
         arrows: dict[tuple[Enum, Enum], list[str]] = {}
@@ -137,6 +147,16 @@ class Table:
         return "\n".join([*lines, "}"])
 
 
+def _traced(action: Action | None, old: Enum, new: Enum, trace: Trace) -> Action:
+    def step(machine: Machine, given: object) -> Iterable[object]:
+        effects = () if action is None else action(machine, given)
+        machine.state = new
+        trace(machine, old, given, new)
+        return effects
+
+    return step
+
+
 class Machine:
     """An instance of a `Table`: it holds the current state.
 
@@ -147,13 +167,16 @@ class Machine:
 
     table: Table
     state: Any
-    trace: Trace | None = None
     _waiting: list[object] | None = None
     """While an input is processed: the inputs fed since.  Otherwise None."""
 
     def __init_subclass__(cls) -> None:
         if "table" in vars(cls):
             cls.state = cls.table.initial
+
+    def follow(self, trace: Trace) -> None:
+        """Call ``trace`` after each step from now on."""
+        self.table = self.table.traced(trace)
 
     def perform(self, effect: Any) -> None:
         """Carry out one effect that an action returned."""
@@ -163,9 +186,6 @@ class Machine:
         """Process one input; raises `UnexpectedInput` if the table declares it impossible."""
         if self._waiting is not None:
             self._waiting.append(given)
-            return
-        if self.trace is not None:
-            self._work_off([given], ())
             return
         # `_step`, inlined; most inputs have no effects and are done here.
         try:
@@ -178,10 +198,11 @@ class Machine:
         effects = action(self, given)
         self.state = new
         if effects:
-            self._work_off([], effects)
+            self._work_off(effects)
 
-    def _work_off(self, waiting: list[object], effects: Iterable[object]) -> None:
+    def _work_off(self, effects: Iterable[object]) -> None:
         """Perform ``effects``, then process the queued inputs in order; raises the first error."""
+        waiting: list[object] = []
         self._waiting = waiting
         first: Exception | None = None
         try:
@@ -205,14 +226,11 @@ class Machine:
 
     def _step(self, given: object) -> Iterable[object]:
         """Take the transition of the table; returns the effects to perform in the new state."""
-        old = self.state
         try:
-            new, action = self.table.cells[old, given.__class__]
+            new, action = self.table.cells[self.state, given.__class__]
         except KeyError:
-            raise UnexpectedInput(self.table.name, old, given) from None
+            raise UnexpectedInput(self.table.name, self.state, given) from None
         # The action sees the old state.
         effects = () if action is None else action(self, given)
         self.state = new
-        if self.trace is not None:
-            self.trace(self, old, given, new)
         return effects

@@ -639,11 +639,12 @@ def _peer_died(e: Evidence) -> float:
 
 
 def _lossy_in(e: Evidence) -> float:
-    return 0.0 if _rtp_quiet(e) else 0.5
+    due, came = e.due
+    return 0.5 if came < due and not _rtp_quiet(e) else 0.0
 
 
 def _lossy_out(e: Evidence) -> float:
-    return 0.5 if e.confirmed > 0 and not e.reports_without_us and not e.refusing else 0.0
+    return 0.5 if e.remote_lost > 0 and not e.reports_without_us and not e.refusing else 0.0
 
 
 def _ended_source(e: Evidence) -> float:
@@ -985,7 +986,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "network-loss-outbound",
         Way.SENDING,
-        "confirmed",
+        "remote_lost",
         _lossy_out,
         "the peer lost {remote_lost} of {confirmed} packets",
         "Look for an overloaded or disturbed link on the way to the peer.",

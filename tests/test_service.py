@@ -142,8 +142,8 @@ class LifeTests(ServiceTestCase):
         self.assertEqual({given[3] for given in reports.given}, {True, False})
         service.startService()
         count = len(early.messages)
-        self.call("192.0.2.3")
         calls = {given[5] for given in reports.given}
+        self.call("192.0.2.3")
         service.manager.calls[0].hang_up()
         self.network.advance(1)
         self.assertEqual(len({given[5] for given in reports.given} - calls), 1)

@@ -76,7 +76,8 @@ class Walker(Machine):
     table = DOOR
 
     def __init__(self, trace: Any = None) -> None:
-        self.trace = trace
+        if trace is not None:
+            self.follow(trace)
         self.performed: list[tuple[object, Enum]] = []
         self.during: list[object] = []
         self.raises: list[Exception] = []
@@ -148,7 +149,7 @@ class MachineTests(SynchronousTestCase):
         walker = Walker()
         walker.during = [Pull(), Push()]
         seen: list[tuple[Enum, type, Enum]] = []
-        walker.trace = lambda machine, old, given, new: seen.append((old, type(given), new))
+        walker.follow(lambda machine, old, given, new: seen.append((old, type(given), new)))
         walker.feed(Push())
         self.assertEqual(
             seen,
@@ -241,7 +242,7 @@ class MachineTests(SynchronousTestCase):
     def test_a_trace_sees_the_new_state_before_the_effects_are_performed(self) -> None:
         walker = Walker()
         seen: list[object] = []
-        walker.trace = lambda machine, *step: seen.append((machine.state, machine.performed[:]))
+        walker.follow(lambda machine, *step: seen.append((machine.state, machine.performed[:])))
         walker.feed(Push())
         self.assertEqual(seen, [(Door.CLOSED, [])])
 
@@ -249,6 +250,6 @@ class MachineTests(SynchronousTestCase):
         walker = Walker(lambda *step: 1 / 0)
         self.assertRaises(ZeroDivisionError, walker.feed, Push())
         self.assertEqual((walker.state, walker.performed), (Door.CLOSED, []))
-        walker.trace = None
+        walker.table = DOOR
         walker.feed(Pull())
         self.assertIs(walker.state, Door.OPEN)

@@ -12,6 +12,9 @@ SUITES: Final = {"testing": "testing_kit"}
 THROUGH: Final = {
     "errors interfaces settings vocabulary": "test_manager.py test_exports.py",
     "watching/notes": "dashboard/test_metrics.py test_docs.py",
+    "explaining/audio explaining/calls": "explaining/test_lint.py explaining/test_report.py",
+    "explanation": "sdp/test_explanation.py",
+    "explaining/seen": "explaining/test_reading.py",
     "media/formats media/interfaces media/lane media/players": "media/test_lanes.py",
     "media/packet_io net/rtp_epoll net/rtp_udp": "net/test_rtp.py",
     "media/limits": "media/test_playout.py",

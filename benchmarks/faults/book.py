@@ -59,7 +59,7 @@ async def stalled(lab: Lab) -> None:
     """Our process is stopped for 2 s."""
     us = lab.party("stalled", alone("198.51.100.3"))
     await lab.until("another party", lambda: us.ready)
-    ours, theirs = await lab.talk("stalled", us=us)
+    ours, _theirs = await lab.talk("stalled", us=us)
     us.signal("STOP")
     await lab.sleep(2.0)
     await lab.expect("stalled", ours, "own-process-stalled", us.signal("CONT"))

@@ -1,7 +1,7 @@
 """The fault lab: two processes with managers of ours, and what is done to the path between them.
 
 All addresses are on the loopback interface of a network namespace.  ``nft`` drops packets, signals
-stop and kill processes.  The lab looks at the verdicts from outside: what `party` printed, and when.
+stop and kill processes.  The lab looks at the verdicts from outside: what `party` printed and when.
 """
 
 from __future__ import annotations

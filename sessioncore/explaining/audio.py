@@ -79,6 +79,25 @@ class Way:
         """The packets of all its streams."""
         return sum(stream.packets for stream in self.streams)
 
+    @property
+    def pauses(self) -> list[tuple[int, int]]:
+        """Begin and end of the times in which nothing was heard, of a second and more."""
+        found = []
+        for stream in self.streams:
+            edges = (self.since, stream.first), (stream.last, self.until)
+            for gap in (*stream.gaps, *edges):
+                begin, end = max(gap[0], self.since), min(gap[1], self.until)
+                others = (each for each in self.streams if each is not stream)
+                if end - begin >= SECOND and not any(one.is_heard(begin, end) for one in others):
+                    found.append((begin, end))
+        return sorted(set(found))
+
+    @property
+    def runs(self) -> bool:
+        """Whether RTP was heard for at least half of the time."""
+        silent = sum(end - begin for begin, end in self.pauses)
+        return bool(self.streams) and 2 * silent <= self.until - self.since
+
     @cached_property
     def numbers(self) -> set[int]:
         """Payload types that may come: of the receiver, and of a sender that renumbers."""

@@ -16,9 +16,10 @@ from sessioncore.explaining.calls import Exchange, SeenCall
 from sessioncore.explaining.rtp_streams import SeenStream
 from sessioncore.explaining.seen import Seen
 from sessioncore.explaining.sightings import Sighting
+from sessioncore.explanation import Explanation
 from sessioncore.lint import LintFinding, LintRule, Severity, Values, lint
 from sessioncore.reach import reach
-from sessioncore.sdp.explanation import Explanation, explain_answer, explain_offer
+from sessioncore.sdp.explanation import explain_answer, explain_offer
 from sessioncore.sdp.formats import MediaPolicy
 from sessioncore.sdp.lint import Linted, lint_description
 from sessioncore.sdp.pair_lint import lint_change, lint_exchange
@@ -201,6 +202,16 @@ def _unanswered(c: ExplainedCall) -> Iterator[Values]:
             yield {"target": _shown(invite.destination), "count": _times(c, invite)}
 
 
+def _not_responded(c: ExplainedCall) -> Iterator[Values]:
+    for each in c.call.sightings:
+        if each.method in ("", "INVITE", "ACK") or each.repeats or c.call.responses_to(each):
+            continue
+        waited = max(c.seen.last_at, c.call.ends_at) - each.at
+        if waited >= _ANSWER_DUE or _times(c, each) > 1:
+            yield {"method": each.method, "target": _shown(each.destination),
+                   "count": _times(c, each)}  # fmt: skip
+
+
 def _times(c: ExplainedCall, sighting: Sighting) -> int:
     return sum(each.raw == sighting.raw for each in c.call.sightings)
 
@@ -270,7 +281,7 @@ def _port_unreachable(c: ExplainedCall) -> Iterator[Values]:
 
 def _no_rtp(c: ExplainedCall) -> Iterator[Values]:
     expected = [p for p in c.judged if any(way.expected for way in p.ways)]
-    if expected and not c.audio.captured and c.seen.last_at:
+    if expected and not c.audio.captured and c.seen.is_capture:
         yield {}
 
 
@@ -352,23 +363,27 @@ def _late(c: ExplainedCall) -> Iterator[Values]:
 
 def _paused(c: ExplainedCall) -> Iterator[Values]:
     for way in c.audio.ways:
-        if not way.expected:
-            continue
-        for begin, end in _pauses(way):
+        for begin, end in way.pauses if way.expected else ():
             seconds = (end - begin) / SECOND
-            if seconds >= _QUIET:
+            # At the edges it is late, or it stopped.
+            if seconds >= _QUIET and way.since < begin and end < way.until:
                 after = (begin - c.call.begins_at) / SECOND
                 yield {"where": way.name, "seconds": f"{seconds:.1f}", "after": f"{after:.1f}"}
 
 
-def _pauses(way: Way) -> Iterator[tuple[int, int]]:
-    """The time within an agreement in which none of its streams was heard."""
-    for stream in way.streams:
-        for gap in (*stream.gaps, (stream.last, way.until)):
-            begin, end = max(gap[0], way.since), min(gap[1], way.until)
-            others = any(each is not stream and each.is_heard(begin, end) for each in way.streams)
-            if begin < end and not others:
-                yield begin, end
+def _stopped(c: ExplainedCall) -> Iterator[Values]:
+    for period in c.judged:
+        for way in period.ways:
+            if not (way.expected and way.streams) or _announces_a_pause(way):
+                continue
+            silent = (way.until - max(each.last for each in way.streams)) / SECOND
+            if silent >= _QUIET:
+                yield {"where": way.name, "packets": way.packets, "seconds": f"{silent:.1f}"}
+
+
+def _announces_a_pause(way: Way) -> bool:
+    last = max(way.streams, key=lambda stream: stream.last)
+    return way.encoding(last.last_type).upper().startswith("CN/")
 
 
 def _not_allowed(c: ExplainedCall) -> Iterator[Values]:
@@ -473,6 +488,15 @@ CALL_RULES: Final[tuple[LintRule[ExplainedCall], ...]] = (
         _missing,
     ),
     LintRule(
+        "audio-stopped",
+        _ERROR,
+        "RFC 3550 section 5.1",
+        "RTP stopped after {packets} packets, {seconds} s before the end",
+        "Look at the sender, and for a firewall or a NAT that forgot the connection; if the capture"
+        " was made at one side, make one at the other, too.",
+        _stopped,
+    ),
+    LintRule(
         "payload-type-mismatch",
         _ERROR,
         "RFC 3264 section 5.1",
@@ -495,6 +519,15 @@ CALL_RULES: Final[tuple[LintRule[ExplainedCall], ...]] = (
         "the call was not answered: {answer}",
         "Look at the status; it is the decision of the side that was called.",
         _refused,
+    ),
+    LintRule(
+        "request-without-response",
+        _WARNING,
+        "RFC 3261 section 17.1.2.2",
+        "{method} to {target} was sent {count} times and got no response",
+        "The request goes to the Contact of the other side, along its Record-Route; look whether"
+        " that can be reached. After a BYE the other side may believe that the call is still up.",
+        _not_responded,
     ),
     LintRule(
         "not-authorized",

@@ -1,4 +1,4 @@
-"""Reads a file of any known kind: a description, messages, a capture.
+"""Reads a file of any known kind: a description, messages, a trace, a dossier, a capture.
 
 `READERS` is the table of kinds; a new kind of file is a new row.
 """
@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from sessioncore.errors import UnreadableInput
 from sessioncore.explaining.capture_file import Capture, is_capture
+from sessioncore.explaining.dossier_file import dossier_in, messages_of, verdict_of
 from sessioncore.explaining.packets import Datagram, Packet, Packets, Segment, Unreachable
 from sessioncore.explaining.seen import Seen
 from sessioncore.explaining.sightings import Sighting, looks_like_sip, messages_in
 from sessioncore.explaining.tcp_streams import TcpStreams
+from sessioncore.explaining.trace_text import is_trace, traced_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["READERS", "Reader", "read_file", "read_stream"]
+__all__ = ["READERS", "Reader", "Sorting", "read_file", "read_stream"]
 
 _HEAD: Final = 65_536
 _MAX_TEXT: Final = 16 * 1024 * 1024
@@ -64,7 +66,8 @@ def read_stream(stream: BinaryIO, name: str) -> Seen:
     if head.startswith(b"\x1f\x8b"):
         raise UnreadableInput(f"{name} is compressed; unpack it with gunzip first")
     raise UnreadableInput(
-        f"{name} is neither a session description, nor SIP messages, nor a capture (pcap, pcapng)"
+        f"{name} is neither a session description, nor SIP messages, nor a dossier, nor a capture"
+        " (pcap, pcapng)"
     )
 
 
@@ -109,12 +112,36 @@ def _read_messages(stream: BinaryIO, head: bytes) -> Seen:
     return seen
 
 
+def _read_trace(stream: BinaryIO, head: bytes) -> Seen:
+    seen = Seen("a trace of SIP messages")
+    for sighting in traced_messages(_text(stream, head)):
+        seen.add(sighting)
+        seen.last_at = sighting.at
+    return seen
+
+
+def _is_object(head: bytes) -> bool:
+    return head.removeprefix(_BYTE_ORDER_MARK).lstrip()[:1] == b"{"
+
+
+def _read_dossier(stream: BinaryIO, head: bytes) -> Seen:
+    dossier = dossier_in(_text(stream, head).removeprefix(_BYTE_ORDER_MARK))
+    seen = Seen("a dossier")
+    for sighting in messages_of(dossier):
+        seen.add(sighting)
+        seen.last_at = sighting.at
+    seen.remarks.append(verdict_of(dossier))
+    if dossier.messages_dropped:
+        seen.remarks.append(f"{dossier.messages_dropped:,} messages were not kept")
+    return seen
+
+
 # --- a capture
 
 
 def _read_capture(stream: BinaryIO, head: bytes) -> Seen:
     capture, packets = Capture(stream, head), Packets()
-    sorting = _Sorting(Seen("a capture"))
+    sorting = Sorting(Seen("a capture", is_capture=True))
     for frame in capture:
         packet = packets.read(frame)
         if packet is not None:
@@ -131,8 +158,8 @@ def _read_capture(stream: BinaryIO, head: bytes) -> Seen:
     return sorting.seen
 
 
-class _Sorting:
-    """Sorts packets: SIP is kept, RTP is counted, the rest is ignored."""
+class Sorting:
+    """Sorts packets into ``seen``: SIP is kept, RTP is counted, the rest is ignored."""
 
     def __init__(self, seen: Seen) -> None:
         self.seen = seen
@@ -141,6 +168,7 @@ class _Sorting:
 
     def take(self, packet: Packet) -> None:
         """Sort one packet."""
+        self.seen.last_at = packet.at
         if isinstance(packet, Datagram):
             self._take_datagram(packet)
         elif isinstance(packet, Segment):
@@ -160,7 +188,7 @@ class _Sorting:
             self.seen.add(Sighting(data, packet.at, packet.source, packet.destination, "tcp"))
 
 
-def _remarks(capture: Capture, packets: Packets, sorting: _Sorting) -> list[str]:
+def _remarks(capture: Capture, packets: Packets, sorting: Sorting) -> list[str]:
     """What was not read of a capture, and why."""
     counted = (
         (packets.unknown_links.total(), "packets of an unknown link type were left out"),
@@ -177,6 +205,8 @@ def _remarks(capture: Capture, packets: Packets, sorting: _Sorting) -> list[str]
 READERS: Final[tuple[Reader, ...]] = (
     Reader("capture", is_capture, _read_capture),
     Reader("description", _is_description, _read_description),
+    Reader("trace", is_trace, _read_trace),
+    Reader("dossier", _is_object, _read_dossier),
     Reader("messages", _has_messages, _read_messages),
 )
 """The kinds of files, in the order in which they are tried."""

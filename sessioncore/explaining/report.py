@@ -16,14 +16,15 @@ from sessioncore.explaining.lint import ExplainedCall, ExplainedExchange, about
 from sessioncore.explaining.rtp_streams import SeenStream
 from sessioncore.explaining.seen import Seen
 from sessioncore.explaining.sightings import Sighting
+from sessioncore.explanation import Explanation
 from sessioncore.lint import LintFinding, Severity, printable, worst
-from sessioncore.sdp.explanation import Explanation, explain_answer, explain_offer
+from sessioncore.sdp.explanation import explain_answer, explain_offer
 from sessioncore.sdp.formats import MediaPolicy
 from sessioncore.sdp.lint import Linted, lint_description
 from sessioncore.sdp.pair_lint import lint_exchange
 from sessioncore.vocabulary import SECOND, host_port
 
-__all__ = ["DescriptionReport", "Report"]
+__all__ = ["DescriptionReport", "Report", "call_lines"]
 
 _MOST_LINES: Final = 200
 """Messages of one call that are printed."""
@@ -117,7 +118,7 @@ class Report:
             yield from part.lines()
         for number, call in enumerate(self.calls, 1):
             yield ""
-            yield from _call_lines(number, call)
+            yield from call_lines(number, call)
         yield from self._other_lines()
         if self.calls and (len(self.calls) > 1 or self.seen.remarks):
             yield ""
@@ -217,7 +218,8 @@ def _described_pair(offer: bytes, answer: bytes) -> DescriptionReport:
 # --- calls
 
 
-def _call_lines(number: int, call: ExplainedCall) -> Iterator[str]:
+def call_lines(number: int, call: ExplainedCall) -> Iterator[str]:
+    """What is said about one call."""
     yield f"Call {number}: {printable(call.call.call_id)}{_begun(call.call)}"
     parties = call.call.parties
     if parties:
@@ -322,10 +324,10 @@ def _what_ran(call: ExplainedCall) -> str:
     periods = [each for each in call.judged if any(way.expected for way in each.ways)]
     if not periods:
         return "No audio was agreed on for long enough to be judged."
-    running = {way.name for each in periods for way in each.ways if way.streams}
+    running = {way.name for each in periods for way in each.ways if way.runs}
     wanted = {way.name for each in periods for way in each.ways if way.expected}
     if not running:
-        return "No RTP of the call is in the file."
+        return "No audio ran."
     if wanted - running:
         return f"Audio ran only {', '.join(sorted(running))}."
     return "Audio ran both ways." if len(running) > 1 else "Audio ran as agreed."

@@ -47,6 +47,8 @@ class SeenStream:
     """Packets by payload type."""
     steps: Counter[int] = field(factory=Counter)
     """How often the timestamp rose by so much from one packet to the next."""
+    last_type: int = 0
+    """The payload type of the last packet: comfort noise announces a pause (RFC 3389)."""
     gaps: list[tuple[int, int]] = field(factory=list)
     """Begin and end of the pauses of a second and more, up to 64."""
     _expected: int = 0
@@ -109,6 +111,7 @@ class SeenStream:
         self.packets += 1
         self.octets += octets
         self.last = max(self.last, at)
+        self.last_type = payload_type
         if payload_type in self.by_type or len(self.by_type) < _MAX_KINDS:
             self.by_type[payload_type] += 1
 

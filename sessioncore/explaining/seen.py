@@ -22,10 +22,12 @@ _MAX_UNREACHABLE: Final = 10_000
 class Seen:
     """The content of one file, from whatever reader.
 
-    ``kind`` says what the file is, for people.  ``remarks`` say what was left out and why.
+    ``kind`` says what the file is, for people.  ``is_capture`` says that RTP should be in it, too.
+    ``remarks`` say what was left out and why.
     """
 
     kind: str
+    is_capture: bool = False
     descriptions: list[bytes] = field(factory=list)
     sightings: list[Sighting] = field(factory=list)
     rtp: RtpStreams = field(factory=RtpStreams)

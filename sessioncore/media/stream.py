@@ -434,21 +434,18 @@ class Stream:
 
     def _limit(self, now: int) -> None:
         """Begin the allowance for this address, as far as the path is proven."""
-        remote = self.remote
-        if self._heard or remote is None:
-            self._allow(FOREVER)
+        cells, row, remote, unheard = self._cells, self.row, self.remote, not self._heard
+        if remote is None or not unheard:
+            full_until = FOREVER
         elif self._answered:
-            self._allow(FOREVER if remote[0] == self._signalling_host else now + FOREIGN)
+            full_until = FOREVER if remote[0] == self._signalling_host else now + FOREIGN
         else:
-            self._allow(self._plane.limits.begin(remote[0], now))
-
-    def _allow(self, full_until: int, next_at: int = NEVER) -> None:
-        """Full rate until then, and for ever after the first packet of the peer."""
-        cells, row = self._cells, self.row
+            full_until = self._plane.limits.begin(remote[0], now)
         cells.full_until[row] = full_until
-        cells.next_at[row] = next_at
-        cells.unproven[row] = not self._heard
-        if not self._heard:
+        cells.next_at[row] = NEVER
+        # The first packet of the peer lifts it.
+        cells.unproven[row] = unheard
+        if unheard:
             cells.attention[row] = True
 
     def stop_transmission(self) -> None:
@@ -483,7 +480,7 @@ class Stream:
         """RTP or RTCP came from where we send to: lift the limits."""
         self._heard, self._stopped = True, False
         self._note_heard()
-        self._allow(FOREVER)
+        self._limit(now)
         self._plane.playout.changed(self.row)
 
     def _note_heard(self) -> None:
@@ -562,7 +559,8 @@ class Stream:
 
         The ports stay, for the peer's last report, until `release`.
         """
-        self._require_open()
+        if not self._open:
+            raise RuntimeError(_OVER)
         if self._heard:
             self._note_heard()
         self._plane.take_reports(now)
@@ -703,8 +701,10 @@ class Stream:
         if self._heard:
             self._note_heard()
             self._heard = False
-        self._allow(NEVER, FOREVER)
-        self._plane.playout.changed(self.row)
+        cells, row = self._cells, self.row
+        cells.full_until[row], cells.next_at[row] = NEVER, FOREVER
+        cells.unproven[row] = cells.attention[row] = True
+        self._plane.playout.changed(row)
 
     def report(self, now: int, *, final: bool = False) -> bytes | None:
         """Send RTCP if there is somebody to send it to; ``final`` says BYE.  Returns what left."""

@@ -241,7 +241,6 @@ class SipUdpProtocol(DatagramProtocol):
         advertise: str | None = None,
         unreachable: Unreachable = lambda refused, now: None,
     ) -> None:
-        self.received = 0
         self.faults = FaultLog(_log)
         self.fair_share = FairShare()
         self.listening = False
@@ -307,7 +306,6 @@ class SipUdpProtocol(DatagramProtocol):
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """Called by Twisted with each datagram; never raises."""
-        self.received += 1
         try:
             self._receive(datagram, addr, self._flow, self._now())
         except Exception as error:

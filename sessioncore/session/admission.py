@@ -19,7 +19,7 @@ KNOWN_FOR: Final = 3600 * SECOND
 """How long a source stays known after it acknowledged a call."""
 MOST_KNOWN: Final = 16_384
 """Sources that are remembered; beyond that, the one that was silent longest is forgotten."""
-_REFRESH: Final = 60 * SECOND
+_REFRESHED: Final = KNOWN_FOR - 60 * SECOND
 _SMALL: Final = 16
 """A server of fewer calls keeps no places for known sources."""
 _TRUSTED: Final = 1 << 62
@@ -99,7 +99,7 @@ class Admission:
         if not source.known:
             source.known = True
             self.strangers -= source.waiting + 1
-        if source.known_until < now + KNOWN_FOR - _REFRESH:
+        if source.known_until < now + _REFRESHED:
             source.known_until = now + KNOWN_FOR
             # At the end of the dict are those that were heard last.
             del self._sources[source.ip]

@@ -191,10 +191,11 @@ class Callee:
         except Exception:
             self._handler_failed(Failure(), leg)  # type: ignore[no-untyped-call]
             return
-        if iscoroutine(outcome):
-            outcome = Deferred.fromCoroutine(outcome)
-        if isinstance(outcome, Deferred) and not _fired_with(call, outcome):
-            outcome.addErrback(self._handler_failed, leg)
+        if isinstance(outcome, Deferred):
+            if not _fired_with(call, outcome):
+                outcome.addErrback(self._handler_failed, leg)
+        elif iscoroutine(outcome):
+            Deferred.fromCoroutine(outcome).addErrback(self._handler_failed, leg)
 
     def _handler_failed(self, failure: Failure, leg: Leg) -> None:
         if isinstance(failure.value, CallFailed | CallOver) and leg.over:

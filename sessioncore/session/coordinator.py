@@ -207,7 +207,7 @@ class SessionCoordinator:
     def request_received(self, tx: ServerTransaction, now: int) -> None:
         """A new request (`TransactionUser`)."""
         if self._tracer is not None:
-            tx.trace = self._tracer.step
+            tx.follow(self._tracer.step)
             self._tracer.transaction(tx)
         request = tx.request
         if request.to_tag is not None:
@@ -230,7 +230,7 @@ class SessionCoordinator:
     def _within(self, leg: Leg, tx: ServerTransaction, now: int) -> None:
         """RFC 3261 section 12.2.2."""
         request = tx.request
-        usage = leg.usage_of(request.from_tag or b"")
+        usage = leg.usage or leg.early_usage(request.from_tag or b"")
         refusal = inspect(request, self._rules, in_dialog=True, early=not leg.answered)
         if refusal is not None:
             self._refusals.faulty(leg, tx, refusal, False, now)

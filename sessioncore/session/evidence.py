@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from sessioncore.media.formats import audio_codec
@@ -22,6 +23,18 @@ _SILENT: Final = 5 * SECOND
 _PHASES: Final = 200
 """Phases of the media clock in a second."""
 _FRAMES: Final = 50
+_AS_COUNTED: Final = (
+    "late",
+    "invalid",
+    "rtcp_on_rtp",
+    "unexpected",
+    "unplayable",
+    "other_sources",
+    "held_back",
+    "send_errors",
+)
+"""What has the same name in `Evidence` as in the bank."""
+_as_counted: Final = itemgetter(*_AS_COUNTED)
 
 
 def evidence_on(leg: Leg, now: int) -> Evidence:
@@ -79,15 +92,7 @@ def _add_counted(
         "received": received,
         "expected": seen.expected,
         "sent": sent,
-        "late": counted["late"],
-        "invalid": counted["invalid"],
-        "rtcp_on_rtp": counted["rtcp_on_rtp"],
-        "unexpected": counted["unexpected"],
-        "unplayable": counted["unplayable"],
-        "other_sources": counted["other_sources"],
         "comfort_noise": counted["noise_packets"],
-        "held_back": counted["held_back"],
-        "send_errors": counted["send_errors"],
         "kernel_drops": seen.kernel_drops,
         "transmitting": seen.transmitting,
         "source_is_silent": silent,
@@ -95,6 +100,7 @@ def _add_counted(
         "rtcp_ago": None if rtcp_at < begun else (at - rtcp_at) / SECOND,
         "stalled_for": missed / _PHASES,
     }
+    values.update(zip(_AS_COUNTED, _as_counted(counted), strict=True))
     if received:
         octets = audio_codec(audio.codec).frame_octets
         values |= {

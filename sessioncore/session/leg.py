@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 from attrs import define, field
 
 from sessioncore.deadlines import Deadline
+from sessioncore.explanation import Explanation
+from sessioncore.sdp.explanation import explain_negotiation
 from sessioncore.sdp.negotiation import OfferAnswer
 from sessioncore.session.admission import Source
 from sessioncore.session.announcing import EventSinks
@@ -126,10 +128,8 @@ class Leg(Session):
         reason = unexpected(error)
         self.feed(GiveUp(reason) if self.leaving else HangUp(reason, 500))
 
-    def usage_of(self, remote_tag: bytes) -> DialogUsage:
-        """The dialog with that remote tag, confirmed or early; it must exist."""
-        if self.usage is not None:
-            return self.usage
+    def early_usage(self, remote_tag: bytes) -> DialogUsage:
+        """The early dialog with that remote tag; it must exist."""
         assert self.outgoing is not None
         return self.outgoing.early[remote_tag]
 
@@ -164,3 +164,7 @@ class Leg(Session):
     def media_statistics(self) -> Any:
         """Counters of the media, live or final."""
         return self.media.statistics
+
+    def explain_negotiation(self) -> Explanation | None:
+        """What was made of the peer's last description, or None before there is an agreement."""
+        return None if self.usage is None else explain_negotiation(self.usage.negotiation)

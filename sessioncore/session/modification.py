@@ -236,7 +236,8 @@ class Modification(Machine):
     state: ModificationState
 
     def __init__(self, perform: Callable[[object], None], trace: Trace | None = None) -> None:
-        self.trace = trace
+        if trace is not None:
+            self.follow(trace)
         self._perform = perform
         self.wish: Any = None
 

@@ -176,7 +176,7 @@ class Placing:
             user, data, b"INVITE", target.address, flow, branch, now
         )
         if self._env.tracer is not None:
-            outgoing.client.trace = self._env.tracer.step
+            outgoing.client.follow(self._env.tracer.step)
             self._env.tracer.transaction(outgoing.client)
         if first:
             leg.feed(InviteWritten())

@@ -95,7 +95,8 @@ class Registry:
         self.by_name[leg.name] = leg
         self.up += 1
         if self._tracer is not None:
-            leg.trace = leg.media.trace = self._tracer.step
+            leg.follow(self._tracer.step)
+            leg.media.follow(self._tracer.step)
         return leg
 
     def join(self, leg: Leg, dialog: Dialog) -> None:
@@ -111,8 +112,7 @@ class Registry:
     def forget(self, leg: Leg) -> None:
         """Remove a leg that is over; only its handle refers to it after that."""
         del self.by_name[leg.name]
-        if leg.takes_room:
-            self.make_room(leg)
+        self.make_room(leg)
         # The handle keeps the leg; this breaks the reference cycle between the two.
         del leg.call
         if leg.usage is not None:

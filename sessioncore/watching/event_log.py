@@ -142,6 +142,8 @@ _SHOWN: Final = {
     "bool": "{0}!a",
     # Most are safe.
     "str": "(t if _PLAIN(t := {0}) else quoted(t))",
+    "str | None": "'none' if {0} is None else t if _PLAIN(t := {0}) else quoted(t)",
+    "int | None": "'none' if {0} is None else ascii({0})",
     "float | None": "'none' if {0} is None else ascii({0})",
     "Address": _ADDRESS,
     "Address | None": "'none' if {0} is None else " + _ADDRESS,

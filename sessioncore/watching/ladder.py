@@ -7,18 +7,28 @@ call began, and what came last.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
+from functools import partial
 from typing import Any, Final
 
 from attrs import define
 
 from sessioncore import events
-from sessioncore.vocabulary import MILLISECOND, Address, host_port
+from sessioncore.vocabulary import MILLISECOND, SECOND, Address, host_port
+from sessioncore.watching.dossier import Dossier, SipEntry
 from sessioncore.watching.event_log import shown
 from sessioncore.watching.messages import Message
 
-__all__ = ["Kind", "Ladder", "Step", "ladder_text", "own_and_peers", "summary"]
+__all__ = [
+    "Kind",
+    "Ladder",
+    "Step",
+    "ladder_of_dossier",
+    "ladder_text",
+    "own_and_peers",
+    "summary",
+]
 
 MOST_STEPS: Final = 60
 FIRST_STEPS: Final = 20
@@ -198,6 +208,63 @@ _NOTES: Final[dict[type[events.Event], Callable[[Any], tuple[Kind, str]]]] = {
     events.CallEnded: lambda event: (Kind.PLAIN, f"ended: {event.reason}"),
 }
 """The events that a ladder shows, apart from what its messages show as well."""
+
+
+_MILESTONES: Final = {
+    "active": (Kind.GOOD, "media active"),
+    "stalled": (Kind.BAD, "media stalled"),
+    "path problem": (Kind.BAD, "path problem"),
+    "failed": (Kind.BAD, "media failed"),
+    "early media": (Kind.PLAIN, "early media"),
+    "held": (Kind.PLAIN, "held"),
+    "resumed": (Kind.PLAIN, "resumed"),
+}
+"""The steps of the media that a ladder shows, by their names in a dossier."""
+
+
+def ladder_of_dossier(dossier: Dossier, most: int = MOST_STEPS) -> Ladder:
+    """The ladder of the call in a dossier; its times begin at 0."""
+    ladder = Ladder(most)
+    happened: list[tuple[float, Callable[[], None]]] = []
+
+    def note(at: float, kind: Kind, text: str) -> None:
+        happened.append((at, lambda: ladder.note(round(at * SECOND), kind, text)))
+
+    for entry in dossier.messages:
+        message = _message_of(entry, dossier.messages)
+        happened.append((entry.at, partial(ladder.message, message)))
+    for step in dossier.media:
+        if step.name in _MILESTONES:
+            kind, text = _MILESTONES[step.name]
+            note(step.at, kind, f"{text}: {step.detail}" if step.detail else text)
+    for judged in dossier.verdicts:
+        ways = (judged.verdict.get(way) or {} for way in ("receiving", "sending"))
+        faulty = any(way.get("proof") == "contradicted" for way in ways)
+        word = str(judged.verdict.get("judgement", "")).replace("_", " ")
+        note(judged.at, Kind.BAD if faulty else Kind.PLAIN, f"verdict: {word}")
+    if dossier.ended_at is not None:
+        end = dossier.end or {}
+        note(dossier.ended_at, Kind.PLAIN, f"ended: {end.get('by', '')}: {end.get('text', '')}")
+    for _at, happen in sorted(happened, key=lambda each: each[0]):
+        happen()
+    return ladder
+
+
+def _message_of(entry: SipEntry, entries: Sequence[SipEntry]) -> Message:
+    if entry.copy_of is not None and 0 <= entry.copy_of < len(entries):
+        data = _data_of(entries[entry.copy_of])
+    else:
+        data = _data_of(entry)
+    source, destination = entry.source, entry.destination
+    at = round(entry.at * SECOND)
+    return Message(data, source, destination, entry.transport, entry.sent, at)
+
+
+def _data_of(entry: SipEntry) -> bytes:
+    try:
+        return entry.data
+    except (LookupError, UnicodeError):  # somebody changed the file
+        return entry.first_line.encode("ascii", "backslashreplace")
 
 
 def ladder_text(

@@ -206,6 +206,7 @@ class MessagePageTests(FeedTestCase):
         self.pair.advance(1)
         session = self.pair.legs[0].session
         response = get(self.site, f"/message?session={session}&number=0")
+        self.assertEqual(response.status, 200)
         self.assertEqual(response.header("Content-Type"), "text/plain; charset=utf-8")
         self.assertTrue(response.text.startswith("INVITE sip:callee@"))
 

@@ -14,6 +14,7 @@ from tests.explaining.captures import START, A, B, Timed, ip, rtp, rtp_stream, u
 from tests.explaining.scenes import A_RTP, B_RTP, POLICY, Scene, explained, report, sdp
 
 GOOD = Scene()
+BYE = messages.bye(GOOD.caller, to=GOOD.success)
 THERE, BACK = (
     rtp_stream(A_RTP, B_RTP, since=1.0, until=10.0, ssrc=1),
     rtp_stream(B_RTP, A_RTP, since=1.0, until=10.0, ssrc=2),
@@ -79,6 +80,7 @@ SCENES = {
     "no-ack": GOOD.with_(ack=False),
     "port-unreachable": GOOD.with_(more=unreachable(3)),
     "audio-missing": GOOD.with_(rtp=streams(back=())),
+    "audio-stopped": GOOD.with_(rtp=streams(rtp_stream(A_RTP, B_RTP, since=1, until=6))),
     "payload-type-mismatch": GOOD.with_(
         rtp=streams(rtp_stream(A_RTP, B_RTP, since=1, until=10, number=18))
     ),
@@ -89,6 +91,10 @@ SCENES = {
         rtp=streams(rtp_stream(A_RTP, B_RTP, since=1, until=10, lost=range(1, 440, 40)))
     ),
     "repeated": GOOD.with_(more=tuple(GOOD.there(each, GOOD.invite) for each in (0.03, 0.06))),
+    "request-without-response": GOOD.with_(
+        bye=False,
+        more=tuple(GOOD.there(at, BYE) for at in (9.9, 10.4)),
+    ),
     "no-rtp": GOOD.with_(rtp=()),
     "private-description": BEHIND_NAT,
     "source-not-described": BEHIND_NAT,
@@ -160,10 +166,12 @@ class CallRules(SynchronousTestCase):
         for name, others in (
             ("no-ack", []),
             ("audio-missing", []),
+            ("audio-stopped", []),
             ("payload-type-mismatch", []),
             ("heavy-packet-loss", []),
             ("packet-loss", []),
             ("no-rtp", []),
+            ("request-without-response", []),
             ("late-audio", []),
             ("audio-pause", []),
             ("two-sources", []),
@@ -189,6 +197,16 @@ class CallRules(SynchronousTestCase):
             for index, (at, data) in enumerate(both[:300])
         ]
         self.assertEqual(names(scene.with_(rtp=tuple(pause))), [])
+
+    def test_comfort_noise_announces_a_pause(self) -> None:
+        noise = (START + 6 * SECOND, udp(A_RTP, B_RTP, rtp(1250, 160 * 250, ssrc=1, number=13)))
+        there = rtp_stream(A_RTP, B_RTP, since=1, until=6, ssrc=1)
+        scene = GOOD.with_(
+            offer=sdp(A_RTP, formats=(0, 13)),
+            answer=sdp(B_RTP, formats=(0, 13)),
+            rtp=streams((*there, noise)),
+        )
+        self.assertEqual(names(scene), [])
 
     def test_a_late_offer(self) -> None:
         """The INVITE has no description: the 200 offers, the ACK answers."""

@@ -69,7 +69,10 @@ class KindTests(SynchronousTestCase):
     def test_what_is_none_of_these(self) -> None:
         for data, why in (
             (b"", "the file is empty"),
-            (b"hello\n", "neither a session description, nor SIP messages, nor a capture"),
+            (
+                b"hello\n",
+                "neither a session description, nor SIP messages, nor a dossier,",
+            ),
             (b"\x7fELF" + bytes(100), "neither"),
             (gzip.compress(pcap([])), "gunzip"),
             (b"\xd4\xc3\xb2\xa1", "the file: the capture cannot be read: the file ends"),

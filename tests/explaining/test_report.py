@@ -63,7 +63,9 @@ class CallReports(SynchronousTestCase):
         there = tuple(rtp_stream(A_RTP, B_RTP, since=1, until=10, ssrc=1))
         for scene, start in (
             (GOOD.with_(rtp=there), "  Audio ran only A -> B. Likely wrong: B -> A: no RTP in 9.0"),
-            (GOOD.with_(rtp=()), "  No RTP of the call is in the file. Worth a look: audio was"),
+            (GOOD.with_(rtp=()), "  No audio ran. Worth a look: audio was agreed on"),
+            (GOOD.with_(rtp=(*there, *rtp_stream(B_RTP, A_RTP, since=1, until=2))),
+             "  Audio ran only A -> B. Likely wrong: B -> A: RTP stopped after 50 packets, 8.0 s"),
             (GOOD.with_(ack=False), "  Audio ran both ways. Likely wrong: the 200 of B was sent 1"),
             (GOOD.with_(answer=sdp(B_RTP, direction="recvonly"), rtp=there),
              "  Audio ran as agreed. Worth a look: m-line 1: audio is agreed only to"),

@@ -904,6 +904,20 @@ class RtcpTests(Case):
         self.assertLess(abs(statistics.round_trip_ms - 100), 1)
         self.assertEqual((statistics.remote_lost, statistics.remote_jitter_ms), (7, 10.0))
 
+    def test_what_the_peer_says_it_sent(self):
+        stream = self.bench.call()
+        self.bench.run(1, Talker(self.bench, stream))
+        told = stream.reports
+        self.assertEqual((told.peer_packets, told.peer_sends), (None, False))
+        for packets, sends in ((0, False), (50, True), (50, False), (90, True), (3, True)):
+            info = SenderInfo(1, 1, packets, 1)
+            self.bench.io.arrive_rtcp(stream, build_report(77, b"p", sender=info))
+            self.bench.run(0.005)
+            self.assertEqual((told.peer_packets, told.peer_sends), (packets, sends))
+        self.bench.io.arrive_rtcp(stream, build_report(77, b"p"))
+        self.bench.run(0.005)
+        self.assertEqual((told.peer_packets, told.peer_sends), (3, False))
+
     def test_close_says_bye(self):
         stream = self.bench.call()
         self.bench.run(0.2)

@@ -9,20 +9,18 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.errors import NegotiationError, SdpParseError
+from sessioncore.explanation import ExplainedMedia, Explanation, Ground, Use
 from sessioncore.rtp.codecs.l16 import L16
 from sessioncore.rtp.codecs.pcma import PCMA
 from sessioncore.rtp.codecs.pcmu import PCMU
 from sessioncore.sdp.description import parse_description
 from sessioncore.sdp.explanation import (
-    ExplainedMedia,
-    Explanation,
-    Use,
     explain_answer,
+    explain_negotiation,
     explain_offer,
     proposal_of,
 )
 from sessioncore.sdp.negotiation import MediaPolicy, OfferAnswer
-from sessioncore.sdp.refusal import Ground
 from sessioncore.vocabulary import Direction
 from tests.sdp.offers import BARESIP, SIPP_UAC, description
 
@@ -337,3 +335,53 @@ class SameAsTheNegotiation(SynchronousTestCase):
         self.assertEqual(
             explanation.agreement.send_dtmf_payload_type, agreement.send_dtmf_payload_type
         )
+
+
+class OfADialog(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.machine = OfferAnswer(POLICY, LOCAL, 7)
+
+    def explained(self) -> Explanation:
+        explanation = explain_negotiation(self.machine)
+        assert explanation is not None and self.machine.agreement is not None
+        assert explanation.agreement is not None
+        mine, kept = explanation.agreement, self.machine.agreement.audio
+        self.assertEqual((mine.direction, mine.remote, mine.ptime, str(mine.codec)),
+                         (kept.direction, kept.remote, kept.ptime, str(kept.codec)))  # fmt: skip
+        return explanation
+
+    def test_nothing_yet(self) -> None:
+        self.assertIsNone(explain_negotiation(self.machine))
+        self.machine.receive_offer(SIPP_UAC)
+        self.assertIsNone(explain_negotiation(self.machine))
+
+    def test_we_answered(self) -> None:
+        self.machine.direction = Direction.RECVONLY
+        self.machine.receive_offer(BARESIP, signalling_host=PEER)
+        self.machine.make_answer()
+        explanation = self.explained()
+        self.assertFalse(explanation.is_answer)
+        self.assertEqual(explanation.media[0].direction_text,
+                         "the offer says sendrecv, we want recvonly")  # fmt: skip
+        # A wish for later changes nothing.
+        self.machine.direction = Direction.INACTIVE
+        self.assertIs(self.explained().media[0].direction, Direction.RECVONLY)
+
+    def test_we_offered(self) -> None:
+        self.machine.make_offer(Direction.SENDONLY)
+        answer = description("audio 6000 RTP/AVP 8 0\na=recvonly")
+        self.machine.receive_answer(answer, signalling_host=PEER)
+        explanation = self.explained()
+        self.assertTrue(explanation.is_answer)
+        self.assertEqual(explanation.media[0].direction_text,
+                         "the answer says recvonly, the offer said sendonly")  # fmt: skip
+        self.assertEqual([each.use for each in explanation.media[0].formats],
+                         [Use.SENT, Use.ACCEPTED])  # fmt: skip
+
+    def test_the_last_exchange_counts(self) -> None:
+        self.machine.make_offer()
+        self.machine.receive_answer(description("audio 6000 RTP/AVP 0"), signalling_host=PEER)
+        self.machine.receive_offer(description("audio 6000 RTP/AVP 8", version=2))
+        self.assertTrue(self.explained().is_answer)
+        self.machine.make_answer()
+        self.assertEqual(self.explained().media[0].formats[0].encoding, "PCMA/8000")

@@ -583,7 +583,7 @@ class Offering(SynchronousTestCase):
 
     def test_a_fork_is_the_same_and_shares_what_was_offered(self) -> None:
         first = ours()
-        first.trace = Mock()
+        first.follow(Mock())
         first.local_hold = True
         first.signalling_host = PEER
         first.make_offer()
@@ -591,7 +591,7 @@ class Offering(SynchronousTestCase):
         self.assertIsNot(vars(second), vars(first))
         self.assertEqual(vars(second), vars(first))
         self.assertIs(second.sent, first.sent)
-        self.assertIs(second.trace, first.trace)
+        self.assertIs(second.table, first.table)
         self.assertIs(second.state, OfferState.OFFER_SENT)
 
 

@@ -364,8 +364,11 @@ class ExplainCommand(WithWords):
                 if not each.descriptions:
                     raise UnreadableInput(f"{name} is not a session description")
             seen.descriptions += answer.descriptions
+        names = ["standard input" if name == "-" else name for name in self.names]
+        if seen.problem is not None:
+            print(f"sessioncore: {names[0]}: {seen.problem}", file=sys.stderr)
         policy = MediaPolicy(settings.codec_list)
-        report = Report(" and ".join(self.names), seen, policy, self["call-id"])
+        report = Report(" and ".join(names), seen, policy, self["call-id"])
         if self["json"]:
             print(json.dumps(report.as_dict(), indent=2))
         else:

@@ -87,6 +87,13 @@ class ExplainTests(SynchronousTestCase):
             self.assertEqual((status, error), (wanted, ""), arguments)
             self.assertTrue(out.startswith(arguments[0]), out)
 
+    def test_a_capture_that_is_cut_off_is_explained_and_says_so(self) -> None:
+        name = self.file("a.pcap", pcap(Scene().packets)[:-9])
+        status, out, error = run("explain", name)
+        self.assertEqual((status, error.count("\n")), (0, 1))
+        self.assertTrue(error.startswith(f"sessioncore: {name}: the capture cannot be read after"))
+        self.assertIn("Audio ran both ways.", out)
+
     def test_json(self) -> None:
         name = self.file("a.pcap", pcap(Scene().packets))
         status, out, _ = run("explain", "--json", name)

@@ -153,8 +153,10 @@ def _read_capture(stream: BinaryIO, head: bytes) -> Seen:
             f"its packets are of link type {kinds}, which is not known; known are Ethernet, Linux"
             " cooked, raw IP and loopback"
         )
-    sorting.seen.kind = f"a capture of {capture.count:,} packets"
-    sorting.seen.remarks += _remarks(capture, packets, sorting)
+    number = "1 packet" if capture.count == 1 else f"{capture.count:,} packets"
+    sorting.seen.kind = f"a capture of {number}"
+    sorting.seen.problem = capture.problem
+    sorting.seen.remarks += _remarks(packets, sorting)
     return sorting.seen
 
 
@@ -188,18 +190,17 @@ class Sorting:
             self.seen.add(Sighting(data, packet.at, packet.source, packet.destination, "tcp"))
 
 
-def _remarks(capture: Capture, packets: Packets, sorting: Sorting) -> list[str]:
+def _remarks(packets: Packets, sorting: Sorting) -> list[str]:
     """What was not read of a capture, and why."""
     counted = (
-        (packets.unknown_links.total(), "packets of an unknown link type were left out"),
-        (packets.cut, "packets were not captured as a whole; capture with a larger snaplen (-s 0)"),
-        (packets.fragments.lost, "fragmented datagrams could not be put together"),
-        (len(packets.fragments), "fragmented datagrams are not complete"),
-        (sorting.tcp.holes, "TCP streams with SIP have holes, after which messages are missing"),
-        (sorting.encrypted, "segments on port 5061 are probably TLS, which cannot be read"),
+        ("packets of an unknown link type", packets.unknown_links.total()),
+        ("packets not captured as a whole (a larger snaplen, -s 0, helps)", packets.cut),
+        ("fragmented datagrams that could not be put together", packets.fragments.lost),
+        ("fragmented datagrams that are not complete", len(packets.fragments)),
+        ("holes in TCP streams with SIP, after which messages are missing", sorting.tcp.holes),
+        ("segments on port 5061, which are probably TLS and cannot be read", sorting.encrypted),
     )
-    remarks = [f"{count:,} {text}" for count, text in counted if count]
-    return [capture.problem, *remarks] if capture.problem else remarks
+    return [f"{text}: {count:,}" for text, count in counted if count]
 
 
 READERS: Final[tuple[Reader, ...]] = (

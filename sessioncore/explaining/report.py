@@ -112,7 +112,7 @@ class Report:
 
     def _lines(self) -> Iterator[str]:
         yield f"{self.name}: {self.seen.kind}{self._counted()}"
-        yield from (f"Note: {each}." for each in self.seen.remarks)
+        yield from (f"Note: {each}." for each in self._remarks)
         for part in self.descriptions:
             yield ""
             yield from part.lines()
@@ -120,9 +120,14 @@ class Report:
             yield ""
             yield from call_lines(number, call)
         yield from self._other_lines()
-        if self.calls and (len(self.calls) > 1 or self.seen.remarks):
+        if self.calls and (len(self.calls) > 1 or self._remarks):
             yield ""
             yield self.conclusion
+
+    @property
+    def _remarks(self) -> list[str]:
+        problem = self.seen.problem
+        return [*([] if problem is None else [problem]), *self.seen.remarks]
 
     def _counted(self) -> str:
         if self.descriptions:
@@ -172,7 +177,7 @@ class Report:
         return {
             "file": self.name,
             "kind": self.seen.kind,
-            "remarks": list(self.seen.remarks),
+            "remarks": self._remarks,
             "descriptions": [each.as_dict() for each in self.descriptions],
             "calls": [_call_dict(each) for each in self.calls],
             "other_messages": len(self.others),

@@ -23,11 +23,13 @@ class Seen:
     """The content of one file, from whatever reader.
 
     ``kind`` says what the file is, for people.  ``is_capture`` says that RTP should be in it, too.
-    ``remarks`` say what was left out and why.
+    ``problem`` says where the file cannot be read any further, or is None.  ``remarks`` say what
+    was left out and why.
     """
 
     kind: str
     is_capture: bool = False
+    problem: str | None = None
     descriptions: list[bytes] = field(factory=list)
     sightings: list[Sighting] = field(factory=list)
     rtp: RtpStreams = field(factory=RtpStreams)

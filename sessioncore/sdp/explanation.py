@@ -52,6 +52,13 @@ _NOWHERE: Final = ("", 0)
 _MOST_CODECS: Final = 16
 _NOT_AUDIO: Final = ("TELEPHONE-EVENT", "CN", "RED", "TONE")
 """Formats of an audio stream that a call cannot begin with, at whatever clock rate."""
+_OF_FORMATS: Final = (
+    Ground.CODEC,
+    Ground.ENCODING_NAME,
+    Ground.FORMAT_NUMBER,
+    Ground.NO_CODEC,
+    Ground.NO_RTPMAP,
+)
 _ANY: Final = MediaPolicy((Codec("any", 96),), sendable_ptimes=(10, 20, 30, 40, 60))
 """A side that nothing is known of but its description."""
 
@@ -296,8 +303,9 @@ class _Line:
     ) -> ExplainedMedia:
         reasons = tuple(refusal.text for refusal in refusals)
         ground = refusals[0].ground
-        first = reasons[0].removeprefix(f"m-line {self.index + 1} ")
-        text = "no format in common" if len(reasons) > 1 else first
+        text = reasons[0].removeprefix(f"m-line {self.index + 1} ")
+        if ground in _OF_FORMATS:
+            text = "no format in common"
         return _bare(
             self.index,
             self.media,

@@ -61,7 +61,7 @@ class KindTests(SynchronousTestCase):
     def test_captures(self) -> None:
         for make in (pcap, pcapng):
             seen = read(make([(START, udp(A, B, INVITE))]))
-            self.assertEqual(seen.kind, "a capture of 1 packets")
+            self.assertEqual(seen.kind, "a capture of 1 packet")
             (sighting,) = seen.sightings
             self.assertEqual((sighting.raw, sighting.source, sighting.destination), (INVITE, A, B))
             self.assertEqual((sighting.at, sighting.transport), (START, "udp"))
@@ -128,17 +128,23 @@ class CaptureTests(SynchronousTestCase):
         seen = read(pcap([(START, piece) for piece in pieces]))
         self.assertEqual([each.raw for each in seen.sightings], [INVITE])
         self.assertEqual(seen.remarks, [])
-        self.assertEqual(self.remarks(pieces[0]), ["1 fragmented datagrams are not complete"])
+        self.assertEqual(self.remarks(pieces[0]), ["fragmented datagrams that are not complete: 1"])
 
     def test_what_was_left_out_is_said(self) -> None:
         for packet, remark in (
-            (udp(A, B, INVITE)[:-1], "1 packets were not captured as a whole"),
-            (tcp(A, ("192.0.2.2", 5061), 1, b"x"), "1 segments on port 5061 are probably TLS"),
+            (
+                udp(A, B, INVITE)[:-1],
+                "packets not captured as a whole",
+            ),
+            (
+                tcp(A, ("192.0.2.2", 5061), 1, b"x"),
+                "segments on port 5061, which are",
+            ),
         ):
             (found,) = self.remarks(packet)
             self.assertTrue(found.startswith(remark), found)
         hole = [tcp(A, B, number * len(INVITE), INVITE) for number in range(70) if number != 1]
-        self.assertTrue(self.remarks(*hole)[0].startswith("1 TCP streams with SIP have holes"))
+        self.assertTrue(self.remarks(*hole)[0].startswith("holes in TCP streams with SIP"))
 
     def test_some_packets_of_an_unknown_link_type(self) -> None:
         """A second interface that is not of a network."""
@@ -147,12 +153,14 @@ class CaptureTests(SynchronousTestCase):
         data += packet_block(START, b"usb!", number=1)
         seen = read(data)
         self.assertEqual(len(seen.sightings), 1)
-        self.assertEqual(seen.remarks, ["1 packets of an unknown link type were left out"])
+        self.assertEqual(seen.remarks, ["packets of an unknown link type: 1"])
 
     def test_a_cut_file_is_explained_as_far_as_it_goes(self) -> None:
         seen = read(pcap(Scene().packets)[:-9])
         self.assertEqual(len(seen.sightings), 5)
-        self.assertIn("the file ends within a packet", seen.remarks[0])
+        self.assertIn("the file ends within a packet", str(seen.problem))
+        text = Report("x", seen, MediaPolicy((PCMU,))).text()
+        self.assertIn(f"\nNote: {seen.problem}.\n", text)
 
     def test_limits(self) -> None:
         self.patch(seen_module, "MAX_MESSAGES", 3)

@@ -10,6 +10,7 @@ SUITES: Final = {"testing": "testing_kit"}
 """Folders of the package whose tests are in a folder of another name."""
 
 THROUGH: Final = {
+    "cli": "test_cli.py split/test_trace.py",
     "errors interfaces settings vocabulary": "test_manager.py test_exports.py",
     "watching/notes": "dashboard/test_metrics.py test_docs.py",
     "explaining/audio explaining/calls": "explaining/test_lint.py explaining/test_report.py",
@@ -47,7 +48,7 @@ THROUGH: Final = {
     "testing/links testing/nat testing/udp": "testing_kit/test_network.py",
     "testing/names": "net/test_resolver.py",
 }
-"""Modules that are parts of others, and the tests of these."""
+"""Modules that are parts of others, or have other tests as well, and these tests."""
 
 _LISTED: Final = {
     module: where.split() for names, where in THROUGH.items() for module in names.split()

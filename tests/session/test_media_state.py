@@ -115,6 +115,9 @@ class FakePlane:
     def open(self, ip: str, now: int) -> FakeStream:
         return self.stream
 
+    def take_reports(self, now: int) -> None:
+        pass
+
 
 class FakeSession:
     def __init__(self) -> None:

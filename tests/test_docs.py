@@ -282,7 +282,7 @@ class PageTests(SynchronousTestCase):
         elsewhere = {
             "format", "check", "pidfile", "umask", "logfile", "uid", "nofile", "pid", "unit",
             "system", "reactor", "syslog", "logger", "data-urlencode", "request", "log-format",
-            "once", "call-id",
+            "once", "call-id", "seeded",
         }  # fmt: skip
         for path in pages():
             if path.parent.name == "newsfragments":

@@ -13,7 +13,6 @@ THROUGH: Final = {
     "cli": "test_cli.py split/test_trace.py",
     "errors interfaces settings vocabulary": "test_manager.py test_exports.py",
     "watching/notes": "dashboard/test_metrics.py test_docs.py",
-    "explaining/audio explaining/calls": "explaining/test_lint.py explaining/test_report.py",
     "explanation": "sdp/test_explanation.py",
     "explaining/seen": "explaining/test_reading.py",
     "media/formats media/interfaces media/lane media/players": "media/test_lanes.py",

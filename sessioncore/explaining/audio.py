@@ -82,15 +82,13 @@ class Way:
     @property
     def pauses(self) -> list[tuple[int, int]]:
         """Begin and end of the times in which nothing was heard, of a second and more."""
-        found = []
-        for stream in self.streams:
-            edges = (self.since, stream.first), (stream.last, self.until)
-            for gap in (*stream.gaps, *edges):
-                begin, end = max(gap[0], self.since), min(gap[1], self.until)
-                others = (each for each in self.streams if each is not stream)
-                if end - begin >= SECOND and not any(one.is_heard(begin, end) for one in others):
-                    found.append((begin, end))
-        return sorted(set(found))
+        found, at = [], self.since
+        spells = sorted(spell for stream in self.streams for spell in stream.spells)
+        for begin, end in (*spells, (self.until, self.until)):
+            if min(begin, self.until) - at >= SECOND:
+                found.append((at, min(begin, self.until)))
+            at = max(at, end)
+        return found
 
     @property
     def runs(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from struct import Struct
 from typing import Final, TypeAlias
 
@@ -88,6 +89,15 @@ class SeenStream:
         return since <= until and not any(
             begin <= since and until <= end for begin, end in self.gaps
         )
+
+    @property
+    def spells(self) -> Iterator[tuple[int, int]]:
+        """Begin and end of the times between its pauses."""
+        begin = self.first
+        for pause, end in self.gaps:
+            yield begin, pause
+            begin = end
+        yield begin, self.last
 
     def jitter(self, clock: int) -> float | None:
         """Interarrival jitter in seconds (RFC 3550 6.4.1), or None for an unusual clock rate."""

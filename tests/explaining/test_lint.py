@@ -265,6 +265,57 @@ class CallRules(SynchronousTestCase):
         )  # fmt: skip
         self.assertEqual(explained(scene).all_findings, ())
 
+    def text(self, name: str, scene: Scene) -> str:
+        (finding,) = (each for each in explained(scene).findings if each.name == name)
+        return f"{finding.where}: {finding.text}"
+
+    def test_texts_have_the_numbers(self) -> None:
+        for name, text in (
+            ("jitter", "A -> B: the packets come with a jitter of 47 ms"),
+            ("late-audio", "A -> B: the first RTP came 2.0 s after the answer"),
+            ("audio-pause", "A -> B: no RTP for 3.0 s, from 4.0 s on"),
+            ("audio-stopped",
+             "A -> B: RTP stopped 4.0 s before the end (packets until then: 250)"),
+            ("heavy-packet-loss", "A -> B: 99 of 449 packets are missing (22.0%)"),
+            ("packet-loss", "A -> B: 11 of 450 packets are missing (2.4%)"),
+            ("no-ack", ": the 200 of B got no ACK (times sent: 1)"),
+            ("audio-missing",
+             "B -> A: no RTP in 9.0 s: A receives at 192.0.2.1:40000, and nothing was sent there"),
+            ("answer-changed", ": the description in the 200 differs from that in the 183"),
+            ("other-packet-length", "A -> B: packets are 20 ms long, and a=ptime asks for 30"),
+            ("left-on-hold",
+             ": the call ended on hold: no audio A -> B, B -> A in its last 4.9 s"),
+        ):  # fmt: skip
+            self.assertEqual(self.text(name, SCENES[name]), text)
+
+    def test_a_capture_from_inside_a_nat(self) -> None:
+        """The ports are those described, at the hosts that SIP comes from: no sender is wrong."""
+        inside, outside = ("10.0.0.1", 40_000), ("192.0.2.2", 50_000)
+        scene = GOOD.with_(
+            offer=sdp(("203.0.113.9", 40_000)), source=("10.0.0.1", 5060),
+            caller=messages.Caller(local=("10.0.0.1", 5060), rport=False),
+            rtp=(*rtp_stream(inside, outside, since=1, until=10),
+                 *rtp_stream(outside, inside, since=1, until=10)),
+        )  # fmt: skip
+        self.assertEqual(names(scene), ["source-not-described", "target-not-described"])
+
+    def test_limits_of_waiting(self) -> None:
+        """An INVITE without response, and a 200 without ACK, at the end of a capture."""
+        stray = rtp_stream(("192.0.2.7", 7), ("192.0.2.8", 8), since=0, until=40)
+        for until, found in ((31, []), (33, ["no-response"])):
+            packets = [
+                GOOD.there(0, GOOD.invite),
+                *(p for p in stray if p[0] < START + until * SECOND),
+            ]
+            (call,) = report(*packets).calls
+            self.assertEqual([each.name for each in call.findings], found)
+        for until, found in ((2.9, []), (3.1, ["no-ack"])):
+            packets = [GOOD.there(0, GOOD.invite), GOOD.back(1, GOOD.success)]
+            packets += [p for p in stray if p[0] < START + until * SECOND]
+            (call,) = report(*sorted(packets)).calls
+            names = [each.name for each in call.findings if each.name != "audio-missing"]
+            self.assertEqual(names, found)
+
     def test_severities_are_sorted(self) -> None:
         found = [each.severity for each in explained(BEHIND_NAT.with_(ack=False)).all_findings]
         self.assertEqual(found, sorted(found, reverse=True))

@@ -83,6 +83,14 @@ class KindTests(SynchronousTestCase):
                 read(data)
             self.assertNotIn("\n", str(caught.exception))
 
+    def test_unknown_link_types_are_named(self) -> None:
+        data = section() + b"".join(interface(200 + each) for each in range(12))
+        data += b"".join(packet_block(START, b"x", number=each) for each in range(12))
+        with self.assertRaisesRegex(
+            UnreadableInput, "link type 200, 201, 202, 203, 204, 205, 206, 207, which"
+        ):
+            read(data)
+
     def test_files(self) -> None:
         file = self.mktemp()
         with self.assertRaisesRegex(UnreadableInput, "cannot be read: No such file"):

@@ -169,6 +169,15 @@ class CallReports(SynchronousTestCase):
         (exchange,) = call["exchanges"]
         self.assertTrue(exchange["explanation"]["accepted"])
         self.assertEqual([each["packets"] for each in call["streams"]], [450, 450])
+        self.assertEqual(
+            call["streams"][0],
+            {"way": "A -> B", "source": "192.0.2.1:40000", "destination": "192.0.2.2:50000",
+             "ssrc": 1, "payload_types": {"0": 450}, "packets": 450, "expected": 450, "lost": 0,
+             "jitter_ms": 0.0, "first_at": START / 1e9 + 1, "last_at": START / 1e9 + 9.98},
+        )  # fmt: skip
+        shaky = [(at + index % 2 * 8_000_000, data) for index, (at, data) in enumerate(GOOD.rtp)]
+        plain = report(*GOOD.with_(rtp=tuple(shaky)).packets).as_dict()
+        self.assertAlmostEqual(plain["calls"][0]["streams"][0]["jitter_ms"], 8.0, delta=0.1)
 
     def test_a_capture_without_anything(self) -> None:
         found = Report("x", read(pcap([])), POLICY)

@@ -111,11 +111,15 @@ class FakeStream:
 class FakePlane:
     def __init__(self) -> None:
         self.stream = FakeStream()
+        self.took_reports: list[int] = []
 
     def open(self, ip: str, now: int) -> FakeStream:
         return self.stream
 
     def take_reports(self, now: int) -> None:
+        self.took_reports.append(now)
+
+    def linger(self, stream: FakeStream, now: int) -> None:
         pass
 
 
@@ -127,10 +131,10 @@ class FakeSession:
 
 class ControllerTests(SynchronousTestCase):
     def setUp(self) -> None:
-        plane = FakePlane()
-        self.stream = plane.stream
+        self.plane = FakePlane()
+        self.stream = self.plane.stream
         self.control = MediaSessionController(
-            plane,  # type: ignore[arg-type]
+            self.plane,  # type: ignore[arg-type]
             nat=True,
             codecs=(L16, PCMU),
         )
@@ -259,6 +263,13 @@ class ControllerTests(SynchronousTestCase):
                 ("expect_early", "192.0.2.3", ((96, L16), (0, PCMU), (13, COMFORT_NOISE))),
             ],
         )
+
+    def test_reports_that_came_after_the_end_are_taken_before_the_ports_are_released(self) -> None:
+        self.agree(Direction.SENDRECV)
+        self.control.finish(self.session, 9)
+        self.assertEqual(self.plane.took_reports, [])
+        self.control.close(self.session, 10)
+        self.assertEqual(self.plane.took_reports, [10])
 
     def test_statistics_outlive_the_row(self) -> None:
         self.agree(Direction.SENDRECV)

@@ -62,15 +62,23 @@ class NegotiationError(SessionCoreError):
     """An offer or answer that we cannot accept; ``reasons`` says why, format by format.
 
     ``warning_code`` is the closest code of RFC 3261 section 20.43 (304: media type,
-    305: format, 301: address, 399: anything else).
+    305: format, 301: address, 399: anything else).  ``port_zero``: whether the peer refuses audio
+    by port 0 (RFC 3264 section 6).
     """
 
     status: int | None = 488
 
-    def __init__(self, text: str, reasons: tuple[str, ...] = (), warning_code: int = 399) -> None:
+    def __init__(
+        self,
+        text: str,
+        reasons: tuple[str, ...] = (),
+        warning_code: int = 399,
+        port_zero: bool = False,
+    ) -> None:
         super().__init__(text)
         self.reasons = reasons
         self.warning_code = warning_code
+        self.port_zero = port_zero
 
     @property
     def warning(self) -> str:

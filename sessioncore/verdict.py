@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cached_property
-from math import sqrt
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
@@ -32,9 +31,11 @@ __all__ = [
     "Evidence",
     "Finding",
     "Judgement",
+    "Lately",
     "Proof",
     "Verdict",
     "Way",
+    "fewest",
     "judge",
 ]
 
@@ -48,12 +49,35 @@ SILENCE: Final = -60.0
 """A level in dBov; audio that never exceeds it is silence."""
 SILENT: Final = 5.0
 """Seconds of nothing but silence after which a direction counts as silent."""
+_HUSHED: Final = 2.5
+"""Seconds of silence that are named as something that may become a fault."""
+_LIKELY, _MAYBE = 0.8, 0.25
+"""The weight of a silence that is a fault, and of one that may become one."""
+_STARVED: Final = 0.2
+"""The share of the time without anything to send that makes audio choppy."""
+_ODD_OCTETS: Final = 3.0
+"""Octets by which packets have to be longer or shorter than their timestamps say."""
+_SRTP_TAG: Final = range(4, 33)
+"""Octets that SRTP appends to a packet: a tag, and maybe an MKI (RFC 3711 section 3.1)."""
 _PAUSE: Final = 0.5
 """Seconds for which this process may stop before that is worth a word."""
 _GONE: Final = 0.5
 """Seconds without RTP after which a closed port of the peer means that the peer is gone."""
+_TOO_MUCH: Final = 0.06
+"""Seconds of interarrival jitter, a mean, of which some packets exceed what a buffer holds."""
+_MAY_COME: Final = 0.55
+"""More than loss by the network weighs."""
 _FEW: Final = 10
 """So few packets more or less are no evidence of anything."""
+
+
+def fewest(due: Any) -> Any:
+    """How many packets must have come of ``due``, a number or an array of numbers.
+
+    With a loss of just 5 % half of all calls are below `SHARE`; four standard deviations and a few
+    packets more are the margin.
+    """
+    return SHARE * due - 4 * (due * SHARE * (1 - SHARE)) ** 0.5 - _FEW
 
 
 class Proof(Enum):
@@ -128,6 +152,32 @@ class Way(Enum):
 
 
 @frozen(slots=False, kw_only=True)
+class Lately:
+    """Packets of the last one or two seconds, so that a fault in mid-call is seen at once."""
+
+    seconds: float = 0.0
+    received: int = 0
+    expected: int = 0
+    late: int = 0
+    overflow: int = 0
+    other_sources: int = 0
+    comfort_noise: int = 0
+    unexpected: int = 0
+    unplayable: int = 0
+    misfits: int = 0
+
+    @classmethod
+    def of(cls, **values: Any) -> Lately:
+        """The same as ``Lately(**values)``, at a fraction of the cost."""
+        lately: Lately = object.__new__(cls)
+        vars(lately).update(_NOTHING_LATELY, **values)
+        return lately
+
+
+_NOTHING_LATELY: Final = {each.name: each.default for each in fields(Lately)}
+
+
+@frozen(slots=False, kw_only=True)
 class Evidence:
     """The numbers a verdict is made of.  Packets and times are since the first agreement.
 
@@ -173,7 +223,16 @@ class Evidence:
     rtcp_ago: float | None = None
     pauses: bool = False
     """Whether the last that came was comfort noise: the peer suppresses silence (RFC 3389)."""
+    unheard: bool = False
+    """Whether nothing came since the last agreement, although that allows it."""
     late: int = 0
+    overflow: int = 0
+    """Frames of 20 ms that were thrown away, because more came at once than could wait."""
+    misfits: int = 0
+    """Packets that are longer or shorter than their timestamps say."""
+    misfit_octets: float | None = None
+    """Octets by which they are longer, on average; shorter ones count below 0."""
+    lately: Lately = Lately()
     jitter: float | None = None
     """Interarrival jitter (RFC 3550 6.4.1)."""
     level: float | None = None
@@ -189,6 +248,10 @@ class Evidence:
     """The last payload type that came and was not agreed on."""
     unplayable: int = 0
     strangers: int = 0
+    open_for: float | None = None
+    """How long all sources have been looked at, because the one that was heard fell silent."""
+    turned_away: int = 0
+    """Packets of other sources in that time."""
     other_sources: int = 0
     """Packets of another SSRC than the one that is heard."""
     kernel_drops: int = 0
@@ -209,9 +272,11 @@ class Evidence:
     """ICMP port unreachable for what we sent."""
     refusing: bool = False
     """Whether ICMP is the last that came from there."""
+    unreachable: int = 0
+    """How often there was no way to where we send to, by ICMP or our own routes; 0 if not now."""
     transmitting: bool = False
-    source_is_silent: bool = False
-    """Whether nothing but silence was given to send."""
+    source_silent_for: float = 0.0
+    """For how long nothing but silence has been given to send."""
     source_ended: bool = False
     """Whether the source came to its end, or failed."""
     reports: int = 0
@@ -223,6 +288,10 @@ class Evidence:
     confirmed_ago: float | None = None
     """How long ago a block first showed the highest number it shows now."""
     remote_lost: int = 0
+    confirmed_lately: int = 0
+    """Of ``confirmed``, those that the last block was the first to know of."""
+    lost_lately: int = 0
+    """How many of them were lost."""
     remote_jitter: float | None = None
     round_trip: float | None = None
 
@@ -234,13 +303,19 @@ class Evidence:
     peer_encrypts: bool = False
     """Whether the peer's description offers or demands SRTP."""
     port_zero: bool = False
-    """Whether the peer's description refuses audio with port 0."""
+    """Whether the peer's answer refuses audio with port 0."""
     peer_gone: bool = False
     """Whether the call ended because the peer was gone."""
     stalled_for: float = 0.0
     """How long this process did not run when it should have, all pauses together."""
-    bridged_is_silent: bool = False
-    """Whether what we send comes from another call in which nothing is heard."""
+    stalled_lately: float = 0.0
+    """The same in the last five seconds."""
+    fed: bool = False
+    """Whether the application writes what is sent, as for a bridge of two calls."""
+    starved_for: float = 0.0
+    """How long there has been nothing to send."""
+    starved: float = 0.0
+    """How long there was nothing to send since the first frame, all gaps together."""
     oddities: tuple[str, ...] = ()
     """What was odd in the peer's descriptions and still could be read."""
 
@@ -260,11 +335,22 @@ class Evidence:
     @cached_property
     def due(self) -> tuple[int, int]:
         """Packets due and packets received in time, by sequence numbers or the peer's count."""
-        came = max(0, min(self.received, self.expected) - self.late)
+        came = self._in_time(self.received, self.expected, self.late, self.overflow)
         sent = self.peer_sent
         if sent is not None and sent - self.received_meanwhile > self.expected - came + _FEW:
             return sent, self.received_meanwhile
         return self.expected, came
+
+    @cached_property
+    def due_lately(self) -> tuple[int, int]:
+        """As `due`, of the last one or two seconds."""
+        lately = self.lately
+        came = self._in_time(lately.received, lately.expected, lately.late, lately.overflow)
+        return max(0, lately.expected), came
+
+    def _in_time(self, received: int, expected: int, late: int, overflow: int) -> int:
+        """Packets that could be played; ``overflow`` is in frames of 20 ms."""
+        return max(0, min(received, expected) - late - int(overflow * _FRAME / self.ptime))
 
     @property
     def share_confirmed(self) -> float | None:
@@ -285,6 +371,7 @@ class Evidence:
 
 
 _DEFAULTS: Final = {each.name: each.default for each in fields(Evidence)}
+_FRAME: Final = 0.02
 
 
 @frozen(slots=False)
@@ -396,7 +483,7 @@ def _plain(value: Any) -> Any:
         return {name: _plain(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
-    if isinstance(value, (Cause, Evidence, Finding)):
+    if isinstance(value, (Cause, Evidence, Finding, Lately)):
         return {each.name: _plain(getattr(value, each.name)) for each in fields(type(value))}
     return value
 
@@ -419,6 +506,13 @@ def _receiving(e: Evidence) -> Finding:
         return Finding(Proof.CONTRADICTED, e.received, share, f"{text}, then the peer was gone")
     if _too_few(came, due):
         return Finding(Proof.CONTRADICTED, e.received, share, text)
+    if _are_misfits(e):
+        text += f", {e.misfits} of {e.received} of a length that does not fit their timestamps"
+        return Finding(Proof.CONTRADICTED, e.received, share, text)
+    lately, came_lately = e.due_lately
+    if _too_few(came_lately, lately):
+        text += f", {came_lately} of {lately} in the last {e.lately.seconds:.1f} s"
+        return Finding(Proof.CONTRADICTED, e.received, share, text)
     if quiet >= QUIET and not _is_pausing(e):
         return Finding(
             Proof.CONTRADICTED, e.received, share, f"{text}, the last one {quiet:.1f} s ago"
@@ -427,21 +521,38 @@ def _receiving(e: Evidence) -> Finding:
 
 
 def _too_few(came: int, due: int) -> bool:
-    """Whether less than `SHARE` arrived, and that by more than chance explains.
+    """Whether less than `SHARE` arrived, and that by more than chance explains."""
+    few: bool = came < fewest(max(0, due))
+    return few
 
-    With a loss of just 5 % half of all calls are below it; four standard deviations and a few
-    packets more are the margin.
-    """
-    margin = 4 * sqrt(max(0, due) * SHARE * (1 - SHARE)) + _FEW
-    return came < SHARE * due - margin
+
+def _are_misfits(e: Evidence) -> bool:
+    """Whether the packets, all or the last ones, are not as long as their timestamps say."""
+    if abs(e.misfit_octets or 0.0) < _ODD_OCTETS:
+        return False  # timestamps that are a little off, in both directions
+    lately = e.lately
+    return any(
+        misfits >= _FEW and misfits >= received / 2
+        for misfits, received in ((e.misfits, e.received), (lately.misfits, lately.received))
+    )
+
+
+def _resembles_srtp(e: Evidence) -> bool:
+    return _are_misfits(e) and round(e.misfit_octets or 0.0) in _SRTP_TAG
 
 
 def _is_pausing(e: Evidence) -> bool:
     """Whether the peer sends nothing by its own choice: comfort noise, or its own count."""
-    if e.pauses:
-        return True
-    counted_later = e.rtcp_ago is not None and e.rtp_ago is not None and e.rtcp_ago < e.rtp_ago
-    return counted_later and e.peer_sent is not None and e.due[0] == e.expected
+    return e.pauses or _has_paused(e)
+
+
+def _has_paused(e: Evidence) -> bool:
+    """Whether the peer has sent nothing for a while, by its own count, or too little to tell."""
+    if e.rtcp_ago is None or e.rtp_ago is None or e.peer_sent is None:
+        return False
+    # What came in the pause before the report would have been counted, had it been sent.
+    told_later = e.rtp_ago - e.rtcp_ago >= 2 * _FEW * e.ptime
+    return told_later and e.peer_sent - e.received_meanwhile <= _FEW
 
 
 def _sending(e: Evidence) -> Finding:
@@ -457,6 +568,8 @@ def _sending(e: Evidence) -> Finding:
         return Finding(
             Proof.CONTRADICTED, e.sent, share, f"{text}, and ICMP says that nobody receives them"
         )
+    if e.unreachable >= _FEW:
+        return Finding(Proof.CONTRADICTED, e.sent, share, f"{text}, and there is no way there")
     if e.reports_without_us:
         return Finding(
             Proof.CONTRADICTED, e.sent, share, f"{text}, and the peer's RTCP reports none of them"
@@ -467,6 +580,10 @@ def _sending(e: Evidence) -> Finding:
     arrived = e.confirmed - max(0, e.remote_lost)
     text = f"{text}, the peer reports {arrived} of {e.confirmed} as received"
     if _too_few(arrived, e.confirmed):
+        return Finding(Proof.CONTRADICTED, e.sent, share, text)
+    lately, lost = e.confirmed_lately, e.lost_lately
+    if _too_few(lately - lost, lately):
+        text += f", and {lost} of the last {lately} as lost"
         return Finding(Proof.CONTRADICTED, e.sent, share, text)
     return Finding(Proof.PROVEN, e.sent, share, text)
 
@@ -480,7 +597,8 @@ def _judgement(e: Evidence, receiving: Finding, sending: Finding) -> Judgement:
     if rx is Proof.CONTRADICTED:
         return _receiving_fault(e, receiving)
     if tx is Proof.CONTRADICTED:
-        arrived = e.confirmed > 0 and not (e.reports_without_us or e.refusing)
+        stopped = e.reports_without_us or e.refusing or e.unreachable >= _FEW
+        arrived = e.confirmed > 0 and not stopped
         return Judgement.TX_LOSS if arrived else Judgement.NO_TX
     if Proof.NOT_ALLOWED in (rx, tx):
         none = rx is tx
@@ -489,29 +607,34 @@ def _judgement(e: Evidence, receiving: Finding, sending: Finding) -> Judgement:
         return Judgement.NOT_YET
     if _is_silent(e):
         return Judgement.RX_SILENCE
-    if e.source_is_silent and e.agreed_for >= SILENT:
+    if e.source_silent_for >= SILENT:
         return Judgement.TX_SILENCE
     return Judgement.TWO_WAY if tx is Proof.PROVEN else Judgement.UNCONFIRMED
 
 
-def _is_silent(e: Evidence) -> bool:
-    waited = e.agreed_for or 0.0
-    if waited < SILENT:
+def _is_silent(e: Evidence, seconds: float = SILENT) -> bool:
+    """Whether nothing louder than silence was heard for so long."""
+    if (e.agreed_for or 0.0) < seconds:
         return False
     if e.level is None:
         return _is_noise(e)
-    return e.sound_ago is None or e.sound_ago >= SILENT
+    return e.sound_ago is None or e.sound_ago >= seconds
 
 
 def _is_noise(e: Evidence) -> bool:
-    return e.comfort_noise > 0 and e.received <= 2 * e.comfort_noise
+    """Whether comfort noise is all that comes, lately at least."""
+    if e.comfort_noise == 0:
+        return False
+    lately = e.lately
+    return e.received <= 2 * e.comfort_noise or (
+        e.pauses and lately.received <= 2 * lately.comfort_noise
+    )
 
 
 def _receiving_fault(e: Evidence, receiving: Finding) -> Judgement:
-    half = e.missing / 2
-    if e.unexpected >= half or e.unplayable >= half:
+    if _are_misfits(e) or _explains(e, "unexpected") or _explains(e, "unplayable"):
         return Judgement.RX_WRONG_PAYLOAD_TYPE
-    if e.strangers >= half or e.other_sources >= half:
+    if _strangers(e) or _explains(e, "other_sources"):
         return Judgement.RX_WRONG_SOURCE
     quiet = e.received == 0 or e.peer_gone or (e.rtp_ago or 0.0) >= QUIET
     return Judgement.NO_RX if quiet else Judgement.RX_LOSS
@@ -547,11 +670,13 @@ def _part(count: float, whole: float) -> float:
     return share if share >= 0.5 else 0.0
 
 
-def _of_missing(name: str, factor: float = 1.0) -> Weigh:
-    def weigh(e: Evidence) -> float:
-        return factor * _part(getattr(e, name), e.missing)
-
-    return weigh
+def _explains(e: Evidence, name: str) -> float:
+    """How much of what is missing the count of that name explains, of all or of the last."""
+    of_all = _part(getattr(e, name), e.missing)
+    due, came = e.due_lately
+    if of_all == 1 or not _too_few(came, due):
+        return of_all
+    return max(of_all, _part(getattr(e.lately, name), due - came))
 
 
 def _rtp_quiet(e: Evidence) -> bool:
@@ -559,7 +684,12 @@ def _rtp_quiet(e: Evidence) -> bool:
 
 
 def _strangers(e: Evidence) -> float:
-    return 0.97 * _part(e.strangers, e.missing)
+    if e.received == 0:
+        return 0.97 * _part(e.strangers, e.missing)
+    # While a source is heard the kernel drops all others, which nobody can count.
+    if e.open_for is None or e.turned_away < _FEW:
+        return 0.0
+    return 0.97 * _part(e.turned_away, e.open_for / e.ptime)
 
 
 def _source_changed(e: Evidence) -> float:
@@ -584,11 +714,13 @@ def _wrong_source(e: Evidence) -> float:
 
 
 def _process_stalled(e: Evidence) -> float:
-    if e.stalled_for < max(_PAUSE, 0.05 * (e.agreed_for or 0.0)):
+    in_all = 0.0 if e.stalled_for < 0.05 * (e.agreed_for or 0.0) else e.stalled_for
+    stalled = max(in_all, e.stalled_lately)
+    if stalled < _PAUSE:
         return 0.0
-    due, came = e.due
-    short = e.missing if _rtp_quiet(e) else float(due - came)
-    return _part(e.stalled_for / e.ptime, short)
+    short = [e.missing] if _rtp_quiet(e) else []
+    short += [float(due - came) for due, came in (e.due, e.due_lately) if _too_few(came, due)]
+    return max((_part(stalled / e.ptime, each) for each in short), default=_MAYBE)
 
 
 def _reaches_less(address: Address | None, host: str) -> bool:
@@ -602,13 +734,30 @@ def _own_address_private(e: Evidence) -> float:
 
 
 def _peer_address_private(e: Evidence) -> float:
-    unheard = e.reports_without_us > 0 or e.refusing or e.received == 0
+    unheard = (
+        e.reports_without_us > 0
+        or e.refusing
+        or e.unreachable > 0
+        or (e.received == 0 and e.confirmed <= 0)
+    )
     private = unheard and not e.latched and _reaches_less(e.described, e.signalling_host)
-    return 0.8 if private else 0.0
+    if not private:
+        return 0.0
+    return 0.98 if e.unreachable or e.send_errors > e.sent else 0.8
 
 
 def _encrypted(e: Evidence) -> float:
-    return 0.99 if e.peer_encrypts else 0.0
+    # Who was heard encrypts nothing, whatever the description offers.
+    encrypts = e.peer_encrypts and e.received == 0
+    return 0.99 if encrypts or _resembles_srtp(e) else 0.0
+
+
+def _wrong_codec(e: Evidence) -> float:
+    return max(0.98 if _are_misfits(e) else 0.0, _explains(e, "unplayable"))
+
+
+def _wrong_payload_type(e: Evidence) -> float:
+    return _explains(e, "unexpected")
 
 
 def _nobody_listens(e: Evidence) -> float:
@@ -620,7 +769,7 @@ def _outbound_blocked(e: Evidence) -> float:
 
 
 def _inbound_blocked(e: Evidence) -> float:
-    if not _rtp_quiet(e) or e.peer_sends_nothing:
+    if not _rtp_quiet(e) or e.peer_sends_nothing or _is_pausing(e):
         return 0.0
     if e.peer_sent is not None and e.peer_sent > e.received_meanwhile + _FEW:
         return 0.9  # the peer says that it sends, and its RTCP arrives
@@ -628,7 +777,8 @@ def _inbound_blocked(e: Evidence) -> float:
 
 
 def _peer_sends_nothing(e: Evidence) -> float:
-    return 0.9 if _rtp_quiet(e) and e.peer_sends_nothing else 0.0
+    nothing = e.peer_sends_nothing or (e.received > 0 and _has_paused(e))
+    return 0.9 if nothing and _rtp_quiet(e) and not e.pauses else 0.0
 
 
 def _peer_died(e: Evidence) -> float:
@@ -646,11 +796,19 @@ def _no_ack(e: Evidence) -> float:
 
 
 def _late_packets(e: Evidence) -> float:
-    return 0.95 * _part(e.late, e.missing)
+    # Both, as it depends on the ring and on the order in which they come what becomes of them.
+    lately = e.lately
+    due, came = e.due_lately
+    few = _too_few(came, due)
+    part = _part(lately.late + lately.overflow, due - came) if few else 0.0
+    # What is missing may still come, where some packets take so long.
+    coming = _MAY_COME if (e.jitter or 0.0) >= _TOO_MUCH and not _rtp_quiet(e) else 0.0
+    return max(coming, 0.95 * max(part, _part(e.late + e.overflow, e.missing)))
 
 
 def _lossy_in(e: Evidence) -> float:
-    return 0.5 if e.received and not _rtp_quiet(e) else 0.0
+    few = _too_few(*reversed(e.due)) or _too_few(*reversed(e.due_lately))
+    return 0.5 if few and e.received and not _rtp_quiet(e) else 0.0
 
 
 def _lossy_out(e: Evidence) -> float:
@@ -662,11 +820,18 @@ def _nothing_sent(e: Evidence) -> bool:
 
 
 def _ended_source(e: Evidence) -> float:
-    return 0.9 if e.source_ended and (e.source_is_silent or _nothing_sent(e)) else 0.0
+    if not e.source_ended:
+        return 0.0
+    silent = e.source_silent_for >= SILENT or _nothing_sent(e)
+    return 0.9 if silent else _MAYBE
 
 
 def _held_back(e: Evidence) -> float:
     return 0.62 if e.held_back > e.sent and e.sends else 0.0
+
+
+def _no_way(e: Evidence) -> float:
+    return 0.96 if e.sends and e.unreachable >= _FEW else 0.0
 
 
 def _cannot_send(e: Evidence) -> float:
@@ -674,20 +839,36 @@ def _cannot_send(e: Evidence) -> float:
 
 
 def _muted_peer(e: Evidence) -> float:
-    muted = e.level is not None and _is_silent(e) and not _is_noise(e) and not _rtp_quiet(e)
-    return 0.8 if muted else 0.0
+    if e.level is None or _is_noise(e) or _rtp_quiet(e) or not _is_silent(e, _HUSHED):
+        return 0.0
+    return _LIKELY if _is_silent(e) else _MAYBE
 
 
 def _only_noise(e: Evidence) -> float:
-    return 0.9 if _is_noise(e) and not _rtp_quiet(e) else 0.0
+    if not _is_noise(e) or not _is_silent(e, _HUSHED):
+        return 0.0
+    return 0.9 if _is_silent(e) else _MAYBE
+
+
+def _sends_silence(e: Evidence) -> float:
+    if not e.sends or e.source_ended or e.source_silent_for < _HUSHED:
+        return 0.0
+    return _LIKELY if e.source_silent_for >= SILENT else _MAYBE
 
 
 def _muted_source(e: Evidence) -> float:
-    return 0.8 if e.source_is_silent and not e.bridged_is_silent and not e.source_ended else 0.0
+    return 0.0 if e.fed else _sends_silence(e)
+
+
+def _starved_source(e: Evidence) -> float:
+    if not e.fed or e.source_ended:
+        return 0.0
+    choppy = e.starved >= max(1.0, _STARVED * (e.agreed_for or 0.0))
+    return _sends_silence(e) if e.starved_for >= _PAUSE else _MAYBE if choppy else 0.0
 
 
 def _silent_bridge(e: Evidence) -> float:
-    return 0.9 if e.bridged_is_silent else 0.0
+    return _sends_silence(e) if e.fed and e.starved_for < _PAUSE else 0.0
 
 
 def _not_sendrecv(e: Evidence) -> float:
@@ -704,12 +885,19 @@ def _mux_assumed(e: Evidence) -> float:
 
 
 def _followed_answer(e: Evidence) -> float:
-    return 0.4 if e.answer_changed and e.received == 0 else 0.0
+    return 0.98 if e.answer_changed and e.unheard else 0.0
 
 
 def _two_sources(e: Evidence) -> float:
-    competing = e.other_sources >= 5 * _FEW and e.other_sources >= e.received / 4
-    return 0.9 if competing else 0.9 * _part(e.other_sources, e.missing)
+    lately = e.lately
+    competing = any(
+        others >= few and others >= received / 4
+        for others, received, few in (
+            (e.other_sources, e.received, 5 * _FEW),
+            (lately.other_sources, lately.received, 2 * _FEW),
+        )
+    )
+    return 0.9 if competing else 0.9 * _explains(e, "other_sources")
 
 
 def _buffer_overflow(e: Evidence) -> float:
@@ -724,6 +912,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
         "the peer refuses audio: its description says port 0",
         "Ask why the peer refuses the stream; its codecs or its policy may not allow it.",
         ("port_zero", "direction"),
+        notable=True,
     ),
     CauseRule(
         "peer-encrypts",
@@ -731,22 +920,22 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
         _encrypted,
         "the peer describes or sends SRTP, and this call is plain RTP",
         "Switch encryption off for this call at the peer, or let a gateway end it.",
-        ("peer_encrypts", "received", "unplayable"),
+        ("peer_encrypts", "received", "misfits", "misfit_octets"),
     ),
     CauseRule(
         "own-process-stalled",
         Way.BOTH,
         _process_stalled,
-        "this process did not run for {stalled_for:.1f} s, so packets were missed",
+        "this process did not run for {stalled_for:.1f} s in all",
         "Find what blocks the reactor or starves this machine of CPU time; the call is not to"
         " blame.",
-        ("stalled_for", "kernel_drops", "expected", "received"),
+        ("stalled_for", "stalled_lately", "kernel_drops", "expected", "received"),
         notable=True,
     ),
     CauseRule(
         "payload-type-mismatch",
         Way.RECEIVING,
-        _of_missing("unexpected"),
+        _wrong_payload_type,
         "{unexpected} packets came with payload type {unexpected_type}, and {payload_type}"
         " ({codec}) was agreed on",
         "Compare the formats in the peer's description with what it sends, and correct the"
@@ -756,11 +945,11 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "codec-mismatch",
         Way.RECEIVING,
-        _of_missing("unplayable"),
-        "{unplayable} packets came whose content does not fit {codec}",
+        _wrong_codec,
+        "{unplayable} packets that cannot be {codec} and {misfits} of a wrong length came",
         "The peer sends another codec, or other packet lengths, under the agreed payload type;"
         " correct its codec settings.",
-        ("unplayable", "payload_type", "codec"),
+        ("unplayable", "misfits", "misfit_octets", "payload_type", "codec"),
     ),
     CauseRule(
         "peer-died",
@@ -778,7 +967,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
         "The peer's address or port changed during the call. It should announce that by a"
         " re-INVITE; otherwise another source is heard only after 2 s of silence, and only from"
         " the peer's own addresses.",
-        ("strangers", "stranger", "remote", "described"),
+        ("strangers", "turned_away", "stranger", "remote", "described"),
     ),
     CauseRule(
         "nat-without-latch",
@@ -828,9 +1017,9 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
         "jitter-too-high",
         Way.RECEIVING,
         _late_packets,
-        "{late} packets came too late to be played",
+        "{late} packets came too late to be played, and {overflow} frames too many at once",
         "The network delays packets by different times; look for its queues and Wi-Fi links.",
-        ("late", "jitter"),
+        ("late", "overflow", "jitter"),
     ),
     CauseRule(
         "two-sources",
@@ -857,7 +1046,8 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
         _peer_sends_nothing,
         "the peer's reports say that it sends no audio",
         "The peer is muted, has no source, or waits for something; look there.",
-        ("peer_sends_nothing", "reports", "received"),
+        ("peer_sends_nothing", "peer_sent", "reports", "received"),
+        notable=True,
     ),
     CauseRule(
         "our-source-ended",
@@ -866,6 +1056,27 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
         "our source came to its end, so we send silence",
         "Give the call another source, for example a clip that loops.",
         ("source_ended", "sent"),
+        notable=True,
+    ),
+    CauseRule(
+        "our-source-starved",
+        Way.SENDING,
+        _starved_source,
+        "the application writes too little to be sent: nothing for {starved_for:.1f} s, and for"
+        " {starved:.1f} s in all",
+        "Look whether the application still writes frames, or what keeps it from writing 50 a"
+        " second; a bridge stops when the other call ends.",
+        ("starved_for", "starved", "sent"),
+        notable=True,
+    ),
+    CauseRule(
+        "no-way-to-peer",
+        Way.SENDING,
+        _no_way,
+        "there is no way to {remote}: {unreachable} packets met no route, or ICMP host unreachable",
+        "Compare the address in the peer's description with the one that it really has, and look"
+        " at the routes of this machine.",
+        ("unreachable", "remote", "described"),
     ),
     CauseRule(
         "cannot-send",
@@ -879,9 +1090,10 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
         "bridged-call-silent",
         Way.SENDING,
         _silent_bridge,
-        "what we send comes from another call, in which nothing is heard",
+        "the application, for example another call, writes silence to be sent",
         "Look at the verdict of the other call.",
-        ("bridged_is_silent",),
+        ("fed", "source_silent_for"),
+        notable=True,
     ),
     CauseRule(
         "only-comfort-noise",
@@ -890,6 +1102,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
         "{comfort_noise} of {received} packets were comfort noise",
         "The peer's microphone is muted, or its voice detection hears no speech.",
         ("comfort_noise", "received"),
+        notable=True,
     ),
     CauseRule(
         "firewall-inbound",
@@ -911,7 +1124,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     ),
     CauseRule(
         "private-address-in-peer-description",
-        Way.SENDING,
+        Way.BOTH,
         _peer_address_private,
         "the peer's description names {described}, which cannot be reached from here, and its"
         " SIP comes from {signalling_host}",
@@ -923,9 +1136,10 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
         "our-source-silent",
         Way.SENDING,
         _muted_source,
-        "what we send is silence",
+        "what we send has been silence for {source_silent_for:.1f} s",
         "Give the call a source, or look why the source gives only silence.",
-        ("source_is_silent", "sent"),
+        ("source_silent_for", "sent"),
+        notable=True,
     ),
     CauseRule(
         "peer-silent",
@@ -934,6 +1148,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
         "what comes is silence: the loudest was {level:.0f} dBov",
         "The peer is muted, or its source gives only silence; look there.",
         ("level", "sound_ago", "received"),
+        notable=True,
     ),
     CauseRule(
         "no-ack",
@@ -989,11 +1204,11 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     ),
     CauseRule(
         "answer-changed",
-        Way.RECEIVING,
+        Way.BOTH,
         _followed_answer,
         "the 200 describes other media than the 183 before",
         "The callee moved from one media server to another; look at the second.",
-        ("answer_changed", "described"),
+        ("answer_changed", "unheard", "described", "stranger"),
     ),
 )
 """All causes that are known, by rank."""
@@ -1036,7 +1251,7 @@ _RECEIVING_FAULTS: Final = frozenset(
 _SENDING_FAULTS: Final = frozenset(
     (Judgement.NO_MEDIA, Judgement.NO_TX, Judgement.TX_LOSS, Judgement.TX_SILENCE)
 )
-_BY_WEIGHT: Final = itemgetter(0)
+_BY_WEIGHT: Final = itemgetter(0, 1)
 _AS_AGREED: Final = frozenset((Judgement.HELD, Judgement.ONE_WAY))
 
 
@@ -1058,11 +1273,16 @@ _RULES: Final = {
 
 
 def _causes(e: Evidence, judgement: Judgement) -> list[Cause]:
-    """The most likely first."""
-    weights = [(weight, rule) for rule in _RULES[judgement] if (weight := rule.weigh(e)) > 0]
+    """The most likely first, and behind them those that are about something else."""
+    ways = _ways(judgement)
+    weights = [
+        (rule.way in ways, weight, rule)
+        for rule in _RULES[judgement]
+        if (weight := rule.weigh(e)) > 0
+    ]
     if len(weights) > 1:
         weights.sort(key=_BY_WEIGHT, reverse=True)  # stable, so rank decides between equals
-    return [_found(rule, weight, e) for weight, rule in weights]
+    return [_found(rule, weight, e) for _, weight, rule in weights]
 
 
 def judge(evidence: Evidence) -> Verdict:

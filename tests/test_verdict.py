@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.rtp.codecs.pcmu import PCMU
-from sessioncore.verdict import CAUSES, Evidence, Judgement, Proof, Verdict, judge
+from sessioncore.verdict import CAUSES, Evidence, Judgement, Lately, Proof, Verdict, _ways, judge
 from sessioncore.vocabulary import Direction
 
 HEALTHY = Evidence(
@@ -60,7 +60,10 @@ BOOK: dict[str, tuple[dict[str, Any], Judgement]] = {
         {"rtp_ago": 20.0, "rtcp_ago": 21.0, "received": 200, "expected": 200, "peer_gone": True},
         Judgement.NO_RX,
     ),
-    "source-changed": ({"rtp_ago": 8.0, **STRANGER, "strangers": 390}, Judgement.RX_WRONG_SOURCE),
+    "source-changed": (
+        {"rtp_ago": 8.0, **STRANGER, "turned_away": 290, "open_for": 6.0},
+        Judgement.RX_WRONG_SOURCE,
+    ),
     "nat-without-latch": (
         {**NOTHING, **STRANGER, "described": ("10.0.0.2", 5004)},
         Judgement.RX_WRONG_SOURCE,
@@ -83,15 +86,20 @@ BOOK: dict[str, tuple[dict[str, Any], Judgement]] = {
     ),
     "peer-sends-nothing": ({**NOTHING, "peer_sends_nothing": True}, Judgement.NO_RX),
     "our-source-ended": (
-        {"source_is_silent": True, "source_ended": True},
+        {"source_silent_for": 6.0, "source_ended": True},
         Judgement.TX_SILENCE,
     ),
+    "our-source-starved": (
+        {"source_silent_for": 6.0, "fed": True, "starved_for": 5.5, "starved": 5.5},
+        Judgement.TX_SILENCE,
+    ),
+    "no-way-to-peer": ({**UNHEARD, "unreachable": 40}, Judgement.NO_TX),
     "cannot-send": (
         {"sent": 0, "confirmed": 0, "reports": 0, "send_errors": 500},
         Judgement.NO_TX,
     ),
     "bridged-call-silent": (
-        {"source_is_silent": True, "bridged_is_silent": True},
+        {"source_silent_for": 6.0, "fed": True},
         Judgement.TX_SILENCE,
     ),
     "only-comfort-noise": (
@@ -110,7 +118,7 @@ BOOK: dict[str, tuple[dict[str, Any], Judgement]] = {
         {**NOTHING, **UNHEARD, "described": ("10.0.0.2", 5004)},
         Judgement.NO_MEDIA,
     ),
-    "our-source-silent": ({"source_is_silent": True}, Judgement.TX_SILENCE),
+    "our-source-silent": ({"source_silent_for": 6.0}, Judgement.TX_SILENCE),
     "peer-silent": ({"level": -72.0, "sound_ago": None}, Judgement.RX_SILENCE),
     "no-ack": ({**NOTHING, "ack_missing": True}, Judgement.NO_RX),
     "rtcp-mux-assumed": (
@@ -124,7 +132,10 @@ BOOK: dict[str, tuple[dict[str, Any], Judgement]] = {
     ),
     "network-loss-inbound": ({"received": 400}, Judgement.RX_LOSS),
     "network-loss-outbound": ({"remote_lost": 100}, Judgement.TX_LOSS),
-    "answer-changed": ({**NOTHING, "answer_changed": True}, Judgement.NO_RX),
+    "answer-changed": (
+        {**STRANGER, "answer_changed": True, "unheard": True, "rtp_ago": 4.0},
+        Judgement.NO_RX,
+    ),
 }
 
 
@@ -254,7 +265,13 @@ class ProofTests(SynchronousTestCase):
     def test_a_short_silence_is_no_silence(self) -> None:
         for sound_ago, judgement in ((4.0, Judgement.TWO_WAY), (5.0, Judgement.RX_SILENCE)):
             self.assertIs(verdict(sound_ago=sound_ago).judgement, judgement)
-        self.assertIs(verdict(source_is_silent=True, agreed_for=4.0).judgement, Judgement.TWO_WAY)
+        self.assertIs(verdict(source_silent_for=4.0).judgement, Judgement.TWO_WAY)
+
+
+def _some_lately() -> st.SearchStrategy[Lately]:
+    count = st.integers(-5, 500)
+    names = [each.name for each in fields(Lately) if each.name != "seconds"]
+    return st.builds(Lately, seconds=st.floats(0, 10), **dict.fromkeys(names, count))
 
 
 def _values(kind: str) -> st.SearchStrategy[Any]:
@@ -269,6 +286,7 @@ def _values(kind: str) -> st.SearchStrategy[Any]:
         "str": st.text(),
         "Address | None": st.none() | st.tuples(st.text(), st.integers(0, 65_535)),
         "tuple[str, ...]": st.just(("odd",)),
+        "Lately": st.just(Lately()) | _some_lately(),
         "Direction": st.sampled_from(Direction),
         "Codec | None": st.sampled_from((None, PCMU)),
     }[kind]
@@ -286,8 +304,8 @@ class AnyEvidenceTests(SynchronousTestCase):
         found = judge(Evidence(**seen))
         self.assertIn(found.judgement, Judgement)
         self.assertEqual(json.loads(json.dumps(found.as_dict()))["judgement"], str(found.judgement))
-        weights = [cause.weight for cause in found.causes]
-        self.assertEqual(weights, sorted(weights, reverse=True))
+        ranks = [(cause.way in _ways(found.judgement), cause.weight) for cause in found.causes]
+        self.assertEqual(ranks, sorted(ranks, reverse=True))
         for share in (found.receiving.share, found.sending.share):
             self.assertTrue(share is None or 0 <= share <= 1)
         self.assertTrue(str(found).startswith(str(found.judgement)))

@@ -1,7 +1,7 @@
 """The fault lab: two processes with managers of ours, and what is done to the path between them.
 
-All addresses are on the loopback interface of a network namespace.  ``nft`` drops packets, signals
-stop and kill processes.  The lab looks at the verdicts from outside: what `party` printed, and when.
+All addresses are on the loopback interface of a network namespace.  ``nft`` drops packets, and
+signals stop and kill processes.  The lab sees the verdicts from outside: what `party` printed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -22,6 +23,8 @@ from twisted.internet import reactor as the_reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import deferLater
+
+from sessioncore.testing.faults import FAULTS, Fault
 
 __all__ = ["AFTER", "LIMIT", "Lab", "Outcome", "Scenario", "Side"]
 
@@ -48,6 +51,8 @@ class Side:
     party: Party
     name: str
     records: list[dict[str, Any]] = field(factory=list)
+    did: list[dict[str, Any]] = field(factory=list)
+    """What it was told and has done."""
 
     @property
     def last(self) -> dict[str, Any]:
@@ -114,7 +119,8 @@ class Party(ProcessProtocol):
         for line in lines:
             record = json.loads(line)
             if "call" in record:
-                self.side(record["call"]).records.append(record)
+                side = self.side(record["call"])
+                (side.records if "line" in record else side.did).append(record)
             else:
                 self.ready = True
 
@@ -153,6 +159,7 @@ class Lab:
         self.parties: list[Party] = []
         self.outcomes: list[Outcome] = []
         self.problems: list[str] = []
+        self._ports = count(6000)
         self.us: Party
         self.them: Party
 
@@ -196,7 +203,7 @@ class Lab:
         """A call from us to them; ``heard``: wait until its audio is proven both ways."""
         us, them = us or self.us, them or self.them
         ours, theirs = us.side(name), them.side(name)
-        host = them_address(to) if to in THEM else to
+        host = host_of(THEM[to]) if to in THEM else to
         ours.tell(do="call", manager=manager, uri=f"sip:{name}@{host}", **given)
         wanted = "two_way" if heard else None
 
@@ -210,6 +217,30 @@ class Lab:
 
         await self.until(f"the call {name}", is_up)
         return ours, theirs
+
+    async def play(self, name: str) -> Side:
+        """A call with a peer that is played, up and heard, unless its fault is there already."""
+        fault = FAULTS.get(name, Fault(name))
+        host, port = PLAYED, next(self._ports)
+        ours, theirs = self.us.side(name), self.them.side(name)
+        theirs.tell(
+            do="peer", host=host, port=port, elsewhere=ELSEWHERE,
+            fault=name if fault.early else None,
+        )  # fmt: skip
+        await self.until(f"the peer of {name}", lambda: theirs.did)
+        manager = name if fault.settings else "plain"
+        if fault.we_call:
+            ours.tell(do="call", manager=manager, uri=f"sip:{name}@{host}:{port}")
+        else:
+            theirs.tell(do="call_from_peer", to=host_of(US[manager]))
+
+        def is_up() -> bool:
+            if fault.early:
+                return bool(ours.records)
+            return bool(ours.records) and ours.last["judgement"] == "two_way"
+
+        await self.until(f"the call {name}", is_up)
+        return ours
 
     async def until(self, what: str, condition: Callable[[], object]) -> None:
         """Wait until ``condition()`` holds."""
@@ -237,13 +268,14 @@ class Lab:
         began: float,
         *,
         by_report: bool = False,
-        within: float = LIMIT,
+        meanwhile: Collection[str] = (),
     ) -> None:
         """Note when ``cause`` came to rank first, at ``began`` or later, and stayed there.
 
-        ``by_report``: the first report of the peer that can show it has to suffice.
+        ``by_report``: the first report of the peer that can show it has to suffice; until then
+        the causes of ``meanwhile`` may be guessed.
         """
-        limit = 2 * PATIENCE if by_report else within + SLACK
+        limit = 2 * PATIENCE if by_report else LIMIT + SLACK
         until = began + limit
 
         def found() -> bool:
@@ -252,10 +284,12 @@ class Lab:
         while not found():
             await deferLater(reactor, 0.02)
         await deferLater(reactor, AFTER)
-        self.outcomes.append(self._outcome(fault, side, cause, began, by_report, within))
+        outcome = self._outcome(fault, side, cause, began, by_report)
+        outcome.others = [each for each in outcome.others if each not in meanwhile]
+        self.outcomes.append(outcome)
 
     def _outcome(
-        self, fault: str, side: Side, cause: str, began: float, by_report: bool, within: float
+        self, fault: str, side: Side, cause: str, began: float, by_report: bool
     ) -> Outcome:
         seen = side.since(began)
         wrong = [each for each in seen if each["cause"] != cause]
@@ -268,7 +302,7 @@ class Lab:
             cause,
             max(0.0, at - began) if at is not None and stays else None,
             by_report,
-            _report_due(seen, began) + SLACK if by_report else within + SLACK,
+            _report_due(seen, began) + SLACK if by_report else LIMIT + SLACK,
             others,
             side.last["line"],
         )
@@ -295,14 +329,32 @@ THEM: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-def them_address(manager: str) -> str:
-    """Where a manager of theirs listens."""
-    listen: str = THEM[manager]["listen"][0]
+ELSEWHERE: Final = "203.0.113.9"
+PLAYED: Final = "203.0.113.10"
+"""Where the peers are that are played."""
+
+
+def _add_settings() -> None:
+    """A manager of ours for each fault that needs other settings."""
+    special = [fault for fault in FAULTS.values() if fault.settings]
+    for number, fault in enumerate(special, 4):
+        listen = [f"udp:5060:interface=198.51.100.{number}"]
+        US[fault.name] = {"listen": listen, **fault.settings}
+
+
+_add_settings()
+
+
+def host_of(settings: dict[str, Any]) -> str:
+    """Where the manager with these settings listens."""
+    listen: str = settings["listen"][0]
     return listen.rpartition("=")[2]
 
 
 def set_up() -> None:
     """Addresses and an empty rule set, in the namespace that we are in."""
+    for route in ("10.0.0.0/8 dev lo", "unreachable 192.0.2.0/24"):
+        subprocess.run(["ip", "route", "add", *route.split()], check=True)
     hosts = [f"198.51.100.{n}" for n in range(1, 10)] + [f"203.0.113.{n}" for n in range(1, 20)]
     for host in hosts:
         subprocess.run(["ip", "address", "add", f"{host}/32", "dev", "lo"], check=True)

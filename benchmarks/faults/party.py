@@ -32,6 +32,8 @@ from sessioncore import (
     Silence,
     Tone,
 )
+from sessioncore.testing.faults import inject
+from sessioncore.testing.media_peer import MediaPeer
 
 __all__ = ["EVERY"]
 
@@ -86,6 +88,7 @@ class Watched:
             cause=key[1],
             reports=evidence.reports,
             agreed_for=evidence.agreed_for,
+            judged=evidence.agreed_for is not None or evidence.over,
             local=self.call.local_rtp,
             remote=self.call.remote_rtp,
             line=str(verdict),
@@ -108,6 +111,7 @@ class Party(LineOnlyReceiver):
         }
         self.calls: dict[str, Watched] = {}
         self.answers: dict[str, str] = {}
+        self.peers: dict[str, MediaPeer] = {}
         self.looking = LoopingCall(self.look)
 
     async def start(self) -> None:
@@ -143,7 +147,38 @@ class Party(LineOnlyReceiver):
         self.calls[call].call.set_source(source_of(source))
 
     def do_modify(self, call: str, direction: str) -> None:
-        self.calls[call].call.modify(Direction(direction))
+        self.calls[call].call.modify(Direction[direction.upper()])
+
+    def do_peer(
+        self, call: str, host: str, port: int, elsewhere: str, fault: str | None = None
+    ) -> None:
+        """A peer that is played, with a fault from the beginning."""
+        peer = self.peers[call] = MediaPeer(reactor, host, sip_port=port)
+        peer.elsewhere = elsewhere
+        if fault is not None:
+            inject(fault, peer=peer)
+        say(call=call, peer=True)
+
+    def do_call_from_peer(self, call: str, to: str) -> None:
+        """The peer of that name calls."""
+        self.peers[call].call(to, user=call)
+
+    def do_offer(self, call: str, host: str, says: str | None = "tone") -> None:
+        """The peer of that name describes its media at ``host``."""
+        peer = self.peers[call]
+        peer.media.says = says
+        peer.describes = host, peer.media.local[1]
+        peer.offer()
+
+    def do_tag(self, call: str, octets: int) -> None:
+        """The peer of that name appends something to its packets."""
+        self.peers[call].media.tag = bytes(octets)
+
+    def do_inject(self, call: str, fault: str) -> None:
+        """Bring a fault about now."""
+        ours = self.calls.get(call)
+        inject(fault, peer=self.peers.get(call), call=None if ours is None else ours.call)
+        say(call=call, injected=fault)
 
     def do_starve(self, call: str) -> None:
         """The application writes no more frames."""

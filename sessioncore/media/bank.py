@@ -21,6 +21,7 @@ from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND
 __all__ = [
     "COUNTED",
     "FOREVER",
+    "KEPT",
     "LOOSE",
     "NEVER",
     "NONE",
@@ -89,6 +90,19 @@ def key_of(row: int, lane: int, frames: int, way: int, number: int) -> int:
     return lane << 20 | frames << 16 | turn << 12 | way << 10 | SILENT | number << 1 | LOOSE
 
 
+KEPT: Final = (
+    "packets_received",
+    "late",
+    "overflow",
+    "other_sources",
+    "noise_packets",
+    "unexpected",
+    "unplayable",
+    "misfits",
+    "misfit_by",
+)
+"""What is kept for `Bank.remember`, and what was ``expected`` and when (``at``)."""
+_OF_BEFORE: Final = (*KEPT, "expected", "at")
 _COUNTED: Final[dict[str, Any]] = {
     "packets_sent": np.int64(0),
     "packets_received": np.int64(0),
@@ -119,6 +133,9 @@ _COUNTED: Final[dict[str, Any]] = {
     "heard_at": np.int64(NEVER),
     "rtcp_at": np.int64(NEVER),
     "noise_level": np.int64(NONE),
+    "misfits": np.int64(0),
+    "misfit_by": np.int64(0),
+    **{f"before_{name}": np.int64(NEVER if name == "at" else 0) for name in _OF_BEFORE},
 }
 """What statistics are made of: they lie together, and are read at once; most asked for first."""
 COUNTED: Final = tuple(_COUNTED)
@@ -149,7 +166,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "stalled": np.bool_(False),
     "first_receive_pending": np.bool_(False),
     "attention": np.bool_(False),
-    "received_then": np.int64(0),
+    **{f"then_{name}": np.int64(NEVER if name == "at" else 0) for name in _OF_BEFORE},
     "condition": np.int64(0),
     "candidate_ssrc": np.int64(NONE),
     "candidate_sequence": np.int64(0),
@@ -178,6 +195,10 @@ _DEFAULTS: Final[dict[str, Any]] = {
 _FLAGS: Final = {name: each for name, each in _DEFAULTS.items() if each.dtype == np.bool_}
 _WORDS: Final = {name: each for name, each in _DEFAULTS.items() if name not in _FLAGS}
 _WORD_DEFAULTS: Final[Ints] = np.array([each.view(np.int64) for each in _WORDS.values()])
+_PLACES: Final = {name: place for place, name in enumerate(_WORDS)}
+_THEN: Final = slice(_PLACES["then_packets_received"], _PLACES["then_at"] + 1)
+_BEFORE: Final = slice(_PLACES["before_packets_received"], _PLACES["before_at"] + 1)
+_KEPT_PLACES: Final = np.array([[_PLACES[name]] for name in KEPT])
 _APART: Final = 64
 """Entries between two columns, or all entries of a row would share a set of the CPU's cache."""
 
@@ -206,7 +227,9 @@ class Bank:
     one that may follow it, which any may until ``successor_until``.  A ``voiceless`` source
     sent nothing but telephone-events.  ``heard_at`` is when RTP last came, ``rtcp_at`` RTCP;
     ``sound_at`` when something louder than silence was heard last, ``peak`` the largest sample so
-    far; ``condition`` is what `sessioncore.media.listening` found last.
+    far; ``condition`` is what `sessioncore.media.listening` found last.  ``misfits`` are packets
+    that are longer or shorter than their timestamps say, ``misfit_by`` samples in all, longer
+    ones positive.  See `remember` for ``then_`` and ``before_``.
     """
 
     playing: Bools
@@ -281,8 +304,18 @@ class Bank:
     sound_at: Ints
     peak: Ints
     rtcp_at: Ints
-    received_then: Ints
     condition: Ints
+    misfits: Ints
+    misfit_by: Ints
+    then_packets_received: Ints
+    then_noise_packets: Ints
+    then_at: Ints
+    before_packets_received: Ints
+    before_late: Ints
+    before_overflow: Ints
+    before_expected: Ints
+    before_at: Ints
+    then_expected: Ints
 
     def __init__(self, capacity: int = 1024, together: int = TOGETHER) -> None:
         self.capacity = 0
@@ -392,6 +425,23 @@ class Bank:
             cells.former_expected[row] += cells.highest[row] - cells.first_sequence[row] + 1
             cells.former_received[row] = cells.packets_received[row]
             cells.remote_ssrc[row] = NONE
+
+    def expected(self, rows: Ints) -> Ints:
+        """Packets that the peers of ``rows`` must have sent (RFC 3550 appendix A.3)."""
+        heard = self.remote_ssrc[rows] != NONE
+        own: Ints = (self.highest[rows] - self.first_sequence[rows] + 1) * heard
+        return self.former_expected[rows] + own
+
+    def remember(self, rows: Ints, expected: Ints, now: int) -> None:
+        """Keep what is counted now as ``then_``, and what was kept so far as ``before_``.
+
+        Once a second, so that what happened lately can be told from what happened in all.
+        """
+        words = self._words
+        words[_BEFORE, rows] = words[_THEN, rows]
+        words[_THEN][: len(KEPT), rows] = words[_KEPT_PLACES, rows]
+        self.then_expected[rows] = expected
+        self.then_at[rows] = now
 
     @property
     def used(self) -> int:

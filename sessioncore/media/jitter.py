@@ -110,12 +110,15 @@ class _Packets:
         beyond = position + count - play > lane.reach
         far = beyond & ((self._end <= play) | (hole > lane.reach // 2))
         far |= play - position > lane.rate
+        self._misfit = (step == 1) & ~restart & (position != self._end)
+        self._misfit &= position - self._end < lane.frame
         self._jump = restart | (self.forward & ((change <= 0) | far))
         self._late = self.forward & ~self._jump & (position < play)
 
     def place(self, lag: Lag) -> tuple[Ints, Bools]:
         """Note what is missing, append what does not go on, drop what is too much."""
         bank, lane, rows, count = self._bank, self._lane, self._rows, self._count
+        self._count_misfits()
         self._count_missing()
         anew = self._jump | self._late
         position = self._position
@@ -148,6 +151,13 @@ class _Packets:
         play = self._bank.play[rows] - frame
         room = (self._end[overtaken] - play <= _DEEPEST * frame) & (play >= 0)
         self._bank.play[rows[room]] = play[room]
+
+    def _count_misfits(self) -> None:
+        """Packets that are not as long as their timestamps say; a longer gap is a pause."""
+        if some(self._misfit):
+            rows = self._rows[self._misfit]
+            self._bank.misfits[rows] += 1
+            self._bank.misfit_by[rows] += (self._end - self._position)[self._misfit]
 
     def _count_missing(self) -> None:
         """Frames of silence, played after the ring ran dry, that the packets explain.

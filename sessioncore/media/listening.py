@@ -10,6 +10,7 @@ import numpy as np
 
 from sessioncore.media.bank import NEVER, Bank, Bools, Ints, Samples
 from sessioncore.media.lane import FRAMES_PER_RING, Lane
+from sessioncore.verdict import fewest
 from sessioncore.vocabulary import MILLISECOND, SECOND
 
 __all__ = [
@@ -41,6 +42,8 @@ class Condition(IntFlag):
     SOUND = 0
     QUIET = 1
     SILENT = 2
+    LOSSY = 4
+    """In the last two seconds too little came, or too late."""
 
 
 def level_of(peak: int) -> float | None:
@@ -70,17 +73,35 @@ def listen(bank: Bank, lane: Lane, rows: Ints, now: int) -> list[int]:
     The ring holds the last 400 ms of a row, so this hears two fifths of a second out of each.
     """
     received = bank.packets_received[rows]
-    fresh = rows[received != bank.received_then[rows]]
-    bank.received_then[rows] = received
+    # Where only comfort noise came, the ring still holds what was heard before.
+    audio = received - bank.noise_packets[rows]
+    fresh = rows[audio != bank.then_packets_received[rows] - bank.then_noise_packets[rows]]
     if len(fresh):
         heard = lane.ring[:-1].reshape(-1, FRAMES_PER_RING * lane.frame)[fresh]
         peak = peaks(heard)
         bank.peak[fresh] = np.maximum(bank.peak[fresh], peak)
-        bank.sound_at[fresh[peak > LOUD]] = now
+        loud = fresh[peak > LOUD]
+        # Where the ring has run dry, the last of it was heard then.
+        dry = np.clip(bank.play[loud] - bank.end[loud], 0, lane.rate)
+        bank.sound_at[loud] = np.maximum(bank.sound_at[loud], now - dry * (SECOND // lane.rate))
     due = bank.receiving[rows] & (bank.heard_at[rows] != NEVER)
     quiet_now = due & (bank.heard_at[rows] < now - QUIET)
     silent = due & (bank.sound_at[rows] < now - SILENT) & (received > 0)
-    return _changed(bank, rows, quiet_now * Condition.QUIET + silent * Condition.SILENT)
+    lossy = _lossy(bank, rows, now)
+    condition = quiet_now * Condition.QUIET + silent * Condition.SILENT + lossy * Condition.LOSSY
+    return _changed(bank, rows, condition)
+
+
+def _lossy(bank: Bank, rows: Ints, now: int) -> Bools:
+    """Of which rows too little came lately; remembers what came so far."""
+    expected = bank.expected(rows)
+    due = np.maximum(expected - bank.before_expected[rows], 0)
+    came = bank.packets_received[rows] - bank.before_packets_received[rows]
+    came -= bank.late[rows] - bank.before_late[rows]
+    came -= bank.overflow[rows] - bank.before_overflow[rows]
+    bank.remember(rows, expected, now)
+    lossy: Bools = came < fewest(due)
+    return lossy
 
 
 def quiet(bank: Bank, rows: Ints, now: int) -> list[int]:

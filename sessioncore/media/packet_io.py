@@ -51,7 +51,11 @@ class Stray(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """The kernel's answer to a packet we sent: ``refused`` is ICMP port unreachable."""
+    """The kernel's answer to a packet we sent.
+
+    ``refused`` is ICMP port unreachable; otherwise there is no way to that host.  ``text`` is the
+    address, or says what else went wrong.
+    """
 
     row: int
     refused: bool

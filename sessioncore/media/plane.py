@@ -32,6 +32,9 @@ _LOOK: Final = SECOND // 5
 """For so long nothing of a new agreement need be watched: no silence, no report that is due."""
 _LINGER: Final = SECOND // 2
 """For so long the ports of a stream stay for the peer's last report."""
+_LATELY: Final = 5 * SECOND
+_STALLS: Final = 256
+"""So many pauses of this process are remembered."""
 _MAX_ROUNDS: Final = 64
 _DRAIN: Final = 16
 """Every so many ticks all sockets are read empty, whatever the pace of the peers."""
@@ -67,10 +70,13 @@ class MediaPlane:
         self.playout = Playout(self.bank, io, self.statistics, self._streams, self._handles)
         self._clock = PhaseClock(self.statistics)
         self._reception = Reception(self.bank, self._lag)
+        self._stalls: deque[tuple[int, int]] = deque(maxlen=_STALLS)
         self._look_at = [0] * PHASES
         self._listen_at = [0] * PHASES
         self._in_tick = False
         self._ticked_at = 0
+        self._refusing: set[Stream] = set()
+        """Those of which it was told that nobody receives them, by ICMP."""
         self._ended: list[int] = []
         self._lingering: deque[tuple[int, Stream]] = deque()
         self._packets = np.zeros((16, PACKET_WIDTH), np.uint8)
@@ -79,6 +85,12 @@ class MediaPlane:
     def active(self) -> bool:
         """Whether any stream is open, which is when `tick` wants to be called every 5 ms."""
         return self.bank.used > len(self._ended)
+
+    @property
+    def missed_lately(self) -> int:
+        """Phases that this process missed in the last five seconds before the last tick."""
+        since = self._ticked_at - _LATELY
+        return sum(missed for at, missed in self._stalls if at > since)
 
     def ports_free(self, now: int) -> int:
         """Port pairs that could be leased."""
@@ -155,6 +167,7 @@ class MediaPlane:
             self._receive(now, late)
             if skipped:
                 self.playout.skip(skipped)
+                self._stalls.append((now, skipped * PHASES))
             for number in phases:
                 self.playout.play(number, now)
                 self._watch(number % PHASES, now)
@@ -231,10 +244,10 @@ class MediaPlane:
             heard = {row: packets for row, packets in heard.items() if packets}
 
     def _take_rtcp(self, stream: Stream, stray: Stray, now: int) -> None:
-        came, before = stray.arrival, stream.heard_by_peer
+        came, before = stray.arrival, stream.reported
         if stream.take_rtcp(stray.data, stray.source, came, self.ntp(came)):
             self._heard_rtcp(stream, stray.source, now)
-            if stream.heard_by_peer is not before:
+            if stream.reported != before:
                 self.tell(stream, MediaEvent.EVIDENCE, None, now)
 
     def _heard_rtcp(self, stream: Stream, source: Address, now: int) -> None:
@@ -242,7 +255,12 @@ class MediaPlane:
         self.bank.rtcp_at[row] = now
         # RTCP may also come from the SIP peer, which says nothing of who gets our RTP.
         if self.bank.unproven[row] and remote is not None and source[0] == remote[0]:
-            stream.hear(now)
+            self._hear(stream, now)
+
+    def _hear(self, stream: Stream, now: int) -> None:
+        stream.hear(now)
+        if self._refusing:
+            self._review_refusal(stream, now)
 
     def _take_round(self, packets: dict[int, Stray], now: int) -> None:
         if len(packets) > len(self._packets):
@@ -278,7 +296,7 @@ class MediaPlane:
             for row in _taken(noticed.proven):
                 stream = self._stream_of(row)
                 if stream is not None:
-                    stream.hear(now)
+                    self._hear(stream, now)
         if noticed.collided:
             for row in _taken(noticed.collided):
                 self._resolve_collision(row, now)
@@ -319,6 +337,8 @@ class MediaPlane:
             stream = self._stream_of(failure.row)
             if stream is not None and failure.refused:
                 self._take_refusal(stream, failure.text, now)
+            elif stream is not None:
+                stream.note_unreachable(failure.text, now)
         for report in self.playout.sources.reports():
             ended = self._stream_of(report.row)
             if ended is not None:
@@ -333,8 +353,16 @@ class MediaPlane:
         before = stream.refuses(now)
         if stream.note_refused(text, now):
             self.tell(stream, MediaEvent.REFUSED, text, now)
-        if stream.refuses(now) is not before:
+        if stream.refuses(now) and not before:
+            self._refusing.add(stream)
             self.tell(stream, MediaEvent.EVIDENCE, None, now)
+
+    def _review_refusal(self, stream: Stream, now: int) -> None:
+        """Tell that a peer receives again that refused to."""
+        if stream in self._refusing and not (stream.open and stream.refuses(now)):
+            self._refusing.discard(stream)
+            if stream.open:
+                self.tell(stream, MediaEvent.EVIDENCE, None, now)
 
     def _resolve_collision(self, row: int, now: int) -> None:
         """RFC 3550 section 8.2: BYE and a new SSRC, once; after that it is an echo of ours."""
@@ -357,6 +385,8 @@ class MediaPlane:
         listens = now >= self._listen_at[phase]
         if listens:
             self._listen_at[phase] = now + LISTEN_EVERY
+            for stream in list(self._refusing):
+                self._review_refusal(stream, now)
         for group in self.playout.schedule.groups(phase):
             rows = group.rows
             self._watch_rows(rows, now)
@@ -384,11 +414,10 @@ class MediaPlane:
         """These rows have heard no RTP for a while."""
         bank = self.bank
         self._tell_evidence(quiet(bank, rows, now), now)
-        rows = rows[bank.rtcp_at[rows] < now - RELEARN]
         for row in rows[bank.latched[rows]].tolist():
             stream = self._stream_of(row)
             if stream is not None:
-                stream.relearn()
+                stream.look_around(now)
         stalled = (bank.heard_at[rows] < now - _STALL) & (bank.rtcp_at[rows] < now - _STALL)
         stalled &= bank.receiving[rows] & ~bank.stalled[rows]
         for row in rows[stalled].tolist():

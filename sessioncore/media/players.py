@@ -243,6 +243,7 @@ class Rings:
         self._written = np.zeros(16, np.int64)
         self._read = np.zeros(16, np.int64)
         self._missed = np.zeros(16, np.int64)
+        self._famine = np.zeros(16, np.int64)
         self._detach: dict[int, Callable[[], None]] = {}
 
     def attach(self, row: int, detached: Callable[[], None]) -> int:
@@ -255,7 +256,8 @@ class Rings:
         self._written = grown(self._written, slot)
         self._read = grown(self._read, slot)
         self._missed = grown(self._missed, slot)
-        self._written[slot] = self._read[slot] = self._missed[slot] = 0
+        self._famine = grown(self._famine, slot)
+        self._written[slot] = self._read[slot] = self._missed[slot] = self._famine[slot] = 0
         self._slot_of_row = grown(self._slot_of_row, row)
         self._slot_of_row[row] = slot
         self._detach[row] = detached
@@ -286,6 +288,10 @@ class Rings:
         """Samples of silence played for want of something written."""
         return int(self._missed[slot])
 
+    def famine(self, slot: int) -> int:
+        """The same since something was last there."""
+        return int(self._famine[slot])
+
     def render(self, rows: Ints, heard: Samples | None, out: Samples) -> list[SourceReport]:
         """What was written; silence where it does not suffice."""
         slots = self._slot_of_row[rows]
@@ -293,6 +299,7 @@ class Rings:
         read, written = self._read[slots], self._written[slots]
         have = np.minimum(written - read, width)
         out[:] = self._windows(width)[slots, read % self.size]
+        self._famine[slots] = np.where(have > 0, 0, self._famine[slots] + width)
         if (have < width).any():
             out[np.arange(width) >= have[:, None]] = 0
             # Waiting for the first sample is no underflow.

@@ -26,6 +26,7 @@ from sessioncore.rtp.rtcp import (
     report_interval,
     round_trip,
 )
+from sessioncore.verdict import fewest
 from sessioncore.vocabulary import MILLISECOND, SECOND
 
 __all__ = ["Reports", "expected_packets", "first_interval"]
@@ -75,6 +76,8 @@ class Reports:
     confirmed = 0
     """Packets of ours that the peer got or missed, by its last block about us."""
     confirmed_at: int | None = None
+    lately = (0, 0)
+    """Of these, how many the last block was the first to know of, and how many of them it lost."""
     peer_packets: int | None = None
     """Packets that the peer says it sent (SR)."""
     peer_sends = False
@@ -108,6 +111,12 @@ class Reports:
         if self.without_us:
             return False
         return True if self.confirmed else None
+
+    @property
+    def lossy(self) -> bool:
+        """Whether too few of our packets arrived, by its last report."""
+        due, lost = self.lately
+        return bool(due - lost < fewest(due))
 
     @property
     def between_reports(self) -> tuple[int, int] | None:
@@ -153,6 +162,7 @@ class Reports:
         self._sent_packets = self._cells.packets_sent[self._row]
         self._sent_octets = self._cells.octets_sent[self._row]
         self.confirmed = 0
+        self.remote_lost, self.lately = None, (0, 0)
 
     def receive(self, data: bytes, now: int, ntp: int, sending_since: int | None = None) -> bool:
         """Take one compound packet; False where it is none.
@@ -223,6 +233,7 @@ class Reports:
 
     def _take_block(self, block: ReportBlock, sent: int, now: int) -> bool:
         """Take the peer's block about us; whether it has received something new."""
+        lost = block.cumulative_lost - (self.remote_lost or 0)
         self.remote_lost = block.cumulative_lost
         self.remote_jitter = block.jitter
         # Sequence numbers begin again where ours do not: only the low 16 bits are ours.
@@ -230,6 +241,7 @@ class Reports:
         confirmed = sent - self._sent_packets - (behind if behind < 0x8000 else 0)
         if confirmed <= self.confirmed:
             return False
+        self.lately = confirmed - self.confirmed, max(0, lost)
         self.confirmed, self.confirmed_at = confirmed, now
         # What is on its way for longer than any network needs was lost.
         lag: int = behind * self._cells.frames[self._row]

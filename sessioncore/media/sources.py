@@ -230,6 +230,12 @@ class Frames:
         now = 0 if self._rings is None else self._rings.missed(self._slot)
         return self._missed + now
 
+    @property
+    def famine(self) -> float:
+        """Seconds for which nothing at all has been there to send."""
+        samples = 0 if self._rings is None else self._rings.famine(self._slot)
+        return samples / self.rate
+
     def bind(self, rings: Rings, row: int) -> None:
         """For the bank: from here on the ring of ``row`` holds what is written."""
         if self._rings is not None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol
 
 from attrs import define, frozen
 
 from sessioncore.media.bank import COUNTED, Bank
 from sessioncore.media.listening import level_of
 from sessioncore.media.reports import Reports, expected_packets
+from sessioncore.media.sources import Frames
 from sessioncore.vocabulary import Address
 
 __all__ = [
@@ -22,9 +23,23 @@ __all__ = [
 ]
 
 
-Counted: TypeAlias = tuple[list[int], float, bool, bool, int, int, int]
-"""`Bank.counted`, jitter, transmits or not, stalled or not, the kernel's drops, RTP clock, phases
-that this process missed."""
+class Counted(NamedTuple):
+    """What was counted of a stream until now, or until its end."""
+
+    numbers: list[int]
+    """`Bank.counted`."""
+    jitter: float
+    transmitting: bool
+    stalled: bool
+    unheard: bool
+    """Whether nothing was heard since the last agreement, although that allows it."""
+    kernel_drops: int
+    clock: int
+    missed_phases: int
+    """Phases that this process missed since the first agreement."""
+    missed_lately: int
+
+
 _NO_REPORTS: Final = Reports(Bank(1), 0, b"")
 
 
@@ -73,17 +88,19 @@ class Observed(NamedTuple):
     transmitting: bool
     kernel_drops: int
     missed_phases: int
+    missed_lately: int
+    unheard: bool
     has_source: bool
     echoes: bool
-    is_fed: bool
-    """Whether the application writes what is sent, as for a bridge."""
+    frames: Frames | None
+    """What the application writes to be sent, as for a bridge."""
     reports: Reports | None
 
-    def sends_silence(self, since: int) -> bool:
-        """Whether nothing but silence was sent from ``since`` on (ns)."""
+    def silent_since(self, begun: int) -> int | None:
+        """Since when nothing but silence was given to send, from ``begun`` on (ns), or None."""
         if self.echoes:
-            return False
-        return not self.has_source or self.counted["sent_sound_at"] < since
+            return None
+        return max(begun, self.counted["sent_sound_at"]) if self.has_source else begun
 
 
 @frozen(slots=False)
@@ -201,8 +218,8 @@ _AS_COUNTED: Final = (
 
 def statistics_of(stream: _Stream, counted: Counted, reports: Reports | None) -> StreamStatistics:
     """What ``counted`` says of ``stream``; ``reports`` None: no RTCP came or went."""
-    numbers, jitter, transmitting, stalled, kernel_drops, clock, _missed = counted
-    named = dict(zip(COUNTED, numbers, strict=True))
+    jitter, clock = counted.jitter, counted.clock
+    named = dict(zip(COUNTED, counted.numbers, strict=True))
     rtcp = _NO_REPORTS if reports is None else reports
     expected = expected_packets(
         named["former_expected"],
@@ -220,15 +237,15 @@ def statistics_of(stream: _Stream, counted: Counted, reports: Reports | None) ->
         comfort_noise=named["noise_packets"],
         peak_dbov=level_of(named["peak"]),
         refused=stream.refused,
-        kernel_drops=kernel_drops,
+        kernel_drops=counted.kernel_drops,
         jitter_ms=1000 * jitter / clock if received else None,
         round_trip_ms=None if rtcp.round_trip is None else rtcp.round_trip / 1e6,
         remote_lost=rtcp.remote_lost,
         remote_jitter_ms=None if rtcp.remote_jitter is None else 1000 * rtcp.remote_jitter / clock,
         remote=stream.remote,
         latched=stream.latched is not None,
-        transmitting=transmitting,
-        stalled=stalled,
+        transmitting=counted.transmitting,
+        stalled=counted.stalled,
         first_sent_at=stream.first_sent_at,
         first_received_at=stream.first_received_at,
         peer_said_bye=rtcp.peer_said_bye,

@@ -63,6 +63,10 @@ class Plane(Protocol):
 
     limits: Limits
 
+    @property
+    def missed_lately(self) -> int:
+        """Phases that the process missed in the last seconds."""
+
     def tell(self, stream: Stream, event: MediaEvent, detail: Any, now: int) -> None:
         """Report an event."""
 
@@ -101,6 +105,14 @@ class Stream:
     """What it plays; None is silence."""
     source_ended = False
     """Whether its source came to its end, or failed."""
+    unreachable = 0
+    """How often there was no way to where we send to, by ICMP or by our own routes."""
+    unreachable_at = NEVER
+    """When that was last so."""
+    opened_at: int | None = None
+    """Since when all sources are looked at (ns), because the one that was heard fell silent."""
+    strangers_then = 0
+    """`counted_strangers` at that time."""
     refused_at = NEVER
     """When ICMP last came from where we send to."""
     _open = True
@@ -184,6 +196,12 @@ class Stream:
         return None if self._reports is None else self._reports.heard_by_peer
 
     @property
+    def reported(self) -> tuple[bool | None, bool]:
+        """Whether our packets arrive, as the peer reports it, and whether too few do lately."""
+        reports = self._reports
+        return (None, False) if reports is None else (reports.heard_by_peer, reports.lossy)
+
+    @property
     def hears_rtcp(self) -> bool:
         """Whether RTCP has come."""
         return self._rtcp_source is not None
@@ -210,10 +228,8 @@ class Stream:
 
     def observed(self) -> Observed:
         """What was counted, by name, and what else a verdict needs."""
-        numbers, jitter, transmitting, _, kernel_drops, clock, missed = (
-            self._finished or self._counted()
-        )
-        counted = dict(zip(COUNTED, numbers, strict=True))
+        sums = self._finished or self._counted()
+        counted = dict(zip(COUNTED, sums.numbers, strict=True))
         expected = expected_packets(
             counted["former_expected"],
             counted["remote_ssrc"],
@@ -224,27 +240,32 @@ class Stream:
         return Observed(
             counted,
             expected,
-            jitter,
-            clock,
-            transmitting,
-            kernel_drops,
-            missed,
+            sums.jitter,
+            sums.clock,
+            sums.transmitting,
+            sums.kernel_drops,
+            sums.missed_phases,
+            sums.missed_lately,
+            sums.unheard,
             source is not None and not self.source_ended,
             source.__class__ is Echo,
-            isinstance(source, Frames),
+            source if isinstance(source, Frames) else None,
             self._reports,
         )
 
     def _counted(self) -> Counted:
-        cells, row = self._cells, self.row
-        return (
-            self._plane.bank.counted(row),
+        cells, row, plane = self._cells, self.row, self._plane
+        missed = plane.limits.statistics.missed_phases - self._missed_then
+        return Counted(
+            plane.bank.counted(row),
             cells.jitter[row],
             cells.transmitting[row],
             cells.stalled[row],
+            cells.first_receive_pending[row],
             self.lease.kernel_drops(),
             cells.clock[row],
-            self._plane.limits.statistics.missed_phases - self._missed_then,
+            missed,
+            min(missed, plane.missed_lately),
         )
 
     @property
@@ -326,7 +347,7 @@ class Stream:
             if self._heard:
                 self._note_heard()
             self._heard, self.sends_since, self._stopped = False, None, False
-            self.refused_at = NEVER
+            self.refused_at = self.unreachable_at = NEVER
             if self._made_latch is not None:
                 self.strangers += self._made_latch.strangers
                 self.stranger = self._made_latch.stranger or self.stranger
@@ -376,9 +397,8 @@ class Stream:
             cells.frames[row] = frames
         self._plane.playout.sources.judge(row, rate)
         cells.playing[row] = True
-        cells.heard_at[row] = now
-        if cells.peak[row] == NONE:
-            cells.sound_at[row] = now
+        # What was not to be heard or sent until now was no silence.
+        cells.heard_at[row] = cells.sound_at[row] = cells.sent_sound_at[row] = now
         self.expect_successor(now)
         receives = agreement.direction.receives
         cells.receiving[row] = receives
@@ -590,8 +610,15 @@ class Stream:
             cells.unexpected_type[row] = data[1] & 0x7F
             return False
         if self.latched is not None:
-            # Queued before the latch closed.
-            return source == self.latched or self._turn_away(source)
+            closed = cells.latched[row]
+            if source == self.latched:
+                if not closed:
+                    self._close_latch(source, True, now)
+                return True
+            # Queued before the latch closed, or while RTCP of the latched source comes.
+            if closed or now - cells.rtcp_at[row] < RELEARN:
+                return self._turn_away(source)
+            self._relearn()
         latch = self._latch
         if latch is None:
             if self._early is not None:
@@ -611,7 +638,7 @@ class Stream:
     def _close_latch(self, source: Address, known: bool, now: int) -> None:
         if not self.lease.latch(source):
             return
-        self.latched = source
+        self.latched, self.opened_at = source, None
         if self.agreement is None or self.agreement.remote is not None:
             self.remote = source
         self._cells.latched[self.row] = True
@@ -622,16 +649,30 @@ class Stream:
     def _forget_latch(self) -> None:
         if self.latched is not None:
             self.latched = None
-            self._cells.latched[self.row] = False
-            self.lease.unlatch()
-            self._plane.playout.changed(self.row)
+            self._open_latch()
 
-    def relearn(self) -> None:
-        """The latched source fell silent: others may prove themselves, it may come back."""
+    def _open_latch(self) -> None:
+        """Take packets from all sources, one by one."""
+        self._cells.latched[self.row] = False
+        self.lease.unlatch()
+        self._plane.playout.changed(self.row)
+
+    def look_around(self, now: int) -> None:
+        """The latched source fell silent: look at others as well, and let it come back.
+
+        As long as its RTCP comes, none of them may take its place.
+        """
+        self._open_latch()
+        self.opened_at, self.strangers_then = now, self.counted_strangers
+        if now - self._cells.rtcp_at[self.row] >= RELEARN:
+            self._relearn()
+
+    def _relearn(self) -> None:
+        """Others may prove themselves."""
         latch = self._latch
         if self.latched is not None and latch is not None:
             latch.lost(self.latched)
-            self._forget_latch()
+            self.latched = None
 
     def take_rtcp(self, data: bytes, source: Address, now: int, ntp: int) -> bool:
         """RTCP from the peer's IP: learn from it.  It keeps a stream from being stalled."""
@@ -686,6 +727,12 @@ class Stream:
         )
         self._told_refused_at = now
         return True
+
+    def note_unreachable(self, text: str, now: int) -> None:
+        """Count that there is no way to a host, if it is the one that we send to."""
+        if self.remote is not None and text == host_port(*self.remote):
+            self.unreachable += 1
+            self.unreachable_at = now
 
     def _stop_for_refusal(self) -> None:
         self._plane.limits.statistics.streams_stopped += 1

@@ -16,7 +16,7 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from errno import ECONNREFUSED
+from errno import ECONNREFUSED, EHOSTUNREACH, ENETUNREACH
 from typing import Final
 
 import numpy as np
@@ -43,6 +43,7 @@ _STRAYS: Final = 1_024
 """Datagrams read one by one in one tick; the others wait in their sockets."""
 _PER_SOCKET: Final = 16
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
+_NO_WAY: Final = frozenset((EHOSTUNREACH, ENETUNREACH))
 _AF_UNSPEC: Final = bytes(16)
 _TIME: Final = struct.Struct("=qq")
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -267,12 +268,12 @@ class EpollPacketIO(PooledPorts[_Pair]):
         full = count == _ROUND
         return Round(rows[good], packets[good], lengths[good], came[good], full)
 
-    def _refused(self, pair: _Pair) -> None:
+    def _refused(self, pair: _Pair, refused: bool = True) -> None:
         try:
             host, port = pair.rtp.getpeername()[:2]
         except OSError:
             return
-        self.note_failure(pair.row, True, host_port(host, port))
+        self.note_failure(pair.row, refused, host_port(host, port))
 
     def strays(self) -> list[Stray]:
         """The datagrams for unlatched leases and RTCP ports since the last call."""
@@ -294,8 +295,8 @@ class EpollPacketIO(PooledPorts[_Pair]):
         """Send one packet for each handle; returns the positions that failed, in order."""
         failed = self._pump.send(handles, packets)
         for at, error in failed:
-            if error == ECONNREFUSED:
-                self._refused(self._pair_of[handles[at].fileno()])
+            if error == ECONNREFUSED or error in _NO_WAY:
+                self._refused(self._pair_of[handles[at].fileno()], error == ECONNREFUSED)
         return [at for at, _ in failed]
 
     def send_to(
@@ -316,7 +317,15 @@ class EpollPacketIO(PooledPorts[_Pair]):
             [packets[at] for at in failed],
             [addresses[at] for at in failed],
         )
+        for at, error in again:
+            if error in _NO_WAY:
+                row = self._row_of_unlatched(handles[failed[at]])
+                self.note_failure(row, False, host_port(*addresses[failed[at]]))
         return [failed[at] for at, _ in again]
+
+    def _row_of_unlatched(self, handle: socket.socket) -> int:
+        watched = self.watched.get(handle.fileno())
+        return -1 if watched is None else watched[0].row
 
     def failures(self) -> list[Failure]:
         """The failures since the last call."""

@@ -17,6 +17,7 @@ from twisted.internet import defer
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol
 
+from sessioncore.interfaces import Refused
 from sessioncore.media.packet_io import PACKET_WIDTH, Failure, Round, Stray
 from sessioncore.net.rtp_pool import DEFAULT_PORTS, PooledPorts, PortPool
 from sessioncore.vocabulary import SECOND, Address, host_port
@@ -40,6 +41,11 @@ class _Socket(DatagramProtocol):
 
     def connectionRefused(self) -> None:
         """Does nothing: only connected ports are notified, and ours are not connected."""
+
+    def unreachable(self, refused: Refused) -> None:
+        """ICMP port unreachable, which a port of the in-memory network reports."""
+        if self.pair is not None and not self.is_rtcp:
+            self.pair.refused(refused)
 
 
 class _Pair:
@@ -81,6 +87,11 @@ class _Pair:
             self.waiting.append((data, self._io.now()))
         else:
             self._io.keep_stray(self, Stray(self, is_rtcp, data, source, self._io.now()))
+
+    def refused(self, refused: Refused) -> None:
+        """Keep for the tick who answers by ICMP."""
+        for address in refused:
+            self._io.note_refused(self.row, address)
 
     def latch(self, address: Address) -> bool:
         """Receive RTP from this address only and send to it."""
@@ -215,6 +226,11 @@ class ReactorPacketIO(PooledPorts[_Pair]):
             self._strays.append(stray)
         else:
             pair.dropped += 1
+
+    def note_refused(self, row: int, peer: Address) -> None:
+        """Keep an ICMP port unreachable for `failures`."""
+        if len(self._failures) < _WAITING * max(16, len(self._pairs)):
+            self._failures.append(Failure(row, True, host_port(*peer)))
 
     def listen(
         self, local_ip: str, number: int, protocol: DatagramProtocol, opened: list[Any]

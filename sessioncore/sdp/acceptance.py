@@ -128,7 +128,7 @@ def accept_answer(description: Description, index: int, count: int, side: Side) 
     if isinstance(judged, Accepted):
         return judged
     error = refused("the answer is not acceptable", judged)
-    raise AnswerRefused(str(error), error.reasons, error.warning_code)
+    raise AnswerRefused(str(error), error.reasons, error.warning_code, error.port_zero)
 
 
 def refused(text: str, refusals: list[Refusal]) -> NegotiationError:
@@ -136,7 +136,8 @@ def refused(text: str, refusals: list[Refusal]) -> NegotiationError:
     reasons = tuple(refusal.text for refusal in refusals[:_MAX_REASONS])
     codes = [refusal.ground.warning_code for refusal in refusals]
     code = 305 if 305 in codes else codes[0]
-    return NegotiationError(f"{text}: " + "; ".join(reasons), reasons, code)
+    port_zero = any(refusal.ground is Ground.PORT_ZERO for refusal in refusals)
+    return NegotiationError(f"{text}: " + "; ".join(reasons), reasons, code, port_zero)
 
 
 def judge(

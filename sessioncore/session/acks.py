@@ -186,4 +186,5 @@ class Acks:
         except NegotiationError as error:
             self._env.counters.refused_media += 1
             leg.media.feed(OfferWithdrawn())
+            leg.port_zero = error.port_zero
             return unusable("answer in the ACK", error)

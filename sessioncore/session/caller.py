@@ -319,6 +319,7 @@ class Caller:
         try:
             agreement = self._answer(leg, outgoing, usage, response)
         except NegotiationError as error:
+            leg.port_zero = error.port_zero
             return unusable("answer in the 200", error)
         if early is not None and agreement is not early:
             leg.answer_changed = True

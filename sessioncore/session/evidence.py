@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from sessioncore.media.bank import KEPT
 from sessioncore.media.formats import audio_codec
-from sessioncore.media.listening import LOUD, level_of
-from sessioncore.media.stream import Observed
+from sessioncore.media.listening import LOUD, QUIET, level_of
+from sessioncore.media.stream import Observed, Stream
 from sessioncore.session.session import SessionState
-from sessioncore.verdict import Evidence
+from sessioncore.verdict import Evidence, Lately
 from sessioncore.vocabulary import SECOND, StreamAgreement
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ __all__ = ["evidence_on"]
 
 _ACK_DUE: Final = 2 * SECOND
 """So long after our 200 its ACK should have come, after two repeats (RFC 3261 13.3.1.4)."""
-_SILENT: Final = 5 * SECOND
 _PHASES: Final = 200
 """Phases of the media clock in a second."""
 _FRAMES: Final = 50
@@ -29,7 +29,7 @@ def evidence_on(leg: Leg, now: int) -> Evidence:
     media = leg.media
     stream, begun, agreement = media.counting, media.established_at, media.agreement
     if stream is None or begun is None or agreement is None:
-        return Evidence(answered=leg.answered, over=leg.over)
+        return Evidence(answered=leg.answered, over=leg.over, port_zero=leg.port_zero)
     closed_at = media.closed_at
     at = now if closed_at is None else closed_at
     audio, seen = agreement.streams[0], stream.observed()
@@ -51,14 +51,17 @@ def evidence_on(leg: Leg, now: int) -> Evidence:
         "latched": stream.latched is not None,
         "stranger": stream.last_stranger,
         "strangers": stream.counted_strangers,
+        **_turned_away(stream, at),
         "sending_for": None if stream.sends_since is None else (at - stream.sends_since) / SECOND,
         "refused": stream.refused,
+        "unreachable": stream.unreachable if at - stream.unreachable_at < QUIET else 0,
         "refusing": stream.refuses(at),
         "source_ended": stream.source_ended,
         "ack_missing": leg.answer_repeated
         or (leg.state is SessionState.ANSWERED and at - begun > _ACK_DUE),
         "answer_changed": leg.answer_changed,
         "peer_gone": leg.peer_gone,
+        "port_zero": leg.port_zero,
     }
     _add_counted(values, seen, audio, at, begun)
     if seen.reports is not None and seen.reports.received:
@@ -73,13 +76,14 @@ def _add_counted(
     """What was counted of the packets, both ways."""
     counted = seen.counted
     received, sent, peak = counted["packets_received"], counted["packets_sent"], counted["peak"]
-    rtcp_at, missed = counted["rtcp_at"], seen.missed_phases
-    silent = bool(sent) and seen.sends_silence(max(begun, at - _SILENT))
+    rtcp_at, frames = counted["rtcp_at"], seen.frames
     values |= {
         "received": received,
         "expected": seen.expected,
         "sent": sent,
         "late": counted["late"],
+        "overflow": counted["overflow"],
+        "unheard": seen.unheard,
         "invalid": counted["invalid"],
         "rtcp_on_rtp": counted["rtcp_on_rtp"],
         "unexpected": counted["unexpected"],
@@ -90,23 +94,66 @@ def _add_counted(
         "send_errors": counted["send_errors"],
         "kernel_drops": seen.kernel_drops,
         "transmitting": seen.transmitting,
-        "source_is_silent": silent,
-        "bridged_is_silent": silent and seen.is_fed,
         "rtcp_ago": None if rtcp_at < begun else (at - rtcp_at) / SECOND,
-        "stalled_for": missed / _PHASES,
+        "stalled_for": seen.missed_phases / _PHASES,
+        "stalled_lately": seen.missed_lately / _PHASES,
+        "lately": _lately(seen, at, begun),
     }
+    silent_since = seen.silent_since(begun)
+    if sent and silent_since is not None:
+        values["source_silent_for"] = (at - silent_since) / SECOND
+    if frames is not None:
+        values |= {
+            "fed": True,
+            "starved_for": frames.famine,
+            "starved": frames.missed / frames.rate,
+        }
     if received:
-        octets = audio_codec(audio.codec).frame_octets
+        codec = audio_codec(audio.codec)
+        octets = codec.frame_octets * _FRAMES
         values |= {
             "rtp_ago": (at - counted["heard_at"]) / SECOND,
             "jitter": seen.jitter / seen.clock,
-            "covered": counted["octets_received"] / (_FRAMES * octets),
+            "covered": counted["octets_received"] / octets,
             "level": level_of(peak),
             "sound_ago": (at - counted["sound_at"]) / SECOND if peak > LOUD else None,
             "pauses": counted["noise_level"] >= 0,
         }
+        if counted["misfits"]:
+            excess = counted["misfit_by"] / counted["misfits"] / codec.sample_rate * octets
+            values |= {"misfits": counted["misfits"], "misfit_octets": excess}
     if counted["unexpected"]:
         values["unexpected_type"] = counted["unexpected_type"]
+
+
+def _turned_away(stream: Stream, at: int) -> dict[str, Any]:
+    """Sources that were not heard since the one that was heard fell silent."""
+    opened_at = stream.opened_at
+    if opened_at is None:
+        return {}
+    return {
+        "open_for": (at - opened_at) / SECOND,
+        "turned_away": stream.counted_strangers - stream.strangers_then,
+    }
+
+
+def _lately(seen: Observed, at: int, begun: int) -> Lately:
+    """What was counted in the last one or two seconds."""
+    counted = seen.counted
+    since = max(begun, counted["before_at"])
+    changes = {name: counted[name] - counted[f"before_{name}"] for name in KEPT}
+    return Lately.of(
+        seconds=(at - since) / SECOND,
+        received=changes["packets_received"],
+        expected=seen.expected - counted["before_expected"],
+        late=changes["late"],
+        overflow=changes["overflow"],
+        other_sources=changes["other_sources"],
+        comfort_noise=changes["noise_packets"],
+        unexpected=changes["unexpected"],
+        unplayable=changes["unplayable"],
+        misfits=changes["misfits"],
+    )
 
 
 def _add_reports(values: dict[str, Any], seen: Observed, at: int) -> None:
@@ -121,6 +168,8 @@ def _add_reports(values: dict[str, Any], seen: Observed, at: int) -> None:
         "confirmed": reports.confirmed,
         "confirmed_ago": None if confirmed_at is None else (at - confirmed_at) / SECOND,
         "remote_lost": reports.remote_lost or 0,
+        "confirmed_lately": reports.lately[0],
+        "lost_lately": reports.lately[1],
         "remote_jitter": None if jitter is None else jitter / seen.clock,
         "round_trip": None if reports.round_trip is None else reports.round_trip / SECOND,
         "peer_sent": None if between is None else between[0],
@@ -135,5 +184,4 @@ def _add_described(values: dict[str, Any], leg: Leg, index: int) -> None:
     if settled is not None:
         described = settled.description.media[index]
         values["peer_encrypts"] = described.section.encrypts
-        values["port_zero"] = described.port == 0
         values["oddities"] = settled.description.oddities

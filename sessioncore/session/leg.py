@@ -86,6 +86,8 @@ class Leg(Session):
     """Whether the peer repeated its 200, so our ACK does not reach it."""
     answer_changed = False
     """Whether the 200 described other media than the 183 before."""
+    port_zero = False
+    """Whether the peer refused audio in an answer."""
     judgement = Judgement.NOT_YET
     """The last one that was announced."""
     peer_gone = False

@@ -333,6 +333,7 @@ class Modifying:
             )
         except NegotiationError as error:
             self._env.counters.refused_media += 1
+            leg.port_zero = error.port_zero
             leg.feed(HangUp(unusable("answer to a re-INVITE", error)))
             return
         usage.negotiation.direction = wish.direction

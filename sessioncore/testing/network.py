@@ -253,6 +253,11 @@ class FakeNetwork:
     def _arrive(
         self, datagram: Datagram, port: FakeUdpPort[FakeHost], host: FakeHost, address: Address
     ) -> None:
+        if host.stalled_until > self._now:
+            # Until then it waits in the buffer of its socket.
+            wait = host.stalled_until - self._now
+            self.schedule(wait, lambda: self._arrive(datagram, port, host, address))
+            return
         receiver = host.port_for(address, datagram.seen_source)
         if receiver is not None:
             datagram.fate = "delivered"
@@ -281,6 +286,8 @@ class FakeHost:
         self.nat = nat
         self.names: Any = network.names
         self.ports: dict[tuple[str, int], FakeUdpPort[FakeHost]] = {}
+        self.stalled_until = 0
+        """Until when (ns of the network) its process does not run; see `stall`."""
         self._next_port = _FIRST_FREE_PORT
 
     def __repr__(self) -> str:
@@ -292,8 +299,28 @@ class FakeHost:
 
     def callLater(self, delay: float, callable: Any, *args: Any, **kw: Any) -> IDelayedCall:
         """A timer on the shared clock (`IReactorTime`)."""
-        call: IDelayedCall = self.network.clock.callLater(delay, callable, *args, **kw)
+        clock = self.network.clock
+        call: IDelayedCall
+
+        def run() -> None:
+            wait = self.stalled_until - self.network.now
+            if wait > 0:
+                # The same timer again, which its owner may still cancel.
+                delayed: Any = call
+                delayed.called, delayed.time = 0, clock.seconds() + wait / SECOND
+                clock.calls.append(delayed)
+            else:
+                callable(*args, **kw)
+
+        call = clock.callLater(delay, run)
         return call
+
+    def stall(self, seconds: float) -> None:
+        """Let the process on this host not run for so long, as under SIGSTOP.
+
+        Its timers are late, and what is sent to it waits.
+        """
+        self.stalled_until = self.network.now + round(seconds * SECOND)
 
     def getDelayedCalls(self) -> Any:
         """The timers of the whole network (`IReactorTime`)."""

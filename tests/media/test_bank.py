@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sessioncore.media.bank import (
     _COUNTED,
     _DEFAULTS,
+    KEPT,
     NONE,
     PHASES,
     TOGETHER,
@@ -128,11 +129,32 @@ class BankTests(SynchronousTestCase):
 
     def test_every_column_is_declared_and_takes_little_room(self):
         bank = Bank(16)
-        for name in _DEFAULTS:
+        kept = {
+            f"{when}_{name}" for when in ("then", "before") for name in (*KEPT, "expected", "at")
+        }
+        for name in set(_DEFAULTS) - kept:
             self.assertIn(name, Bank.__annotations__)
         columns = [getattr(bank, name) for name in _DEFAULTS]
         columns += [bank.meanings, bank.lanes[0].ring, bank.lanes[0].filled]
-        self.assertLess(sum(column.nbytes for column in columns) / 16, 7_200)
+        self.assertLess(sum(column.nbytes for column in columns) / 16, 7_300)
+
+    def test_what_was_counted_is_kept_twice(self):
+        bank = Bank(16)
+        rows = np.array([3, 5])
+        bank.remote_ssrc[5], bank.highest[5], bank.first_sequence[5] = 7, 109, 100
+        bank.former_expected[rows] = 20
+        self.assertEqual(bank.expected(rows).tolist(), [20, 30])
+        for count in (10, 20, 30):
+            for name in KEPT:
+                getattr(bank, name)[rows] = count
+            bank.remember(rows, bank.expected(rows) + count, count)
+        bank.remember(np.array([5]), np.array([99]), 40)
+        for name in (*KEPT, "at"):
+            before, then = getattr(bank, f"before_{name}"), getattr(bank, f"then_{name}")
+            self.assertEqual(before[rows].tolist(), [20, 30], name)
+            self.assertEqual(then[rows].tolist(), [30, 40 if name == "at" else 30], name)
+        self.assertEqual(bank.before_expected[rows].tolist(), [40, 60])
+        self.assertEqual(bank.then_expected[rows].tolist(), [50, 99])
 
     def test_no_ssrc_is_none_of_the_32_bits(self):
         self.assertLess(NONE, 0)

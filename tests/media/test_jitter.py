@@ -138,6 +138,42 @@ class LengthTests(SynchronousTestCase):
         self.assertEqual(sorted(set(played[played > 0])), sorted(samples(first + 160, 80)))
 
 
+class MisfitTests(SynchronousTestCase):
+    """Packets that are longer or shorter than their timestamps say."""
+
+    def misfits(self, put, packets=20):
+        ring = Ring()
+        for number in range(packets):
+            put(ring, number)
+            ring.play()
+        return ring.count("misfits"), ring.count("misfit_by")
+
+    def test_longer_and_shorter_ones(self):
+        for count, by in ((170, 10), (320, 160), (20, -140)):
+            seen = self.misfits(lambda ring, number, count=count: ring.put(number * 160, count))
+            self.assertEqual(seen, (19, 19 * by))
+
+    def test_what_fits_is_none(self):
+        for count in (80, 160, 240, 480):
+            seen = self.misfits(lambda ring, number, count=count: ring.put(number * count, count))
+            self.assertEqual(seen, (0, 0))
+
+    def test_a_pause_is_none(self):
+        for pause in (160, 1600):
+            seen = self.misfits(lambda ring, number, p=pause: ring.put(number * (160 + p)))
+            self.assertEqual(seen, (0, 0))
+
+    def test_loss_reordering_and_a_new_source_are_none(self):
+        def put(ring, number):
+            order = (0, 2, 1)[number % 3] + number // 3 * 4  # every fourth is lost
+            step = {0: 2 if number else 1, 1: 2, 2: -1}[number % 3]
+            ring.put(order * 160, step=step)
+
+        self.assertEqual(self.misfits(put), (0, 0))
+        seen = self.misfits(lambda ring, number: ring.put(number * 100, restart=True))
+        self.assertEqual(seen, (0, 0))
+
+
 class DelayTests(SynchronousTestCase):
     def steady(self, ring, packets, first=0):
         for index in range(packets):

@@ -82,10 +82,47 @@ class ListenTests(SynchronousTestCase):
         listen(bank, bank.lanes[0], rows, self.bench.now)
         self.assertEqual(bank.peak[row], 9000)
 
+    def test_comfort_noise_is_no_sound(self) -> None:
+        """The ring keeps what was heard before."""
+        bench = Bench()
+        stream = bench.call(receive_comfort_noise_payload_type=13)
+        talker, bank = Talker(bench, stream), bench.plane.bank
+        bench.run(3.3, talker)
+        spoke_until = bench.now
+        for _ in range(20):
+            bench.io.arrive(stream, talker.packet(1, payload_type=13))
+            bench.run(0.2)
+        silent_for = spoke_until - bank.sound_at[stream.row]
+        self.assertLess(abs(silent_for), SECOND // 10)
+
+    def test_what_came_too_little_lately_is_told(self) -> None:
+        talker = Talker(self.bench, self.stream)
+        self.bench.run(20, talker)
+        self.assertEqual((self.told(), self.condition()), (0, Condition.SOUND))
+        for _ in range(50):  # every second one
+            self.bench.run(0.02, talker)
+            talker.sequence += 1
+            talker.timestamp += 160
+            self.bench.run(0.02)
+        self.assertEqual((self.told(), self.condition()), (1, Condition.LOSSY))
+        self.bench.run(3.5, talker)
+        self.assertEqual((self.told(), self.condition()), (2, Condition.SOUND))
+
+    def test_what_came_too_late_did_not_come(self) -> None:
+        bank, row = self.bench.plane.bank, self.stream.row
+        for column in (bank.late, bank.overflow):
+            talker = Talker(self.bench, self.stream, first=1, timestamp=1)
+            self.bench.run(3, talker)
+            column[row] += 80
+            self.bench.run(1, talker)
+            self.assertEqual(self.condition(), Condition.LOSSY)
+            self.bench.run(3, talker)
+            self.assertEqual(self.condition(), Condition.SOUND)
+
     def test_what_is_sent_is_looked_at(self) -> None:
         bank, row = self.bench.plane.bank, self.stream.row
         self.bench.run(1)
-        self.assertLess(bank.sent_sound_at[row], 0)
+        self.assertEqual(bank.sent_sound_at[row], bank.heard_at[row])
         self.stream.set_source(Tone())
         for ptime in (20, 40, 60):
             self.bench.run(1)

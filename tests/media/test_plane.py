@@ -521,6 +521,26 @@ class LatchTests(Case):
         self.bench.run(0.1)
         self.assertEqual(stream.latched, PEER)
 
+    def test_while_rtcp_comes_others_are_counted_and_not_heard(self):
+        """A NAT that gave RTP another port, and left RTCP as it was."""
+        stream = self.bench.open()
+        stream.establish(agreement(stream), signalling_host=SIP, nat=True, now=self.bench.now)
+        talker = Talker(self.bench, stream)
+        self.bench.run(0.1, talker)
+        moved = Talker(self.bench, stream, (PEER[0], 5000), ssrc=5)
+        for _ in range(4):
+            self.bench.run(1, moved)
+            self.bench.io.arrive_rtcp(stream, build_report(77, b"peer"))
+        self.assertEqual((stream.latched, stream.lease.latched), (PEER, None))
+        self.assertIn(stream.counted_strangers - stream.strangers_then, range(95, 105))
+        self.assertLess(abs(self.bench.now - stream.opened_at - 2 * SECOND), SECOND // 20)
+        talker.timestamp += 32_000
+        self.bench.run(0.1, talker)
+        self.assertEqual((stream.lease.latched, stream.opened_at), (PEER, None))
+        # Once its RTCP is silent as well, another may prove itself.
+        self.bench.run(2.5, moved)
+        self.assertEqual(stream.latched, (PEER[0], 5000))
+
     def test_a_new_agreement_with_the_same_address_keeps_the_latch(self):
         stream = self.bench.call()
         self.bench.run(0.5, Talker(self.bench, stream))
@@ -715,6 +735,19 @@ class EventTests(Case):
             self.assertEqual(self.bench.names().count(name), 2)
         self.assertEqual(self.bench.names().count("LATCHED"), 1)
 
+    def test_pauses_of_this_process_are_known_for_five_seconds(self):
+        stream = self.bench.call()
+        self.bench.run(1)
+        self.assertEqual(self.bench.plane.missed_lately, 0)
+        self.bench.now += SECOND
+        self.bench.run(4.8)
+        late = self.bench.call()
+        self.assertTrue(190 <= stream.observed().missed_lately <= 200)
+        self.assertEqual(late.observed().missed_lately, 0)
+        self.bench.run(0.4)
+        self.assertEqual(stream.observed().missed_lately, 0)
+        self.assertTrue(190 <= stream.observed().missed_phases <= 200)
+
     def test_a_refusal_is_named_and_told_at_most_every_five_seconds(self):
         stream = self.bench.call()
         for _ in range(20):
@@ -740,8 +773,9 @@ class EventTests(Case):
         self.assertTrue(self.refuse(stream, 0.3, talker))
         self.assertEqual(self.bench.names().count("EVIDENCE"), told + 1)
         self.assertTrue(stream.transmitting)
-        self.bench.run(2.6, talker)
+        self.bench.run(3.6, talker)
         self.assertFalse(stream.refuses(self.bench.now))
+        self.assertEqual(self.bench.names().count("EVIDENCE"), told + 2)
         # A pause begins the second again, and so does another address.
         self.assertFalse(self.refuse(stream, 0.5, talker))
         stream.update_remote_address(("198.51.100.7", 5000), self.bench.now)
@@ -761,6 +795,19 @@ class EventTests(Case):
         self.assertTrue(self.refuse(stream, 1.5, talker))
         stream.reports.confirmed_at = self.bench.now
         self.assertFalse(stream.refuses(self.bench.now))
+
+    def test_what_comes_ends_a_refusal_at_once(self):
+        stream = self.bench.call()
+        self.assertTrue(self.refuse(stream, 0.1))
+        told = self.bench.names().count("EVIDENCE")
+        self.bench.run(0.1, Talker(self.bench, stream))
+        self.assertFalse(stream.refuses(self.bench.now))
+        self.assertEqual(self.bench.names().count("EVIDENCE"), told + 1)
+        self.assertTrue(self.refuse(stream, 5, pause=0.5))
+        stream.close(self.bench.now)
+        self.bench.call()
+        self.bench.run(1.1)
+        self.assertEqual(self.bench.plane._refusing, set())
 
     def test_a_closed_port_is_forgotten_with_the_ack(self):
         stream = self.bench.call(proven=False)
@@ -885,6 +932,29 @@ class RtcpTests(Case):
             self.bench.io.arrive_rtcp(stream, data)
             self.bench.run(0.005)
             self.assertEqual((len(data), stream.reports.invalid), (length, counted))
+
+    def test_what_the_peer_lost_lately(self):
+        stream = self.bench.call()
+        own, bank = int(self.bench.plane.bank.ssrc[stream.row]), self.bench.plane.bank
+
+        def report(lost):
+            highest = int(bank.sequence[stream.row]) - 1
+            block = ReportBlock(own, 0, lost, highest & 0xFFFF, 80)
+            self.bench.io.arrive_rtcp(stream, build_report(77, b"p", blocks=[block]))
+            self.bench.run(0.005)
+            return stream.reports.lately
+
+        talker = Talker(self.bench, stream)
+        self.bench.run(60, talker)
+        self.assertEqual(report(0), (3000, 0))
+        told = self.bench.names().count("EVIDENCE")
+        for lost, between, lossy in ((10, 10, False), (110, 100, True), (111, 1, False)):
+            self.bench.run(4.995, talker)
+            self.assertEqual(report(lost), (250, between))
+            self.assertEqual(stream.reports.lossy, lossy)
+        self.assertEqual(self.bench.names().count("EVIDENCE"), told + 2)
+        stream.reports.changed_ssrc()
+        self.assertEqual((stream.reports.lately, stream.reports.remote_lost), ((0, 0), None))
 
     def test_round_trip_and_remote_loss_come_from_the_peers_reports(self):
         stream = self.bench.call()

@@ -386,6 +386,21 @@ class PushedFrames(SynchronousTestCase):
         self.assertEqual(play(self.bank, [0], 2)[0].tolist(), [*RAMP[:200], *[0] * 120])
         self.assertEqual(self.frames.missed, 120)
 
+    def test_a_famine_is_measured_until_something_comes(self):
+        self.assertEqual(self.frames.famine, 0)
+        self.bank.attach(0, self.frames)
+        play(self.bank, [0], 10)
+        self.assertEqual(self.frames.famine, 0.2)
+        self.frames.write(RAMP[:200])
+        play(self.bank, [0], 2)
+        self.assertEqual(self.frames.famine, 0)
+        play(self.bank, [0], 3)
+        self.assertEqual((self.frames.famine, self.frames.missed), (0.06, 3 * 160 + 120))
+        self.bank.detach(0)
+        other = Frames()
+        self.bank.attach(1, other)
+        self.assertEqual(other.famine, 0)
+
     def test_waiting_for_the_first_sample_is_no_underflow(self):
         self.bank.attach(0, self.frames)
         play(self.bank, [0], 10)

@@ -643,6 +643,7 @@ class FailoverTests(CallerScene):
         us = self.party("192.0.2.5 2001:db8::5", listen=("udp:5060", r"udp:5060:interface=\:\:"))
         self.network.names.add("carol.example.com", D, "2001:db8::6")
         other = Peer(self.network.host("2001:db8::6"), 5060, "::")
+        Peer(self.network.host("2001:db8::6"), 40_000, "::")
         for number, late_offer in enumerate((False, True), 1):
             frames = Frames()
             frames.write(np.full(1_600, 5_000, np.int16))
@@ -1154,6 +1155,7 @@ class RoutingTests(CallerScene):
     def test_ipv6(self) -> None:
         us = self.party("2001:db8::1", listen=(r"udp:5060:interface=2001\:db8\:\:1",))
         them = Peer(self.network.host("2001:db8::2"), 5060, "2001:db8::2")
+        Peer(self.network.host("2001:db8::2"), 40_000, "2001:db8::2")
         call = us.call("sip:bob@[2001:db8::2]")
         self.run_for(0.01)
         them.send(

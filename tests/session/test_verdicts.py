@@ -171,6 +171,14 @@ class FaultTests(Between):
     def test_an_application_that_feeds_nothing(self) -> None:
         self.talking(source=Frames())
         self.run_for(7)
+        self.assertEqual(self.causes()[0], "our-source-starved")
+
+    def test_an_application_that_feeds_silence(self) -> None:
+        frames = Frames()
+        self.talking(source=frames)
+        for _ in range(70):
+            frames.write(np.zeros(800, np.int16))
+            self.run_for(0.1)
         self.assertEqual(self.causes()[0], "bridged-call-silent")
 
     def test_an_echo_of_silence_is_the_peers(self) -> None:

@@ -54,10 +54,12 @@ setup(
             "build",
             "matplotlib",
             "prometheus_client",
+            "pytest",
         ],
         "g722": ["G722"],
         "metrics": ["prometheus_client"],
         "plot": ["matplotlib"],
+        "pytest": ["pytest>=7"],
     },
     entry_points={"console_scripts": ["sessioncore=sessioncore.cli:main"]},
     classifiers=[

@@ -82,6 +82,8 @@ class Reports:
     """Packets that the peer says it sent (SR)."""
     peer_sends = False
     """Whether its last report says that it sends."""
+    _counts_twice = False
+    """Whether there is more than one SR of its present source."""
     _first_counts = (0, 0)
     _last_counts = (0, 0)
     """Packets the peer says it sent, and packets received, at its first and its last SR."""
@@ -122,13 +124,15 @@ class Reports:
     def between_reports(self) -> tuple[int, int] | None:
         """Packets that the peer says it sent, and those received, from its first SR to its last.
 
-        Where nothing was ever received, from its beginning.
+        Where nothing was ever received, from its beginning; None before there are two.
         """
         if self.peer_packets is None:
             return None
         (first, received_then), (last, received) = self._first_counts, self._last_counts
         if not received:
             return last, 0
+        if not self._counts_twice:
+            return None
         return (last - first) % _WRAP, received - received_then
 
     def interval(self, random: Callable[[], float]) -> int:
@@ -199,9 +203,9 @@ class Reports:
         received = cells.packets_received[row]
         if self.peer_packets is None or (packets - self.peer_packets) % _WRAP >= _WRAP // 2:
             self._first_counts = packets, received  # the first, or another source's
-            self.peer_sends = packets > 0
+            self._counts_twice, self.peer_sends = False, packets > 0
         else:
-            self.peer_sends = packets != self.peer_packets
+            self._counts_twice, self.peer_sends = True, packets != self.peer_packets
         self.peer_packets = packets
         self._last_counts = packets, received
 

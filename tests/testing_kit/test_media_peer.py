@@ -67,7 +67,7 @@ class CallTests(Case):
         self.assertTrue(self.peer.up)
         self.assertEqual(call.remote_uri, f"sip:alice@{PEER}:5060")
         self.assertEqual(call.request_uri, f"sip:bob@{US}:5060")
-        self.assertIn(self.peer.media.received % 50, (0, 49))
+        self.assertGreaterEqual(self.peer.media.received, 49)
         report = tone_report(np.concatenate(self.heard)[1600:], 8000, 440.0)
         self.assertTrue(report.heard(), report)
         self.peer.hang_up()

@@ -52,6 +52,7 @@ class Case(SynchronousTestCase):
         return call.answer(source=Tone(), sink=Deliver(self.heard.append))
 
     def talking(self) -> Call:
+        self.heard.clear()
         self.peer.call(US)
         self.network.advance(1)
         return self.calls[-1]

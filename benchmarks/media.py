@@ -168,7 +168,7 @@ def serve(calls: int, profile: str | None) -> None:
             Direction.SENDRECV,
         )
         stream.establish(agreement, signalling_host=HOST, nat=None, now=now)
-        stream.start_transmission(now, proven=True)
+        stream.sending.start(now, proven=True)
     # The daemon does the same after its start.
     gc.collect()
     gc.freeze()

@@ -14,7 +14,7 @@ THROUGH: Final = {
     "watching/notes": "dashboard/test_metrics.py test_docs.py",
     "media/formats media/interfaces media/lane media/players": "media/test_lanes.py",
     "media/packet_io net/rtp_epoll net/rtp_udp": "net/test_rtp.py",
-    "media/limits": "media/test_playout.py",
+    "media/limits media/sending": "media/test_playout.py media/test_plane.py",
     "media/reception media/reports media/stream": "media/test_plane.py media/test_plain.py",
     "media/sample_pool media/source_bank": "media/test_sources.py",
     "media/sink_bank": "media/test_sinks.py",

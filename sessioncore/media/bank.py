@@ -25,6 +25,8 @@ __all__ = [
     "NEVER",
     "NONE",
     "PHASES",
+    "RECEIVED",
+    "SENT",
     "SILENT",
     "TARGET",
     "TOGETHER",
@@ -89,44 +91,51 @@ def key_of(row: int, lane: int, frames: int, way: int, number: int) -> int:
     return lane << 20 | frames << 16 | turn << 12 | way << 10 | SILENT | number << 1 | LOOSE
 
 
-_COUNTED: Final[dict[str, Any]] = {
-    "packets_sent": np.int64(0),
+_RECEIVED: Final[dict[str, Any]] = {
     "packets_received": np.int64(0),
+    "octets_received": np.int64(0),
     "remote_ssrc": np.int64(NONE),
     "former_expected": np.int64(0),
     "first_sequence": np.int64(0),
     "highest": np.int64(0),
     "unexpected": np.int64(0),
+    "unexpected_type": np.int64(NONE),
     "unplayable": np.int64(0),
     "other_sources": np.int64(0),
     "invalid": np.int64(0),
-    "octets_sent": np.int64(0),
-    "send_errors": np.int64(0),
-    "octets_received": np.int64(0),
+    "rtcp_on_rtp": np.int64(0),
     "duplicates": np.int64(0),
     "collisions": np.int64(0),
     "late": np.int64(0),
     "overflow": np.int64(0),
     "inserted": np.int64(0),
     "dropped": np.int64(0),
-    "held_back": np.int64(0),
     "noise_packets": np.int64(0),
-    "unexpected_type": np.int64(NONE),
-    "rtcp_on_rtp": np.int64(0),
-    "sent_sound_at": np.int64(NEVER),
+    "noise_level": np.int64(NONE),
+    "heard_at": np.int64(NEVER),
+    "rtcp_at": np.int64(NEVER),
     "sound_at": np.int64(NEVER),
     "peak": np.int64(NONE),
     "heard_peak": np.int64(NONE),
-    "sent_peak": np.int64(NONE),
-    "heard_at": np.int64(NEVER),
-    "rtcp_at": np.int64(NEVER),
-    "noise_level": np.int64(NONE),
+    "clock": np.int64(DEFAULT_RATE),
 }
-"""What statistics are made of: they lie together, and are read at once; most asked for first."""
-COUNTED: Final = tuple(_COUNTED)
-"""The names of what `Bank.counted` returns."""
+_SENT: Final[dict[str, Any]] = {
+    "packets_sent": np.int64(0),
+    "octets_sent": np.int64(0),
+    "send_errors": np.int64(0),
+    "held_back": np.int64(0),
+    "sent_sound_at": np.int64(NEVER),
+    "sent_peak": np.int64(NONE),
+}
+RECEIVED: Final = tuple(_RECEIVED)
+"""The columns of `sessioncore.media.received.Received`."""
+SENT: Final = tuple(_SENT)
+"""Those of `sessioncore.media.received.Sent`."""
+COUNTED: Final = RECEIVED + SENT
+"""The columns that lie together and are read at once, by `Bank.counted`."""
 _DEFAULTS: Final[dict[str, Any]] = {
-    **_COUNTED,
+    **_RECEIVED,
+    **_SENT,
     # sending
     "playing": np.bool_(False),
     "transmitting": np.bool_(False),
@@ -136,7 +145,6 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "marker": np.bool_(False),
     "key": np.int64(key_of(0, 0, 1, Way.PASS, 0)),
     "lane": np.int64(0),
-    "clock": np.int64(DEFAULT_RATE),
     "frames": np.int64(1),
     "format": np.int64(0),
     "listened": np.bool_(False),
@@ -325,7 +333,7 @@ class Bank:
                 lane.grow(capacity)
         # All words lie in one block and all flags in another, so that a row is set at once.
         self._words_of = self._words.T
-        self._counted_of = self._words[: len(_COUNTED)].T
+        self._counted_of = self._words[: len(COUNTED)].T
         self._flags_of = self._flags.T
         self._meanings_of = self.meanings.reshape(capacity, 128)
 
@@ -404,9 +412,15 @@ class Bank:
         return self._places - len(self._free)
 
     def counted(self, row: int) -> list[int]:
-        """What was counted for the row so far, in the order of `COUNTED`."""
+        """The columns `COUNTED` of the row."""
         counted: list[int] = self._counted_of[row].tolist()
         return counted
+
+    def last_heard(self, row: int) -> int:
+        """When RTP or RTCP last came (ns), or the agreement if that is later."""
+        cells = self.cells
+        heard_at: int = max(cells.heard_at[row], cells.rtcp_at[row])
+        return heard_at
 
 
 def every(mask: Bools) -> bool:

@@ -13,10 +13,12 @@ from typing import Final
 
 from attrs import define
 
-from sessioncore.vocabulary import Address
+from sessioncore.vocabulary import SECOND, Address
 
-__all__ = ["PROBATION", "EarlySource", "Latch"]
+__all__ = ["PROBATION", "RELEARN", "EarlySource", "Latch"]
 
+RELEARN: Final = 2 * SECOND
+"""Silence of the latched source (ns) after which another may prove itself."""
 PROBATION: Final = 4
 """Packets of one SSRC in rising sequence that a source other than the agreed one must show."""
 _MAX_CANDIDATES: Final = 4
@@ -94,27 +96,30 @@ class Latch:
 class EarlySource:
     """Media before the agreement: one source at ``host`` is played, nothing is latched.
 
-    The first source heard stays the one until it was silent for ``patience`` ns.
+    The first source heard stays the one until it was silent for `RELEARN`.
     """
 
-    __slots__ = ("_heard_at", "_patience", "_source", "host", "strangers")
+    strangers = 0
+    stranger: Address | None = None
+    """The last of them."""
+    _source: Address | None = None
+    _heard_at = 0
 
-    def __init__(self, host: str, patience: int) -> None:
+    def __init__(self, host: str) -> None:
         self.host = host
-        self.strangers = 0
-        self._patience = patience
-        self._source: Address | None = None
-        self._heard_at = 0
 
     def admits(self, source: Address, now: int) -> bool:
         """Whether a packet from ``source`` is played."""
         if source[0] != self.host:
-            self.strangers += 1
-            return False
+            return self._turn_away(source)
         if source != self._source:
-            if self._source is not None and now - self._heard_at < self._patience:
-                self.strangers += 1
-                return False
+            if self._source is not None and now - self._heard_at < RELEARN:
+                return self._turn_away(source)
             self._source = source
         self._heard_at = now
         return True
+
+    def _turn_away(self, source: Address) -> bool:
+        self.strangers += 1
+        self.stranger = source
+        return False

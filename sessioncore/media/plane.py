@@ -14,13 +14,14 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from sessioncore.media.bank import PHASES, Bank, Ints, some
+from sessioncore.media.latch import RELEARN
 from sessioncore.media.limits import Limits
 from sessioncore.media.listening import LISTEN_EVERY, listen, quiet
 from sessioncore.media.packet_io import PACKET_WIDTH, Handle, PacketIO, PortLease, Stray
 from sessioncore.media.playout import PHASE_NS, PhaseClock, Playout
 from sessioncore.media.reception import Reception
 from sessioncore.media.statistics import MediaEvent, PlaneStatistics, StreamStatistics
-from sessioncore.media.stream import RELEARN, Stream, TellReport
+from sessioncore.media.stream import Stream, TellReport
 from sessioncore.vocabulary import SECOND, Address
 
 __all__ = ["MediaEvent", "MediaPlane", "PlaneStatistics", "Stream", "StreamStatistics"]
@@ -238,11 +239,11 @@ class MediaPlane:
                 self.tell(stream, MediaEvent.EVIDENCE, None, now)
 
     def _heard_rtcp(self, stream: Stream, source: Address, now: int) -> None:
-        row, remote = stream.row, stream.remote
+        row, remote = stream.row, stream.sending.remote
         self.bank.rtcp_at[row] = now
         # RTCP may also come from the SIP peer, which says nothing of who gets our RTP.
         if self.bank.unproven[row] and remote is not None and source[0] == remote[0]:
-            stream.hear(now)
+            stream.sending.hear()
 
     def _take_round(self, packets: dict[int, Stray], now: int) -> None:
         if len(packets) > len(self._packets):
@@ -278,7 +279,7 @@ class MediaPlane:
             for row in _taken(noticed.proven):
                 stream = self._stream_of(row)
                 if stream is not None:
-                    stream.hear(now)
+                    stream.sending.hear()
         if noticed.collided:
             for row in _taken(noticed.collided):
                 self._resolve_collision(row, now)
@@ -317,7 +318,11 @@ class MediaPlane:
     def _take_failures(self, now: int) -> None:
         for failure in self._io.failures():
             stream = self._stream_of(failure.row)
-            if stream is not None and failure.refused and stream.note_refused(failure.text, now):
+            if (
+                stream is not None
+                and failure.refused
+                and stream.sending.note_refused(failure.text, now)
+            ):
                 self.tell(stream, MediaEvent.REFUSED, failure.text, now)
         for report in self.playout.sources.reports():
             ended = self._stream_of(report.row)
@@ -337,7 +342,7 @@ class MediaPlane:
             stream.report(now, final=True)
             self.bank.ssrc[row] = self.random_bits(32)
             self.playout.changed(row)
-            stream.reports.changed_ssrc()
+            stream.rtcp.changed_ssrc()
             stream.expect_successor(now)  # who returns our packets changes with us
 
     # Watching
@@ -394,7 +399,7 @@ class MediaPlane:
         stream = self._stream_of(row)
         if stream is not None:
             stream.report(now)
-            self.bank.next_report[row] = now + stream.reports.interval(self.random)
+            self.bank.next_report[row] = now + stream.rtcp.interval(self.random)
 
     # Ending
 

@@ -7,7 +7,7 @@ sends never moves the latch and never ends the call.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from sessioncore.errors import RtpParseError
 from sessioncore.media.bank import NONE, Bank
@@ -28,7 +28,7 @@ from sessioncore.rtp.rtcp import (
 )
 from sessioncore.vocabulary import MILLISECOND, SECOND
 
-__all__ = ["Reports", "expected_packets", "first_interval"]
+__all__ = ["Reports", "first_interval"]
 
 _MAX_SIZE: Final = 1472
 _MAX_DELAY: Final = 65_535 * SECOND
@@ -51,11 +51,6 @@ def first_interval(chance: int) -> int:
     something to report, and calls of a second get their proof.
     """
     return _FIRST + (_SPREAD * chance >> 24)
-
-
-def expected_packets(former: int, remote_ssrc: int, highest: int, first_sequence: int) -> int:
-    """Packets the peer must have sent so far, all its sources together (A.3)."""
-    return former if remote_ssrc == NONE else former + highest - first_sequence + 1
 
 
 class Reports:
@@ -121,6 +116,16 @@ class Reports:
         if not received:
             return last, 0
         return (last - first) % _WRAP, received - received_then
+
+    def as_statistics(self, clock: int) -> dict[str, Any]:
+        """Its part of `sessioncore.media.statistics.StreamStatistics`; ``clock`` is RTP's in Hz."""
+        jitter = self.remote_jitter
+        return {
+            "round_trip_ms": None if self.round_trip is None else self.round_trip / 1e6,
+            "remote_lost": self.remote_lost,
+            "remote_jitter_ms": None if jitter is None else 1000 * jitter / clock,
+            "peer_said_bye": self.peer_said_bye,
+        }
 
     def interval(self, random: Callable[[], float]) -> int:
         """How long until the next report, in ns."""
@@ -248,7 +253,7 @@ class Reports:
         cells, row = self._cells, self._row
         ssrc = cells.remote_ssrc[row]
         highest = cells.highest[row]
-        expected = expected_packets(0, ssrc, highest, cells.first_sequence[row])
+        expected = highest - cells.first_sequence[row] + 1
         received = cells.packets_received[row] - cells.former_received[row]
         fraction = fraction_lost(
             expected - cells.expected_before[row], received - cells.received_before[row]

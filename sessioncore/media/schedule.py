@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from operator import attrgetter
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -26,13 +26,15 @@ from sessioncore.vocabulary import Address
 __all__ = ["Group", "HasRemote", "Schedule", "Section"]
 
 
-_REMOTE: Final = attrgetter("remote")
+_REMOTE: Final = attrgetter("sending.remote")
 
 
 class HasRemote(Protocol):
-    """A stream, as far as the schedule knows one."""
+    """A stream, as far as the schedule knows one; its ``sending.remote`` is an `Address`."""
 
-    remote: Address | None
+    @property
+    def sending(self) -> Any:
+        """What says where it sends to."""
 
 
 class Section:

@@ -179,6 +179,13 @@ class SinkBank:
         dropped = [self._drop(layer, row) for layer in self._layers if row in layer.given]
         return [recording for recording in dropped if recording is not None]
 
+    def begin(self, row: int) -> None:
+        """Begin the recordings of ``row`` that were given to it on hold."""
+        for layer in self._layers:
+            given = layer.given.get(row)
+            if given is not None and given.recording is not None and given.recording.hold:
+                self.recorder.begin(given.recording)
+
     def move(self, row: int, rate: int) -> None:
         """``row`` is heard at ``rate`` from here on; its sinks hear on.
 

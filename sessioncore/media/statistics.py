@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from attrs import define, frozen
 
-from sessioncore.media.bank import COUNTED, Bank
-from sessioncore.media.listening import level_of
-from sessioncore.media.reports import Reports, expected_packets
 from sessioncore.vocabulary import Address
 
 __all__ = [
-    "Counted",
     "MediaEvent",
-    "Observed",
     "PlaneStatistics",
     "StreamStatistics",
-    "statistics_of",
 ]
-
-
-Counted: TypeAlias = tuple[list[int], float, bool, bool, int, int, int]
-"""`Bank.counted`, jitter, transmits or not, stalled or not, the kernel's drops, RTP clock, phases
-that this process missed."""
-_NO_REPORTS: Final = Reports(Bank(1), 0, b"")
 
 
 class MediaEvent(Enum):
@@ -60,30 +47,6 @@ class MediaEvent(Enum):
 
     def __str__(self) -> str:
         return self.value
-
-
-class Observed(NamedTuple):
-    """What a verdict on a stream needs; ``jitter`` is in units of ``clock`` (Hz)."""
-
-    counted: dict[str, int]
-    """By the names of the bank's columns."""
-    expected: int
-    jitter: float
-    clock: int
-    transmitting: bool
-    kernel_drops: int
-    missed_phases: int
-    has_source: bool
-    echoes: bool
-    is_fed: bool
-    """Whether the application writes what is sent, as for a bridge."""
-    reports: Reports | None
-
-    def sends_silence(self, since: int) -> bool:
-        """Whether nothing but silence was sent from ``since`` on (ns)."""
-        if self.echoes:
-            return False
-        return not self.has_source or self.counted["sent_sound_at"] < since
 
 
 @frozen(slots=False)
@@ -180,69 +143,6 @@ class StreamStatistics:
     def loss(self) -> float | None:
         """Lost packets as a fraction of the expected ones, or None before any."""
         return self.lost / self.expected if self.expected else None
-
-
-class _Stream(Protocol):
-    """What of a stream is not among its counters."""
-
-    remote: Address | None
-    latched: Address | None
-    refused: int
-    first_sent_at: int | None
-    first_received_at: int | None
-
-    @property
-    def counted_strangers(self) -> int:
-        """Packets of sources that are not the peer."""
-
-    def level_sent(self, heard: float | None, peak: int) -> float | None:
-        """The level of what is sent, by the largest value of it and the level heard."""
-
-
-_AS_COUNTED: Final = (
-    *("packets_sent", "octets_sent", "packets_received", "octets_received", "duplicates", "late"),
-    *("overflow", "inserted", "dropped", "held_back", "invalid", "unplayable", "other_sources"),
-    *("send_errors", "collisions", "rtcp_on_rtp"),
-)
-
-
-def statistics_of(stream: _Stream, counted: Counted, reports: Reports | None) -> StreamStatistics:
-    """What ``counted`` says of ``stream``; ``reports`` None: no RTCP came or went."""
-    numbers, jitter, transmitting, stalled, kernel_drops, clock, _missed = counted
-    named = dict(zip(COUNTED, numbers, strict=True))
-    rtcp = _NO_REPORTS if reports is None else reports
-    expected = expected_packets(
-        named["former_expected"],
-        named["remote_ssrc"],
-        named["highest"],
-        named["first_sequence"],
-    )
-    received = named["packets_received"]
-    heard = level_of(named["heard_peak"])
-    return StreamStatistics(
-        **{name: named[name] for name in _AS_COUNTED},
-        expected=expected,
-        lost=max(0, expected - received),
-        unexpected_payload_type=named["unexpected"],
-        strangers=stream.counted_strangers,
-        comfort_noise=named["noise_packets"],
-        peak_dbov=level_of(named["peak"]),
-        heard_dbov=heard,
-        sent_dbov=stream.level_sent(heard, named["sent_peak"]) if transmitting else None,
-        refused=stream.refused,
-        kernel_drops=kernel_drops,
-        jitter_ms=1000 * jitter / clock if received else None,
-        round_trip_ms=None if rtcp.round_trip is None else rtcp.round_trip / 1e6,
-        remote_lost=rtcp.remote_lost,
-        remote_jitter_ms=None if rtcp.remote_jitter is None else 1000 * rtcp.remote_jitter / clock,
-        remote=stream.remote,
-        latched=stream.latched is not None,
-        transmitting=transmitting,
-        stalled=stalled,
-        first_sent_at=stream.first_sent_at,
-        first_received_at=stream.first_received_at,
-        peer_said_bye=rtcp.peer_said_bye,
-    )
 
 
 @define(eq=False)

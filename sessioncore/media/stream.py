@@ -7,48 +7,43 @@ Agreements, the latch, sending and its limits, RTCP, the end.  What happens per 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 
-from sessioncore.media.bank import COUNTED, FOREVER, NEVER, NONE, TARGET, Bank
+from sessioncore.media.bank import NONE, RECEIVED, TARGET, Bank
 from sessioncore.media.formats import CN, DTMF, audio_codec
-from sessioncore.media.latch import EarlySource, Latch
-from sessioncore.media.limits import FOREIGN, Limits
-from sessioncore.media.listening import level_of
+from sessioncore.media.lane import DEFAULT_RATE
+from sessioncore.media.latch import RELEARN, EarlySource
+from sessioncore.media.limits import Limits
 from sessioncore.media.packet_io import PACKET_WIDTH, PortLease
+from sessioncore.media.peer import Peer
 from sessioncore.media.playout import Playout
+from sessioncore.media.received import Received, Sent
 from sessioncore.media.recorder import Recording
-from sessioncore.media.reports import Reports, expected_packets, first_interval
+from sessioncore.media.reports import Reports, first_interval
+from sessioncore.media.sending import OVER, Sending
 from sessioncore.media.sinks import Sink, Sinks
-from sessioncore.media.sources import Echo, Frames, Silence, Source
-from sessioncore.media.statistics import (
-    Counted,
-    MediaEvent,
-    Observed,
-    StreamStatistics,
-    statistics_of,
-)
+from sessioncore.media.sources import Source
+from sessioncore.media.statistics import MediaEvent, StreamStatistics
 from sessioncore.rtp.audio_codec import AudioCodec
 from sessioncore.rtp.codecs.pcma import PCMA
 from sessioncore.rtp.codecs.pcmu import PCMU
-from sessioncore.vocabulary import COMFORT_NOISE, SECOND, Address, Codec, StreamAgreement, host_port
+from sessioncore.vocabulary import COMFORT_NOISE, Address, Codec, StreamAgreement
 
-__all__ = ["RELEARN", "SENDABLE_PTIMES", "Observed", "Stream", "TellReport"]
+__all__ = ["SENDABLE_PTIMES", "Stream", "TellReport"]
 
 TellReport: TypeAlias = "Callable[[Stream, bytes, Address, Address, bool, int], None]"
 """Called with RTCP: its stream, data, source, destination, whether it leaves, ns; may not raise."""
 
-RELEARN: Final = 2 * SECOND
-"""Silence of the latched source after which another may prove itself."""
 _FRAMES: Final = {20: 1, 40: 2, 60: 3}
 SENDABLE_PTIMES: Final = tuple(_FRAMES)
 """Packet lengths in ms that a row can send: whole frames."""
-_REFUSED_PAUSE: Final = 5 * SECOND
-_LONGEST_PAUSE: Final = 320 * SECOND
 _EARLY_FORMATS: Final = tuple((codec.payload_type, codec) for codec in (PCMU, PCMA, COMFORT_NOISE))
-_OVER: Final = "the stream is closed"
 _HEADER: Final = struct.Struct("!BBHII")
+_Counted: TypeAlias = tuple[list[int], tuple[float, bool, int, int], bool]
+"""`Bank.counted`, the other fields of `Received`, and whether it transmits."""
+_NO_REPORTS: Final = Reports(Bank(1), 0, b"")
 
 
 class Plane(Protocol):
@@ -81,49 +76,24 @@ class Stream:
     label = ""
     """What `TellReport` calls it, also when it has lost its owner and waits for a last report."""
     agreement: StreamAgreement | None = None
-    remote: Address | None = None
-    """Where RTP is sent to."""
-    latched: Address | None = None
-    """The one source that is heard, and where we send to."""
-    refused = 0
-    strangers = 0
-    stranger: Address | None = None
-    """The last source that could not be heard."""
     collided = False
     """Whether the peer was heard with our SSRC, and ours is a new one since."""
     unanswered = False
     """Whether its media began before the call was answered: a recording waits for a sound."""
     first_sent_at: int | None = None
     first_received_at: int | None = None
+    reports: Reports | None = None
+    """Its RTCP, once there was some."""
     source: Source | None = None
     """What it plays; None is silence."""
     source_ended = False
     """Whether its source came to its end, or failed."""
-    refusing = False
-    """Whether ICMP is all that comes from where we send to."""
-    _open = True
-    _early: EarlySource | None = None
-    _rules: tuple[Address | None, str, bool | None] | None = None
-    _agreed: tuple[Address | None, str] = (None, "")
-    """The last address that an agreement named, and where the peer's SIP came from then."""
-    _made_latch: Latch | None = None
-    _reports: Reports | None = None
-    _wanted = False
-    _answered = False
-    """Whether the path is proven: somebody at the signalling address answered."""
-    _heard = False
-    """Whether RTP or RTCP came from where we send to."""
-    sends_since: int | None = None
-    """When it began to send to this address (ns)."""
     _missed_then = 0
     """Phases that the process had missed when this stream began."""
-    _signalling_host = ""
-    _rtcp_source: Address | None = None
-    _refused_at = NEVER
-    _refused_pause = 0
-    _finished: Counted | None = None
+    _finished: _Counted | None = None
     _released = False
-    _held: Sequence[Recording] = ()
+    _rate = DEFAULT_RATE
+    """What it hears and plays is sampled at this rate (Hz)."""
 
     def __init__(self, plane: Plane, row: int, lease: PortLease, chance: int) -> None:
         self._plane = plane
@@ -131,6 +101,8 @@ class Stream:
         self._chance = chance
         self.row = row
         self.lease = lease
+        self.sending = Sending(plane, row)
+        self.peer = Peer()
 
     @property
     def local(self) -> Address:
@@ -145,10 +117,10 @@ class Stream:
     @property
     def remote_rtcp(self) -> Address | None:
         """Where RTCP is sent to: the latched IP, at the port agreed on or seen."""
-        remote, agreement = self.remote, self.agreement
+        remote, agreement = self.sending.remote, self.agreement
         if remote is None or agreement is None:
             return None
-        source = self._rtcp_source
+        source = self.peer.rtcp_source
         if source is not None and source[0] == remote[0]:
             return source
         if agreement.remote_rtcp is not None and remote == agreement.remote:
@@ -158,109 +130,50 @@ class Stream:
     @property
     def open(self) -> bool:
         """Whether it is neither finished nor closed."""
-        return self._open
-
-    @property
-    def transmitting(self) -> bool:
-        """Whether RTP is being sent (held back or not by the rules for unproven paths)."""
-        return self._open and self._cells.transmitting[self.row] is True
+        return not self.sending.over
 
     @property
     def heard_at(self) -> int:
         """When RTP or RTCP last came (ns), or the agreement if that is later."""
-        cells, row = self._cells, self.row
-        heard_at: int = max(cells.heard_at[row], cells.rtcp_at[row])
-        return heard_at
+        return self._plane.bank.last_heard(self.row)
 
     @property
     def heard_by_peer(self) -> bool | None:
         """Whether the peer reports that our packets arrive; None if it does not say."""
-        return None if self._reports is None else self._reports.heard_by_peer
-
-    @property
-    def hears_rtcp(self) -> bool:
-        """Whether RTCP has come."""
-        return self._rtcp_source is not None
-
-    @property
-    def reports(self) -> Reports:
-        """Its RTCP; made when there is some, under a name of its own (RFC 7022)."""
-        if self._reports is None:
-            cname = b"%024x" % self._plane.random_bits(96)
-            self._reports = Reports(self._plane.bank, self.row, cname)
-        return self._reports
-
-    @property
-    def _latch(self) -> Latch | None:
-        """The rules of the agreement; made when the first packet comes."""
-        if self._made_latch is None and self._rules is not None:
-            self._made_latch = Latch(*self._rules)
-        return self._made_latch
+        return None if self.reports is None else self.reports.heard_by_peer
 
     @property
     def statistics(self) -> StreamStatistics:
         """A snapshot of the counters, or as they were at the end."""
-        return statistics_of(self, self._finished or self._counted(), self._reports)
-
-    def observed(self) -> Observed:
-        """What was counted, by name, and what else a verdict needs."""
-        numbers, jitter, transmitting, _, kernel_drops, clock, missed = (
-            self._finished or self._counted()
-        )
-        counted = dict(zip(COUNTED, numbers, strict=True))
-        expected = expected_packets(
-            counted["former_expected"],
-            counted["remote_ssrc"],
-            counted["highest"],
-            counted["first_sequence"],
-        )
-        source = None if self.source.__class__ is Silence else self.source
-        return Observed(
-            counted,
-            expected,
-            jitter,
-            clock,
-            transmitting,
-            kernel_drops,
-            missed,
-            source is not None and not self.source_ended,
-            source.__class__ is Echo,
-            isinstance(source, Frames),
-            self._reports,
+        received, sent = self.counted()
+        reports = _NO_REPORTS if self.reports is None else self.reports
+        return StreamStatistics(
+            **received.as_statistics(),
+            **sent.as_statistics(),
+            **reports.as_statistics(received.clock),
+            sent_dbov=sent.level(received.heard_dbov),
+            strangers=self.peer.strangers,
+            latched=self.peer.latched is not None,
+            remote=self.sending.remote,
+            refused=self.sending.refused,
+            first_sent_at=self.first_sent_at,
+            first_received_at=self.first_received_at,
         )
 
-    def _counted(self) -> Counted:
-        cells, row = self._cells, self.row
+    def counted(self) -> tuple[Received, Sent]:
+        """What was received and sent so far, or until the end."""
+        numbers, received, transmitting = self._finished or self._count()
+        source = None if self.source_ended else self.source
         return (
-            self._plane.bank.counted(row),
-            cells.jitter[row],
-            cells.transmitting[row],
-            cells.stalled[row],
-            self.lease.kernel_drops(),
-            cells.clock[row],
-            self._plane.limits.statistics.missed_phases - self._missed_then,
+            tuple.__new__(Received, (*numbers[: len(RECEIVED)], *received)),
+            tuple.__new__(Sent, (*numbers[len(RECEIVED) :], transmitting, source)),
         )
 
-    def level_sent(self, heard: float | None, peak: int) -> float | None:
-        """The level of what is sent in dBov; only frames that are made for it have a ``peak``."""
-        if isinstance(self.source, Echo) and heard is not None:
-            return min(0.0, heard + self.source.gain_db)
-        silent = self.source is None or isinstance(self.source, Echo | Silence)
-        return level_of(0 if silent else peak)
-
-    @property
-    def counted_strangers(self) -> int:
-        """Packets of all sources that may not be heard."""
-        extra = self._made_latch.strangers if self._made_latch is not None else 0
-        if self._early is not None:
-            extra += self._early.strangers
-        return self.strangers + extra
-
-    @property
-    def last_stranger(self) -> Address | None:
-        """The last source that could not be heard."""
-        latch = self._made_latch
-        return (latch and latch.stranger) or self.stranger
+    def _count(self) -> _Counted:
+        cells, row, plane = self._cells, self.row, self._plane
+        missed = plane.limits.statistics.missed_phases - self._missed_then
+        received = cells.jitter[row], cells.stalled[row], self.lease.kernel_drops(), missed
+        return plane.bank.counted(row), received, cells.transmitting[row]
 
     def expect_early(
         self, ip: str, formats: tuple[tuple[int, Codec], ...] = _EARLY_FORMATS
@@ -270,13 +183,14 @@ class Stream:
         ``formats`` are the payload types offered, an audio codec first; without them the
         static ones of RFC 3551.
         """
-        self._require_open()
+        if self.sending.over:
+            raise RuntimeError(OVER)
         cells, row = self._cells, self.row
-        self._early = EarlySource(ip, RELEARN)
+        self.peer.early = EarlySource(ip)
         rate = self._enter_lane(audio_codec(formats[0][1]))
-        meaning = self._plane.bank.formats.meaning
+        meaning, meanings, first = self._plane.bank.formats.meaning, cells.meanings, row * 128
         for payload_type, codec in formats:
-            cells.meanings[row * 128 + payload_type] = meaning(codec, rate)
+            meanings[first + payload_type] = meaning(codec, rate)
         cells.playing[row] = cells.receiving[row] = True
         self._plane.playout.revise(row)
 
@@ -289,64 +203,53 @@ class Stream:
         from any port of it, None decides that by comparing it with the agreement's address.
         A latch stays where the remote address did not change, and where the peer holds by
         ``c=0.0.0.0``: that only forbids us to send (RFC 3264 section 8.4).  Sending starts by
-        `start_transmission`.
+        `Sending.start`.
         """
-        if not self._open:
-            raise RuntimeError(_OVER)
+        sending, playout = self.sending, self._plane.playout
+        if sending.over:
+            raise RuntimeError(OVER)
         former, self.agreement = self.agreement, agreement
+        sending.allowed = agreement.direction.sends
         self._follow(agreement.remote, signalling_host, nat)
-        if former is not None or self._early is not None:
-            self._clear_columns()
+        if former is not None or self.peer.early is not None:
+            self._clear_columns(now)
         self._fill_columns(agreement, now)
         if former is None:
             self._missed_then = self._plane.limits.statistics.missed_phases
-            if self._held and not self.unanswered:
-                self._begin_recording()
+            if self.row in playout.sinks.served and not self.unanswered:
+                playout.sinks.begin(self.row)
             self._cells.next_report[self.row] = now + first_interval(self._chance)
-        self._plane.playout.revise(self.row)
-        if self._wanted:
-            self._apply_transmission()
+        playout.revise(self.row)
+        if sending.wanted:
+            sending.apply()
 
     def _follow(self, remote: Address | None, signalling_host: str, nat: bool | None) -> None:
         """Move to the address of a new agreement, or stop sending while it names none."""
-        place = (remote, signalling_host)
-        if self._rules is None or (remote is not None and place != self._agreed):
-            self._agreed, self._signalling_host = place, signalling_host
-            self._answered = False
-            self._move(remote, nat)
+        peer, sending = self.peer, self.sending
+        if peer.agree(remote, signalling_host, nat):
+            if peer.latched is not None:
+                self._unlatch()
+            sending.move(remote, signalling_host)
         elif remote is None:
-            self.remote = None
-        elif self.remote is None:
-            self.remote = self.latched or self._rules[0]
+            sending.remote = None
+        elif sending.remote is None:
+            sending.remote = peer.latched or peer.described
 
-    def _move(self, remote: Address | None, nat: bool | None) -> None:
-        """A new address to send to, with limits of its own, and new rules for the latch."""
-        host = self._signalling_host
-        if self._rules is not None:
-            self._forget_latch()
-            if self._heard:
-                self._note_heard()
-            self._heard, self.sends_since, self.refusing = False, None, False
-            if self._made_latch is not None:
-                self.strangers += self._made_latch.strangers
-                self.stranger = self._made_latch.stranger or self.stranger
-                self._made_latch = None
-        self._rules = remote, host, nat
-        self.remote = remote
-
-    def _clear_columns(self) -> None:
+    def _clear_columns(self, now: int) -> None:
         """What was agreed or expected before means nothing any more."""
         cells, row = self._cells, self.row
-        self._early = None
+        self.peer.forget_early()
         self._plane.bank.forget_meanings(row)
         cells.stalled[row] = False
         cells.noise_level[row] = NONE
         cells.noisy[row] = False
+        self.expect_successor(now)
 
     def _enter_lane(self, codec: AudioCodec) -> int:
         """See to it that the row is in the lane of ``codec``; returns the lane's rate."""
-        plane, row, rate = self._plane, self.row, codec.sample_rate
-        if self._rate != rate or self._cells.clock[row] != codec.clock_rate:
+        rate = codec.sample_rate
+        if rate != self._rate or codec.clock_rate != self._cells.clock[self.row]:
+            plane, row, self._rate = self._plane, self.row, rate
             plane.bank.move(row, plane.bank.lane_at(rate), codec.clock_rate)
             plane.playout.sources.move(row, rate)
             plane.playout.sinks.move(row, rate)
@@ -379,11 +282,9 @@ class Stream:
         cells.heard_at[row] = now
         if cells.peak[row] == NONE:
             cells.sound_at[row] = now
-        self.expect_successor(now)
-        receives = agreement.direction.receives
-        cells.receiving[row] = receives
-        cells.first_receive_pending[row] = receives
-        cells.attention[row] = receives
+        cells.receiving[row] = cells.first_receive_pending[row] = cells.attention[row] = (
+            agreement.direction.receives
+        )
 
     def expect_successor(self, now: int) -> None:
         """Another SSRC may follow the one that was heard so far, once, even while it speaks."""
@@ -394,112 +295,29 @@ class Stream:
         """The call whose media is `unanswered` was answered, so there is something to record."""
         if self.unanswered:
             self.unanswered = False
-            self._begin_recording()
-
-    def _begin_recording(self) -> None:
-        held, self._held = self._held, ()
-        for recording in held:
-            self._plane.playout.sinks.recorder.begin(recording)
-
-    def start_transmission(self, now: int, proven: bool) -> None:
-        """Send as the agreement allows, within `sessioncore.media.limits`.
-
-        ``proven``: somebody at the signalling address has answered.
-        """
-        if not self._open:
-            raise RuntimeError(_OVER)
-        self._wanted = True
-        if self.sends_since is None:
-            self._answered = self._answered or proven
-            self.sends_since = now
-            self._limit(now)
-        elif proven and not self._answered:
-            self.prove_path(now)
-        self._apply_transmission()
-
-    def _limit(self, now: int) -> None:
-        """Begin the allowance for this address, as far as the path is proven."""
-        remote = self.remote
-        if self._heard or remote is None:
-            self._allow(FOREVER)
-        elif self._answered:
-            self._allow(FOREVER if remote[0] == self._signalling_host else now + FOREIGN)
-        else:
-            self._allow(self._plane.limits.begin(remote[0], now))
-
-    def _allow(self, full_until: int, next_at: int = NEVER) -> None:
-        """Full rate until then, and for ever after the first packet of the peer."""
-        cells, row = self._cells, self.row
-        cells.full_until[row] = full_until
-        cells.next_at[row] = next_at
-        cells.unproven[row] = not self._heard
-        if not self._heard:
-            cells.attention[row] = True
-
-    def stop_transmission(self) -> None:
-        """Send no more RTP; RTCP goes on."""
-        self._wanted = False
-        if self._open:
-            self._cells.transmitting[self.row] = False
-            self._plane.playout.changed(self.row)
-
-    def _apply_transmission(self) -> None:
-        cells, row, agreement = self._cells, self.row, self.agreement
-        sends = (
-            self._wanted
-            and agreement is not None
-            and agreement.direction.sends
-            and self.remote is not None
-        )
-        cells.first_send_pending[row] = sends
-        cells.marker[row] = sends and not cells.transmitting[row]
-        cells.transmitting[row] = sends
-        self._plane.playout.changed(row)
-
-    def prove_path(self, now: int) -> None:
-        """Somebody at the signalling address answered (ACK): lift or widen the limits."""
-        self._answered = True
-        if self._open and self._cells.unproven[self.row]:
-            self._limit(now)
-            self._plane.playout.changed(self.row)
-
-    def hear(self, now: int) -> None:
-        """RTP or RTCP came from where we send to: lift the limits."""
-        self._heard, self.refusing = True, False
-        self._note_heard()
-        self._allow(FOREVER)
-        self._plane.playout.changed(self.row)
-
-    def _note_heard(self) -> None:
-        if self.remote is not None:
-            self._plane.limits.heard(self.remote[0], self.heard_at)
+            self._plane.playout.sinks.begin(self.row)
 
     def update_remote_address(self, address: Address, now: int) -> None:
         """Send to ``address`` from now on and take media from it at once.
 
-        Where nobody has proven the path yet, its limits begin anew for another address.
+        Where nobody has proven the path yet, its limits begin again for another address.
         """
         self._require_open()
-        known = self._heard, self.sends_since
-        same = address == self.remote
-        self._move(address, False)
+        if self.peer.latched is not None:
+            self._unlatch()
+        self.peer.redirect(address)
         self.expect_successor(now)
-        if same:
-            self._heard, self.sends_since = known
-        elif self._wanted:
-            self.sends_since = now
-            self._limit(now)
-        self._apply_transmission()
+        self.sending.redirect(address, now)
 
     def set_source(self, spec: Source) -> None:
         """Where the samples to send come from: a spec of `sessioncore.media.sources`."""
-        if not self._open:
-            raise RuntimeError(_OVER)
-        sources, rate = self._plane.playout.sources, self._rate
+        if self.sending.over:
+            raise RuntimeError(OVER)
+        sources = self._plane.playout.sources
         self.source, self.source_ended = spec, False
-        sources.attach(self.row, spec, rate)
+        sources.attach(self.row, spec, self._rate)
         if self.agreement is not None:
-            sources.judge(self.row, rate)
+            sources.judge(self.row, self._rate)
 
     def set_sink(self, spec: Sinks) -> Recording | None:
         """Where received samples go: one spec of `sessioncore.media.sinks`, or several.
@@ -509,20 +327,15 @@ class Stream:
         is at its path as it is until there is a sound.
         """
         self._require_open()
-        hold = self._holds_recordings
-        sinks = self._plane.playout.sinks
-        attached = sinks.attach(self.row, spec, self._rate, hold=hold)
-        self._held = attached if hold else []
-        return attached[0] if attached else None
+        sinks, hold = self._plane.playout.sinks, self._holds_recordings
+        recordings = sinks.attach(self.row, spec, self._rate, hold=hold)
+        return recordings[0] if recordings else None
 
     def add_sink(self, spec: Sink) -> Recording | None:
         """Give received samples to ``spec`` as well; see `set_sink`."""
         self._require_open()
-        hold = self._holds_recordings
-        recording = self._plane.playout.sinks.add(self.row, spec, self._rate, hold=hold)
-        if hold and recording is not None:
-            self._held = [*self._held, recording]
-        return recording
+        sinks, hold = self._plane.playout.sinks, self._holds_recordings
+        return sinks.add(self.row, spec, self._rate, hold=hold)
 
     def remove_sink(self, spec: Sink) -> Recording | None:
         """Give ``spec`` no more; the others hear on.  Returns its recording, to wait for its end.
@@ -536,11 +349,6 @@ class Stream:
     def _holds_recordings(self) -> bool:
         return self.agreement is None or self.unanswered
 
-    @property
-    def _rate(self) -> int:
-        lane: int = self._cells.lane[self.row]
-        return self._plane.bank.lanes[lane].rate
-
     def close(self, now: int) -> None:
         """`finish` and `release` in one; `statistics` stay as they are."""
         self.finish(now)
@@ -551,14 +359,16 @@ class Stream:
 
         The ports stay, for the peer's last report, until `release`.
         """
-        self._require_open()
-        if self._heard:
-            self._note_heard()
+        sending = self.sending
+        if sending.over:
+            raise RuntimeError(OVER)
+        if sending.heard:
+            sending.note_heard()
         self._plane.take_reports(now)
-        self._finished = self._counted()
-        self._open = False
+        self._finished = self._count()
+        sending.over = True
         # Who never sent RTP or RTCP sends no BYE (RFC 3550 section 6.3.7).
-        if self._cells.packets_sent[self.row] or (self._reports and self._reports.spoken):
+        if self._cells.packets_sent[self.row] or (self.reports and self.reports.spoken):
             self.report(now, final=True)
         self._plane.end(self, now)
 
@@ -570,8 +380,8 @@ class Stream:
             self._plane.free(self, now)
 
     def _require_open(self) -> None:
-        if not self._open:
-            raise RuntimeError(_OVER)
+        if self.sending.over:
+            raise RuntimeError(OVER)
 
     # From here on: for the plane.
 
@@ -588,100 +398,60 @@ class Stream:
             cells.unexpected[row] += 1
             cells.unexpected_type[row] = data[1] & 0x7F
             return False
-        if self.latched is not None:
-            # Queued before the latch closed.
-            return source == self.latched or self._turn_away(source)
-        latch = self._latch
-        if latch is None:
-            if self._early is not None:
-                return self._early.admits(source, now)
-            return self._turn_away(source)
         _, _, sequence, _, ssrc = _HEADER.unpack_from(data)
-        if not latch.admits(source, ssrc, sequence):
+        if not self.peer.admits(source, ssrc, sequence, now):
             return False
-        self._close_latch(source, latch.previous == source, now)
+        if self.peer.latches:
+            self._latch(source, now)
         return True
 
-    def _turn_away(self, source: Address) -> bool:
-        self.strangers += 1
-        self.stranger = source
-        return False
-
-    def _close_latch(self, source: Address, known: bool, now: int) -> None:
+    def _latch(self, source: Address, now: int) -> None:
         if not self.lease.latch(source):
             return
-        self.latched = source
+        is_news = self.peer.latch(source)
         if self.agreement is None or self.agreement.remote is not None:
-            self.remote = source
+            self.sending.remote = source
         self._cells.latched[self.row] = True
         self._plane.playout.changed(self.row)
-        if not known:
+        if is_news:
             self._plane.tell(self, MediaEvent.LATCHED, source, now)
 
-    def _forget_latch(self) -> None:
-        if self.latched is not None:
-            self.latched = None
-            self._cells.latched[self.row] = False
-            self.lease.unlatch()
-            self._plane.playout.changed(self.row)
+    def _unlatch(self) -> None:
+        self.peer.latched = None
+        self._cells.latched[self.row] = False
+        self.lease.unlatch()
+        self._plane.playout.changed(self.row)
 
     def relearn(self) -> None:
         """The latched source fell silent: others may prove themselves, it may come back."""
-        latch = self._latch
-        if self.latched is not None and latch is not None:
-            latch.lost(self.latched)
-            self._forget_latch()
+        if self.peer.latched is not None:
+            self.peer.lost()
+            self._unlatch()
 
     def take_rtcp(self, data: bytes, source: Address, now: int, ntp: int) -> bool:
         """RTCP from the peer's IP: learn from it.  It keeps a stream from being stalled."""
-        remote, latch = self.remote, self._latch
-        if self.latched is not None or latch is None:
-            known = remote is not None and source[0] == remote[0]
-        else:
-            known = latch.may_be_peer(source[0])
-        if not known:
-            return self._turn_away(source)
-        since = self.sends_since if self.transmitting else None
-        if not self.reports.receive(data, now, ntp, since):
+        peer, sending = self.peer, self.sending
+        if not peer.may_report(source[0], sending.remote):
+            return peer.turn_away(source)
+        since = sending.since if sending.transmitting else None
+        if not self.rtcp.receive(data, now, ntp, since):
             return False
-        self._rtcp_source = source
+        peer.rtcp_source = source
         return True
 
-    def note_refused(self, text: str, now: int) -> bool:
-        """Count an ICMP port unreachable; whether it is time to tell of it again.
-
-        From the address we send to, it stops RTP until something comes, or the path is proven.
-        """
-        self.refused += 1
-        cells, row = self._cells, self.row
-        if (
-            self.remote is not None
-            and text == host_port(*self.remote)
-            and cells.next_at[row] != FOREVER
-            and not (self._heard and now - self.heard_at < RELEARN)
-        ):
-            self._plane.limits.statistics.streams_stopped += 1
-            self.refusing = True
-            if self._heard:
-                self._note_heard()
-                self._heard = False
-            self._allow(NEVER, FOREVER)
-            self._plane.playout.changed(self.row)
-        if now - self._refused_at < self._refused_pause:
-            return False
-        # Repeated for hours it says nothing new; once media has come, it does.
-        fresh = self.heard_at > self._refused_at
-        self._refused_pause = (
-            _REFUSED_PAUSE if fresh else min(2 * self._refused_pause, _LONGEST_PAUSE)
-        )
-        self._refused_at = now
-        return True
+    @property
+    def rtcp(self) -> Reports:
+        """Its `reports`; made when there are some, under a name of their own (RFC 7022)."""
+        if self.reports is None:
+            cname = b"%024x" % self._plane.random_bits(96)
+            self.reports = Reports(self._plane.bank, self.row, cname)
+        return self.reports
 
     def report(self, now: int, *, final: bool = False) -> bytes | None:
         """Send RTCP if there is somebody to send it to; ``final`` says BYE.  Returns what left."""
-        if self._heard:
-            self._note_heard()
-        data = self.reports.build(now, self._plane.ntp(now), final=final)
+        if self.sending.heard:
+            self.sending.note_heard()
+        data = self.rtcp.build(now, self._plane.ntp(now), final=final)
         address = self.remote_rtcp
         if address is not None:
             try:

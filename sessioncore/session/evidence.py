@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sessioncore.media.formats import audio_codec
 from sessioncore.media.listening import LOUD, level_of
-from sessioncore.media.stream import Observed
+from sessioncore.media.received import Received, Sent
+from sessioncore.media.reports import Reports
 from sessioncore.session.session import SessionState
 from sessioncore.verdict import Evidence
 from sessioncore.vocabulary import SECOND, StreamAgreement
@@ -32,7 +33,9 @@ def evidence_on(leg: Leg, now: int) -> Evidence:
         return Evidence(answered=leg.answered, over=leg.over)
     closed_at = media.closed_at
     at = now if closed_at is None else closed_at
-    audio, seen = agreement.streams[0], stream.observed()
+    audio, sending, peer = agreement.streams[0], stream.sending, stream.peer
+    received, sent = stream.counted()
+    since = sending.since
     values = {
         "answered": leg.answered,
         "over": closed_at is not None,
@@ -46,73 +49,77 @@ def evidence_on(leg: Leg, now: int) -> Evidence:
         "codec": audio.codec,
         "local": audio.local,
         "described": audio.remote,
-        "remote": stream.remote,
+        "remote": sending.remote,
         "signalling_host": media.signalling_host,
-        "latched": stream.latched is not None,
-        "stranger": stream.last_stranger,
-        "strangers": stream.counted_strangers,
-        "sending_for": None if stream.sends_since is None else (at - stream.sends_since) / SECOND,
-        "refused": stream.refused,
-        "refusing": stream.refusing,
+        "latched": peer.latched is not None,
+        "stranger": peer.stranger,
+        "strangers": peer.strangers,
+        "sending_for": None if since is None else (at - since) / SECOND,
+        "refused": sending.refused,
+        "refusing": sending.refusing,
         "source_ended": stream.source_ended,
         "ack_missing": leg.answer_repeated
         or (leg.state is SessionState.ANSWERED and at - begun > _ACK_DUE),
         "answer_changed": leg.answer_changed,
         "peer_gone": leg.peer_gone,
     }
-    _add_counted(values, seen, audio, at, begun)
-    if seen.reports is not None and seen.reports.received:
-        _add_reports(values, seen, at)
+    _add_received(values, received, audio, at, begun)
+    _add_sent(values, sent, max(begun, at - _SILENT))
+    if stream.reports is not None and stream.reports.received:
+        _add_reports(values, stream.reports, received.clock, at)
     _add_described(values, leg, audio.index)
     return Evidence.of(values)
 
 
-def _add_counted(
-    values: dict[str, Any], seen: Observed, audio: StreamAgreement, at: int, begun: int
+def _add_received(
+    values: dict[str, Any], received: Received, audio: StreamAgreement, at: int, begun: int
 ) -> None:
-    """What was counted of the packets, both ways."""
-    counted = seen.counted
-    received, sent, peak = counted["packets_received"], counted["packets_sent"], counted["peak"]
-    rtcp_at, missed = counted["rtcp_at"], seen.missed_phases
-    silent = bool(sent) and seen.sends_silence(max(begun, at - _SILENT))
+    """What was counted of the packets that came."""
+    packets, rtcp_at, peak = received.packets_received, received.rtcp_at, received.peak
     values |= {
-        "received": received,
-        "expected": seen.expected,
-        "sent": sent,
-        "late": counted["late"],
-        "invalid": counted["invalid"],
-        "rtcp_on_rtp": counted["rtcp_on_rtp"],
-        "unexpected": counted["unexpected"],
-        "unplayable": counted["unplayable"],
-        "other_sources": counted["other_sources"],
-        "comfort_noise": counted["noise_packets"],
-        "held_back": counted["held_back"],
-        "send_errors": counted["send_errors"],
-        "kernel_drops": seen.kernel_drops,
-        "transmitting": seen.transmitting,
-        "source_is_silent": silent,
-        "bridged_is_silent": silent and seen.is_fed,
+        "received": packets,
+        "expected": received.expected,
+        "late": received.late,
+        "invalid": received.invalid,
+        "rtcp_on_rtp": received.rtcp_on_rtp,
+        "unexpected": received.unexpected,
+        "unplayable": received.unplayable,
+        "other_sources": received.other_sources,
+        "comfort_noise": received.noise_packets,
+        "kernel_drops": received.kernel_drops,
+        "stalled_for": received.missed_phases / _PHASES,
         "rtcp_ago": None if rtcp_at < begun else (at - rtcp_at) / SECOND,
-        "stalled_for": missed / _PHASES,
     }
-    if received:
+    if packets:
         octets = audio_codec(audio.codec).frame_octets
         values |= {
-            "rtp_ago": (at - counted["heard_at"]) / SECOND,
-            "jitter": seen.jitter / seen.clock,
-            "covered": counted["octets_received"] / (_FRAMES * octets),
+            "rtp_ago": (at - received.heard_at) / SECOND,
+            "jitter": received.jitter / received.clock,
+            "covered": received.octets_received / (_FRAMES * octets),
             "level": level_of(peak),
-            "sound_ago": (at - counted["sound_at"]) / SECOND if peak > LOUD else None,
-            "pauses": counted["noise_level"] >= 0,
+            "sound_ago": (at - received.sound_at) / SECOND if peak > LOUD else None,
+            "pauses": received.noise_level >= 0,
         }
-    if counted["unexpected"]:
-        values["unexpected_type"] = counted["unexpected_type"]
+    if received.unexpected:
+        values["unexpected_type"] = received.unexpected_type
 
 
-def _add_reports(values: dict[str, Any], seen: Observed, at: int) -> None:
-    """What the peer reports in RTCP."""
-    reports = seen.reports
-    assert reports is not None
+def _add_sent(values: dict[str, Any], sent: Sent, since: int) -> None:
+    """What was counted of the packets that left; ``since`` is what is judged of its sound."""
+    packets = sent.packets_sent
+    silent = bool(packets) and sent.is_silence(since)
+    values |= {
+        "sent": packets,
+        "held_back": sent.held_back,
+        "send_errors": sent.send_errors,
+        "transmitting": sent.transmitting,
+        "source_is_silent": silent,
+        "bridged_is_silent": silent and sent.is_fed,
+    }
+
+
+def _add_reports(values: dict[str, Any], reports: Reports, clock: int, at: int) -> None:
+    """What the peer reports in RTCP; ``clock`` is RTP's in Hz."""
     between = reports.between_reports
     confirmed_at, jitter = reports.confirmed_at, reports.remote_jitter
     values |= {
@@ -121,7 +128,7 @@ def _add_reports(values: dict[str, Any], seen: Observed, at: int) -> None:
         "confirmed": reports.confirmed,
         "confirmed_ago": None if confirmed_at is None else (at - confirmed_at) / SECOND,
         "remote_lost": reports.remote_lost or 0,
-        "remote_jitter": None if jitter is None else jitter / seen.clock,
+        "remote_jitter": None if jitter is None else jitter / clock,
         "round_trip": None if reports.round_trip is None else reports.round_trip / SECOND,
         "peer_sent": None if between is None else between[0],
         "received_meanwhile": 0 if between is None else between[1],

@@ -153,12 +153,12 @@ class Leg(Session):
     def remote_rtp(self) -> Address | None:
         """The address RTP is sent to, or was at the end."""
         stream = self.media.counting
-        return None if stream is None else stream.remote
+        return None if stream is None else stream.sending.remote
 
     @property
     def transmitting(self) -> bool:
         """Whether we send RTP."""
-        return self.media.stream is not None and self.media.stream.transmitting
+        return self.media.stream is not None and self.media.stream.sending.transmitting
 
     @property
     def media_statistics(self) -> Any:

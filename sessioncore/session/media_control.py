@@ -175,9 +175,9 @@ class MediaSessionController:
         audio = agreement.streams[0]
         stream.establish(audio, signalling_host=media.signalling_host, nat=self._nat, now=now)
         if audio.direction.sends and remote_address is not None:
-            stream.start_transmission(now, media.path_proven)
+            stream.sending.start(now, media.path_proven)
         else:
-            stream.stop_transmission()
+            stream.sending.stop()
         media.feed(_ESTABLISHED)
         if media.established_at is None:
             media.established_at = now
@@ -196,12 +196,12 @@ class MediaSessionController:
         """Send the row's source, or silence if it has none, to the remote address."""
         media = session.media
         if media.stream is not None:
-            media.stream.start_transmission(now, media.path_proven)
+            media.stream.sending.start(now, media.path_proven)
 
     def stop_audio_transmission(self, session: _HasMedia) -> None:
         """Stop sending RTP; receiving and RTCP go on."""
         if session.media.stream is not None:
-            session.media.stream.stop_transmission()
+            session.media.stream.sending.stop()
 
     def update_remote_address(self, session: _HasMedia, remote_address: Address, now: int) -> None:
         """Send RTP to ``remote_address`` from the next frame on."""
@@ -212,7 +212,7 @@ class MediaSessionController:
         """The ACK came, which proves that the peer reads our responses and wants this media."""
         session.media.path_proven = True
         if session.media.stream is not None:
-            session.media.stream.prove_path(now)
+            session.media.stream.sending.prove_path(now)
 
     def set_source(self, session: _HasMedia, source: Any) -> None:
         """Play ``source``, now or as soon as the row is open."""

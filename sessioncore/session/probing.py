@@ -98,7 +98,7 @@ class Probing:
         RTP is due if the agreement lets us receive; RTCP always, but many peers never send it.
         """
         stream = leg.media.stream
-        if stream is None or not (leg.media.receives or stream.hears_rtcp):
+        if stream is None or not (leg.media.receives or stream.peer.rtcp_source):
             return now
         return stream.heard_at
 

@@ -165,7 +165,7 @@ class Bench:
         stream = self.open()
         stream.establish(agreement(stream, **changes), signalling_host=host, nat=nat, now=self.now)
         if transmit:
-            stream.start_transmission(self.now, proven)
+            stream.sending.start(self.now, proven)
         return stream
 
     def run(self, seconds, step=None):

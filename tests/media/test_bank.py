@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore.media.bank import (
-    _COUNTED,
     _DEFAULTS,
+    COUNTED,
     NONE,
     PHASES,
     TOGETHER,
@@ -111,11 +111,11 @@ class BankTests(SynchronousTestCase):
         bank = Bank(2)
         bank.take_row()
         row = bank.take_row()
-        for value, name in enumerate(_COUNTED):
+        for value, name in enumerate(COUNTED):
             getattr(bank, name)[row] = value
         counted = bank.counted(row)
         bank.give_back(row)
-        self.assertEqual(counted, list(range(len(_COUNTED))))
+        self.assertEqual(counted, list(range(len(COUNTED))))
 
     def test_a_row_given_back_is_not_played_and_not_reported(self):
         bank = Bank(2)

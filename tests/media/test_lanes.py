@@ -382,7 +382,7 @@ class SendingTests(SynchronousTestCase):
         bench.run(0.1)
         self.assertEqual(bench.names(), [])  # nothing is agreed on yet
         stream.establish(agreement(stream), signalling_host=PEER[0], nat=None, now=bench.now)
-        stream.start_transmission(bench.now, True)
+        stream.sending.start(bench.now, True)
         bench.run(0.1)
         (failed,) = [detail for _, event, detail in bench.events if event.name == "SOURCE_ENDED"]
         self.assertIn("6000 Hz cannot be sent at 8000 Hz", str(failed))

@@ -2,7 +2,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sessioncore.media.latch import PROBATION, EarlySource, Latch
+from sessioncore.media.latch import PROBATION, RELEARN, EarlySource, Latch
 
 AGREED = ("198.51.100.7", 4000)
 SIP = "203.0.113.9"
@@ -116,14 +116,16 @@ class LatchTests(SynchronousTestCase):
 
 class EarlySourceTests(SynchronousTestCase):
     def test_only_the_callee_is_heard(self):
-        early = EarlySource(SIP, 2)
+        early = EarlySource(SIP)
         self.assertFalse(early.admits(("192.0.2.66", 1), 0))
         self.assertTrue(early.admits((SIP, 1), 0))
-        self.assertEqual(early.strangers, 1)
+        self.assertEqual((early.strangers, early.stranger), (1, ("192.0.2.66", 1)))
 
     def test_the_first_source_stays_until_it_is_silent(self):
-        early = EarlySource(SIP, 10)
+        early = EarlySource(SIP)
         self.assertTrue(early.admits((SIP, 1), 0))
-        self.assertFalse(early.admits((SIP, 2), 9))
-        self.assertTrue(early.admits((SIP, 1), 9))
-        self.assertTrue(early.admits((SIP, 2), 19))
+        self.assertFalse(early.admits((SIP, 2), RELEARN - 1))
+        self.assertTrue(early.admits((SIP, 1), RELEARN - 1))
+        self.assertFalse(early.admits((SIP, 2), 2 * RELEARN - 2))
+        self.assertTrue(early.admits((SIP, 2), 2 * RELEARN - 1))
+        self.assertEqual((early.strangers, early.stranger), (2, (SIP, 2)))

@@ -131,7 +131,7 @@ class LevelsOfStreamTests(SynchronousTestCase):
                 stream.set_source(source)
             self.bench.run(0.5)
             self.assertEqual(self.levels(stream)[1], level, source)
-            stream.stop_transmission()
+            stream.sending.stop()
             self.assertIsNone(self.levels(stream)[1])
 
     def test_what_is_echoed(self) -> None:

@@ -40,7 +40,7 @@ class Case(SynchronousTestCase):
         stream.establish(
             agreement(stream, **changes), signalling_host=PEER[0], nat=None, now=self.bench.now
         )
-        stream.start_transmission(self.bench.now, True)
+        stream.sending.start(self.bench.now, True)
 
     def listen(self, stream):
         heard = []
@@ -145,10 +145,12 @@ class LifeTests(Case):
 
         def told(since, until):
             times = range(since, until)
-            return [at for at in times if stream.note_refused("x", begun + at * 1_000_000_000)]
+            return [
+                at for at in times if stream.sending.note_refused("x", begun + at * 1_000_000_000)
+            ]
 
         self.assertEqual(told(0, 1000), [0, 5, 15, 35, 75, 155, 315, 635, 955])
-        self.assertEqual(stream.refused, 1000)
+        self.assertEqual(stream.sending.refused, 1000)
         self.bench.plane.bank.heard_at[stream.row] = begun + 1001 * 1_000_000_000
         self.assertEqual(told(1300, 1320), [1300, 1305, 1315])
 
@@ -162,9 +164,9 @@ class LifeTests(Case):
     def test_a_closed_stream_can_do_nothing_more(self):
         stream = self.bench.call()
         stream.close(self.bench.now)
-        stream.prove_path(self.bench.now)
-        stream.stop_transmission()
-        self.assertFalse(stream.transmitting)
+        stream.sending.prove_path(self.bench.now)
+        stream.sending.stop()
+        self.assertFalse(stream.sending.transmitting)
         self.assertRaises(RuntimeError, stream.close, self.bench.now)
         self.assertRaises(RuntimeError, self.establish, stream)
         self.assertRaises(RuntimeError, stream.set_source, Echo())
@@ -458,7 +460,7 @@ class LatchTests(Case):
         stream = self.bench.call()
         self.bench.run(0.5, Talker(self.bench, stream))
         self.assertEqual(self.bench.names(), ["LATCHED", "FIRST_RECEIVED", "FIRST_SENT"])
-        self.assertEqual(stream.latched, PEER)
+        self.assertEqual(stream.peer.latched, PEER)
         self.assertEqual(stream.lease.latched, PEER)
 
     def test_a_stranger_is_counted_never_played_never_answered(self):
@@ -493,12 +495,12 @@ class LatchTests(Case):
         stream = self.bench.call(host=SIP)
         self.bench.run(0.5, Talker(self.bench, stream, (SIP, 31_000)))
         self.bench.run(1.5)
-        self.assertEqual(stream.latched, (SIP, 31_000))
+        self.assertEqual(stream.peer.latched, (SIP, 31_000))
         self.bench.run(0.7)
-        self.assertIsNone(stream.latched)
-        self.assertEqual(stream.remote, (SIP, 31_000))
+        self.assertIsNone(stream.peer.latched)
+        self.assertEqual(stream.sending.remote, (SIP, 31_000))
         self.bench.run(0.5, Talker(self.bench, stream, (SIP, 32_000), ssrc=5))
-        self.assertEqual(stream.latched, (SIP, 32_000))
+        self.assertEqual(stream.peer.latched, (SIP, 32_000))
         self.assertEqual(self.bench.names().count("LATCHED"), 2)
         self.assertEqual(self.bench.names().count("FIRST_RECEIVED"), 1)
 
@@ -519,7 +521,7 @@ class LatchTests(Case):
             self.bench.run(1.5)
             self.bench.io.arrive_rtcp(stream, build_report(77, b"peer"))
         self.bench.run(0.1)
-        self.assertEqual(stream.latched, PEER)
+        self.assertEqual(stream.peer.latched, PEER)
 
     def test_a_new_agreement_with_the_same_address_keeps_the_latch(self):
         stream = self.bench.call()
@@ -535,14 +537,14 @@ class LatchTests(Case):
         self.assertIsNone(stream.lease.latched)
         sent = len(stream.lease.sent)
         self.bench.run(0.5, Talker(self.bench, stream, moved, ssrc=3))
-        self.assertEqual(stream.latched, moved)
+        self.assertEqual(stream.peer.latched, moved)
         self.assertEqual({address for _, address in stream.lease.sent[sent:]}, {moved})
 
     def test_where_the_kernel_cannot_connect_the_stream_stays_unlatched(self):
         stream = self.bench.call()
         stream.lease.reachable = False
         self.bench.run(0.2, Talker(self.bench, stream))
-        self.assertIsNone(stream.latched)
+        self.assertIsNone(stream.peer.latched)
 
     def test_a_peer_whose_sip_comes_from_elsewhere_may_send_from_there(self):
         """The SDP names the same address as before, which is not that of the SIP."""
@@ -550,9 +552,9 @@ class LatchTests(Case):
         for host, latched in ((PEER[0], None), (SIP, (SIP, 7000))):
             of = agreement(stream)
             stream.establish(of, signalling_host=host, nat=None, now=self.bench.now)
-            stream.start_transmission(self.bench.now, True)
+            stream.sending.start(self.bench.now, True)
             self.bench.run(0.2, Talker(self.bench, stream, (SIP, 7000)))
-            self.assertEqual(stream.latched, latched)
+            self.assertEqual(stream.peer.latched, latched)
 
     def test_update_remote_address_sends_and_hears_there(self):
         stream = self.bench.call()
@@ -562,7 +564,7 @@ class LatchTests(Case):
         sent = len(stream.lease.sent)
         self.bench.run(0.2, Talker(self.bench, stream, moved, ssrc=4))
         self.assertEqual({address for _, address in stream.lease.sent[sent:]}, {moved})
-        self.assertEqual(stream.latched, moved)
+        self.assertEqual(stream.peer.latched, moved)
 
     def test_after_update_remote_address_nobody_else_is_heard(self):
         """Neither another port of the new IP, nor one of where SIP comes from, nor the old peer.
@@ -582,7 +584,7 @@ class LatchTests(Case):
                 sent = len(stream.lease.sent)
                 self.bench.run(3, Talker(self.bench, stream, third, ssrc=4))
                 self.assertFalse(np.concatenate(heard).any(), third)
-                self.assertIsNone(stream.latched)
+                self.assertIsNone(stream.peer.latched)
                 self.assertEqual(stream.statistics.packets_received, received)
                 self.assertEqual(stream.statistics.strangers, 150)
                 self.assertEqual({address for _, address in stream.lease.sent[sent:]}, {moved})
@@ -600,7 +602,7 @@ class EarlyMediaTests(Case):
         self.bench.run(0.5, Talker(self.bench, stream, (SIP, 7000)))
         self.assertGreater(np.count_nonzero(np.concatenate(heard)), 3000)
         self.assertEqual(self.bench.names(), [])
-        self.assertIsNone(stream.latched)
+        self.assertIsNone(stream.peer.latched)
         self.assertEqual(stream.lease.sent + stream.lease.sent_rtcp, [])
 
     def test_a_stranger_is_not_played(self):
@@ -770,13 +772,13 @@ class RtcpTests(Case):
         """RFC 3550 section 6.4: SR if anything was sent since the report before the last."""
         stream = self.bench.call()
         self.bench.run(12)
-        stream.stop_transmission()
+        stream.sending.stop()
         before = len(stream.lease.sent_rtcp)
         self.bench.run(60)
         kinds = [type(packets[0]) for packets in reports(stream.lease)]
         self.assertEqual(set(kinds[: before + 1]), {SenderReport})
         self.assertEqual(set(kinds[before + 2 :]), {ReceiverReport})
-        stream.start_transmission(self.bench.now, True)
+        stream.sending.start(self.bench.now, True)
         self.bench.run(8)
         self.assertIsInstance(reports(stream.lease)[-1][0], SenderReport)
 
@@ -819,14 +821,14 @@ class RtcpTests(Case):
         self.bench.run(0.2, talker)
         self.assertTrue(stream.statistics.peer_said_bye)
         self.assertEqual(stream.statistics.packets_received, 20)
-        self.assertTrue(stream.transmitting)
+        self.assertTrue(stream.sending.transmitting)
 
     def test_broken_rtcp_is_counted_and_keeps_no_stream_alive(self):
         stream = self.bench.call()
         for _ in range(6):
             self.bench.io.arrive_rtcp(stream, b"\x80\xc8\xff\xff")
             self.bench.run(1)
-        self.assertEqual(stream.reports.invalid, 6)
+        self.assertEqual(stream.rtcp.invalid, 6)
         self.assertIn("STALLED", self.bench.names())
 
     def test_rtcp_is_read_as_far_as_an_ethernet_frame_goes(self):
@@ -840,7 +842,7 @@ class RtcpTests(Case):
             data += b"\x80\xcc" + (rest // 4 - 1).to_bytes(2, "big") + bytes(rest - 4)
             self.bench.io.arrive_rtcp(stream, data)
             self.bench.run(0.005)
-            self.assertEqual((len(data), stream.reports.invalid), (length, counted))
+            self.assertEqual((len(data), stream.rtcp.invalid), (length, counted))
 
     def test_round_trip_and_remote_loss_come_from_the_peers_reports(self):
         stream = self.bench.call()

@@ -255,11 +255,11 @@ class SendingTests(SynchronousTestCase):
     def test_stopping_and_starting_again_keeps_time_and_marks_the_start(self):
         stream = self.bench.call()
         self.bench.run(0.2)
-        stream.stop_transmission()
+        stream.sending.stop()
         self.bench.run(1)
         count = len(self.packets(stream))
         self.assertEqual(count, 10)
-        stream.start_transmission(self.bench.now, True)
+        stream.sending.start(self.bench.now, True)
         self.bench.run(0.2)
         last, first = rtp_fields(self.packets(stream)[9]), rtp_fields(self.packets(stream)[10])
         self.assertEqual(first[0], 1)
@@ -336,7 +336,7 @@ class UnprovenPathTests(SynchronousTestCase):
     def test_the_ack_lifts_it(self):
         stream = self.bench.call(proven=False)
         self.bench.run(4)
-        stream.prove_path(self.bench.now)
+        stream.sending.prove_path(self.bench.now)
         before = self.sent(stream)
         self.bench.run(20)
         self.assertEqual(self.sent(stream, before), 1000)
@@ -344,7 +344,7 @@ class UnprovenPathTests(SynchronousTestCase):
     def test_after_the_ack_a_foreign_ip_gets_ten_seconds(self):
         stream = self.bench.call(proven=False, host=FOREIGN_SIP)
         self.bench.run(4)
-        stream.prove_path(self.bench.now)
+        stream.sending.prove_path(self.bench.now)
         before = self.sent(stream)
         self.bench.run(20)
         self.assertIn(self.sent(stream, before), (510, 511))
@@ -393,7 +393,7 @@ class UnprovenPathTests(SynchronousTestCase):
         # Two seconds later there is room for another ten.
         self.bench.run(0.1)
         again = self.bench.call(proven=False)
-        streams[-1].prove_path(self.bench.now)
+        streams[-1].sending.prove_path(self.bench.now)
         before = self.sent(streams[-1])
         self.bench.run(1)
         self.assertEqual((self.sent(again), self.sent(streams[-1], before)), (50, 50))
@@ -441,7 +441,7 @@ class UnprovenPathTests(SynchronousTestCase):
         self.bench.io.fail(stream.row, refused=True, text=f"{PEER[0]}:{PEER[1]}")
         self.bench.run(1)
         before = self.sent(stream)
-        stream.prove_path(self.bench.now)
+        stream.sending.prove_path(self.bench.now)
         self.bench.run(1)
         self.assertEqual(self.sent(stream, before), 50)
 
@@ -463,7 +463,7 @@ class UnprovenPathTests(SynchronousTestCase):
         stream = self.bench.call(proven=False)
         self.bench.run(1.5)
         stream.establish(agreement(stream), signalling_host=PEER[0], nat=None, now=self.bench.now)
-        stream.start_transmission(self.bench.now, False)
+        stream.sending.start(self.bench.now, False)
         self.bench.run(6.5)
         self.assertIn(self.sent(stream), (106, 107))
 
@@ -482,18 +482,18 @@ class UnprovenPathTests(SynchronousTestCase):
     def test_the_time_at_another_address_starts_when_sending_does(self):
         stream = self.bench.call(proven=False)
         self.bench.run(1)
-        stream.stop_transmission()
+        stream.sending.stop()
         stream.update_remote_address((PEER[0], 5000), self.bench.now)
         self.bench.run(4)
-        stream.start_transmission(self.bench.now, False)
+        stream.sending.start(self.bench.now, False)
         self.bench.run(2)
         self.assertEqual(self.sent(stream), 50 + 100)
 
     def test_a_proven_path_stays_so_at_another_address(self):
         stream = self.bench.call(proven=False)
-        stream.prove_path(self.bench.now)
+        stream.sending.prove_path(self.bench.now)
         stream.update_remote_address((PEER[0], 5000), self.bench.now)
-        stream.start_transmission(self.bench.now, False)
+        stream.sending.start(self.bench.now, False)
         self.bench.run(8)
         self.assertEqual(self.sent(stream), 400)
 

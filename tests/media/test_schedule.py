@@ -51,7 +51,7 @@ class ScheduleTests(SynchronousTestCase):
         for number in range(len(rows)):
             self.assertEqual(self.bank.take_row(), number)
             handles.append(f"handle {number}")
-            streams.append(SimpleNamespace(remote=("192.0.2.1", number)))
+            streams.append(SimpleNamespace(sending=SimpleNamespace(remote=("192.0.2.1", number))))
         self.fill(rows)
 
     def fill(self, rows):

@@ -77,7 +77,7 @@ def main(name: str, kind: str) -> None:
             PCMU, 0, 0, one.local, other.local, other.local_rtcp, Direction.SENDRECV
         )
         one.establish(agreement, signalling_host="127.0.0.1", nat=None, now=now)
-        one.start_transmission(now, proven=True)
+        one.sending.start(now, proven=True)
     stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     def tick(now: int) -> None:

@@ -14,11 +14,9 @@ that the server logged.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import re
 import select
-import shutil
 import socket
 import struct
 import subprocess
@@ -34,12 +32,12 @@ from typing import Any, Final
 from attrs import define, evolve, field
 
 from benchmarks import what_runs
+from benchmarks.namespace import INSIDE, enter, raise_loopback
 from sessioncore.testing import messages
 from sessioncore.vocabulary import Address
 
 __all__ = ["KINDS", "main"]
 
-INSIDE: Final = "SESSIONCORE_FLOOD_INSIDE"
 SERVER: Final[Address] = ("127.0.0.1", 5060)
 PATIENCE: Final = 4.0
 """Seconds in which a new call has to be answered: the INVITE is sent four times."""
@@ -82,8 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"{unknown[0]!r} is not one of {', '.join(KINDS)}")
     if INSIDE not in os.environ:
-        return _enter(sys.argv[1:] if arguments is None else arguments)
-    _raise_loopback()
+        return enter("benchmarks.flood", sys.argv[1:] if arguments is None else arguments)
+    raise_loopback()
     print(what_runs())
     row = "{:<22} {:>9} {:>9} {:>12} {:>9} {:>9} {:>7}"
     print(row.format("flood", "sent/s", "audio", "new calls", "longest", "memory", "lines"))
@@ -93,25 +91,6 @@ def main(arguments: list[str] | None = None) -> int:
         fine &= seen.fine
         print(row.format(kind, *seen.columns(given.seconds)), flush=True)
     return 0 if fine else 1
-
-
-def _enter(arguments: list[str]) -> int:
-    """Run this command again in a network namespace of its own."""
-    unshare = shutil.which("unshare")
-    ways = (("-n",), ("-r", "-n"))
-    for way in ways if unshare else ():
-        enter = [str(unshare), *way]
-        if subprocess.run([*enter, "true"], capture_output=True, check=False).returncode == 0:
-            command = [*enter, sys.executable, "-m", "benchmarks.flood", *arguments]
-            return subprocess.run(command, env=os.environ | {INSIDE: "1"}, check=False).returncode
-    print("skipped: a network namespace is not permitted here (unshare -n)", file=sys.stderr)
-    return 0
-
-
-def _raise_loopback() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        up = struct.pack("16sh14x", b"lo", 0x1 | 0x40)  # IFF_UP, IFF_RUNNING; netdevice(7)
-        fcntl.ioctl(any_socket, 0x8914, up)  # SIOCSIFFLAGS
 
 
 @define

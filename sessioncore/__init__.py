@@ -37,6 +37,7 @@ from sessioncore.errors import (
     UnreachableTarget,
 )
 from sessioncore.events import Event, VerdictChanged
+from sessioncore.explanation import ExplainedFormat, ExplainedMedia, Explanation
 from sessioncore.interfaces import (
     ICallHandler,
     IEventObserver,
@@ -85,6 +86,9 @@ __all__ = [
     "EndedBy",
     "Event",
     "Evidence",
+    "ExplainedFormat",
+    "ExplainedMedia",
+    "Explanation",
     "Finding",
     "Frames",
     "ICallHandler",

@@ -36,14 +36,25 @@ class Deadline:
 
 
 class Fifo(Generic[Key]):
-    """All timers of one duration: (expiry, key) pairs in the order they were added.
+    """All timers of one duration, in the order in which they were added.
 
     Keys are never removed early: the callback receives the key and checks whether it still
-    matters.  Only the oldest entry has a `Deadline`, rounded up to a ``grid`` of ns, so that
-    thousands of timers share a wake-up.
+    matters.  Timers fire at multiples of ``grid`` ns; those of one time share a list, and only
+    the first time has a `Deadline`, so that thousands of timers share a wake-up.
     """
 
-    __slots__ = ("_armed", "_callback", "_deadlines", "_entries", "_grid", "duration", "removed")
+    __slots__ = (
+        "_armed",
+        "_callback",
+        "_calling",
+        "_deadlines",
+        "_grid",
+        "_last",
+        "_times",
+        "_until",
+        "duration",
+        "removed",
+    )
 
     def __init__(
         self,
@@ -56,48 +67,74 @@ class Fifo(Generic[Key]):
         self._deadlines = deadlines
         self._callback = callback
         self._grid = grid
-        self._entries: deque[tuple[int, Key]] = deque()
+        self._times: deque[tuple[int, list[Key]]] = deque()
+        # The keys of the last time: what is added until then goes there.
+        self._last: list[Key] = []
+        self._until = -_NEVER
+        self._calling: list[Key] = []
         self._armed: Deadline | None = None
         self.removed = False
 
     def add(self, key: Key, now: int) -> None:
         """Call back with ``key`` once ``duration`` ns have passed since ``now``."""
-        self._entries.append((now + self.duration, key))
+        if now > self._until:
+            self._begin(now)
+        self._last.append(key)
+
+    def _begin(self, now: int) -> None:
+        when = now + self.duration
+        when += -when % self._grid
+        self._until, self._last = when - self.duration, []
+        self._times.append((when, self._last))
         if self._armed is None:
             self._arm()
 
     def hasten(self, now: int) -> bool:
         """Call back for the oldest entry before it is due; False if there is none."""
-        if not self._entries:
+        times = self._times
+        while times and not times[0][1]:
+            self._next()
+        if not times:
             return False
-        self._callback(self._entries.popleft()[1], now)
+        self._callback(times[0][1].pop(0), now)
         return True
+
+    def _next(self) -> list[Key]:
+        """Remove and return the keys of the first time."""
+        _, keys = self._times.popleft()
+        if keys is self._last:
+            self._until = -_NEVER
+        return keys
 
     def clear(self) -> None:
         """Forget all entries."""
-        self._entries.clear()
+        self._times.clear()
+        self._calling.clear()
+        self._until = -_NEVER
         if self._armed is not None:
             self._armed.cancel()
             self._armed = None
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return sum(len(keys) for _, keys in self._times)
 
     def _arm(self) -> None:
-        if self._entries and not self.removed:
-            when = self._entries[0][0]
-            self._armed = self._deadlines.at(when + -when % self._grid, self._due)
+        if self._times and not self.removed:
+            self._armed = self._deadlines.at(self._times[0][0], self._due)
 
     def _due(self, _: object, now: int) -> None:
         """Call back for all entries due at ``now``."""
-        entries, callback = self._entries, self._callback
+        times, callback = self._times, self._callback
         try:
-            while entries and entries[0][0] <= now:
-                try:
-                    callback(entries.popleft()[1], now)
-                except Exception as error:
-                    self._deadlines._failed(error)
+            while times and times[0][0] <= now:
+                self._calling = self._next()
+                for key in self._calling:
+                    try:
+                        callback(key, now)
+                    except Exception as error:
+                        self._deadlines._failed(error)
         finally:
+            self._calling = []
             self._armed = None
             self._arm()
 

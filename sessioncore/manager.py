@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain, repeat
 from struct import Struct
 from typing import Any, Final, TypeVar, overload
@@ -52,7 +53,9 @@ WRITING: Final = 0.5
 _LONGEST_GRACE: Final = 86_400
 TICK: Final = 5_000_000
 """Nanoseconds between two media phases."""
-_PAGE: Final = Struct(">512Q")
+_PAGE: Final = Struct("16s" * 256)
+_WORD: Final = 128
+"""Bits of a random word."""
 _log = Logger(namespace="sessioncore.manager")
 
 IncomingHandler = Callable[[Call], Any]
@@ -477,23 +480,19 @@ class SessionManager:
         return ntp_time(now + self._wall_offset)
 
     def _token(self) -> bytes:
-        return b"%016x" % next(self._random_words)
+        return b"%016x" % (next(self._random_words) >> 64)
 
     def _random_bits(self, bits: int) -> int:
-        words = self._random_words
-        drawn = next(words)
-        while bits > 64:
-            bits -= 64
-            drawn = drawn << 64 | next(words)
-        return drawn >> 64 - bits
+        return next(self._random_words) >> _WORD - bits
 
     def _random_below(self, limit: int) -> int:
         return self._random_bits(32) * limit >> 32
 
 
 def _random_words(random_bytes: Callable[[int], bytes]) -> Iterator[int]:
-    """Random numbers of 64 bits, read from the operating system one page at a time."""
-    return chain.from_iterable(map(_PAGE.unpack, map(random_bytes, repeat(_PAGE.size))))
+    """Random words, read from the operating system one page at a time."""
+    words = chain.from_iterable(map(_PAGE.unpack, map(random_bytes, repeat(_PAGE.size))))
+    return map(partial(int.from_bytes, byteorder="big"), words)
 
 
 def _handler(given: Any) -> IncomingHandler | None:

@@ -73,7 +73,7 @@ def _port_range(_settings: object, _attribute: object, value: tuple[int, int]) -
             f"rtp_ports: {value!r} is not usable; give first and last, for example (40000, 49999)"
         )
     first, last = value
-    if not (1024 <= first < last <= 65535) or last - first < 1:
+    if not 1024 <= first < last <= 65535:
         raise ConfigurationError(
             f"rtp_ports: {first}-{last} is not usable; give at least two ports in 1024-65535,"
             " for example 40000-49999"

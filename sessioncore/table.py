@@ -145,15 +145,15 @@ class Machine:
     performed and the queued inputs processed; then the first error is raised.
     """
 
-    __slots__ = ("_waiting", "state", "trace")
     table: Table
     state: Any
+    trace: Trace | None = None
+    _waiting: list[object] | None = None
+    """While an input is processed: the inputs fed since.  Otherwise None."""
 
-    def __init__(self, trace: Trace | None = None) -> None:
-        self.state = self.table.initial
-        self.trace = trace
-        # While an input is processed: the inputs fed since.  Otherwise None.
-        self._waiting: list[object] | None = None
+    def __init_subclass__(cls) -> None:
+        if "table" in vars(cls):
+            cls.state = cls.table.initial
 
     def perform(self, effect: Any) -> None:
         """Carry out one effect that an action returned."""

@@ -50,6 +50,8 @@ SILENT: Final = 5.0
 """Seconds of nothing but silence after which a direction counts as silent."""
 _PAUSE: Final = 0.5
 """Seconds for which this process may stop before that is worth a word."""
+_GONE: Final = 0.5
+"""Seconds without RTP after which a closed port of the peer means that the peer is gone."""
 _FEW: Final = 10
 """So few packets more or less are no evidence of anything."""
 
@@ -629,17 +631,20 @@ def _peer_sends_nothing(e: Evidence) -> float:
 def _peer_died(e: Evidence) -> float:
     if e.peer_gone:
         return 0.98
+    if e.refusing and e.received > 0 and e.receives and not e.pauses:
+        return 0.97 if (e.rtp_ago or 0.0) >= _GONE else 0.0
     both_quiet = e.received > 0 and _rtp_quiet(e) and e.reports > 0
     silent = both_quiet and (e.rtcp_ago or 0.0) > 15
     return 0.7 if silent else 0.0
 
 
 def _lossy_in(e: Evidence) -> float:
-    return 0.0 if _rtp_quiet(e) else 0.5
+    due, came = e.due
+    return 0.5 if came < due and not _rtp_quiet(e) else 0.0
 
 
 def _lossy_out(e: Evidence) -> float:
-    return 0.5 if e.confirmed > 0 and not e.reports_without_us and not e.refusing else 0.0
+    return 0.5 if e.remote_lost > 0 and not e.reports_without_us and not e.refusing else 0.0
 
 
 def _ended_source(e: Evidence) -> float:
@@ -981,7 +986,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "network-loss-outbound",
         Way.SENDING,
-        "confirmed",
+        "remote_lost",
         _lossy_out,
         "the peer lost {remote_lost} of {confirmed} packets",
         "Look for an overloaded or disturbed link on the way to the peer.",

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from sessioncore.cli import Command, main
+from sessioncore.cli import Command, _follow, main
+from sessioncore.testing import messages
+from sessioncore.vocabulary import SECOND
 from sessioncore.watching.diagrams import tables
+from tests.explaining.captures import START, B, pcap, udp
+from tests.explaining.scenes import Scene
+from tests.watching.test_dossier_reader import DOSSIER
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
@@ -51,6 +60,57 @@ class MachinesTests(SynchronousTestCase):
         self.assertEqual(out.count("{"), out.count("}"))
 
 
+class ExplainTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+
+    def file(self, name: str, data: bytes) -> str:
+        path = self.folder / name
+        path.write_bytes(data)
+        return str(path)
+
+    def test_exit_status(self) -> None:
+        good = self.file("good.sdp", messages.offer())
+        bad = self.file("bad.sdp", messages.offer(formats=(18,)))
+        for arguments, wanted in (
+            ([good], 0),
+            ([bad], 1),
+            ([good, bad], 1),
+            ([good, self.file("answer.sdp", messages.offer("192.0.2.2"))], 0),
+            ([bad, "--codecs=G722"], 1),
+            ([self.file("a.pcap", pcap(Scene().packets))], 0),
+            ([self.file("b.pcap", pcap(Scene(ack=False).packets))], 1),
+            ([self.file("c.pcap", pcap(Scene(ack=False).packets)), "--call-id", "nobody's"], 0),
+        ):
+            status, out, error = run("explain", *arguments)
+            self.assertEqual((status, error), (wanted, ""), arguments)
+            self.assertTrue(out.startswith(arguments[0]), out)
+
+    def test_json(self) -> None:
+        name = self.file("a.pcap", pcap(Scene().packets))
+        status, out, _ = run("explain", "--json", name)
+        plain = json.loads(out)
+        self.assertEqual((status, plain["file"], len(plain["calls"])), (0, name, 1))
+
+    def test_what_cannot_be_read_is_one_line(self) -> None:
+        name = self.file("x", b"hello")
+        good = self.file("good.sdp", messages.offer())
+        other = self.file("a.pcap", pcap(Scene().packets))
+        for arguments, why in (
+            ([name], f"{name} is neither a session description"),
+            ([str(self.folder / "none")], "cannot be read: No such file or directory"),
+            ([good, other], f"{other} is not a session description"),
+            ([], "a file to explain is missing; write FILE"),
+            (["a", "b", "c"], "more than two files"),
+            ([good, "--codecs=X"], "codecs: X cannot be used"),
+            ([good, "--nothing"], "option --nothing not recognized"),
+        ):
+            status, out, error = run("explain", *arguments)
+            self.assertEqual((status, out, error.count("\n")), (2, "", 1), arguments)
+            self.assertIn(why, error)
+
+
 class CommandLineTests(SynchronousTestCase):
     def call(self, *arguments: str) -> Any:
         command = Command()
@@ -78,7 +138,7 @@ class CommandLineTests(SynchronousTestCase):
         self.assertEqual(plan.settings.listen, ("udp:0",))
 
     def test_help_and_version(self) -> None:
-        for command in ("", "call", "answer", "machines"):
+        for command in ("", "call", "answer", "top", "ladder", "machines"):
             arguments = [*command.split(), "--help"]
             status, out, _ = run(*arguments)
             self.assertEqual(status, 0)
@@ -97,6 +157,90 @@ class CommandLineTests(SynchronousTestCase):
                 run(command, "now"),
                 (2, "", "sessioncore: 'now' is not an option; write --option=value\n"),
             )
+
+
+class RemoteTests(SynchronousTestCase):
+    """The commands that read a dashboard, without one; see also tests/interop/test_browser.py."""
+
+    def test_what_is_wrong(self) -> None:
+        for line, says in {
+            "top ftp://h/": "'ftp://h/' is not the URL of a dashboard; write e.g. http://127.0.0.1",
+            "top http://h/ more": "'more' is not an option",
+            "ladder": "write a URL or a file, and a Call-ID, e.g.",
+            "ladder a b c": "write a URL or a file, and a Call-ID, e.g.",
+            "top --web-token missing": "--web-token: missing cannot be read",
+        }.items():
+            status, out, error = run(*line.split())
+            self.assertEqual((status, out, error.count("\n")), (2, "", 1))
+            self.assertIn(says, error)
+
+    def test_nobody_there(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))  # and does not listen
+            url = f"http://127.0.0.1:{probe.getsockname()[1]}/"
+            for line in (f"top {url} --once", f"ladder {url}"):
+                status, out, error = run(*line.split())
+                self.assertEqual((status, out, error.count("\n")), (2, "", 1))
+                self.assertIn(f"{url} cannot be read: Connection refused", error)
+
+
+class LadderOfFileTests(SynchronousTestCase):
+    def file(self, scene: Scene, *more: Any) -> str:
+        path = Path(self.mktemp())
+        path.write_bytes(pcap([*scene.packets, *more]))
+        return str(path)
+
+    def test_a_capture(self) -> None:
+        status, out, error = run("ladder", self.file(Scene()))
+        self.assertEqual((status, error), (0, ""))
+        heading, names, *steps = out.splitlines()
+        self.assertTrue(heading.startswith("Call-ID: "))
+        self.assertEqual(names.split(), ["ms", "192.0.2.1:5060", "192.0.2.2:5060"])
+        found = [re.findall(r"[<|]-+ (.*?) -+[>|]", step)[0] for step in steps]
+        self.assertEqual(found[0], "INVITE +SDP")
+        self.assertEqual(found[-2:], ["BYE", "200 OK (BYE)"])
+        self.assertTrue(steps[0].endswith(">|"), "who called is at the left")
+
+    def test_messages_of_another_hop(self) -> None:
+        scene = Scene()
+        onwards = START + SECOND, udp(B, ("192.0.2.3", 5060), scene.invite)
+        _, out, _ = run("ladder", self.file(scene, onwards))
+        self.assertIn("* 192.0.2.2:5060 -> 192.0.2.3:5060: INVITE +SDP", out)
+
+    def test_which_calls(self) -> None:
+        name = self.file(Scene())
+        call_id = run("ladder", name)[1].split()[1]
+        self.assertEqual(run("ladder", name, call_id)[0], 0)
+        status, out, error = run("ladder", name, "no-such-call")
+        self.assertEqual((status, out, error.count("\n")), (2, "", 1))
+        self.assertIn("holds no call with 'no-such-call' in its Call-ID", error)
+
+    def test_a_dossier(self) -> None:
+        path = Path(self.mktemp())
+        path.write_text("".join(DOSSIER.pieces()))
+        status, out, error = run("ladder", str(path), DOSSIER.call_id)
+        self.assertEqual((status, error), (0, ""))
+        self.assertEqual(out.splitlines()[0], f"Call-ID: {DOSSIER.call_id}")
+        self.assertIn("+ media active", out)
+        path.write_text("{}")
+        self.assertIn("is not a dossier", run("ladder", str(path))[2])
+
+    def test_what_is_no_capture(self) -> None:
+        path = Path(self.mktemp())
+        path.write_bytes(b"v=0\r\no=- 1 1 IN IP4 h\r\ns=-\r\nt=0 0\r\n")
+        for name, says in ((str(path), "holds no call"), ("missing.pcap", "No such file")):
+            status, out, error = run("ladder", name)
+            self.assertEqual((status, out, error.count("\n")), (2, "", 1))
+            self.assertIn(says, error)
+
+
+class WebAddressTests(SynchronousTestCase):
+    def test_a_run_of_calls_says_where_to_look(self) -> None:
+        service: Any = mock.Mock(web_addresses=["http://127.0.0.1:8080/"])
+        error = io.StringIO()
+        with contextlib.redirect_stderr(error):
+            _follow(None, service)
+        self.assertEqual(error.getvalue(), "sessioncore: see http://127.0.0.1:8080/\n")
 
 
 class OutputTests(SynchronousTestCase):

@@ -223,6 +223,26 @@ class FifoTests(SynchronousTestCase):
         self.assertFalse(self.fifo.hasten(14))
         self.assertEqual(self.called, ["a", "b"])
 
+    def test_one_that_is_added_after_all_were_hastened(self) -> None:
+        fifo = self.deadlines.fifo(20, self.call, grid=5)
+        fifo.add("a", 1)
+        self.assertEqual((fifo.hasten(1), fifo.hasten(1)), (True, False))
+        fifo.add("b", 2)
+        self.deadlines.run(25)
+        self.assertEqual(self.called, ["a", "b"])
+
+    def test_hastening_while_others_are_called_calls_each_once(self) -> None:
+        def hasten(key: str, now: int) -> None:
+            self.called.append(key)
+            fifo.hasten(now)
+
+        fifo = self.deadlines.fifo(20, hasten, grid=5)
+        for key, now in (("a", 1), ("b", 2), ("c", 6)):
+            fifo.add(key, now)
+        self.deadlines.run(25)
+        self.assertEqual(sorted(self.called), ["a", "b", "c"])
+        self.assertEqual(len(fifo), 0)
+
     def test_a_callback_may_add(self) -> None:
         again = self.deadlines.fifo(10, lambda key, now: again.add(key, now))
         again.add("x", 0)

@@ -48,8 +48,8 @@ LANGUAGES = {"python", "sh", "text", "json", "ini", "mermaid"}
 PROGRAM = re.compile(r"# ([a-z_]+)\.py\n")
 OTHER_COMMANDS = {
     "systemctl", "journalctl", "sysctl", "nft", "ss", "jq", "tcpdump", "prlimit", "useradd",
-    "pip", "python3", "curl", "cat", "kill", "tail", "./bin/demo", "./bin/test", "bin/bench",
-    "openssl",
+    "pip", "python3", "curl", "cat", "kill", "tail", "grep", "./bin/demo", "./bin/test",
+    "bin/bench", "openssl", "ssh",
 }  # fmt: skip
 
 
@@ -106,6 +106,7 @@ def docs_elsewhere() -> set[str]:
         "mypy_zope",
         "TestCase",
         "histogram_quantile",
+        "SameSite",
         "python_info",
     }
 
@@ -281,6 +282,7 @@ class PageTests(SynchronousTestCase):
         elsewhere = {
             "format", "check", "pidfile", "umask", "logfile", "uid", "nofile", "pid", "unit",
             "system", "reactor", "syslog", "logger", "data-urlencode", "request", "log-format",
+            "once", "call-id",
         }  # fmt: skip
         for path in pages():
             if path.parent.name == "newsfragments":

@@ -132,7 +132,7 @@ class PackagingTests(SynchronousTestCase):
         expected = {
             str(path.relative_to(ROOT))
             for path in (ROOT / "sessioncore").rglob("*")
-            if path.suffix == ".py" or path.name == "py.typed"
+            if path.suffix == ".py" or path.name == "py.typed" or path.parent.name == "assets"
         }
         # No __init__.py there: it would hide Twisted's own.
         expected.add("twisted/plugins/sessioncore_plugin.py")

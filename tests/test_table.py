@@ -76,7 +76,7 @@ class Walker(Machine):
     table = DOOR
 
     def __init__(self, trace: Any = None) -> None:
-        super().__init__(trace)
+        self.trace = trace
         self.performed: list[tuple[object, Enum]] = []
         self.during: list[object] = []
         self.raises: list[Exception] = []

@@ -116,7 +116,7 @@ class DemoTests(SynchronousTestCase):
             summary = {
                 "event": "CallSummary",
                 "duration": 5.0,
-                "audio_both_ways": True,
+                "passed": True,
                 "packets_sent": 250,
                 "judgement": "two_way",
                 "packets_confirmed": 250,

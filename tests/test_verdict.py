@@ -141,6 +141,19 @@ class BookTests(SynchronousTestCase):
             assert found.cause is not None, name
             self.assertEqual(found.cause.name, name, found)
 
+    def test_a_closed_port_of_a_peer_that_is_silent_means_that_it_is_gone(self) -> None:
+        closed = {"refusing": True, "refused": 60, "confirmed": 0}
+        for seen, name in (
+            ({"rtp_ago": 0.6}, "peer-died"),
+            ({"rtp_ago": 0.4}, "receive-not-open"),
+            ({"rtp_ago": 0.6, "pauses": True}, "receive-not-open"),
+            ({"rtp_ago": 0.6, "receives": False, "held": True}, "receive-not-open"),
+            (NOTHING, "receive-not-open"),
+        ):
+            found = verdict(**closed, **seen)
+            assert found.cause is not None
+            self.assertEqual(found.cause.name, name, found)
+
     def test_numbers_and_words(self) -> None:
         found = verdict(**NOTHING, **STRANGER)
         assert found.cause is not None

@@ -203,7 +203,7 @@ def judge(output: Path) -> bool:
             f" {call['packets_received']} of {call['packets_due']} packets, sent"
             f" {call['packets_sent']}, the peer reports {call['packets_confirmed']} as received"
         )
-        if not call["audio_both_ways"]:
+        if not call["passed"]:
             print(f"{role}: too little for a good call: {call['problem'] or call['reason']}")
             good = False
     return good

@@ -17,13 +17,19 @@ from typing import Final
 
 from sessioncore import aio, cli, testing
 from sessioncore.daemon import options
+from sessioncore.explaining import lint as call_lint
+from sessioncore.explanation import Ground
+from sessioncore.lint import Severity
 from sessioncore.manager import ManagerStatistics
 from sessioncore.media.statistics import PlaneStatistics, StreamStatistics
+from sessioncore.sdp import lint as sdp_lint
+from sessioncore.sdp import pair_lint
 from sessioncore.session.counters import CallCounters
+from sessioncore.sip import lint as sip_lint
 from sessioncore.sip.matching import Counters
 from sessioncore.testing import messages
 from sessioncore.verdict import Evidence, Judgement, Proof
-from sessioncore.watching import outcome
+from sessioncore.watching import dossier, outcome
 from sessioncore.watching.call_records import CallRecord
 from tools.documentation import drawing, ladders, reference
 
@@ -42,9 +48,19 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "call options": lambda: reference.option_list(reference.own_options(options.CallOptions)),
     "log options": lambda: reference.option_list(reference.own_options(options.LogOptions)),
     "twistd options": lambda: reference.option_list(reference.own_options(options.Options)),
+    "top options": lambda: reference.option_list(reference.own_options(cli.TopCommand)),
+    "remote options": lambda: reference.option_list(reference.own_options(cli.RemoteOptions)),
+    "explain options": lambda: reference.option_list(reference.own_options(cli.ExplainCommand)),
     "machines options": lambda: reference.option_list(reference.own_options(cli.MachinesCommand)),
     "commands": reference.commands,
     "settings": reference.settings_reference,
+    "description findings": lambda: reference.findings(sdp_lint.DESCRIPTION_RULES),
+    "exchange findings": lambda: reference.findings(pair_lint.EXCHANGE_RULES),
+    "change findings": lambda: reference.findings(pair_lint.CHANGE_RULES),
+    "message findings": lambda: reference.findings(sip_lint.MESSAGE_RULES),
+    "call findings": lambda: reference.findings(call_lint.CALL_RULES),
+    "grounds": lambda: reference.meanings(Ground),
+    "severities": lambda: reference.meanings(Severity),
     "errors": reference.error_tree,
     "stream statistics": lambda: reference.statistics_of(StreamStatistics),
     "plane statistics": lambda: reference.statistics_of(PlaneStatistics),
@@ -54,6 +70,10 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "metrics": reference.metrics_reference,
     "values": reference.value_reference,
     "call records": lambda: reference.statistics_of(CallRecord),
+    "dossier": lambda: reference.statistics_of(dossier.Dossier),
+    "dossier entries": lambda: reference.classes(
+        dossier.SipEntry, dossier.EventEntry, dossier.MediaMilestone, dossier.VerdictEntry
+    ),
     "proofs": lambda: reference.meanings(Proof),
     "judgements": lambda: reference.meanings(Judgement),
     "causes": reference.causes,
@@ -94,6 +114,7 @@ GENERATORS: Final[dict[str, Callable[[], str]]] = {
     "ladder rejected": lambda: ladders.rejected().text(),
     "ladder nothing in common": lambda: ladders.nothing_in_common().text(),
     "ladder cancelled": lambda: ladders.cancelled().text(),
+    "explained call": ladders.explained,
     "ladder one way": lambda: ladders.one_way().text(),
     "walk": ladders.walk_table,
     "walk uas": lambda: ladders.walk_trace("UAS"),

@@ -12,9 +12,12 @@ SUITES: Final = {"testing": "testing_kit"}
 THROUGH: Final = {
     "errors interfaces settings vocabulary": "test_manager.py test_exports.py",
     "watching/notes": "dashboard/test_metrics.py test_docs.py",
+    "explaining/audio explaining/calls": "explaining/test_lint.py explaining/test_report.py",
+    "explanation": "sdp/test_explanation.py",
+    "explaining/seen": "explaining/test_reading.py",
     "media/formats media/interfaces media/lane media/players": "media/test_lanes.py",
     "media/packet_io net/rtp_epoll net/rtp_udp": "net/test_rtp.py",
-    "media/limits media/sending": "media/test_playout.py media/test_plane.py",
+    "media/icmp_errors media/limits media/sending": "media/test_playout.py media/test_plane.py",
     "media/reception media/reports media/stream": "media/test_plane.py media/test_plain.py",
     "media/sample_pool media/source_bank": "media/test_sources.py",
     "media/sink_bank": "media/test_sinks.py",
@@ -38,6 +41,9 @@ THROUGH: Final = {
     "sip/flows": "sip/test_matching.py",
     "sip/keeping sip/keys": "sip/test_matching.py sip/test_shards.py",
     "sip/methods": "sip/test_inspection.py",
+    "watching/dossier watching/dossier_account watching/dossier_making": (
+        "watching/test_dossiers.py watching/test_dossier_reader.py"
+    ),
     "testing/links testing/nat testing/udp": "testing_kit/test_network.py",
     "testing/names": "net/test_resolver.py",
 }

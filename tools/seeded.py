@@ -38,6 +38,8 @@ LEFT_OUT = shutil.ignore_patterns(
 )
 SHORTEST_WAIT = 60.0
 """Seconds that tests may take at least before they count as hanging."""
+TRIES = 3
+"""How often tests may fail without any defect: those with sockets do on a machine that is busy."""
 
 _SWAPS: dict[type[ast.cmpop], tuple[str, str]] = {
     ast.Lt: ("<", "<="),
@@ -211,7 +213,7 @@ class Scratch:
         key = tuple(tests)
         if key not in self._waits:
             begin = time.monotonic()
-            if not self._passes(tests, 3600.0):
+            if not any(self._passes(tests, 3600.0) for _ in range(TRIES)):
                 raise SystemExit(f"without any defect, {' '.join(tests)} fails; mend that first")
             self._waits[key] = max(SHORTEST_WAIT, 5 * (time.monotonic() - begin))
         return self._waits[key]

@@ -11,11 +11,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from sessioncore.errors import SessionCoreError
-from sessioncore.media.sinks import Record
+from sessioncore.media.hearing import Expectation, Listener
+from sessioncore.media.sinks import Record, Sink
 from sessioncore.media.sources import Silence
 from sessioncore.verdict import SHARE
 from sessioncore.vocabulary import SECOND
 from sessioncore.watching.outcome import CallLedger, Outcome
+from sessioncore.watching.report import RunReport
 
 if TYPE_CHECKING:
     from sessioncore.manager import SessionManager
@@ -34,7 +36,7 @@ class CallPlan:
     ``duration`` is in seconds from the media on; None waits for the other side to hang up.
     With several calls ``record`` gets the number of the call before its suffix.  A call is good
     if the share ``min_received`` (0 to 1) of the packets arrived in both directions, and with
-    ``require_proof`` only if the peer reports that.
+    ``require_proof`` only if the peer reports that.  With ``expect`` it is good if that was heard.
     """
 
     uris: tuple[str, ...]
@@ -46,6 +48,7 @@ class CallPlan:
     rate: float = 10.0
     min_received: float = SHARE
     require_proof: bool = False
+    expect: Expectation | None = None
 
     def recording(self, number: int) -> str | None:
         """The file for what call ``number`` (from 1) hears."""
@@ -59,6 +62,7 @@ class CallRun:
     """One run of a plan over a started manager.
 
     ``watch`` is given each call before it is placed; by default the ledger alone follows it.
+    ``report`` follows the calls, too.
     """
 
     def __init__(
@@ -67,11 +71,13 @@ class CallRun:
         plan: CallPlan,
         ledger: CallLedger,
         watch: Callable[[Call], None] | None = None,
+        report: RunReport | None = None,
     ) -> None:
         self._manager = manager
         self._plan = plan
         self._ledger = ledger
         self._watch = watch or ledger.watch
+        self._report = report
         self._clockwork = manager.clockwork
         self._placed = 0
         self._open = 0
@@ -91,6 +97,8 @@ class CallRun:
 
     def stop(self) -> None:
         """Place no further calls; what is up is the manager's to end."""
+        if not self._stopped:
+            self._ledger.outcome.not_placed = self._plan.calls - self._placed
         self._stopped = True
         self._check()
 
@@ -110,28 +118,41 @@ class CallRun:
     def _place(self) -> None:
         number = self._placed = self._placed + 1
         plan = self._plan
+        uri = plan.uris[(number - 1) % len(plan.uris)]
         recording = plan.recording(number)
+        sinks: list[Sink] = [] if recording is None else [Record(recording)]
+        listener = None if plan.expect is None else Listener(plan.expect, number)
+        if listener is not None:
+            sinks.append(listener)
         try:
             call = self._manager.prepare_call(
-                plan.uris[(number - 1) % len(plan.uris)],
-                from_uri=plan.from_uri,
-                source=plan.source,
-                sink=None if recording is None else Record(recording),
+                uri, from_uri=plan.from_uri, source=plan.source, sink=sinks or None
             )
         except SessionCoreError as error:
             _log.error("call {number}: {error}", number=number, error=error)
-            self._ledger.never_placed(str(error))
+            self._never_placed(uri, str(error))
             return
         self._open += 1
         self._watch(call)
+        if listener is not None:
+            self._ledger.judge_by(call, listener)
+        if self._report is not None:
+            self._report.watch(call, listener)
         call.when_ended().addCallback(self._call_ended)
         call.when_answered().addCallback(lambda call: call.when_media_ready()).addCallbacks(
-            self._media_ready, lambda _failure: None
+            self._media_ready, lambda _failure: None, callbackArgs=(listener,)
         )
         # Its CallFailed event and when_ended say why a call fails.
         call.place().addErrback(lambda _failure: None)
 
-    def _media_ready(self, call: Call) -> None:
+    def _never_placed(self, uri: str, why: str) -> None:
+        self._ledger.never_placed(why)
+        if self._report is not None:
+            self._report.never_placed(uri, why)
+
+    def _media_ready(self, call: Call, listener: Listener | None) -> None:
+        if listener is not None:
+            listener.restart()  # what was heard before the answer is not what is expected
         if self._plan.duration is not None:
             self._clockwork.deadlines.at(
                 self._clockwork.now() + round(self._plan.duration * SECOND), self._hang_up, call

@@ -16,8 +16,10 @@ from twisted.python import usage
 from sessioncore.daemon.answering import AnswerPlan, parse_answer, parse_play
 from sessioncore.daemon.calling import CallPlan
 from sessioncore.daemon.collector import Collector, parse_collector
+from sessioncore.daemon.expecting import parse_expect, require_carried
 from sessioncore.daemon.outputs import OutputPlan
 from sessioncore.daemon.process import end_without_traceback, log_without_waiting, print_last
+from sessioncore.daemon.reports import ReportPlan
 from sessioncore.daemon.service import Lines, UacPlan, UacService, UasPlan, UasService
 from sessioncore.errors import ConfigurationError
 from sessioncore.media.sources import Clip, Silence, prepare
@@ -199,6 +201,8 @@ class CommonOptions(Quiet):
         ["pcap", None, None, "Write SIP messages and RTCP as packets to this file (pcapng)."],
         ["hep", None, None, "Send SIP messages and RTCP to a HEP collector: udp:HOST:PORT:id=7."],
         ["cdr", None, None, "Write a JSON line per call, at its end, to this file."],
+        ["dossier", None, None, "Folder for a JSON file per call that explains it."],
+        ["dossier-for", None, None, "Calls to write dossiers of: faulty (default) or all."],
         ["metrics", None, None, "Serve metrics and probes over HTTP, e.g. on tcp:9100."],
         ["dashboard", None, None, "Show the calls on a web page, e.g. on tcp:8080; serves what"
          " --metrics serves, too."],
@@ -278,7 +282,23 @@ class CommonOptions(Quiet):
             pcap=self._pcap(),
             hep=self._collector(),
             cdr=self._file_or_output("cdr"),
+            dossier=self._dossier(),
+            only_faulty=self._only_faulty(),
         )
+
+    def _dossier(self) -> str | None:
+        name: str | None = self["dossier"]
+        return None if name is None else str(folder_to_make("dossier", name))
+
+    def _only_faulty(self) -> bool:
+        which: str | None = self["dossier-for"]
+        if which not in (None, "faulty", "all"):
+            raise usage.UsageError(f"--dossier-for: {which!r} is unknown; write faulty or all")
+        if which is not None and self["dossier"] is None:
+            raise usage.UsageError(
+                f"--dossier-for {which}: there is no folder; name one with --dossier"
+            )
+        return which != "all"
 
     def _pcap(self) -> str | None:
         name: str | None = self["pcap"]
@@ -385,6 +405,11 @@ class CallOptions(CommonOptions):
         ["rate", None, None, "Calls to place per second; the default is 10."],
         ["min-received", None, None, "Share of the packets that must arrive in each direction;"
          " the default is 95%."],
+        ["expect", None, None, "What the call should hear: tone:HZ[+HZ] or speech; then that"
+         " decides whether it is good."],
+        ["json", None, None, "Write all calls and the sums of the run as JSON to this file; - is"
+         " standard output."],
+        ["junit", None, None, "Write all calls as test cases to this file, in JUnit XML."],
     ]  # fmt: skip
     optFlags = [
         ["require-proof", None, "A call is good only if the peer's RTCP reports our packets as"
@@ -410,10 +435,41 @@ class CallOptions(CommonOptions):
                 else share("min-received", self["min-received"])
             ),
             require_proof=bool(self["require-proof"]),
+            expect=None if self["expect"] is None else parse_expect(self["expect"]),
         )
         settings = self.settings("udp:0")
-        prepare(source, [codec.sample_rate for codec in settings.codec_list])
-        return UacPlan(settings, calls, self.events(), self.stats(), self.outputs(), self.web())
+        rates = [codec.sample_rate for codec in settings.codec_list]
+        prepare(source, rates)
+        if calls.expect is not None:
+            require_carried(calls.expect, rates)
+        return UacPlan(
+            *(settings, calls, self.events(), self.stats(), self.outputs(), self.web()),
+            self.reports(),
+        )
+
+    def reports(self) -> ReportPlan:
+        """The reports of the run."""
+        names: dict[str, str | None] = {name: self[name] for name in ("json", "junit")}
+        if names["junit"] == "-":
+            raise usage.UsageError("--junit -: only --json can go to standard output; name a file")
+        if names["json"] == "-":
+            self._require_output_to_itself()
+        return ReportPlan(
+            **{
+                option: name if name in (None, "-") else writable(option, name)
+                for option, name in names.items()
+            }
+        )
+
+    def _require_output_to_itself(self) -> None:
+        """Raise `UsageError` if there is more on standard output than the JSON of a run."""
+        others = [f"--{option} -" for option in ("events", "trace", "cdr") if self[option] == "-"]
+        if "role" in self:
+            others.append("twistd")
+        if others:
+            raise usage.UsageError(
+                f"--json -: {others[0]} writes to standard output, too; name a file"
+            )
 
     def _rate(self) -> float:
         rate = _number("rate", self["rate"], "calls per second; write e.g. 10")
@@ -448,7 +504,7 @@ class LogOptions:
 _UAS_ONLY: Final = ("answer", "answer-after", "record-dir")
 _UAC_ONLY: Final = (
     *("call", "from", "play", "record", "duration", "calls", "rate", "min-received"),
-    "require-proof",
+    *("require-proof", "expect", "json", "junit"),
 )
 
 

@@ -1,4 +1,4 @@
-"""What a daemon writes of its calls on request: traces, captures and call records.
+"""What a daemon writes of its calls on request: traces, captures, records and dossiers.
 
 Each output is off unless an option asks for it, and costs nothing then.
 """
@@ -17,6 +17,7 @@ from sessioncore.errors import ConfigurationError
 from sessioncore.net.udp_sender import UdpSender
 from sessioncore.watching import pcapng
 from sessioncore.watching.call_records import CallRecords, record_lines
+from sessioncore.watching.dossiers import Dossiers
 from sessioncore.watching.event_log import EventLog, open_log
 from sessioncore.watching.hep import HepTap
 from sessioncore.watching.pcapng import PcapTap
@@ -37,13 +38,16 @@ class OutputPlan:
     """What is asked for: names of files (``-`` is standard output), and a collector.
 
     ``trace`` gets every SIP message as text; ``pcap`` gets it and all RTCP as packets, ``hep`` as
-    HEP packets.  ``cdr`` gets a JSON line per call, at its end.
+    HEP packets.  ``cdr`` gets a JSON line per call, at its end.  ``dossier`` is a folder that
+    gets a file per call, or per faulty call.
     """
 
     trace: str | None = None
     pcap: str | None = None
     hep: Collector | None = None
     cdr: str | None = None
+    dossier: str | None = None
+    only_faulty: bool = True
 
 
 class _File(Protocol):
@@ -77,6 +81,7 @@ class Outputs:
         self._files: list[_Opened] = []
         self._sender: UdpSender | None = None
         self._hep: HepTap | None = None
+        self._dossiers: Dossiers | None = None
 
     def open(self, printed: EventLog | None) -> None:
         """Open what is asked for; raises `ConfigurationError`.
@@ -102,6 +107,20 @@ class Outputs:
             log = self._lines("cdr", plan.cdr, record_lines)
             records = CallRecords(manager.find_call, self._clock, log.event)
             manager.add_event_sink(records, *records.kinds)
+        if plan.dossier is not None:
+            self._dossiers = dossiers = Dossiers(
+                manager, plan.dossier, only_faulty=plan.only_faulty, clock=self._clock
+            )
+            manager.add_event_sink(dossiers)
+            manager.add_message_tap(dossiers)
+
+    def prepare(self) -> None:
+        """Make the folder for dossiers; raises `ConfigurationError`.
+
+        Not before privileges were shed: it is written to without them.
+        """
+        if self._dossiers is not None:
+            self._dossiers.prepare()
 
     def _lines(self, option: str, name: str, lines: Callable[[Iterable[Any]], str]) -> EventLog:
         again = partial(open_log, name, option)
@@ -130,11 +149,11 @@ class Outputs:
 
     @property
     def lost(self) -> int:
-        """Lines, packets and datagrams that could not be written or sent, wherever to."""
+        """Lines, packets, datagrams and dossiers that could not be written or sent."""
         lost = sum(opened.file.lost for opened in self._files)
         if self._sender is not None and self._hep is not None:
             lost += self._sender.lost + self._hep.too_long
-        return lost
+        return lost + (0 if self._dossiers is None else self._dossiers.lost)
 
     def reopen(self) -> bool:
         """Go on in new files under the same names; False where that failed for one of them.
@@ -162,3 +181,5 @@ class Outputs:
             opened.file.close()
         if self._sender is not None:
             self._sender.stop()
+        if self._dossiers is not None:
+            self._dossiers.close()

@@ -29,6 +29,7 @@ from sessioncore.daemon.process import (
     on_drain_signal,
     reopen_log_of_twistd,
 )
+from sessioncore.daemon.reports import ReportPlan, Reports
 from sessioncore.daemon.stats import StatsFile
 from sessioncore.errors import ConfigurationError
 from sessioncore.manager import SessionManager
@@ -48,6 +49,7 @@ from sessioncore.watching.event_log import (
     text_lines,
 )
 from sessioncore.watching.outcome import CallLedger, CallSummary, Outcome, Requirements
+from sessioncore.watching.report import RunReport
 
 if TYPE_CHECKING:
     from sessioncore.dashboard.endpoint import WebPlan
@@ -108,7 +110,7 @@ class UasPlan:
 
 @frozen
 class UacPlan:
-    """A run of calls: what to listen to, whom to call; else as `UasPlan`."""
+    """A run of calls: what to listen to, whom to call, what to report; else as `UasPlan`."""
 
     settings: Settings
     calls: CallPlan
@@ -116,6 +118,7 @@ class UacPlan:
     stats: str | None = None
     outputs: OutputPlan = field(factory=OutputPlan)
     web: tuple[WebPlan, ...] = ()
+    reports: ReportPlan = field(factory=ReportPlan)
 
 
 class DaemonService(SessionService):
@@ -168,6 +171,8 @@ class DaemonService(SessionService):
         """Bind, unless that was done with privileges; raises `ConfigurationError`."""
         super().startService()
         self._make_folder()
+        if self._outputs is not None:
+            self._outputs.prepare()
         if self._owns_process:
             self.reactor.callWhenRunning(self._heed_signals)
 
@@ -459,6 +464,8 @@ class UacService(DaemonService):
         **given: Any,
     ) -> None:
         self._plan = plan.calls
+        self._report_plan = plan.reports
+        self._reports: Reports | None = None
         super().__init__(plan, **given)
         self.folder = None if plan.calls.record is None else str(Path(plan.calls.record).parent)
         self._say = say
@@ -476,8 +483,27 @@ class UacService(DaemonService):
 
     def _start_run(self) -> None:
         if self.running:
-            self._run = CallRun(self.manager, self._plan, self.ledger, self._watch)
+            report = self._open_reports()
+            self._run = CallRun(self.manager, self._plan, self.ledger, self._watch, report)
             self._run.start().addCallback(self._run_over)
+
+    def _open_reports(self) -> RunReport | None:
+        if not self._report_plan.wanted:
+            return None
+        self._reports = Reports(
+            self._report_plan,
+            self.settings.user_agent,
+            self._plan.calls,
+            self.manager.clockwork.now(),
+        )
+        report = self._reports.calls
+        self.manager.add_event_sink(report, *report.kinds)
+        return report
+
+    def _summary(self, summary: CallSummary) -> None:
+        super()._summary(summary)
+        if self._reports is not None:
+            self._reports.calls.event(summary)
 
     def _run_over(self, outcome: Outcome) -> None:
         if self._record is not None:
@@ -500,6 +526,9 @@ class UacService(DaemonService):
 
     def _gone(self, none: object) -> None:
         super()._gone(none)
+        if self._reports is not None:
+            now = self.manager.clockwork.now()
+            self._reports.write(self.ledger.outcome, now, interrupted=self._interrupted)
         _log.info("{outcome}", outcome=self.ledger.outcome)
         self._say(self.ledger.outcome, self._interrupted)
 

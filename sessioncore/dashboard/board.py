@@ -6,7 +6,6 @@ began.  Numbers are read only while somebody looks.
 
 from __future__ import annotations
 
-import json
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from typing import Any, Final
 
 from zope.interface import implementer
 
-from sessioncore.dashboard.followed import FollowedCall, safe
+from sessioncore.dashboard.followed import FollowedCall, encode, safe
 from sessioncore.dashboard.health import Health
 from sessioncore.events import (
     CallEnded,
@@ -48,7 +47,6 @@ MOST_GONE: Final = 2000
 LOOKS: Final = 10
 """A look at a tenth of the calls takes place so often each second: all at once would make a tick
 late."""
-_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @implementer(IEventObserver, IMessageTap)
@@ -183,11 +181,9 @@ class Board:
     def full(self) -> str:
         """Everything as JSON."""
         now = self._manager.clockwork.now()
-        calls = [
-            {**each.about(self._wall), **each.numbers(), "series": each.series()}
-            for each in self._all()
-        ]
-        return _encode({**self._frame(now), "server": self._server(), "calls": calls})
+        head = encode({**self._frame(now), "server": self._server()})
+        calls = ",".join([each.full(self._wall) for each in self._all()])
+        return f'{head[:-1]},"calls":[{calls}]}}'
 
     def changes(self) -> str:
         """What is new since the last call of this method, as JSON."""
@@ -195,16 +191,11 @@ class Board:
         changed = [each for each in self._all() if each.changed]
         for each in changed:
             each.changed = False
-        gone = list(self._gone)
+        head = encode({**self._frame(now), "gone": list(self._gone)})
         self._gone.clear()
-        return _encode(
-            {
-                **self._frame(now),
-                "changed": [each.about(self._wall) for each in changed],
-                "numbers": {each.session: each.numbers() for each in self._up.values()},
-                "gone": gone,
-            }
-        )
+        about = ",".join([each.about(self._wall) for each in changed])
+        numbers = ",".join([f'"{each.session}":{each.numbers()}' for each in self._up.values()])
+        return f'{head[:-1]},"changed":[{about}],"numbers":{{{numbers}}}}}'
 
     def _frame(self, now: int) -> dict[str, Any]:
         return {

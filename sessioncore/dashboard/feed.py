@@ -88,7 +88,8 @@ class Feed(Resource):
         return NOT_DONE_YET
 
     def _gone(self, _result: object, request: Any) -> None:
-        del self._readers[request]
+        # Without this the two of them would wait for the garbage collector.
+        self._readers.pop(request).request = None
         if not self._readers and self._armed is not None:
             self._armed.cancel()
             self._armed = None

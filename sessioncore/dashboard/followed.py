@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from sessioncore.events import CallAnswered, CallEnded, CallFailed, Event, VerdictChanged
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from sessioncore.session.call import Call
     from sessioncore.vocabulary import Address
 
-__all__ = ["FollowedCall"]
+__all__ = ["FollowedCall", "encode", "safe"]
 
 MOST_SAMPLES: Final = 60
 """Seconds of numbers that are kept."""
@@ -39,6 +41,7 @@ _SAID: Final = {
     Judgement.RX_WRONG_SOURCE: "What arrives here comes from sources that may not be heard.",
 }
 """Each judgement in a sentence."""
+encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 _HEALTHY: Final = frozenset((Judgement.TWO_WAY, Judgement.ONE_WAY, Judgement.HELD))
 
 
@@ -63,7 +66,9 @@ class FollowedCall:
         self._verdict = None if call is None else call.verdict
         self._reason = ""
         self._failed = False
-        self._samples: deque[list[list[float | None]]] = deque(maxlen=MOST_SAMPLES)
+        self._samples: deque[str] = deque(maxlen=MOST_SAMPLES)
+        self._numbers = "{}"
+        self._about: str | None = None
         self._receiving = _Loss()
         self._sending = _Loss()
         self._counts = (0, 0)
@@ -78,12 +83,12 @@ class FollowedCall:
     def message(self, message: Message) -> None:
         """Take one of its messages."""
         self.ladder.message(message)
-        self.changed = True
+        self._changes()
 
     def event(self, event: Event) -> None:
         """Take one of its events."""
         self.ladder.event(event)
-        self.changed = True
+        self._changes()
         if isinstance(event, CallAnswered):
             self.answered = event.at
         elif isinstance(event, VerdictChanged):
@@ -102,7 +107,10 @@ class FollowedCall:
     def _judged(self, verdict: Verdict) -> None:
         self._verdict = verdict
         self.faulty = verdict.faulty
-        self.changed = True
+        self._changes()
+
+    def _changes(self) -> None:
+        self.changed, self._about = True, None
 
     def sample(self, now: int) -> None:
         """Read its numbers; to be called about once a second while it goes on."""
@@ -121,22 +129,23 @@ class FollowedCall:
         were_received, were_sent = self._counts
         self._counts, self._sampled_at = (received, sent), now
         due, came = evidence.due
-        self._samples.append(
+        sample = [
             [
-                [
-                    round(max(0, received - were_received) / seconds, 1),
-                    self._receiving.now(due, due - came),
-                    _rounded(statistics.jitter_ms),
-                    statistics.heard_dbov,
-                ],
-                [
-                    round(max(0, sent - were_sent) / seconds, 1),
-                    self._sending.now(evidence.confirmed, evidence.remote_lost),
-                    _rounded(statistics.remote_jitter_ms),
-                    statistics.sent_dbov,
-                ],
-            ]
-        )
+                round(max(0, received - were_received) / seconds, 1),
+                self._receiving.now(due, due - came),
+                _rounded(statistics.jitter_ms),
+                statistics.heard_dbov,
+            ],
+            [
+                round(max(0, sent - were_sent) / seconds, 1),
+                self._sending.now(evidence.confirmed, evidence.remote_lost),
+                _rounded(statistics.remote_jitter_ms),
+                statistics.sent_dbov,
+            ],
+        ]
+        # Encoded once: a snapshot of many calls is made of many samples.
+        self._samples.append(encode(sample))
+        self._numbers = encode(_numbers(verdict, *sample))
         if self._verdict is None or _differs(verdict, self._verdict):
             self._judged(verdict)
         self._verdict = verdict
@@ -157,13 +166,17 @@ class FollowedCall:
         judgement = None if self._verdict is None else self._verdict.judgement
         return "good" if judgement in _HEALTHY else "plain"
 
-    def about(self, wall: Any) -> dict[str, Any]:
-        """All but the numbers; ``wall`` turns monotonic ns into ns since 1970."""
-        call = self._call
+    def about(self, wall: Callable[[int], int]) -> str:
+        """All but the numbers, as JSON; ``wall`` turns monotonic ns into ns since 1970."""
+        if self._about is None:
+            self._about = encode(self._described(wall))
+        return self._about
+
+    def _described(self, wall: Callable[[int], int]) -> dict[str, Any]:
         caller, callee = self._local, self._remote
         if self.role is SessionRole.UAS:
             caller, callee = callee, caller
-        self._media = self._media_of(call)
+        self._media = self._media_of(self._call)
         return {
             "session": self.session,
             "call_id": safe(self.call_id),
@@ -213,27 +226,19 @@ class FollowedCall:
             ],
         }
 
-    def numbers(self) -> dict[str, Any]:
-        """The latest numbers: what happens each second, and what happened in all."""
-        latest = self._samples[-1] if self._samples else None
-        if self._verdict is None or latest is None:
-            return {}
-        evidence = self._verdict.evidence
-        due, came = evidence.due
-        return {
-            "received": latest[0],
-            "sent": latest[1],
-            "findings": [
-                safe_long(self._verdict.receiving.text),
-                safe_long(self._verdict.sending.text),
-            ],
-            "totals": [evidence.received, due - came, evidence.sent, evidence.remote_lost],
-            "round_trip": None if evidence.round_trip is None else 1000 * evidence.round_trip,
-        }
+    def numbers(self) -> str:
+        """The latest numbers as JSON: what happens each second, and what happened in all."""
+        return self._numbers
 
-    def series(self) -> list[list[list[float | None]]]:
-        """The samples so far: received and sent, each [packets/s, loss, jitter, level]."""
-        return list(self._samples)
+    def full(self, wall: Callable[[int], int]) -> str:
+        """Everything as JSON: `about`, `numbers`, and the samples so far.
+
+        A sample has what was received and what was sent, each as packets/s, loss, jitter, level.
+        """
+        parts = [self.about(wall)[:-1]]
+        if len(self._numbers) > 2:
+            parts.append(self._numbers[1:-1])
+        return f'{",".join(parts)},"series":[{",".join(self._samples)}]}}'
 
 
 class _Loss:
@@ -252,6 +257,20 @@ class _Loss:
             self._due, self._lost = due, lost
             self._last = round(min(1.0, max(0.0, new_lost / new_due)), 4)
         return self._last
+
+
+def _numbers(
+    verdict: Verdict, received: list[float | None], sent: list[float | None]
+) -> dict[str, Any]:
+    evidence = verdict.evidence
+    due, came = evidence.due
+    return {
+        "received": received,
+        "sent": sent,
+        "findings": [safe_long(verdict.receiving.text), safe_long(verdict.sending.text)],
+        "totals": [evidence.received, due - came, evidence.sent, evidence.remote_lost],
+        "round_trip": None if evidence.round_trip is None else 1000 * evidence.round_trip,
+    }
 
 
 def safe(text: str) -> str:

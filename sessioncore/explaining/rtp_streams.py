@@ -19,6 +19,8 @@ _RTCP: Final = range(192, 224)
 _CLOCKS: Final = (8_000, 16_000, 48_000)
 """Jitter is kept for each, because the description may come later than the packets."""
 _MAX_KINDS: Final = 16
+_GAP: Final = SECOND
+_MAX_GAPS: Final = 64
 _MAX_MISORDER, _MAX_DROPOUT = 100, 3_000
 
 Key: TypeAlias = tuple[Address, Address, int]
@@ -45,9 +47,10 @@ class SeenStream:
     """Packets by payload type."""
     steps: Counter[int] = field(factory=Counter)
     """How often the timestamp rose by so much from one packet to the next."""
-    longest_gap: int = 0
-    gap_at: int = 0
-    """When the longest gap began."""
+    last_type: int = 0
+    """The payload type of the last packet: comfort noise announces a pause (RFC 3389)."""
+    gaps: list[tuple[int, int]] = field(factory=list)
+    """Begin and end of the pauses of a second and more, up to 64."""
     _expected: int = 0
     _base: int = 0
     _highest: int = 0
@@ -79,6 +82,13 @@ class SeenStream:
         """From the first packet to the last."""
         return (self.last - self.first) / SECOND
 
+    def is_heard(self, since: int, until: int) -> bool:
+        """Whether packets came in that time, and not only before and after it."""
+        since, until = max(self.first, since), min(self.last, until)
+        return since <= until and not any(
+            begin <= since and until <= end for begin, end in self.gaps
+        )
+
     def jitter(self, clock: int) -> float | None:
         """Interarrival jitter in seconds (RFC 3550 6.4.1), or None for an unusual clock rate."""
         if clock not in _CLOCKS:
@@ -101,13 +111,14 @@ class SeenStream:
         self.packets += 1
         self.octets += octets
         self.last = max(self.last, at)
+        self.last_type = payload_type
         if payload_type in self.by_type or len(self.by_type) < _MAX_KINDS:
             self.by_type[payload_type] += 1
 
     def _follow(self, at: int, sequence: int, timestamp: int) -> None:
         waited = at - self.last
-        if waited > self.longest_gap:
-            self.longest_gap, self.gap_at = waited, self.last
+        if waited >= _GAP and len(self.gaps) < _MAX_GAPS:
+            self.gaps.append((self.last, at))
         ahead = (sequence - self._highest) & 0xFFFF
         if not ahead:
             self.copies += 1

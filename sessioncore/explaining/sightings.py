@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import pairwise
 from typing import Final
 
 from sessioncore.errors import SipParseError
@@ -138,7 +139,7 @@ def messages_in(text: bytes) -> Iterator[Sighting]:
     Content-Length may count the line ends as CR LF.
     """
     starts = [match.start() for match in _LINE_START.finditer(text)]
-    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+    for start, end in pairwise([*starts, len(text)]):
         yield Sighting(_trimmed(text[start:end]))
 
 

@@ -8,6 +8,7 @@ doubles.  Integers are int64 throughout: uint16 wraps in silence, uint64 + int64
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -77,17 +78,19 @@ class Way(IntEnum):
     HEAR = 3
     """What it hears is wanted as frames."""
 
+    __hash__ = int.__hash__
+
 
 SILENT, LOOSE = 1 << 9, 1
 
 
-def key_of(row: int, lane: int, frames: int, way: int, number: int) -> int:
+@lru_cache(maxsize=1024)
+def key_of(turn: int, lane: int, frames: int, way: int, number: int) -> int:
     """By what rows are sorted: lane, length, turn, way, whether it sends, format, latched or not.
 
-    The row plays ``frames`` at once; ``number`` is the format that it sends.  This is the key
-    of one that neither sends (`SILENT`) nor is latched (`LOOSE`).
+    The row plays ``frames`` at once, in turn ``turn`` of as many; ``number`` is the format that
+    it sends.  This is the key of one that neither sends (`SILENT`) nor is latched (`LOOSE`).
     """
-    turn = row // PHASES % frames
     return lane << 20 | frames << 16 | turn << 12 | way << 10 | SILENT | number << 1 | LOOSE
 
 

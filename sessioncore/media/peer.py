@@ -16,6 +16,8 @@ class Peer:
 
     latched: Address | None = None
     """The one source that is heard, and where we send to."""
+    latched_at: int | None = None
+    """When a source was last chosen (ns)."""
     rtcp_source: Address | None = None
     """Where its RTCP last came from."""
     early: EarlySource | None = None
@@ -120,9 +122,9 @@ class Peer:
         self._stranger = source
         return False
 
-    def latch(self, source: Address) -> bool:
+    def latch(self, source: Address, now: int) -> bool:
         """``source`` is heard from now on; whether that is news: the last one may come back."""
-        self.latched = source
+        self.latched, self.latched_at = source, now
         return self._made_latch is None or self._made_latch.previous != source
 
     def lost(self) -> None:

@@ -243,7 +243,7 @@ class MediaPlane:
         self.bank.rtcp_at[row] = now
         # RTCP may also come from the SIP peer, which says nothing of who gets our RTP.
         if self.bank.unproven[row] and remote is not None and source[0] == remote[0]:
-            stream.sending.hear()
+            stream.sending.hear(now)
 
     def _take_round(self, packets: dict[int, Stray], now: int) -> None:
         if len(packets) > len(self._packets):
@@ -279,7 +279,7 @@ class MediaPlane:
             for row in _taken(noticed.proven):
                 stream = self._stream_of(row)
                 if stream is not None:
-                    stream.sending.hear()
+                    stream.sending.hear(now)
         if noticed.collided:
             for row in _taken(noticed.collided):
                 self._resolve_collision(row, now)
@@ -318,12 +318,8 @@ class MediaPlane:
     def _take_failures(self, now: int) -> None:
         for failure in self._io.failures():
             stream = self._stream_of(failure.row)
-            if (
-                stream is not None
-                and failure.refused
-                and stream.sending.note_refused(failure.text, now)
-            ):
-                self.tell(stream, MediaEvent.REFUSED, failure.text, now)
+            if stream is not None and failure.refused:
+                self._take_refusal(stream, failure.text, now)
         for report in self.playout.sources.reports():
             ended = self._stream_of(report.row)
             if ended is not None:
@@ -333,6 +329,13 @@ class MediaPlane:
             self._tell_row(trouble.row, MediaEvent.SINK_FAILED, trouble, now)
         for digit in self._reception.digits.expire(now):
             self._tell_row(digit.row, MediaEvent.DIGIT, (digit.digit, digit.duration), now)
+
+    def _take_refusal(self, stream: Stream, text: str, now: int) -> None:
+        before = stream.refuses(now)
+        if stream.sending.note_refused(text, now):
+            self.tell(stream, MediaEvent.REFUSED, text, now)
+        if stream.refuses(now) is not before:
+            self.tell(stream, MediaEvent.EVIDENCE, None, now)
 
     def _resolve_collision(self, row: int, now: int) -> None:
         """RFC 3550 section 8.2: BYE and a new SSRC, once; after that it is an echo of ours."""

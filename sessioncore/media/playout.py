@@ -203,7 +203,7 @@ class Playout:
         way = Way.HEAR if listened else self.sources.way(row)
         if way is Way.ECHO and (frames > 1 or cells.noisy[row] or not self._is_table(number)):
             way = Way.HEAR
-        cells.key[row] = key_of(row, cells.lane[row], frames, way, number)
+        cells.key[row] = key_of(row // PHASES % frames, cells.lane[row], frames, way, number)
 
     def _is_table(self, number: int) -> bool:
         return number > 0 and self._bank.formats[number].encode_table is not None

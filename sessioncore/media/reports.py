@@ -142,8 +142,11 @@ class Reports:
         packets = sent - self._sent_packets if sent > self._by_former else 0
         octets = cells.octets_sent[row] - self._sent_octets
         # Only about a source that was heard since the last report (RFC 3550 section 6.4).
-        heard = cells.packets_received[row] - cells.former_received[row]
-        fresh = cells.remote_ssrc[row] != NONE and heard != cells.received_before[row]
+        fresh = (
+            cells.remote_ssrc[row] != NONE
+            and cells.packets_received[row] - cells.former_received[row]
+            != cells.received_before[row]
+        )
         blocks = (self._block(now),) if fresh else ()
         self._sent_reports += 1
         self._by_former, self._by_last = self._by_last, sent

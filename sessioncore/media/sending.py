@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from sessioncore.media.bank import FOREVER, NEVER, Bank
+from sessioncore.media.icmp_errors import IcmpErrors
 from sessioncore.media.latch import RELEARN
 from sessioncore.media.limits import FOREIGN, Limits
 from sessioncore.media.playout import Playout
-from sessioncore.vocabulary import SECOND, Address, host_port
+from sessioncore.vocabulary import Address, host_port
 
 __all__ = ["OVER", "Sending"]
 
 OVER: Final = "the stream is closed"
-_REFUSED_PAUSE: Final = 5 * SECOND
-_LONGEST_PAUSE: Final = 320 * SECOND
 
 
 class _Plane(Protocol):
@@ -35,10 +34,6 @@ class Sending:
     """When it began to send to this address (ns)."""
     allowed = False
     """Whether the agreement lets us send."""
-    refused = 0
-    """ICMP errors."""
-    refusing = False
-    """Whether ICMP is all that comes from where we send to."""
     wanted = False
     """Whether `start` was called last, not `stop`."""
     over = False
@@ -48,8 +43,9 @@ class Sending:
     _proven = False
     """Whether somebody at the signalling address answered."""
     _signalling_host = ""
-    _refused_at = NEVER
-    _refused_pause = 0
+    _stopped = False
+    """Whether it stopped because of ICMP."""
+    _icmp: IcmpErrors | None = None
 
     def __init__(self, plane: _Plane, row: int) -> None:
         self._plane = plane
@@ -66,7 +62,9 @@ class Sending:
         if self.heard:
             self.note_heard()
             self.heard = False
-        self._proven = self.refusing = False
+        self._proven = self._stopped = False
+        if self._icmp is not None:
+            self._icmp.ended()
         self.since = None
         self.remote, self._signalling_host = remote, signalling_host
 
@@ -83,7 +81,7 @@ class Sending:
             self.heard, self.since = heard, since
         elif self.wanted:
             self.since = now
-            self._allow(self._full_until(now))
+            self._limit(now)
         self.apply()
 
     def start(self, now: int, proven: bool) -> None:
@@ -98,7 +96,7 @@ class Sending:
             if proven:
                 self._proven = True
             self.since = now
-            self._allow(self._full_until(now))
+            self._limit(now)
         elif proven and not self._proven:
             self.prove_path(now)
         self.apply()
@@ -122,16 +120,16 @@ class Sending:
     def prove_path(self, now: int) -> None:
         """Somebody at the signalling address answered (ACK): lift or widen the limits."""
         self._proven = True
-        cells, row = self._cells, self._row
-        if not self.over and cells.unproven[row]:
-            cells.full_until[row], cells.next_at[row] = self._full_until(now), NEVER
-            self._plane.playout.changed(row)
+        if not self.over and self._cells.unproven[self._row]:
+            self._stopped = False
+            self._limit(now)
+            self._plane.playout.changed(self._row)
 
-    def hear(self) -> None:
+    def hear(self, now: int) -> None:
         """RTP or RTCP came from where we send to: lift the limits."""
-        self.heard, self.refusing = True, False
+        self.heard, self._stopped = True, False
         self.note_heard()
-        self._allow(FOREVER)
+        self._limit(now)
         self._plane.playout.changed(self._row)
 
     def note_heard(self) -> None:
@@ -139,55 +137,58 @@ class Sending:
         if self.remote is not None:
             self._plane.limits.heard(self.remote[0], self._plane.bank.last_heard(self._row))
 
-    def _full_until(self, now: int) -> int:
-        """When the full rate ends for this address, as far as the path is proven."""
-        remote = self.remote
-        if self.heard or remote is None:
-            return FOREVER
-        if self._proven:
-            return FOREVER if remote[0] == self._signalling_host else now + FOREIGN
-        return self._plane.limits.begin(remote[0], now)
-
-    def _allow(self, full_until: int, next_at: int = NEVER) -> None:
-        """Full rate until then, and for ever after the first packet of the peer."""
-        cells, row = self._cells, self._row
+    def _limit(self, now: int) -> None:
+        """Begin the allowance for this address, as far as the path is proven."""
+        cells, row, remote, unheard = self._cells, self._row, self.remote, not self.heard
+        if remote is None or not unheard:
+            full_until = FOREVER
+        elif self._proven:
+            full_until = FOREVER if remote[0] == self._signalling_host else now + FOREIGN
+        else:
+            full_until = self._plane.limits.begin(remote[0], now)
         cells.full_until[row] = full_until
-        cells.next_at[row] = next_at
-        cells.unproven[row] = not self.heard
-        if not self.heard:
+        cells.next_at[row] = NEVER
+        # The first packet of the peer lifts it.
+        cells.unproven[row] = unheard
+        if unheard:
             cells.attention[row] = True
+
+    @property
+    def refused(self) -> int:
+        """ICMP errors that came so far."""
+        return 0 if self._icmp is None else self._icmp.count
+
+    def is_refused(self, now: int, confirmed_at: int | None) -> bool:
+        """Whether nobody receives what we send, by ICMP.
+
+        A report of the peer about our packets ends it; the last one came at ``confirmed_at``.
+        """
+        if self._stopped:
+            return True
+        return self._icmp is not None and self._icmp.lasts(now, confirmed_at)
 
     def note_refused(self, text: str, now: int) -> bool:
         """Count an ICMP port unreachable; whether it is time to report it again.
 
         From the address we send to, it stops RTP until something comes, or the path is proven.
         """
-        self.refused += 1
+        if self._icmp is None:
+            self._icmp = IcmpErrors()
         heard_at = self._plane.bank.last_heard(self._row)
-        if self._is_stopped_by(text, now - heard_at):
-            self._plane.limits.statistics.streams_stopped += 1
-            self.refusing = True
-            if self.heard:
-                self.note_heard()
-                self.heard = False
-            self._allow(NEVER, FOREVER)
-            self._plane.playout.changed(self._row)
-        if now - self._refused_at < self._refused_pause:
-            return False
-        # Repeated for hours it says nothing new; once media has come, it does.
-        fresh = heard_at > self._refused_at
-        self._refused_pause = (
-            _REFUSED_PAUSE if fresh else min(2 * self._refused_pause, _LONGEST_PAUSE)
-        )
-        self._refused_at = now
-        return True
+        if self.remote is not None and text == host_port(*self.remote):
+            self._icmp.note(now)
+            listens = self.heard and now - heard_at < RELEARN
+            if not listens and self._cells.next_at[self._row] != FOREVER:
+                self._stop_for_icmp()
+        return self._icmp.is_news(now, heard_at)
 
-    def _is_stopped_by(self, text: str, quiet: int) -> bool:
-        """Whether an ICMP error of ``text`` stops it; nothing was heard for ``quiet`` ns."""
-        remote = self.remote
-        return (
-            remote is not None
-            and text == host_port(*remote)
-            and self._cells.next_at[self._row] != FOREVER
-            and not (self.heard and quiet < RELEARN)
-        )
+    def _stop_for_icmp(self) -> None:
+        self._plane.limits.statistics.streams_stopped += 1
+        self._stopped = True
+        if self.heard:
+            self.note_heard()
+            self.heard = False
+        cells, row = self._cells, self._row
+        cells.full_until[row], cells.next_at[row] = NEVER, FOREVER
+        cells.unproven[row] = cells.attention[row] = True
+        self._plane.playout.changed(row)

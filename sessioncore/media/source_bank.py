@@ -69,7 +69,8 @@ class SourceBank:
 
     def detach(self, row: int) -> None:
         """Let ``row`` be silent."""
-        if self._remove(row):
+        if row in self._source:
+            self._remove(row)
             self._changed(row)
 
     def move(self, row: int, rate: int) -> None:
@@ -146,13 +147,11 @@ class SourceBank:
         told, self._reports = self._reports, []
         return told
 
-    def _remove(self, row: int) -> bool:
-        if self._source.pop(row, None) is None:
-            return False
-        player = self._players[self._player[row]]
-        self._player[row] = 0
-        player.detach(row)
-        return True
+    def _remove(self, row: int) -> None:
+        if self._source.pop(row, None) is not None:
+            player = self._players[self._player[row]]
+            self._player[row] = 0
+            player.detach(row)
 
     def _set(self, row: int, player: Player) -> None:
         if player not in self._players:

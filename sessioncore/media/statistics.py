@@ -136,6 +136,8 @@ class StreamStatistics:
     """Whether nothing was heard for 5 s where receiving is allowed."""
     first_sent_at: int | None
     first_received_at: int | None
+    latched_at: int | None
+    """When a source was last chosen."""
     peer_said_bye: bool
     """An RTCP BYE came; it never ends a call."""
 

@@ -93,7 +93,8 @@ class Stream:
     _finished: _Counted | None = None
     _released = False
     _rate = DEFAULT_RATE
-    """What it hears and plays is sampled at this rate (Hz)."""
+    """The rate of its lane, in Hz."""
+    _clock_rate = DEFAULT_RATE
 
     def __init__(self, plane: Plane, row: int, lease: PortLease, chance: int) -> None:
         self._plane = plane
@@ -158,6 +159,7 @@ class Stream:
             refused=self.sending.refused,
             first_sent_at=self.first_sent_at,
             first_received_at=self.first_received_at,
+            latched_at=self.peer.latched_at,
         )
 
     def counted(self) -> tuple[Received, Sent]:
@@ -247,10 +249,11 @@ class Stream:
 
     def _enter_lane(self, codec: AudioCodec) -> int:
         """See to it that the row is in the lane of ``codec``; returns the lane's rate."""
-        rate = codec.sample_rate
-        if rate != self._rate or codec.clock_rate != self._cells.clock[self.row]:
-            plane, row, self._rate = self._plane, self.row, rate
-            plane.bank.move(row, plane.bank.lane_at(rate), codec.clock_rate)
+        rate, clock = codec.sample_rate, codec.clock_rate
+        if rate != self._rate or clock != self._clock_rate:
+            self._rate, self._clock_rate = rate, clock
+            plane, row = self._plane, self.row
+            plane.bank.move(row, plane.bank.lane_at(rate), clock)
             plane.playout.sources.move(row, rate)
             plane.playout.sinks.move(row, rate)
         return rate
@@ -375,7 +378,6 @@ class Stream:
     def release(self, now: int) -> None:
         """Give the row and its ports back; does nothing the second time."""
         if not self._released:
-            self._plane.take_reports(now)
             self._released = True
             self._plane.free(self, now)
 
@@ -408,7 +410,7 @@ class Stream:
     def _latch(self, source: Address, now: int) -> None:
         if not self.lease.latch(source):
             return
-        is_news = self.peer.latch(source)
+        is_news = self.peer.latch(source, now)
         if self.agreement is None or self.agreement.remote is not None:
             self.sending.remote = source
         self._cells.latched[self.row] = True
@@ -438,6 +440,11 @@ class Stream:
             return False
         peer.rtcp_source = source
         return True
+
+    def refuses(self, now: int) -> bool:
+        """Whether nobody receives what we send, by ICMP."""
+        confirmed_at = None if self.reports is None else self.reports.confirmed_at
+        return self.sending.is_refused(now, confirmed_at)
 
     @property
     def rtcp(self) -> Reports:

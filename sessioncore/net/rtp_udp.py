@@ -28,14 +28,14 @@ _WAITING: Final = 64
 
 
 class _Socket(DatagramProtocol):
-    """One port.  Datagrams that come before it is lent are discarded."""
+    """One port of ``pair``.  Datagrams that come while it is not lent are discarded."""
 
-    def __init__(self, is_rtcp: bool) -> None:
+    def __init__(self, pair: _Pair, is_rtcp: bool) -> None:
         self.is_rtcp = is_rtcp
-        self.pair: _Pair | None = None
+        self.pair = pair
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        if self.pair is not None:
+        if self.pair.row >= 0:
             self.pair.arrived(self.is_rtcp, datagram, (addr[0], addr[1]))
 
     def connectionRefused(self) -> None:
@@ -47,14 +47,14 @@ class _Pair:
 
     def __init__(self, io: ReactorPacketIO, local_ip: str, number: int) -> None:
         self._io = io
-        self._protocols = (_Socket(False), _Socket(True))
+        self.row = -1
         self.ports: list[Any] = []
-        for offset, protocol in enumerate(self._protocols):
-            self.ports.append(io.listen(local_ip, number + offset, protocol, self.ports))
+        for offset in (0, 1):
+            socket = _Socket(self, is_rtcp=bool(offset))
+            self.ports.append(io.listen(local_ip, number + offset, socket, self.ports))
         self.local: Address = (local_ip, number)
         self.local_rtcp: Address = (local_ip, number + 1)
         self.handle = self
-        self.row = -1
         self.pool: PortPool[_Pair]
         self.latched: Address | None = None
         self.waiting: deque[tuple[bytes, int]] = deque()
@@ -65,8 +65,6 @@ class _Pair:
         """The pair is lent to ``row``."""
         self.row = row
         self.dropped = 0
-        for protocol in self._protocols:
-            protocol.pair = self
 
     def arrived(self, is_rtcp: bool, data: bytes, source: Address) -> None:
         """Keep a datagram for the tick."""
@@ -106,8 +104,6 @@ class _Pair:
         self.row = -1
         self.latched = None
         self.waiting.clear()
-        for protocol in self._protocols:
-            protocol.pair = None
         self.pool.take_back(self, now)
 
 

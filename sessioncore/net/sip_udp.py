@@ -241,7 +241,6 @@ class SipUdpProtocol(DatagramProtocol):
         advertise: str | None = None,
         unreachable: Unreachable = lambda refused, now: None,
     ) -> None:
-        self.received = 0
         self.faults = FaultLog(_log)
         self.fair_share = FairShare()
         self.listening = False
@@ -281,6 +280,8 @@ class SipUdpProtocol(DatagramProtocol):
         handle = getattr(transport, "getHandle", None)
         self.listening = True
         local = (host.host, host.port)
+        if is_ipv6(local[0]):
+            self._receive = _unmapping(self._receive)
         if handle is None:
             self._flow = UdpFlow(local, transport.write, self._addresses, self._advertise)
             return
@@ -305,17 +306,23 @@ class SipUdpProtocol(DatagramProtocol):
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """Called by Twisted with each datagram; never raises."""
-        self.received += 1
         try:
-            # For IPv4 this is (host, port) already.
-            source = addr if ":" not in addr[0] else (unmapped(addr[0]), addr[1])
-            self._receive(datagram, source, self._flow, self._now())
+            self._receive(datagram, addr, self._flow, self._now())
         except Exception as error:
             self.faults.caught("receiving a SIP datagram failed", error)
 
     def unreachable(self, refused: Refused) -> None:
         """Called by our ports with the addresses of ICMP errors; never raises."""
         self.faults.guard("handling ICMP failed", self._unreachable, refused, self._now())
+
+
+def _unmapping(receive: Receive) -> Receive:
+    """What takes datagrams of an IPv6 socket: their addresses have four parts, or are IPv4."""
+
+    def receive_unmapped(data: bytes, addr: Any, flow: Any, now: int) -> None:
+        receive(data, (unmapped(addr[0]), addr[1]), flow, now)
+
+    return receive_unmapped
 
 
 def listen_sip_udp(

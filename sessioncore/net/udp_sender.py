@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError, MessageLengthError
-from twisted.internet.interfaces import IHostnameResolver, IResolutionReceiver
+from twisted.internet.interfaces import (
+    IHostnameResolver,
+    IReactorFDSet,
+    IResolutionReceiver,
+)
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -43,6 +48,31 @@ class _Found:
     def resolutionComplete(self) -> None:
         """Called by Twisted."""
         self.done.callback(self._host)
+
+
+class _Socket:
+    """A socket that is connected to one address and never read.
+
+    It is not the reactor's: for that, an ICMP error is the end of a connected UDP port.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        family = socket.AF_INET6 if is_ipv6(host) else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            self._socket.setblocking(False)
+            self._socket.connect((host, port))
+        except OSError:
+            self._socket.close()
+            raise
+
+    def write(self, data: bytes) -> None:
+        """Send one datagram; raises OSError."""
+        self._socket.send(data)
+
+    def stopListening(self) -> None:
+        """Close it."""
+        self._socket.close()
 
 
 class UdpSender(DatagramProtocol):
@@ -89,8 +119,12 @@ class UdpSender(DatagramProtocol):
 
     def _open(self, host: str) -> None:
         try:
-            self._port = self._reactor.listenUDP(0, self, interface="::" if is_ipv6(host) else "")
-            self._port.connect(host, self._to_port)
+            if IReactorFDSet.providedBy(self._reactor):
+                self._port = _Socket(host, self._to_port)
+            else:
+                interface = "::" if is_ipv6(host) else ""
+                self._port = self._reactor.listenUDP(0, self, interface=interface)
+                self._port.connect(host, self._to_port)
         except (CannotListenError, OSError) as error:
             self._report(str(error))
 
@@ -100,7 +134,7 @@ class UdpSender(DatagramProtocol):
             self.lost += 1
             return
         try:
-            self._port.write(data)
+            self._write(data)
         except MessageLengthError:
             self.lost += 1
             self._report(f"{len(data)} bytes are too long for UDP")
@@ -108,8 +142,16 @@ class UdpSender(DatagramProtocol):
             self.lost += 1
             self._report(error.strerror or str(error))
 
+    def _write(self, data: bytes) -> None:
+        try:
+            self._port.write(data)
+        except ConnectionRefusedError:
+            # That is what ICMP says of the datagram before; this one has not left yet.
+            self.connectionRefused()
+            self._port.write(data)
+
     def connectionRefused(self) -> None:
-        """Called by Twisted when ICMP reports that nobody listens there."""
+        """ICMP reports that nobody listens there; also called by Twisted."""
         self.lost += 1
         self._report(os.strerror(errno.ECONNREFUSED))
 

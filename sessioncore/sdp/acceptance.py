@@ -11,6 +11,7 @@ from typing import Final
 from attrs import define
 
 from sessioncore.errors import AnswerRefused, NegotiationError
+from sessioncore.explanation import Ground
 from sessioncore.sdp.description import (
     Connection,
     Description,
@@ -25,9 +26,9 @@ from sessioncore.sdp.formats import (
     accept_formats,
     accept_remembered,
 )
-from sessioncore.sdp.refusal import Ground, Refusal
 from sessioncore.sdp.targets import (
     LOWEST_PORT,
+    Refusal,
     Sockets,
     find_fault,
     find_host_fault,

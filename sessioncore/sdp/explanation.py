@@ -7,12 +7,12 @@ nothing is kept for it during a call.
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Any, Final, NamedTuple
 
 import attrs
 from attrs import frozen
 
+from sessioncore.explanation import ExplainedFormat, ExplainedMedia, Explanation, Ground, Use
 from sessioncore.sdp.acceptance import Accepted, Side, agree, agreed_direction, judge
 from sessioncore.sdp.description import (
     Description,
@@ -22,6 +22,7 @@ from sessioncore.sdp.description import (
     parse_description,
     split_sections,
 )
+from sessioncore.sdp.exchange import AnswerReceived
 from sessioncore.sdp.formats import (
     STATIC,
     FormatMatch,
@@ -32,8 +33,8 @@ from sessioncore.sdp.formats import (
     accept_formats,
     judge_formats,
 )
-from sessioncore.sdp.refusal import Ground, Refusal
-from sessioncore.sdp.targets import NO_SOCKETS, Sockets
+from sessioncore.sdp.negotiation import OfferAnswer
+from sessioncore.sdp.targets import NO_SOCKETS, Refusal, Sockets
 from sessioncore.vocabulary import (
     COMFORT_NOISE,
     TELEPHONE_EVENT,
@@ -44,15 +45,7 @@ from sessioncore.vocabulary import (
     host_port,
 )
 
-__all__ = [
-    "ExplainedFormat",
-    "ExplainedMedia",
-    "Explanation",
-    "Use",
-    "explain_answer",
-    "explain_offer",
-    "proposal_of",
-]
+__all__ = ["explain_answer", "explain_negotiation", "explain_offer", "proposal_of"]
 
 _SENDRECV: Final = Direction.SENDRECV
 _NOWHERE: Final = ("", 0)
@@ -61,142 +54,6 @@ _NOT_AUDIO: Final = ("TELEPHONE-EVENT", "CN", "RED", "TONE")
 """Formats of an audio stream that a call cannot begin with, at whatever clock rate."""
 _ANY: Final = MediaPolicy((Codec("any", 96),), sendable_ptimes=(10, 20, 30, 40, 60))
 """A side that nothing is known of but its description."""
-
-
-class Use(Enum):
-    """What becomes of a format."""
-
-    SENT = "sent"
-    """The call begins with it."""
-    ACCEPTED = "accepted"
-    """It may come at any time: digits, comfort noise, a codec to switch to."""
-    IGNORED = "ignored"
-    """It plays no part in the call."""
-
-    __hash__ = object.__hash__
-
-    def __str__(self) -> str:
-        return self.value
-
-
-@frozen(slots=False)
-class ExplainedFormat:
-    """One format of an m-line, what becomes of it, and why.
-
-    ``encoding`` is its meaning (``PCMU/8000``), or None if it has none; ``static`` says that RFC
-    3551 gives it that meaning and not an ``a=rtpmap``.  ``fmtp`` is its ``a=fmtp``, or None if
-    there is none or the text of the description is not there any more.
-    """
-
-    number: str
-    encoding: str | None
-    static: bool
-    fmtp: str | None
-    use: Use
-    text: str
-    ground: Ground | None = None
-
-    def __str__(self) -> str:
-        meaning = self.encoding or "no meaning"
-        return f"{self.number} {meaning}: {self.use}: {self.text}"
-
-
-@frozen(slots=False)
-class ExplainedMedia:
-    """One m-line, whether it carries the call, and why or why not.
-
-    ``index`` counts from 0.  ``reasons`` are all that speak against an m-line that is refused,
-    ``ground`` is the first of them.  ``remote`` and ``remote_rtcp`` are where media to this side
-    goes, or None.  ``direction`` is the agreed one as the side that reads the description sees
-    it.  The texts that end in ``_text`` say why.
-    """
-
-    index: int
-    kind: str
-    protocol: str
-    port: int
-    accepted: bool
-    text: str
-    formats: tuple[ExplainedFormat, ...] = ()
-    reasons: tuple[str, ...] = ()
-    ground: Ground | None = None
-    remote: Address | None = None
-    remote_rtcp: Address | None = None
-    rtcp_text: str = ""
-    direction: Direction | None = None
-    direction_text: str = ""
-    ptime: int | None = None
-    ptime_text: str = ""
-    dtmf_payload_type: int | None = None
-
-    def __str__(self) -> str:
-        verdict = "accepted" if self.accepted else "refused"
-        return f"m-line {self.index + 1} {self.kind} {self.port}: {verdict}: {self.text}"
-
-
-@frozen(slots=False)
-class Explanation:
-    """What was made of an offer, or of the answer to one.
-
-    ``problem`` says why the description as a whole cannot be used, or is None.  ``agreement`` is
-    what the description leads to, or None if nothing in it is acceptable.  ``oddities`` are as in
-    `Description`.
-    """
-
-    is_answer: bool
-    media: tuple[ExplainedMedia, ...]
-    agreement: StreamAgreement | None
-    problem: str | None = None
-    oddities: tuple[str, ...] = ()
-
-    @property
-    def accepted(self) -> ExplainedMedia | None:
-        """The m-line that carries the call, or None."""
-        return next((media for media in self.media if media.accepted), None)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The explanation as plain values that can be written as JSON."""
-        kind = "answer" if self.is_answer else "offer"
-        return {
-            "kind": kind,
-            "accepted": self.accepted is not None,
-            "problem": self.problem,
-            "oddities": list(self.oddities),
-            "media": [_plain(media) for media in self.media],
-        }
-
-    def __str__(self) -> str:
-        lines = [self.problem] if self.problem else []
-        for media in self.media:
-            lines.append(str(media))
-            lines += [f"  {each}" for each in media.formats]
-            lines += [f"  {name}: {text}" for name, text in _aspects(media)]
-        lines += [f"odd: {each}" for each in self.oddities]
-        return "\n".join(lines)
-
-
-def _aspects(media: ExplainedMedia) -> list[tuple[str, str]]:
-    """The other texts of an m-line that is accepted, with their names."""
-    if not media.accepted:
-        return []
-    dtmf = media.dtmf_payload_type
-    return [
-        ("direction", f"{media.direction}: {media.direction_text}"),
-        ("packets", f"{media.ptime} ms: {media.ptime_text}"),
-        ("RTP to", "nowhere" if media.remote is None else host_port(*media.remote)),
-        ("RTCP to", media.rtcp_text),
-        ("digits", "none in RTP" if dtmf is None else f"payload type {dtmf}"),
-    ]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (Enum, Direction)):
-        return str(value)
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, (ExplainedMedia, ExplainedFormat)):
-        return {each.name: _plain(getattr(value, each.name)) for each in attrs.fields(type(value))}
-    return value
 
 
 class _Source(NamedTuple):
@@ -298,6 +155,32 @@ def explain_answer(
         explained.append(judged)
     explained += [_extra(index, source.description.media[index]) for index in range(due, count)]
     return Explanation(True, tuple(explained), agreement, problem, source.description.oddities)
+
+
+def explain_negotiation(machine: OfferAnswer) -> Explanation | None:
+    """The last complete exchange of a dialog, as this side negotiated it, or None.
+
+    It explains the peer's description.  Of that only what negotiation reads is kept during a call,
+    so the explanation has no ``fmtp`` and does not know of rtcp-mux.
+    """
+    settled = machine.settled
+    if settled is None:
+        return None
+    audio = settled.media.audio
+    side: dict[str, Any] = {
+        "local": audio.local,
+        "signalling_host": machine.signalling_host,
+        "sockets": machine.sockets,
+    }
+    if isinstance(settled, AnswerReceived):
+        return explain_answer(machine.description, settled.description, machine.policy, **side)
+    wish, hold = machine.direction, machine.local_hold
+    if agreed_direction(settled.accepted.direction, wish, hold) is not audio.direction:
+        # They were set since then, for the next exchange.
+        wish, hold = audio.direction, False
+    return explain_offer(
+        settled.description, machine.policy, direction=wish, local_hold=hold, **side
+    )
 
 
 def proposal_of(media: MediaDescription, policy: MediaPolicy | None = None) -> Proposal:

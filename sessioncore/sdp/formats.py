@@ -13,8 +13,9 @@ from typing import Any, Final, NamedTuple
 from attrs import field, frozen
 
 from sessioncore.errors import ConfigurationError
+from sessioncore.explanation import Ground
 from sessioncore.sdp.description import Formats, RtpMap
-from sessioncore.sdp.refusal import Ground, Refusal
+from sessioncore.sdp.targets import Refusal
 from sessioncore.vocabulary import COMFORT_NOISE, TELEPHONE_EVENT, Codec
 
 __all__ = [

@@ -81,7 +81,7 @@ class OfferAnswer(Machine):
         session_id: int,
         trace: Trace | None = None,
     ) -> None:
-        super().__init__(trace)
+        self.trace = trace
         self.policy = policy
         self.local = local or _NOWHERE
         self.session_id = session_id
@@ -90,6 +90,12 @@ class OfferAnswer(Machine):
     def agreement(self) -> NegotiatedMedia | None:
         """The agreement of the last complete exchange; in force while a new offer is pending."""
         return None if self.settled is None else self.settled.media
+
+    @property
+    def description(self) -> bytes:
+        """Our description as we wrote it last; empty before the first one."""
+        content = self._content
+        return HEAD % (self.session_id, self.version, content) if content else b""
 
     @property
     def has_pending_offer(self) -> bool:
@@ -184,7 +190,6 @@ class OfferAnswer(Machine):
         Each fork of a call answers our one offer separately; fork before the first answer.
         """
         twin = OfferAnswer(self.policy, self.local, self.session_id, self.trace)
-        twin.state = self.state
         # Offers and agreements are never changed, so both can share them.
         vars(twin).update(vars(self))
         return twin

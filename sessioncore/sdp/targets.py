@@ -10,13 +10,14 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Final, NamedTuple, Protocol
 
-from sessioncore.sdp.refusal import Ground, Refusal
+from sessioncore.explanation import Ground
 from sessioncore.vocabulary import Address
 
 __all__ = [
     "LOWEST_PORT",
     "NO_SOCKETS",
     "Host",
+    "Refusal",
     "Sockets",
     "find_fault",
     "find_host_fault",
@@ -46,6 +47,13 @@ class _NoSockets:
 
 
 NO_SOCKETS: Final = _NoSockets()
+
+
+class Refusal(NamedTuple):
+    """A reason to refuse a description or a part of it."""
+
+    ground: Ground
+    text: str
 
 
 class Host(NamedTuple):

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from sessioncore.errors import ConfigurationError, SipParseError
 from sessioncore.events import Event
+from sessioncore.explanation import Explanation
 from sessioncore.interfaces import IEventObserver, IEventSink
 from sessioncore.session.announcing import EventSink, EventSinks
 from sessioncore.session.milestones import Milestones
@@ -72,6 +73,7 @@ class _Leg(Protocol):
     def transmitting(self) -> bool: ...
     @property
     def media_statistics(self) -> StreamStatistics | None: ...
+    def explain_negotiation(self) -> Explanation | None: ...
 
 
 class Control(Protocol):
@@ -247,6 +249,13 @@ class Call:
         See `sessioncore.verdict`; `VerdictChanged` tells when the judgement changes.
         """
         return self._control.verdict(self._leg)
+
+    def explain_negotiation(self) -> Explanation | None:
+        """What was made of the peer's last offer or answer, m-line by m-line, and why.
+
+        None before the first exchange is complete.  Made when it is asked for.
+        """
+        return self._leg.explain_negotiation()
 
     @property
     def end_reason(self) -> EndReason | None:

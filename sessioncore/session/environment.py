@@ -35,7 +35,7 @@ class Environment:
     """Settings, clock, randomness, resolver and flows; no part reads these from elsewhere.
 
     ``now`` returns monotonic ns, ``random_token`` a new unguessable token, ``random_bits(n)``
-    n random bits.
+    n random bits (at most 128).
     """
 
     settings: Settings

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 from attrs import define, field
 
 from sessioncore.deadlines import Deadline
+from sessioncore.explanation import Explanation
+from sessioncore.sdp.explanation import explain_negotiation
 from sessioncore.sdp.negotiation import OfferAnswer
 from sessioncore.session.admission import Source
 from sessioncore.session.announcing import EventSinks
@@ -164,3 +166,7 @@ class Leg(Session):
     def media_statistics(self) -> Any:
         """Counters of the media, live or final."""
         return self.media.statistics
+
+    def explain_negotiation(self) -> Explanation | None:
+        """What was made of the peer's last description, or None before there is an agreement."""
+        return None if self.usage is None else explain_negotiation(self.usage.negotiation)

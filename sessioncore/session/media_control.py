@@ -85,7 +85,7 @@ class SessionMedia(MediaStateMachine):
         """The second description of an exchange was written or read."""
         audio = agreement.streams[0]
         self.agreement, self.sends, self.receives = agreement, audio.sends, audio.receives
-        if audio.sends and audio.receives:
+        if self.sends and self.receives:
             self.ran_both_ways = True
         self.feed(_AGREED)
 
@@ -253,6 +253,8 @@ class MediaSessionController:
 
     def close(self, session: _HasMedia, now: int) -> None:
         """Send RTCP BYE, finish recordings, release the row and its ports."""
+        if session.media.stream is None:
+            self.plane.take_reports(now)  # perhaps the peer's last, after `finish`
         self._finish(session, now)
         ended = session.media.ended
         if ended is not None:

@@ -112,7 +112,6 @@ MEDIA_STATE = Table(
 class MediaStateMachine(Machine):
     """The media state of one session; the table has no actions."""
 
-    __slots__ = ()
     table = MEDIA_STATE
     state: MediaState
 

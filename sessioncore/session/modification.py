@@ -232,12 +232,11 @@ MODIFICATION = Table(
 class Modification(Machine):
     """The offers of one dialog: whose is under way, and the change that our side wants."""
 
-    __slots__ = ("_perform", "wish")
     table = MODIFICATION
     state: ModificationState
 
     def __init__(self, perform: Callable[[object], None], trace: Trace | None = None) -> None:
-        super().__init__(trace)
+        self.trace = trace
         self._perform = perform
         self.wish: Any = None
 

@@ -451,7 +451,6 @@ class Session(Machine):
     reason: EndReason | None = None
 
     def __init__(self, role: SessionRole, name: str, call_id: str) -> None:
-        super().__init__()
         self.role = role
         self.name = name
         self.call_id = call_id

@@ -281,23 +281,14 @@ class ClientTransaction(Machine):
     ``cancel_headers`` go into its CANCEL.
     """
 
-    __slots__ = (
-        "_request",
-        "ack",
-        "acknowledged_tag",
-        "branch",
-        "cancel_headers",
-        "data",
-        "destination",
-        "flow",
-        "keeper",
-        "key",
-        "repeated",
-        "step",
-        "user",
-    )
     last_step: ClassVar[int] = STEP_OF_T2
     """Timer E stays at the interval of this repeat; Timer B ends an INVITE before it matters."""
+    step = 0
+    ack = b""
+    cancel_headers: Headers = ()
+    acknowledged_tag: bytes | None = None
+    repeated: Callable[[int], None] | None = None
+    _request: Request | None = None
 
     def __init__(
         self,
@@ -309,7 +300,6 @@ class ClientTransaction(Machine):
         flow: Flow,
         branch: bytes,
     ) -> None:
-        super().__init__()
         self.keeper = keeper
         self.user = user
         self.data = data
@@ -317,12 +307,6 @@ class ClientTransaction(Machine):
         self.flow = flow
         self.branch = branch
         self.key = branch + b" " + method
-        self.step = 0
-        self.ack = b""
-        self.cancel_headers: Headers = ()
-        self.acknowledged_tag: bytes | None = None
-        self.repeated: Callable[[int], None] | None = None
-        self._request: Request | None = None
 
     @property
     def request(self) -> Request:
@@ -365,7 +349,6 @@ NOBODY: Final[ClientUser[ClientTransaction]] = _Nobody()
 class InviteClientTransaction(ClientTransaction):
     """RFC 3261 section 17.1.1."""
 
-    __slots__ = ()
     table = CLIENT_INVITE
     last_step = len(REPEATS) - 1
 
@@ -373,5 +356,4 @@ class InviteClientTransaction(ClientTransaction):
 class OtherClientTransaction(ClientTransaction):
     """RFC 3261 section 17.1.2."""
 
-    __slots__ = ()
     table = CLIENT_OTHER

@@ -379,23 +379,11 @@ class ServerTransaction(Machine):
     come by another path.  It is ``fresh`` in the turn in which its request came.
     """
 
-    __slots__ = (
-        "cancel",
-        "destination",
-        "flow",
-        "fresh",
-        "keeper",
-        "key",
-        "last",
-        "merge_key",
-        "now",
-        "request",
-        "source",
-        "step",
-        "table",
-        "to_tag",
-        "via",
-    )
+    last: bytes | None = None
+    to_tag: bytes | None = None
+    cancel: Request | None = None
+    step = 0
+    fresh = True
 
     def __init__(
         self,
@@ -410,11 +398,8 @@ class ServerTransaction(Machine):
         now: int,
         merge_key: bytes | None = None,
     ) -> None:
-        # Machine.__init__, inlined; every call runs this twice.
         self.table = table
         self.state = table.initial
-        self.trace = None
-        self._waiting = None
         self.keeper = keeper
         self.request = request
         self.key = key
@@ -423,11 +408,6 @@ class ServerTransaction(Machine):
         self.flow = flow
         self.via = via
         self.now = now
-        self.last: bytes | None = None
-        self.to_tag: bytes | None = None
-        self.cancel: Request | None = None
-        self.step = 0
-        self.fresh = True
         self.merge_key = merge_key
 
     def respond(

@@ -84,10 +84,10 @@ class Via:
         """
         params = self.params
         wants_port = b"rport" in params
-        host = source[0].partition("%")[0].encode("ascii")
-        if not wants_port and b"received" not in params and host == self.sender.host:
+        host = source[0].encode("ascii")
+        if host == self.sender.host and not wants_port and b"received" not in params:
             return self.raw
-        raw = self.raw
+        raw, host = self.raw, host.partition(b"%")[0]
         # Only branch and rport, as nearly every phone behind a NAT sends it.
         plain = wants_port and self.branch is not None and raw.count(b";") == 2
         if plain and raw.endswith(b";rport"):

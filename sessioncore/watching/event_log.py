@@ -40,6 +40,7 @@ __all__ = [
     "json_lines",
     "json_text",
     "open_log",
+    "plain_details",
     "printable",
     "quoted",
     "shown",
@@ -173,10 +174,14 @@ def json_line(event: Event, wall_offset: int = 0) -> str:
         "event": event.name,
         "media_state": event.media_state.value,
     }
-    kind: Any = event.__class__
-    for name in _extra(kind):
-        record[name] = _plain(getattr(event, name))
+    record.update(plain_details(event))
     return json_text(record)
+
+
+def plain_details(event: Event) -> dict[str, object]:
+    """The attributes of an event beyond the common ones, as plain values."""
+    kind: Any = event.__class__
+    return {name: _plain(getattr(event, name)) for name in _extra(kind)}
 
 
 def json_text(record: object) -> str:

@@ -7,18 +7,28 @@ call began, and what came last.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
+from functools import partial
 from typing import Any, Final
 
 from attrs import define
 
 from sessioncore import events
-from sessioncore.vocabulary import MILLISECOND, Address, host_port
+from sessioncore.vocabulary import MILLISECOND, SECOND, Address, host_port
+from sessioncore.watching.dossier import Dossier, SipEntry
 from sessioncore.watching.event_log import shown
 from sessioncore.watching.messages import Message
 
-__all__ = ["Kind", "Ladder", "Step", "ladder_text", "summary"]
+__all__ = [
+    "Kind",
+    "Ladder",
+    "Step",
+    "ladder_of_dossier",
+    "ladder_text",
+    "own_and_peers",
+    "summary",
+]
 
 MOST_STEPS: Final = 60
 FIRST_STEPS: Final = 20
@@ -57,15 +67,23 @@ class Step:
 
     ``at`` is in monotonic ns, ``peer`` the index of the address in `Ladder.peers`; ``data`` the
     message as it was on the wire, or None if it is not kept.  A message that is repeated is one
-    step, with ``times`` above 1.
+    step, with ``times`` above 1.  Without ``text`` it is the `summary` of ``data``.
     """
 
     at: int
     kind: Kind
-    text: str
+    _text: str | None = None
     peer: int = 0
     data: bytes | None = None
     times: int = 1
+
+    @property
+    def text(self) -> str:
+        """The step in a few words."""
+        if self._text is None:
+            # Not before somebody reads it: most are never read.
+            self._text = summary(self.data or b"")
+        return self._text
 
     @property
     def is_message(self) -> bool:
@@ -93,9 +111,10 @@ def summary(data: bytes) -> str:
 
 
 class Ladder:
-    """The steps of one call, the first ones and the last ones."""
+    """The steps of one call, the first ones and the last ones: ``most`` of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_STEPS) -> None:
+        self._most = most
         self.own: Address | None = None
         """Our address."""
         self.peers: list[Address] = []
@@ -113,11 +132,12 @@ class Ladder:
         self.own = self.own or own
         if self._is_repeated(message.data, kind):
             return
-        step = Step(message.at, kind, summary(message.data), self._peer(peer))
-        if self._kept + len(message.data) <= MOST_BYTES:
-            self._kept += len(message.data)
-            step.data = message.data
-        self._add(step)
+        data = message.data
+        keeps = self._kept + len(data) <= MOST_BYTES
+        if keeps:
+            self._kept += len(data)
+        text = None if keeps else summary(data)
+        self._add(Step(message.at, kind, text, self._peer(peer), data if keeps else None))
 
     def _is_repeated(self, data: bytes, kind: Kind) -> bool:
         """Whether it is the last message of that direction again; counts it if so."""
@@ -138,13 +158,16 @@ class Ladder:
         make = _NOTES.get(event.__class__)
         if make is None:
             return False
-        kind, text = make(event)
-        self._add(Step(event.at, kind, shown(text)[:LONGEST_TEXT]))
+        self.note(event.at, *make(event))
         return True
+
+    def note(self, at: int, kind: Kind, text: str) -> None:
+        """Add what happened beside the messages; ``text`` may be anything."""
+        self._add(Step(at, kind, shown(text)[:LONGEST_TEXT]))
 
     def _add(self, step: Step) -> None:
         self.steps.append(step)
-        if len(self.steps) > MOST_STEPS:
+        if len(self.steps) > self._most:
             gone = self.steps.pop(FIRST_STEPS)
             self._kept -= len(gone.data or b"")
             self.left_out += 1
@@ -185,6 +208,63 @@ _NOTES: Final[dict[type[events.Event], Callable[[Any], tuple[Kind, str]]]] = {
     events.CallEnded: lambda event: (Kind.PLAIN, f"ended: {event.reason}"),
 }
 """The events that a ladder shows, apart from what its messages show as well."""
+
+
+_MILESTONES: Final = {
+    "active": (Kind.GOOD, "media active"),
+    "stalled": (Kind.BAD, "media stalled"),
+    "path problem": (Kind.BAD, "path problem"),
+    "failed": (Kind.BAD, "media failed"),
+    "early media": (Kind.PLAIN, "early media"),
+    "held": (Kind.PLAIN, "held"),
+    "resumed": (Kind.PLAIN, "resumed"),
+}
+"""The steps of the media that a ladder shows, by their names in a dossier."""
+
+
+def ladder_of_dossier(dossier: Dossier, most: int = MOST_STEPS) -> Ladder:
+    """The ladder of the call in a dossier; its times begin at 0."""
+    ladder = Ladder(most)
+    happened: list[tuple[float, Callable[[], None]]] = []
+
+    def note(at: float, kind: Kind, text: str) -> None:
+        happened.append((at, lambda: ladder.note(round(at * SECOND), kind, text)))
+
+    for entry in dossier.messages:
+        message = _message_of(entry, dossier.messages)
+        happened.append((entry.at, partial(ladder.message, message)))
+    for step in dossier.media:
+        if step.name in _MILESTONES:
+            kind, text = _MILESTONES[step.name]
+            note(step.at, kind, f"{text}: {step.detail}" if step.detail else text)
+    for judged in dossier.verdicts:
+        ways = (judged.verdict.get(way) or {} for way in ("receiving", "sending"))
+        faulty = any(way.get("proof") == "contradicted" for way in ways)
+        word = str(judged.verdict.get("judgement", "")).replace("_", " ")
+        note(judged.at, Kind.BAD if faulty else Kind.PLAIN, f"verdict: {word}")
+    if dossier.ended_at is not None:
+        end = dossier.end or {}
+        note(dossier.ended_at, Kind.PLAIN, f"ended: {end.get('by', '')}: {end.get('text', '')}")
+    for _at, happen in sorted(happened, key=lambda each: each[0]):
+        happen()
+    return ladder
+
+
+def _message_of(entry: SipEntry, entries: Sequence[SipEntry]) -> Message:
+    if entry.copy_of is not None and 0 <= entry.copy_of < len(entries):
+        data = _data_of(entries[entry.copy_of])
+    else:
+        data = _data_of(entry)
+    source, destination = entry.source, entry.destination
+    at = round(entry.at * SECOND)
+    return Message(data, source, destination, entry.transport, entry.sent, at)
+
+
+def _data_of(entry: SipEntry) -> bytes:
+    try:
+        return entry.data
+    except (LookupError, UnicodeError):  # somebody changed the file
+        return entry.first_line.encode("ascii", "backslashreplace")
 
 
 def ladder_text(

@@ -25,7 +25,7 @@ from sessioncore.interfaces import IEventObserver
 from sessioncore.verdict import Verdict
 from sessioncore.vocabulary import SECOND
 from sessioncore.watching.event_log import printable, shown
-from sessioncore.watching.outcome import CallSummary
+from sessioncore.watching.outcome import STARVED, CallSummary
 
 __all__ = ["LiveLines"]
 
@@ -54,15 +54,19 @@ def _result(summary: CallSummary) -> str:
     """What became of a call that was answered."""
     confirmed = summary.packets_confirmed
     reported = "not reported by the peer" if confirmed is None else f"{confirmed} arrived"
-    text = (
-        f"ended after {summary.duration:.1f} s,"
-        f" {'audio both ways' if summary.audio_both_ways else 'FAILED'} ({summary.judgement}):"
-        f" received {summary.packets_received} of {summary.packets_due}, sent"
+    counted = (
+        f"received {summary.packets_received} of {summary.packets_due}, sent"
         f" {summary.packets_sent}, {reported}: {shown(summary.reason)}"
     )
-    if summary.problem is not None:
-        text += f"; {shown(summary.problem)}"
-    return text if summary.remedy is None else f"{text}. {summary.remedy}"
+    lasted = f"ended after {summary.duration:.1f} s"
+    if summary.problem is None:
+        return f"{lasted}, {_good(summary)} ({summary.judgement}): {counted}{_starved(summary)}"
+    remedy = "" if summary.remedy is None else f" {summary.remedy}"
+    return f"{lasted}, FAILED: {shown(summary.problem)}.{remedy} ({summary.judgement}, {counted})"
+
+
+def _starved(summary: CallSummary) -> str:
+    return "; this process did not run all the time" if summary.cause == STARVED else ""
 
 
 def _verdict(verdict: Verdict) -> str | None:
@@ -71,6 +75,10 @@ def _verdict(verdict: Verdict) -> str | None:
         why = verdict.cause or verdict.receiving
         return f"{verdict.judgement}: {shown(str(why))}"
     return "audio both ways, proven" if verdict.proven else None
+
+
+def _good(summary: CallSummary) -> str:
+    return "audio both ways" if summary.heard is None else f"heard {summary.heard}"
 
 
 @define(eq=False)

@@ -9,7 +9,7 @@ from sessioncore.vocabulary import Address
 
 __all__ = ["Message", "call_id_of"]
 
-_CALL_ID: Final = re.compile(rb"\n(?:call-id|i)[ \t]*+:[ \t]*+([^\s]++)", re.IGNORECASE)
+_CALL_ID: Final = re.compile(rb"\n(?:call-id|i)[ \t]*+:[ \t]*+([^\r\n]*[^\s])", re.IGNORECASE)
 _END: Final = re.compile(rb"\n\r?\n")
 
 

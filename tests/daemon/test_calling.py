@@ -7,9 +7,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore import events
 from sessioncore.daemon.calling import CallPlan, CallRun
+from sessioncore.media.hearing import ExpectedTones
 from sessioncore.media.sinks import Record
 from sessioncore.media.sources import Tone
+from sessioncore.testing.tones import sine
 from sessioncore.watching.outcome import CallLedger, Outcome
+from sessioncore.watching.report import RunReport
 from tests.fakes import FakeManager
 
 
@@ -32,7 +35,7 @@ class RunTests(SynchronousTestCase):
         (call,) = self.manager.calls
         asked = self.manager.asked[0]
         self.assertEqual(asked["source"], Tone())
-        self.assertEqual(asked["sink"], Record("heard.wav"))
+        self.assertEqual(asked["sink"], [Record("heard.wav")])
         self.manager.clock.advance(1)
         self.manager.answered(call)
         self.manager.active(call)
@@ -59,8 +62,41 @@ class RunTests(SynchronousTestCase):
     def test_each_call_has_a_recording_of_its_own(self) -> None:
         self.start(calls=2, record="/x/heard.wav", rate=1000.0)
         self.manager.clock.advance(1)
-        names = [str(asked["sink"].path) for asked in self.manager.asked]
+        names = [str(asked["sink"][0].path) for asked in self.manager.asked]
         self.assertEqual(names, ["/x/heard-1.wav", "/x/heard-2.wav"])
+
+    def test_a_listener_hears_what_comes_after_the_answer(self) -> None:
+        over = self.start(duration=2.0, record="heard.wav", expect=ExpectedTones((1000.0,)))
+        (call,) = self.manager.calls
+        record, listener = self.manager.asked[0]["sink"]
+        self.assertEqual(record, Record("heard.wav"))
+        listener.write(sine(440, 3.0))  # it rings
+        self.manager.answered(call)
+        listener.write(sine(1000, 2.0))
+        self.manager.clock.advance(2)
+        self.manager.count(call, 100, 100)
+        self.manager.ended(call)
+        outcome = self.successResultOf(over)
+        self.assertEqual((outcome.passed, outcome.wanted), (1, "heard 1000 Hz"))
+
+    def test_what_was_not_placed_is_counted(self) -> None:
+        self.start(calls=20, rate=10.0)
+        self.manager.clock.advance(0.1001)
+        self.run.stop()
+        self.run.stop()
+        self.assertEqual(self.ledger.outcome.not_placed, 18)
+
+    def test_a_report_follows_the_calls(self) -> None:
+        report = RunReport()
+        self.manager.unusable.add("sip:c@192.0.2.7")
+        plan = CallPlan(uris=("sip:a@192.0.2.7", "sip:c@192.0.2.7"), calls=2, rate=1000.0)
+        run = CallRun(self.manager, plan, self.ledger, report=report)  # type: ignore[arg-type]
+        run.start()
+        self.manager.clock.advance(1)
+        (call,) = self.manager.calls
+        self.manager.ended(call, events.CallFailed)
+        (only,) = report.records  # the other waits for its summary
+        self.assertIn('"uri":"sip:c@192.0.2.7"', only)
 
     def test_over_when_the_last_is(self) -> None:
         over = self.start(calls=2, rate=1000.0)

@@ -12,7 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from sessioncore.daemon.collector import Collector
 from sessioncore.daemon.options import Options, makeService
 from sessioncore.daemon.outputs import OutputPlan
+from sessioncore.daemon.reports import ReportPlan
 from sessioncore.daemon.service import Lines, UacPlan, UacService, UasPlan, UasService
+from sessioncore.media.hearing import ExpectedTones
 from sessioncore.media.sources import Echo, Silence, Tone
 from tests.daemon.test_answering import wav_file
 
@@ -71,6 +73,8 @@ class ServerOptionsTests(SynchronousTestCase):
             "--pcap=sip.pcapng",
             "--hep=udp:192.0.2.9:id=7",
             "--cdr=cdr.jsonl",
+            "--dossier=dossiers",
+            "--dossier-for=all",
         )
         settings = plan.settings
         self.assertEqual(
@@ -95,6 +99,8 @@ class ServerOptionsTests(SynchronousTestCase):
                 pcap=os.path.abspath("sip.pcapng"),
                 hep=Collector("192.0.2.9", agent=7),
                 cdr=os.path.abspath("cdr.jsonl"),
+                dossier=os.path.abspath("dossiers"),
+                only_faulty=False,
             ),
         )
 
@@ -131,6 +137,19 @@ class ClientOptionsTests(SynchronousTestCase):
         self.assertEqual(plan.events, "-")
         self.assertEqual(plan.settings.listen, ("udp:5062:interface=127.0.0.1",))
 
+    def test_what_is_expected(self) -> None:
+        self.assertIsNone(uac().calls.expect)
+        self.assertEqual(uac("--expect=tone:1000").calls.expect, ExpectedTones((1000.0,)))
+        wide = uac("--expect=tone:5000", "--codecs=G722,PCMU").calls
+        self.assertEqual(wide.expect, ExpectedTones((5000.0,)))
+
+    def test_reports(self) -> None:
+        self.assertEqual(uac().reports, ReportPlan())
+        plan = uac("--json=run.json", "--junit=run.xml").reports
+        self.assertEqual(
+            plan, ReportPlan(json=os.path.abspath("run.json"), junit=os.path.abspath("run.xml"))
+        )
+
     def test_a_file_lasts_as_long_as_it_is(self) -> None:
         plan = uac("--play", wav_file(self.mktemp(), 12000))
         self.assertEqual(plan.calls.duration, 1.5)
@@ -139,6 +158,7 @@ class ClientOptionsTests(SynchronousTestCase):
         self.assertIsNone(uac("--duration=0").calls.duration)
 
 
+CALL = "--role=uac --call=sip:b@h"
 LONG = "/tmp/" + "a" * 300
 
 
@@ -210,9 +230,24 @@ class WrongOptionsTests(SynchronousTestCase):
             "--role=uas --hep=tcp:h": "--hep: cannot send to 'tcp:h': write for example udp:",
             "--role=uas --cdr=/no/such/file": "--cdr: /no/such/file cannot be written: No such",
             "--role=uas --cdr=- --events=-": "--cdr -: --events - has standard output to itself",
+            "--role=uas --dossier=/dev/null/x": "--dossier: /dev/null/x cannot be written: /dev/nu",
+            "--role=uas --dossier=/tmp --dossier-for=some": (
+                "--dossier-for: 'some' is unknown; write faulty or all"
+            ),
+            "--role=uas --dossier-for=all": (
+                "--dossier-for all: there is no folder; name one with --dossier"
+            ),
             "--role=uas --trace=- --events=-": (
                 "--trace -: --events - has standard output to itself; name a file for one of them"
             ),
+            "--role=uas --expect=speech": "--expect is not an option of --role=uas",
+            f"{CALL} --expect=music": "--expect: 'music' is unknown; write tone:HZ",
+            f"{CALL} --expect=tone:5000": "5000 Hz cannot be recognized at 8000 Hz",
+            f"{CALL} --json=/no/such/file": "--json: /no/such/file cannot be written: No such",
+            f"{CALL} --junit=/no/such/file": "--junit: /no/such/file cannot be written: No such",
+            f"{CALL} --junit=-": "--junit -: only --json can go to standard output; name a file",
+            f"{CALL} --json=-": "--json -: twistd writes to standard output, too; name a file",
+            f"{CALL} --json=": "--json: the name is empty",
             "--role=uas --stats=/no/such/file": "--stats: /no/such/file cannot be written: No such",
             "--role=uac --call=bob": "'bob' is not a SIP URI",
             "--role=uac --call=tel:123": "write",
@@ -242,6 +277,7 @@ class WrongOptionsTests(SynchronousTestCase):
             ("uas", "trace", "t.txt"),
             ("uas", "pcap", "p.pcapng"),
             ("uas", "cdr", "c.jsonl"),
+            ("uas", "dossier", "dossiers"),
             ("uas", "record-dir", "heard"),
             ("uas", "record-dir", ""),
             ("uac --call=sip:b@h", "record", "heard.wav"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from sessioncore.daemon.service import Lines, UacPlan, UacService, UasPlan, UasS
 from sessioncore.errors import ConfigurationError
 from sessioncore.media.sources import Tone
 from sessioncore.settings import Settings
+from sessioncore.watching.dossier_reader import read_dossier
 from tests.daemon.test_service import ServiceTestCase
 from tests.net.test_udp_sender import Heard
 from tests.watching.test_hep import chunks
@@ -211,3 +213,48 @@ class CallRecordTests(OutputsTestCase):
         self.one_call(uas)
         self.stop(uas)
         self.assertEqual(json.loads(printed.read_text())["judgement"], "two_way")
+
+
+class DossierTests(OutputsTestCase):
+    def test_of_all_calls(self) -> None:
+        folder = f"{self.mktemp()}/new/dossiers"
+        uas = self.server(dossier=folder, only_faulty=False)
+        self.one_call(uas)
+        self.stop(uas)
+        (name,) = os.listdir(folder)
+        got = read_dossier(f"{folder}/{name}")
+        self.assertEqual((got.role, len(got.messages)), ("UAS", 6))
+        # Wall-clock time, whatever the clock of the calls.
+        self.assertGreater(got.started, "2024")
+        self.assertEqual(uas.lines_lost, 0)
+
+    def test_of_faulty_calls(self) -> None:
+        folder = self.mktemp()
+        uas = self.server(dossier=folder)
+        self.one_call(uas)
+        self.assertEqual(os.listdir(folder), [])
+        self.stop(uas)
+
+    def test_of_calls_that_are_up_at_the_end(self) -> None:
+        folder = self.mktemp()
+        uas = self.server(dossier=folder, only_faulty=False)
+        uac = self.uac()
+        self.network.advance(0.5)
+        self.stop(uas, uac)
+        (name,) = os.listdir(folder)
+        self.assertIsNotNone(read_dossier(f"{folder}/{name}").end)
+
+    def test_lost_ones_count(self) -> None:
+        folder = self.mktemp()
+        uas = self.server(dossier=folder, only_faulty=False)
+        shutil.rmtree(folder)
+        self.one_call(uas)
+        self.assertEqual(uas.lines_lost, 1)
+        self.stop(uas)
+
+    def test_a_folder_that_cannot_be_made_ends_the_start(self) -> None:
+        plan = UasPlan(Settings(), outputs=OutputPlan(dossier="/dev/null/x"))
+        service = UasService(plan, reactor=self.reactor("192.0.2.2"))
+        error = self.assertRaises(ConfigurationError, service.startService)
+        self.assertIn("the folder /dev/null/x for dossiers cannot be used: Not a dir", str(error))
+        self.stop(service)

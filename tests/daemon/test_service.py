@@ -21,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sessioncore.daemon import service as module
 from sessioncore.daemon.answering import AnswerPlan
 from sessioncore.daemon.calling import CallPlan
+from sessioncore.daemon.reports import ReportPlan
 from sessioncore.daemon.service import (
     DaemonService,
     Lines,
@@ -33,6 +34,7 @@ from sessioncore.dashboard.endpoint import WebPlan, parse_endpoint
 from sessioncore.errors import ConfigurationError
 from sessioncore.events import CallEnded, CallFailed
 from sessioncore.manager import SessionManager
+from sessioncore.media.hearing import ExpectedTones
 from sessioncore.media.sources import Echo, Tone
 from sessioncore.net.limits import DescriptorLimit
 from sessioncore.settings import Settings
@@ -80,11 +82,18 @@ class ServiceTestCase(SynchronousTestCase):
         plan = UasPlan(Settings(max_calls=10), answer or AnswerPlan(), events)
         return self.started(UasService(plan, reactor=self.reactor("192.0.2.2")))
 
-    def uac(self, events: str | None = None, at: str = "192.0.2.1", **calls: Any) -> UacService:
+    def uac(
+        self,
+        events: str | None = None,
+        at: str = "192.0.2.1",
+        reports: ReportPlan | None = None,
+        **calls: Any,
+    ) -> UacService:
         plan = UacPlan(
             Settings(max_calls=10),
             CallPlan(**{"uris": ("sip:b@192.0.2.2",), "source": Tone(), "duration": 1.0, **calls}),
             events,
+            reports=reports or ReportPlan(),
         )
         return self.started(
             UacService(
@@ -257,6 +266,47 @@ class RunTests(ServiceTestCase):
         uas.drain()  # too late, and nothing comes of it
         self.assertEqual(uas.reactor.stopped, 1)
 
+    def test_what_a_call_hears_decides(self) -> None:
+        for hertz, good in ((1000.0, True), (440.0, False)):
+            uas = self.uas(AnswerPlan(source=Tone(frequencies=(1000.0,))))
+            uac = self.uac(expect=ExpectedTones((hertz,)))
+            self.network.advance(3)
+            self.stop(uac, uas)
+            outcome, _ = self.said.pop()
+            self.assertIs(outcome.good, good, str(outcome))
+            self.assertIn(f"{int(good)} heard {hertz:g} Hz", str(outcome))
+
+    def test_reports_of_a_run(self) -> None:
+        name = os.path.abspath("run.json")
+        self.addCleanup(os.remove, name)
+        uas, uac = self.uas(), self.uac(reports=ReportPlan(json=name), calls=2)
+        self.network.advance(3)
+        self.stop(uac, uas)
+        with open(name) as file:
+            report = json.load(file)
+        self.assertEqual(report["run"]["judgements"], {"two_way": 2})
+        self.assertFalse(report["run"]["interrupted"])
+        first = report["calls"][0]
+        self.assertEqual((first["passed"], first["verdict"]["judgement"]), (True, "two_way"))
+        self.assertGreater(first["setup_ms"], first["post_dial_delay_ms"] - 1)
+
+    def test_reports_of_a_run_that_is_stopped(self) -> None:
+        name = os.path.abspath("run.json")
+        self.addCleanup(os.remove, name)
+        uas = self.uas()
+        uac = self.uac(reports=ReportPlan(json=name), calls=100, rate=2.0, duration=2.0)
+        self.network.advance(1.2)
+        self.stop(uac, uas)
+        with open(name) as file:
+            report = json.load(file)
+        self.assertEqual(
+            [report["run"][key] for key in ("interrupted", "planned", "calls", "not_placed")],
+            [True, 100, 3, 97],
+        )
+        self.assertEqual(len(report["calls"]), 3)
+        self.assertIn("of 2.0 s: local: shutting down", report["calls"][0]["problem"])
+        self.assertFalse(self.said[0][0].good)
+
     def test_a_client_that_drains_places_no_further_calls(self) -> None:
         uas, uac = self.uas(), self.uac(calls=100, rate=2.0, duration=2.0)
         self.network.advance(1.2)
@@ -264,7 +314,7 @@ class RunTests(ServiceTestCase):
         self.network.advance(3)
         self.assertEqual(uac.reactor.stopped, 1)
         self.stop(uac, uas)
-        self.assertEqual(self.said, [(Outcome(3, 3), False)])
+        self.assertEqual(self.said, [(Outcome(3, 3, not_placed=97), False)])
 
     def test_event_file_is_reopened(self) -> None:
         uas = self.uas(events="moved.jsonl")
@@ -379,6 +429,17 @@ class RunTests(ServiceTestCase):
         self.assertIn("To: sip:carol@", printed[1])
         self.assertEqual(logged, [])
         self.assertFalse(uas.output_lost)
+
+    def test_lines_of_calls_that_were_lost_are_told_of(self) -> None:
+        self.patch(module, "open_log", lambda name: io.FileIO("/dev/full", "w"))
+        plan = UasPlan(Settings(max_calls=10), AnswerPlan())
+        uas = self.started(
+            UasService(plan, lines=Lines("calls"), reactor=self.reactor("192.0.2.2"))
+        )
+        uac = self.uac()
+        self.network.advance(2)
+        self.stop(uac, uas)
+        self.assertTrue(uas.output_lost)
 
     def test_only_the_last_event_of_a_call_is_asked_for(self) -> None:
         wanted: list[tuple[Any, ...]] = []

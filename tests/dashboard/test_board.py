@@ -66,6 +66,9 @@ class FollowTests(BoardTestCase):
         self.assertEqual(
             sorted(texts[-2:]), ["200 OK (BYE)", "ended: remote: the peer hung up (Q.850 16)"]
         )
+        # The last field says whether there is a text to read.
+        kept = {step[1] for step in call["ladder"]["steps"] if step[5]}
+        self.assertEqual(kept, {"sent", "received"})
         self.assertEqual(call["ladder"]["own"], f"{ME}:5060")
         self.assertEqual(call["ladder"]["peers"], [f"{PEER}:5060"])
 
@@ -118,6 +121,19 @@ class FollowTests(BoardTestCase):
         self.look()
         full = self.full()
         self.assertEqual((len(full["calls"]), full["more"]), (3, 2))
+
+    def test_others_are_not_followed_from_the_middle(self) -> None:
+        """Their ladders would have no beginning."""
+        self.patch(module, "MOST_FOLLOWED", 1)
+        first = self.call(0.5)
+        self.call(0.5)
+        first.hang_up()
+        self.pair.advance(6)
+        self.pair.legs[1].hang_up()
+        self.pair.advance(1)
+        self.assertEqual(
+            [call["session"] for call in self.full()["calls"]], [self.pair.legs[0].session]
+        )
 
     def turned_bad(self, leg: Call) -> VerdictChanged:
         """The event of a leg that hears nothing."""
@@ -233,9 +249,9 @@ class SnapshotTests(BoardTestCase):
         now = self.pair.network.now
         self.board.look_at_all(now)
         (followed,) = self.board._up.values()
-        self.assertEqual(len(followed.series()), 1)
+        self.assertEqual(len(followed._samples), 1)
         self.board.look_at_all(now + SECOND // 2)
-        self.assertEqual(len(followed.series()), 1)
+        self.assertEqual(len(followed._samples), 1)
 
     def test_the_text_of_a_message(self) -> None:
         self.call(1)

@@ -14,6 +14,7 @@ class EndpointTests(SynchronousTestCase):
         for text, made in {
             "tcp:8080": "tcp:8080:interface=127.0.0.1",
             "tcp:port=8080": "tcp:port=8080:interface=127.0.0.1",
+            "tcp:65535": "tcp:65535:interface=127.0.0.1",
             "tcp:0:backlog=5": "tcp:0:backlog=5:interface=127.0.0.1",
             "tcp6:8080": r"tcp6:8080:interface=\:\:1",
         }.items():
@@ -39,7 +40,7 @@ class EndpointTests(SynchronousTestCase):
             "udp:8080": "of another kind than tcp, tcp6, ssl and unix",
             "systemd:domain=INET:index=0": "of another kind",
             "tcp:http": "'http' in 'tcp:http:interface=127.0.0.1' is not a port",
-            "tcp:99999": "'99999' in",
+            "tcp:65536": "'65536' in",
             "tcp:1_0": "'1_0' in",
             "tcp:\u0661": "is not a port",
             "tcp:8080:interface=localhost": "interface=localhost in",

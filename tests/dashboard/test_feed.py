@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from typing import Any
 
@@ -121,6 +122,31 @@ class ReaderTests(FeedTestCase):
         self.assertEqual(self.names(reader), ["full"])
 
 
+class CollectorTests(FeedTestCase):
+    def test_nothing_is_left_for_the_garbage_collector(self) -> None:
+        """The daemon's collector does not run while calls are up."""
+
+        def read() -> None:
+            reader = self.reader()
+            self.pair.advance(1.5)
+            reader.close()
+
+        read()
+        while gc.collect():
+            pass
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            read()
+            gc.collect()
+            left = sorted({type(each).__qualname__ for each in gc.garbage})
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+        self.assertEqual(left, [])
+
+
 class SlowReaderTests(FeedTestCase):
     """The transport pauses a reader that takes nothing."""
 
@@ -180,6 +206,7 @@ class MessagePageTests(FeedTestCase):
         self.pair.advance(1)
         session = self.pair.legs[0].session
         response = get(self.site, f"/message?session={session}&number=0")
+        self.assertEqual(response.status, 200)
         self.assertEqual(response.header("Content-Type"), "text/plain; charset=utf-8")
         self.assertTrue(response.text.startswith("INVITE sip:callee@"))
 

@@ -54,6 +54,15 @@ class ServerTests(SynchronousTestCase):
         self.assertEqual((port, interface), (9100, "127.0.0.1"))
         self.assertIs(factory, server.site)
 
+    def test_its_address(self) -> None:
+        for text, address in (
+            ("tcp:9100", "http://0.0.0.0:9100/"),
+            ("unix:web", "UNIXAddress('web')"),
+        ):
+            server = self.server(text)
+            self.successResultOf(server.start())
+            self.assertEqual(server.address, address)  # the fake port knows no interface
+
     def test_what_it_serves(self) -> None:
         server = self.server()
         self.assertIn("sessioncore_calls_up 0.0\n", get(server.site, "/metrics").text)

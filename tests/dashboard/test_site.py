@@ -104,6 +104,12 @@ class LimitTests(SiteTestCase):
             self.assertNotIn(b"the page", connection.transport.value())
             self.assertTrue(connection.transport.disconnecting)
 
+    def test_no_body_is_asked_for(self) -> None:
+        connection = self.connection()
+        fields = b"Host: localhost\r\nContent-Length: 9\r\nExpect: 100-continue\r\n"
+        connection.send(b"GET / HTTP/1.1\r\n" + fields + b"\r\n")
+        self.assertEqual(connection.transport.value().count(b"HTTP/1.1"), 1)
+
     def test_large_requests(self) -> None:
         for data in (
             b"GET /" + b"a" * 70_000,

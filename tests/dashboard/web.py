@@ -84,8 +84,9 @@ class Connection:
         return parse(self.transport.value())
 
     def close(self) -> None:
-        """The client goes away."""
+        """The client goes away; as a real transport does, this one forgets its producer."""
         self.channel.connectionLost(Failure(ConnectionDone()))
+        self.transport.producer = None
 
 
 def get(site: WebSite, path: str, **given: Any) -> Response:

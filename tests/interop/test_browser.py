@@ -70,6 +70,22 @@ class DashboardTests(PeerTestCase):
         caller.send("ACK", branch="ack")
         return caller
 
+    def check_the_terminal(self) -> None:
+        """The same calls by the commands, each in a process of its own."""
+        top = self.command("top", self.url, "--once", "--web-token=token")
+        self.assertEqual(top.wait(), 0, top.output)
+        self.assertNotIn("\x1b", top.output)
+        for part in ("calls 2 of 2000", "no rx", "two way", NAME, "=> Look for a firewall"):
+            self.assertIn(part, top.output)
+        ladder = self.command("ladder", self.url, "shutdown-1", "--web-token=token")
+        self.assertEqual(ladder.wait(), 0, ladder.output)
+        self.assertRegex(ladder.output, r"\|<-+ INVITE \+SDP -+\|")
+        self.assertIn("! verdict: no rx", ladder.output)
+        without = self.command("top", self.url)
+        self.assertEqual(without.wait(), 2, without.output)
+        self.assertIn("a token is needed", without.output)
+        self.assertNotIn("alice", without.output)
+
     def test_what_people_see(self) -> None:
         browser = self.browser
         # Without the token there is nothing to see.
@@ -115,6 +131,7 @@ class DashboardTests(PeerTestCase):
         browser.click("#message button")
         self.shot("dashboard")
 
+        self.check_the_terminal()
         caller.send("BYE", number=2, branch="bye")
         caller.receive("SIP/2.0 200")
         self.eventually("the end", "#over .call", lambda found: len(found) == 1)

@@ -41,14 +41,14 @@ class PeerTests(SynchronousTestCase):
         self.peer.agree(PEER, SIP, None)
         self.assertTrue(self.hears(PEER))
         self.assertTrue(self.peer.latches)
-        self.assertTrue(self.peer.latch(PEER))
+        self.assertTrue(self.peer.latch(PEER, 5))
         self.assertFalse(self.peer.latches)
         self.assertTrue(self.hears(PEER))
         self.assertFalse(self.hears((SIP, 5)))
         self.peer.lost()
         self.peer.latched = None
         self.assertTrue(self.hears(PEER))
-        self.assertFalse(self.peer.latch(PEER), "no news")
+        self.assertFalse(self.peer.latch(PEER, 5), "no news")
 
     def test_after_redirect_nobody_else_can_prove_itself(self) -> None:
         self.peer.agree(PEER, SIP, None)
@@ -68,7 +68,7 @@ class PeerTests(SynchronousTestCase):
             self.peer.agree(PEER, SIP, False)
         self.assertFalse(self.hears((SIP, 5)))
         self.peer.redirect(MOVED)
-        self.peer.latch(MOVED)
+        self.peer.latch(MOVED, 5)
         self.assertFalse(self.hears(PEER))
         self.assertEqual((self.peer.strangers, self.peer.stranger), (4, PEER))
 

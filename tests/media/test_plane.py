@@ -726,6 +726,50 @@ class EventTests(Case):
         self.assertEqual(told, ["198.51.100.7:4000"] * 2)
         self.assertEqual(stream.statistics.refused, 20)
 
+    def refuse(self, stream, seconds, talker=None, pause=0.1):
+        """ICMP answers for so long; whether nobody receives, by that, at the end."""
+        for _ in range(round(seconds / pause)):
+            self.bench.io.fail(stream.row, True, "198.51.100.7:4000")
+            self.bench.run(pause, *([] if talker is None else [talker]))
+        return stream.refuses(self.bench.now)
+
+    def test_a_peer_that_sends_and_refuses_for_a_second_receives_nothing(self):
+        stream = self.bench.call()
+        talker = Talker(self.bench, stream)
+        self.bench.run(1, talker)
+        self.assertFalse(self.refuse(stream, 0.9, talker))
+        told = self.bench.names().count("EVIDENCE")
+        self.assertTrue(self.refuse(stream, 0.3, talker))
+        self.assertEqual(self.bench.names().count("EVIDENCE"), told + 1)
+        self.assertTrue(stream.sending.transmitting)
+        self.bench.run(2.6, talker)
+        self.assertFalse(stream.refuses(self.bench.now))
+        # A pause begins the second again, and so does another address.
+        self.assertFalse(self.refuse(stream, 0.5, talker))
+        stream.update_remote_address(("198.51.100.7", 5000), self.bench.now)
+        self.assertFalse(self.refuse(stream, 1.5))
+
+    def test_icmp_once_a_second_is_enough(self):
+        """As much as Linux sends (icmp_ratelimit)."""
+        stream = self.bench.call()
+        talker = Talker(self.bench, stream)
+        self.bench.run(1, talker)
+        self.assertTrue(self.refuse(stream, 3, talker, pause=1.0))
+
+    def test_a_report_about_our_packets_ends_a_refusal(self):
+        stream = self.bench.call()
+        talker = Talker(self.bench, stream)
+        self.bench.run(1, talker)
+        self.assertTrue(self.refuse(stream, 1.5, talker))
+        stream.reports.confirmed_at = self.bench.now
+        self.assertFalse(stream.refuses(self.bench.now))
+
+    def test_a_closed_port_is_forgotten_with_the_ack(self):
+        stream = self.bench.call(proven=False)
+        self.assertTrue(self.refuse(stream, 0.1))
+        stream.sending.prove_path(self.bench.now)
+        self.assertFalse(stream.refuses(self.bench.now))
+
     def test_a_clip_that_ends_is_told(self):
         stream = self.bench.call()
         stream.set_source(Clip(np.ones(1600, np.int16)))
@@ -861,6 +905,20 @@ class RtcpTests(Case):
         statistics = stream.statistics
         self.assertLess(abs(statistics.round_trip_ms - 100), 1)
         self.assertEqual((statistics.remote_lost, statistics.remote_jitter_ms), (7, 10.0))
+
+    def test_what_the_peer_says_it_sent(self):
+        stream = self.bench.call()
+        self.bench.run(1, Talker(self.bench, stream))
+        told = stream.rtcp
+        self.assertEqual((told.peer_packets, told.peer_sends), (None, False))
+        for packets, sends in ((0, False), (50, True), (50, False), (90, True), (3, True)):
+            info = SenderInfo(1, 1, packets, 1)
+            self.bench.io.arrive_rtcp(stream, build_report(77, b"p", sender=info))
+            self.bench.run(0.005)
+            self.assertEqual((told.peer_packets, told.peer_sends), (packets, sends))
+        self.bench.io.arrive_rtcp(stream, build_report(77, b"p"))
+        self.bench.run(0.005)
+        self.assertEqual((told.peer_packets, told.peer_sends), (3, False))
 
     def test_close_says_bye(self):
         stream = self.bench.call()

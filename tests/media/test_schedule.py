@@ -61,7 +61,8 @@ class ScheduleTests(SynchronousTestCase):
                     getattr(self.bank, name)[number] = value
             codec, rate, frames = CODECS[row["codec"]], row["rate"], row["frames"]
             lane, coded = self.lanes[rate].number, self.bank.formats.number(codec, rate)
-            self.bank.key[number] = key_of(number, lane, frames, row["way"], coded)
+            turn = number // PHASES % frames
+            self.bank.key[number] = key_of(turn, lane, frames, row["way"], coded)
             self.schedule.changed(number)
 
     def check(self, rows):

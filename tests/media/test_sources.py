@@ -526,6 +526,15 @@ class Mixed(SynchronousTestCase):
         self.assertEqual(out[1:, 3].tolist(), [4, 0, 3, 9, 4])
         np.testing.assert_allclose(out[0], sine(440.5, 0.02), atol=2)
 
+    def test_a_source_of_another_rate_begins_with_nothing_of_the_last(self):
+        bank = SourceBank()
+        for loud in (True, False, True):
+            frames = Frames(rate=16_000)
+            bank.attach(0, frames)
+            frames.write(np.full(320, 20_000 if loud else 0, np.int16))
+            self.assertEqual(bool(render(bank, [0]).any()), loud)
+            bank.detach(0)
+
     def test_another_source_takes_over(self):
         bank = SourceBank()
         bank.attach(0, Clip(RAMP))

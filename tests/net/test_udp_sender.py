@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
+import subprocess
+import sys
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -58,6 +61,25 @@ class Reactor:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._host, name)
+
+
+class ContractTests(SynchronousTestCase):
+    def test_reactors(self) -> None:
+        """An ICMP error costs no more than the datagrams that it is about."""
+        for name in ("epoll", "poll", "select", "asyncio"):
+            done = subprocess.run(
+                [sys.executable, "-m", "tests.net.udp_sender_contract", name],
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            self.assertEqual(done.returncode, 0, done.stderr)
+            there, gone, back, long = json.loads(done.stdout)
+            self.assertEqual(there, [5, 0], name)
+            # What ICMP says of the last one is known with the next.
+            self.assertEqual(gone, [0, 4], name)
+            self.assertEqual(back, [5, 5], name)
+            self.assertEqual(long, [0, 6], name)
 
 
 class SenderTests(SynchronousTestCase):

@@ -290,6 +290,9 @@ class Interval(SynchronousTestCase):
         self.assertLess(report_interval(lambda: 0.999999), 7500 * MILLISECOND)
         self.assertEqual(report_interval(lambda: 0.5, initial=True), 2500 * MILLISECOND)
 
+    def test_a_call_has_two_members(self):
+        self.assertEqual(report_interval(lambda: 0.5, average_size=2000), 10 * SECOND)
+
     def test_large_sessions_take_turns(self):
         few = report_interval(lambda: 0.5, members=1000, senders=10)
         self.assertEqual(few, int(128 * 10 / 100 * SECOND))

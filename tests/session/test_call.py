@@ -11,6 +11,7 @@ from sessioncore.errors import CallOver
 from sessioncore.session.call import Call
 from sessioncore.session.milestones import Milestones
 from sessioncore.session.session import SessionState
+from sessioncore.testing import LegPair
 from sessioncore.vocabulary import EndedBy, EndReason, MediaState, SessionRole
 
 REASON = EndReason(EndedBy.REMOTE, "busy", 486, 17)
@@ -161,3 +162,19 @@ class CallTests(SynchronousTestCase):
 
 def _now(function: Any, argument: Any) -> None:
     function(argument)
+
+
+class ExplainedTests(SynchronousTestCase):
+    def test_both_sides_explain_their_negotiation(self) -> None:
+        with LegPair(seed=1, codecs=("PCMA", "PCMU")) as pair:
+            call = pair.connect()
+            self.assertIsNone(call.explain_negotiation())
+            pair.advance(1)
+            told = [each.explain_negotiation() for each in (call, *pair.legs)]
+            self.assertEqual([each and each.is_answer for each in told], [True, False])
+            call.hang_up()
+            pair.advance(1)
+            for each in (call, *pair.legs):
+                explanation = each.explain_negotiation()
+                assert explanation is not None and explanation.accepted is not None
+                self.assertEqual(explanation.accepted.formats[0].encoding, "PCMA/8000")

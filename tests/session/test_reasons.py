@@ -51,6 +51,19 @@ class ReasonTests(SynchronousTestCase):
         self.assertEqual(answered_with(refusal(499, "")).text, "answered 499")
         self.assertIsNone(answered_with(refusal(499)).cause)
 
+    def test_the_cause_of_each_status(self) -> None:
+        """RFC 3398 section 8.2.6.1, the other way round."""
+        causes = {
+            status: answered_with(refusal(status)).cause
+            for status in range(300, 700)
+            if answered_with(refusal(status)).cause is not None
+        }
+        expected = (
+            "403 21 404 1 408 102 410 22 480 18 484 28 486 17 487 127 488 65 500 41 502 38 503 41"
+            " 504 102 600 17 603 21 604 1"
+        )
+        self.assertEqual(" ".join(f"{each} {causes[each]}" for each in causes), expected)
+
     def test_the_warning_says_why(self) -> None:
         warned = refusal(
             488, "Not Acceptable Here", headers=[("Warning", '305 b.example "no codec of 18, 4"')]

@@ -237,8 +237,8 @@ class ServerOtherTests(SynchronousTestCase):
         for key, answer in self.bench.layer._finished.items():
             self.assertEqual((type(key), type(answer)), (bytes, bytes))
         for fifo in self.bench.layer._fifos:
-            for entry in fifo._entries:
-                self.assertFalse(gc.is_tracked(entry))
+            for when, keys in fifo._times:
+                self.assertFalse(any(map(gc.is_tracked, (when, *keys))))
 
     def test_no_memory_over_a_reliable_transport(self) -> None:
         self.bench = Bench(reliable=True)

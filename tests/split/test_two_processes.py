@@ -82,7 +82,7 @@ class TwistdTests(ProcessTestCase):
         ours, theirs = (read_events(self.folder / f"{role}.jsonl") for role in ("uac", "uas"))
         self.assertEqual([record["event"] for record in ours[-2:]], ["CallSummary", "RunEnded"])
         summaries = ours[-2], theirs[-1]
-        self.assertTrue(all(summary["audio_both_ways"] for summary in summaries), summaries)
+        self.assertTrue(all(summary["passed"] for summary in summaries), summaries)
         calls = ours[:-2], theirs[:-1]
         for records, role in zip(calls, ("UAC", "UAS"), strict=True):
             bothways.check_events(self, records, role, *OPENINGS[role])

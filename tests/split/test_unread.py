@@ -81,4 +81,4 @@ class UnreadTests(ProcessTestCase):
         )
         self.assertEqual(client.wait(PATIENCE), 1, "not all could be printed")
         last = (self.folder / "run.jsonl").read_text().splitlines()[-1]
-        self.assertIn('"calls":60,"audio_both_ways":60', last)
+        self.assertIn('"calls":60,"passed":60', last)

@@ -32,6 +32,9 @@ from sessioncore import (
     EndReason,
     Event,
     Evidence,
+    ExplainedFormat,
+    ExplainedMedia,
+    Explanation,
     Finding,
     Frames,
     ICallHandler,
@@ -241,6 +244,17 @@ def quality(call: Call) -> tuple[StreamStatistics | None, str, tuple[Cause, ...]
         return call.statistics, "the peer sends no RTCP", verdict.causes
     receiving: Finding = verdict.receiving
     return call.statistics, f"{receiving.share}: {verdict.remedy}", verdict.causes
+
+
+def unused(call: Call) -> list[str]:
+    """What of the peer's formats is not used, and why."""
+    explanation: Explanation | None = call.explain_negotiation()
+    found: list[str] = []
+    for media in () if explanation is None else explanation.media:
+        line: ExplainedMedia = media
+        each: ExplainedFormat
+        found += [each.text for each in line.formats if not line.accepted]
+    return found
 
 
 def alarm(event: VerdictChanged) -> str | None:

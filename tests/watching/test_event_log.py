@@ -525,6 +525,12 @@ class EventLogTests(SynchronousTestCase):
         self.clock.advance(2 * MILLISECOND / SECOND)
         self.assertEqual(self.file.writes, 1)
 
+    def test_who_may_read_a_new_file(self) -> None:
+        self.addCleanup(os.umask, os.umask(0o027))
+        path = self.mktemp()
+        open_log(path).close()
+        self.assertEqual(os.stat(path).st_mode & 0o7777, 0o640)
+
     def test_a_file_that_cannot_be_opened(self) -> None:
         error = self.assertRaises(ConfigurationError, open_log, "/no/such/folder/file")
         self.assertIn("--events /no/such/folder/file: No such file", str(error))

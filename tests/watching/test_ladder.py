@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore import events
 from sessioncore.media.sources import Tone
 from sessioncore.testing.pair import LegPair
 from sessioncore.vocabulary import MILLISECOND, SECOND, EndedBy, EndReason, MediaState, SessionRole
+from sessioncore.watching.dossier import Dossier, MediaMilestone, SipEntry, VerdictEntry
 from sessioncore.watching.ladder import (
     FIRST_STEPS,
     MOST_BYTES,
@@ -18,11 +20,13 @@ from sessioncore.watching.ladder import (
     Kind,
     Ladder,
     Step,
+    ladder_of_dossier,
     ladder_text,
     own_and_peers,
     summary,
 )
 from sessioncore.watching.messages import Message
+from tests.watching.test_dossier_reader import DOSSIER
 
 US, THEM = ("192.0.2.1", 5060), ("192.0.2.2", 5060)
 
@@ -165,6 +169,53 @@ class LadderTests(SynchronousTestCase):
                 *("BYE", "200 OK (BYE)", "ended: remote: the peer hung up (Q.850 16)"),
             ],
         )
+
+
+class DossierTests(SynchronousTestCase):
+    def dossier(self, **changes: Any) -> Dossier:
+        def entry(at: float, sent: bool, data: bytes, **given: Any) -> SipEntry:
+            source, destination = (US, THEM) if sent else (THEM, US)
+            first, text = data.split(b"\r\n")[0].decode(), data.decode()
+            return SipEntry(at, sent, "UDP", source, destination, len(data), first, text, **given)
+
+        faulty = {"judgement": "no_rx", "receiving": {"proof": "contradicted"}}
+        values: dict[str, Any] = {
+            "messages": (
+                entry(0.0, False, b"INVITE sip:b@h SIP/2.0\r\n\r\n"),
+                entry(0.1, True, b"SIP/2.0 200 OK\r\nCSeq: 1 INVITE\r\n\r\n"),
+                entry(0.6, True, b"", copy_of=1),
+                entry(9.0, False, b"BYE sip:b@h SIP/2.0\r\n\r\n"),
+            ),
+            "media": (MediaMilestone(0.2, "active", ""), MediaMilestone(0.1, "latched", "x")),
+            "verdicts": (VerdictEntry(5.0, faulty), VerdictEntry(7.0, {"judgement": "two_way"})),
+            "ended_at": 9.5,
+            "end": {"by": "remote", "text": "gone"},
+        }
+        return evolve(DOSSIER, **{**values, **changes})
+
+    def test_all_of_it_in_order(self) -> None:
+        ladder = ladder_of_dossier(self.dossier())
+        self.assertEqual(
+            [(step.at // MILLISECOND, step.kind.value, step.text) for step in ladder.steps],
+            [
+                (0, "received", "INVITE"),
+                (100, "sent", "200 OK"),
+                (200, "good", "media active"),
+                (5000, "bad", "verdict: no rx"),
+                (7000, "plain", "verdict: two way"),
+                (9000, "received", "BYE"),
+                (9500, "plain", "ended: remote: gone"),
+            ],
+        )
+        self.assertEqual(ladder.steps[1].times, 2)
+        self.assertEqual((ladder.own, ladder.peers), (US, [THEM]))
+
+    def test_a_damaged_one(self) -> None:
+        (first, *_) = self.dossier().messages
+        for changes in ({"encoding": "rot13"}, {"encoding": "x"}, {"copy_of": 99}, {"copy_of": -1}):
+            entry = evolve(first, **changes)
+            ladder = ladder_of_dossier(self.dossier(messages=(entry,), end=None))
+            self.assertEqual(ladder.steps[0].text, "INVITE", changes)
 
 
 class TextTests(SynchronousTestCase):

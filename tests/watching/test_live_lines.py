@@ -11,6 +11,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sessioncore import events
+from sessioncore.media.hearing import ExpectedTones, Listener
+from sessioncore.testing.tones import sine
 from sessioncore.vocabulary import SECOND
 from sessioncore.watching.live_lines import LiveLines
 from sessioncore.watching.outcome import CallLedger
@@ -88,6 +90,49 @@ class LiveLinesTests(SynchronousTestCase):
                 "no_rx: nothing comes from 192.0.2.7:5004 to 192.0.2.1:40000",
             ],
         )
+
+    def test_what_was_wrong_comes_first(self) -> None:
+        self.follow(terminal=False)
+        call = self.manager.new_call("sip:b@h")
+        self.ledger.watch(call)
+        self.manager.tell(call, events.OutgoingCallPrepared, "sip:b@h")
+        self.manager.answered(call)
+        self.manager.clock.advance(4)
+        self.manager.count(call, 200, 0)
+        self.manager.ended(call)
+        last = self.out.getvalue().splitlines()[-1]
+        self.assertRegex(
+            last,
+            r"ended after 4\.0 s, FAILED: answered, NO audio both ways: no_rx, nothing comes from"
+            r" .*\. Look for .* \(no_rx, received 0 of 0, sent 200, 200 arrived: local: hung up\)$",
+        )
+
+    def test_a_process_that_did_not_run_says_so_even_if_all_is_well(self) -> None:
+        self.follow(terminal=False)
+        call = self.manager.new_call("sip:b@h")
+        self.ledger.watch(call)
+        self.manager.tell(call, events.OutgoingCallPrepared, "sip:b@h")
+        self.manager.answered(call)
+        self.manager.clock.advance(60)
+        self.manager.count(call, 3000, 3000)
+        self.manager.know(call, stalled_for=3.0)
+        self.manager.ended(call)
+        last = self.out.getvalue().splitlines()[-1]
+        self.assertTrue(last.endswith("; this process did not run all the time"), last)
+
+    def test_what_was_heard(self) -> None:
+        self.follow(terminal=False)
+        call = self.manager.new_call("sip:b@h")
+        listener = Listener(ExpectedTones((1000.0,)))
+        listener.write(sine(1000, 1.0))
+        self.ledger.watch(call)
+        self.ledger.judge_by(call, listener)
+        self.manager.tell(call, events.OutgoingCallPrepared, "sip:b@h")
+        self.manager.answered(call)
+        self.manager.clock.advance(1)
+        self.manager.count(call, 50, 50)
+        self.manager.ended(call)
+        self.assertIn("heard 1000 Hz in 100.0 % of 50 windows (two_way)", self.out.getvalue())
 
     def test_a_failed_call(self) -> None:
         self.follow(terminal=False)

@@ -191,6 +191,9 @@ class OpenTests(SynchronousTestCase):
             self.assertEqual(file.read(), b"letters")
 
     def test_what_cannot_be_opened(self) -> None:
+        self.addCleanup(os.umask, os.umask(0o027))
+        with open_records(self.mktemp(), "pcap", b"HE") as file:
+            self.assertEqual(os.fstat(file.fileno()).st_mode & 0o7777, 0o640)
         error = self.assertRaises(ConfigurationError, open_records, "/no/such", "pcap", b"HE")
         self.assertEqual(
             str(error),

@@ -10,10 +10,12 @@ from random import Random
 from typing import Any, Final
 
 from sessioncore.events import Event
+from sessioncore.explaining.report import call_lines
 from sessioncore.manager import SessionManager
 from sessioncore.media.sources import Tone
 from sessioncore.session.call import Call
 from sessioncore.settings import Settings
+from sessioncore.testing.explained import explain_network
 from sessioncore.testing.links import Datagram, Link
 from sessioncore.testing.network import FakeNetwork
 from sessioncore.watching.event_log import json_line, text_line
@@ -164,6 +166,25 @@ def one_way() -> Scene:
     scene.network.set_link(CALLEE, CALLER, Link(loss=1.0))
     scene.network.advance(6)
     return scene
+
+
+def explained() -> str:
+    """What `sessioncore explain` says of that call."""
+    scene = one_way()
+    scene.caller.calls[0].hang_up()
+    scene.network.advance(1)
+    report = explain_network(scene.network)
+    (call,) = report.calls
+    lines = [
+        piece
+        for line in call_lines(1, call)
+        for piece in textwrap.wrap(line, WIDTH - 2, subsequent_indent=_depth(line) + "  ") or [""]
+    ]
+    return "\n".join(["```text", *lines, "```"])
+
+
+def _depth(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
 
 
 def event_lines() -> str:

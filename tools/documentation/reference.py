@@ -17,6 +17,8 @@ from sessioncore import cli, errors, events
 from sessioncore.daemon import options
 from sessioncore.dashboard.metrics import Metrics
 from sessioncore.events import Event
+from sessioncore.explanation import ExplainedFormat, ExplainedMedia, Explanation
+from sessioncore.lint import LintRule
 from sessioncore.manager import SessionManager
 from sessioncore.session.session import SessionState
 from sessioncore.settings import Settings
@@ -71,7 +73,7 @@ def option_list(parameters: Iterable[list[Any]]) -> str:
 def own_options(kind: Any) -> list[list[Any]]:
     """The rows of ``optParameters`` that a class adds to those of its bases."""
     flags = [[name, short, None, text] for name, short, text in kind.__dict__.get("optFlags", ())]
-    return [*kind.__dict__["optParameters"], *flags]
+    return [*kind.__dict__.get("optParameters", ()), *flags]
 
 
 def common_options() -> str:
@@ -116,6 +118,14 @@ def statistics_of(kind: type) -> str:
     return "\n".join([paragraph(prose(kind.__doc__)), "", *fields(kind)])
 
 
+def classes(*kinds: type) -> str:
+    """Several classes, each below its name."""
+    parts = []
+    for kind in kinds:
+        parts += [f"### {kind.__name__}", "", statistics_of(kind), ""]
+    return "\n".join(parts)
+
+
 def metrics_reference() -> str:
     """Every metric of our own, as it is scraped."""
     metrics = Metrics(SessionManager(FakeNetwork().host("192.0.2.1")))
@@ -133,7 +143,8 @@ def metrics_reference() -> str:
 def value_reference() -> str:
     """The values that events and calls carry."""
     parts = []
-    for kind in (EndReason, NegotiatedMedia, StreamAgreement, Codec):
+    kinds = EndReason, NegotiatedMedia, StreamAgreement, Codec
+    for kind in (*kinds, Explanation, ExplainedMedia, ExplainedFormat):
         parts += [f"### {kind.__name__}", "", paragraph(prose(kind.__doc__)), "", *fields(kind), ""]
     for words in (SessionRole, SessionState, MediaState, Direction, EndedBy):
         parts += [f"### {words.__name__}", "", paragraph(prose(words.__doc__)), ""]
@@ -164,10 +175,27 @@ def causes() -> str:
     return "\n".join(parts).rstrip("\n")
 
 
+def findings(rules: Iterable[LintRule[Any]]) -> str:
+    """A table of findings: name, severity, section, what it says and what to do."""
+    parts = []
+    for rule in rules:
+        text = f"{_sentence(rule.text)} {_named(rule.remedy)}"
+        parts += [f"### {rule.name}", "", f"{str(rule.severity).capitalize()}, {rule.section}.", ""]
+        parts += [paragraph(text), ""]
+    return "\n".join(parts).rstrip("\n")
+
+
+def _named(template: str) -> str:
+    """A template of a remedy, its numbers in small letters."""
+    return re.sub(r"\{(\w+)[^}]*\}", r"`\1`", template)
+
+
 def _sentence(template: str) -> str:
     """A template of a message as a sentence, its numbers in small letters."""
-    text = re.sub(r"\{(\w+)[^}]*\}", r"`\1`", template)
-    return text[0].upper() + text[1:] + "."
+    text = _named(template)
+    # "c=" and "a=" are names.
+    first = text[0] if text[1:2] == "=" else text[0].upper()
+    return f"{first}{text[1:]}."
 
 
 def _signature(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:

@@ -76,7 +76,7 @@ const TILES = [
   ["calls", "Calls", (h) => [h.calls, `of ${grouped(h.max_calls)}`], (h) => h.calls, 4],
   ["cpu", "CPU of one core", (h) => [(100 * h.cpu).toFixed(0), "%"], (h) => h.cpu, 1, (h) => h.cpu > 0.85],
   ["late", "Ticks late by", (h) => [h.late_ms.toFixed(1), "ms (99 %)"], (h) => h.late_ms, 5, (h) => h.late_ms > 10],
-  ["packets", "RTP in / out", (h) => [`${grouped(h.packets_in)} / ${grouped(h.packets_out)}`, "per s"],
+  ["packets", "RTP in / out", (h) => [`${grouped(h.packets_in)} / ${grouped(h.packets_out)}`, "/s"],
     (h) => h.packets_in, 100],
   ["ports", "RTP ports free", (h) => [grouped(h.ports_free), `of ${grouped(h.ports)}`], (h) => h.ports_free, 1,
     (h) => h.ports_free < h.ports / 20],

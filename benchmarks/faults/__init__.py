@@ -1,0 +1,1 @@
+"""``bin/bench faults``: every cause of the fault book, injected between real processes."""

@@ -17,10 +17,8 @@ _LONGEST_PAUSE: Final = 320 * SECOND
 
 
 class IcmpErrors:
-    """The ICMP errors (port unreachable) that came for one row; made with the first."""
+    """The ICMP errors (port unreachable) of one row and address; made with the first."""
 
-    count = 0
-    """How many came, for former addresses too."""
     _at = NEVER
     """When the last one came from where we send to."""
     _since = NEVER
@@ -34,10 +32,6 @@ class IcmpErrors:
             self._since = now
         self._at = now
 
-    def ended(self) -> None:
-        """We send to another address."""
-        self._at = NEVER
-
     def lasts(self, now: int, confirmed_at: int | None) -> bool:
         """Whether nobody has listened there for a while, and no report said otherwise since.
 
@@ -50,11 +44,10 @@ class IcmpErrors:
         )
 
     def is_news(self, now: int, heard_at: int) -> bool:
-        """Count one, from wherever it came; whether it is time to report that again.
+        """One came; whether it is time to report that again.
 
         ``heard_at`` is when media last came (ns).
         """
-        self.count += 1
         if now - self._reported_at < self._pause:
             return False
         # Repeated for hours it says nothing new; once media has come, it does.

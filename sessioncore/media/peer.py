@@ -21,10 +21,11 @@ class Peer:
     rtcp_source: Address | None = None
     """Where its RTCP last came from."""
     early: EarlySource | None = None
-    """What is heard while there is no agreement."""
+    """What is heard while there is no agreement; afterwards only its strangers count."""
     _rules: tuple[Address | None, str, bool | None] | None = None
-    _agreed: tuple[Address | None, str] | None = None
-    """The last address that an agreement named, and where the peer's SIP came from then."""
+    """What its latch is made with."""
+    _agreed: tuple[Address | None, str, bool | None] | None = None
+    """The rules of the last agreement that named an address."""
     _made_latch: Latch | None = None
     _strangers = 0
     _stranger: Address | None = None
@@ -42,8 +43,8 @@ class Peer:
     @property
     def stranger(self) -> Address | None:
         """The last source that could not be heard."""
-        rules = self._made_latch or self.early
-        return (rules and rules.stranger) or self._stranger
+        latch, early = self._made_latch, self.early
+        return (latch and latch.stranger) or self._stranger or (early and early.stranger)
 
     @property
     def described(self) -> Address | None:
@@ -57,24 +58,17 @@ class Peer:
             self._made_latch = Latch(*self._rules)
         return self._made_latch
 
-    def forget_early(self) -> None:
-        """What was heard early is not heard any more."""
-        early, self.early = self.early, None
-        if early is not None and early.strangers:
-            self._keep(early)
-
     def agree(self, remote: Address | None, signalling_host: str, nat: bool | None) -> bool:
         """Take the address of an agreement; whether the peer is elsewhere than before.
 
         Then other rules say who may be heard.  The arguments are those of `Latch`.
         """
-        place = remote, signalling_host
-        if self._rules is not None and (remote is None or place == self._agreed):
+        rules = remote, signalling_host, nat
+        if self._rules is not None and (remote is None or rules == self._agreed):
             return False
-        self._agreed = place
         if self._made_latch is not None:
             self._end_rules()
-        self._rules = remote, signalling_host, nat
+        self._rules = self._agreed = rules
         return True
 
     def redirect(self, address: Address) -> None:
@@ -85,12 +79,8 @@ class Peer:
     def _end_rules(self) -> None:
         latch, self._made_latch = self._made_latch, None
         if latch is not None:
-            self._keep(latch)
-
-    def _keep(self, rules: Latch | EarlySource) -> None:
-        """Keep what was counted by rules that end."""
-        self._strangers += rules.strangers
-        self._stranger = rules.stranger or self._stranger
+            self._strangers += latch.strangers
+            self._stranger = latch.stranger or self._stranger
 
     def admits(self, source: Address, ssrc: int, sequence: int, now: int) -> bool:
         """Whether RTP of ``source`` is heard."""

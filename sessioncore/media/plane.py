@@ -243,7 +243,7 @@ class MediaPlane:
         self.bank.rtcp_at[row] = now
         # RTCP may also come from the SIP peer, which says nothing of who gets our RTP.
         if self.bank.unproven[row] and remote is not None and source[0] == remote[0]:
-            stream.sending.hear(now)
+            stream.sending.hear()
 
     def _take_round(self, packets: dict[int, Stray], now: int) -> None:
         if len(packets) > len(self._packets):
@@ -279,7 +279,7 @@ class MediaPlane:
             for row in _taken(noticed.proven):
                 stream = self._stream_of(row)
                 if stream is not None:
-                    stream.sending.hear(now)
+                    stream.sending.hear()
         if noticed.collided:
             for row in _taken(noticed.collided):
                 self._resolve_collision(row, now)

@@ -101,7 +101,7 @@ class Sent(NamedTuple):
     @property
     def is_fed(self) -> bool:
         """Whether the application writes what is sent, as for a bridge."""
-        return isinstance(self.source, Frames)
+        return self.source.__class__ is Frames
 
     def is_silence(self, since: int) -> bool:
         """Whether nothing but silence was sent from ``since`` on (ns)."""

@@ -34,6 +34,8 @@ class Sending:
     """When it began to send to this address (ns)."""
     allowed = False
     """Whether the agreement lets us send."""
+    refused = 0
+    """ICMP errors (port unreachable) that came, for former addresses too."""
     wanted = False
     """Whether `start` was called last, not `stop`."""
     over = False
@@ -61,11 +63,8 @@ class Sending:
         """Another address, which has limits of its own; nobody has proven the path there."""
         if self.heard:
             self.note_heard()
-            self.heard = False
-        self._proven = self._stopped = False
-        if self._icmp is not None:
-            self._icmp.ended()
-        self.since = None
+        self.heard = self._proven = self._stopped = False
+        self.since = self._icmp = None
         self.remote, self._signalling_host = remote, signalling_host
 
     def redirect(self, address: Address, now: int) -> None:
@@ -76,13 +75,13 @@ class Sending:
         proven, heard, since = self._proven, self.heard, self.since
         same = address == self.remote
         self.move(address, self._signalling_host)
-        self._proven = proven
         if same:
-            self.heard, self.since = heard, since
-        elif self.wanted:
-            self.since = now
-            self._limit(now)
-        self.apply()
+            self._proven, self.heard, self.since = proven, heard, since
+        if self.wanted:
+            self.start(now, proven)
+        else:
+            self._proven = proven
+            self.apply()
 
     def start(self, now: int, proven: bool) -> None:
         """Send as the agreement allows, within `sessioncore.media.limits`.
@@ -93,9 +92,12 @@ class Sending:
             raise RuntimeError(OVER)
         self.wanted = True
         if self.since is None:
+            self.since = now
             if proven:
                 self._proven = True
-            self.since = now
+            # The first packet of the peer lifts the limits.
+            cells, row = self._cells, self._row
+            cells.unproven[row] = cells.attention[row] = True
             self._limit(now)
         elif proven and not self._proven:
             self.prove_path(now)
@@ -125,12 +127,13 @@ class Sending:
             self._limit(now)
             self._plane.playout.changed(self._row)
 
-    def hear(self, now: int) -> None:
+    def hear(self) -> None:
         """RTP or RTCP came from where we send to: lift the limits."""
         self.heard, self._stopped = True, False
         self.note_heard()
-        self._limit(now)
-        self._plane.playout.changed(self._row)
+        cells, row = self._cells, self._row
+        cells.full_until[row], cells.next_at[row], cells.unproven[row] = FOREVER, NEVER, False
+        self._plane.playout.changed(row)
 
     def note_heard(self) -> None:
         """Media came from where we send to, which counts for other streams to that IP as well."""
@@ -139,24 +142,14 @@ class Sending:
 
     def _limit(self, now: int) -> None:
         """Begin the allowance for this address, as far as the path is proven."""
-        cells, row, remote, unheard = self._cells, self._row, self.remote, not self.heard
-        if remote is None or not unheard:
+        cells, row, remote = self._cells, self._row, self.remote
+        if remote is None:
             full_until = FOREVER
         elif self._proven:
             full_until = FOREVER if remote[0] == self._signalling_host else now + FOREIGN
         else:
             full_until = self._plane.limits.begin(remote[0], now)
-        cells.full_until[row] = full_until
-        cells.next_at[row] = NEVER
-        # The first packet of the peer lifts it.
-        cells.unproven[row] = unheard
-        if unheard:
-            cells.attention[row] = True
-
-    @property
-    def refused(self) -> int:
-        """ICMP errors that came so far."""
-        return 0 if self._icmp is None else self._icmp.count
+        cells.full_until[row], cells.next_at[row] = full_until, NEVER
 
     def is_refused(self, now: int, confirmed_at: int | None) -> bool:
         """Whether nobody receives what we send, by ICMP.
@@ -172,6 +165,7 @@ class Sending:
 
         From the address we send to, it stops RTP until something comes, or the path is proven.
         """
+        self.refused += 1
         if self._icmp is None:
             self._icmp = IcmpErrors()
         heard_at = self._plane.bank.last_heard(self._row)

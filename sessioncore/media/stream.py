@@ -41,6 +41,7 @@ SENDABLE_PTIMES: Final = tuple(_FRAMES)
 """Packet lengths in ms that a row can send: whole frames."""
 _EARLY_FORMATS: Final = tuple((codec.payload_type, codec) for codec in (PCMU, PCMA, COMFORT_NOISE))
 _HEADER: Final = struct.Struct("!BBHII")
+_MANY: Final = len(RECEIVED)
 _Counted: TypeAlias = tuple[list[int], tuple[float, bool, int, int], bool]
 """`Bank.counted`, the other fields of `Received`, and whether it transmits."""
 _NO_REPORTS: Final = Reports(Bank(1), 0, b"")
@@ -167,8 +168,8 @@ class Stream:
         numbers, received, transmitting = self._finished or self._count()
         source = None if self.source_ended else self.source
         return (
-            tuple.__new__(Received, (*numbers[: len(RECEIVED)], *received)),
-            tuple.__new__(Sent, (*numbers[len(RECEIVED) :], transmitting, source)),
+            tuple.__new__(Received, (*numbers[:_MANY], *received)),
+            tuple.__new__(Sent, (*numbers[_MANY:], transmitting, source)),
         )
 
     def _count(self) -> _Counted:
@@ -207,13 +208,20 @@ class Stream:
         ``c=0.0.0.0``: that only forbids us to send (RFC 3264 section 8.4).  Sending starts by
         `Sending.start`.
         """
-        sending, playout = self.sending, self._plane.playout
+        sending, peer, playout = self.sending, self.peer, self._plane.playout
         if sending.over:
             raise RuntimeError(OVER)
         former, self.agreement = self.agreement, agreement
         sending.allowed = agreement.direction.sends
-        self._follow(agreement.remote, signalling_host, nat)
-        if former is not None or self.peer.early is not None:
+        remote = agreement.remote
+        if peer.agree(remote, signalling_host, nat):
+            if peer.latched is not None:
+                self._unlatch()
+            sending.move(remote, signalling_host)
+        elif remote is None or sending.remote is None:
+            # Sending pauses while an agreement names no address.
+            sending.remote = remote and (peer.latched or peer.described)
+        if former is not None or peer.early is not None:
             self._clear_columns(now)
         self._fill_columns(agreement, now)
         if former is None:
@@ -225,22 +233,9 @@ class Stream:
         if sending.wanted:
             sending.apply()
 
-    def _follow(self, remote: Address | None, signalling_host: str, nat: bool | None) -> None:
-        """Move to the address of a new agreement, or stop sending while it names none."""
-        peer, sending = self.peer, self.sending
-        if peer.agree(remote, signalling_host, nat):
-            if peer.latched is not None:
-                self._unlatch()
-            sending.move(remote, signalling_host)
-        elif remote is None:
-            sending.remote = None
-        elif sending.remote is None:
-            sending.remote = peer.latched or peer.described
-
     def _clear_columns(self, now: int) -> None:
         """What was agreed or expected before means nothing any more."""
         cells, row = self._cells, self.row
-        self.peer.forget_early()
         self._plane.bank.forget_meanings(row)
         cells.stalled[row] = False
         cells.noise_level[row] = NONE
@@ -272,9 +267,11 @@ class Stream:
         number = formats.number(codec, rate)
         meanings[first + agreement.receive_payload_type] = number
         cells.send_payload_type[row] = agreement.send_payload_type
-        if number != cells.format[row]:
+        former = cells.format[row]
+        if number != former:
             cells.format[row] = number
-            formats.forget(row)
+            if former:
+                formats.forget(row)
         frames = _FRAMES.get(agreement.ptime, 1)
         if frames != cells.frames[row]:
             # A long packet takes frames out of the ring before their time: hold more.
@@ -365,8 +362,6 @@ class Stream:
         sending = self.sending
         if sending.over:
             raise RuntimeError(OVER)
-        if sending.heard:
-            sending.note_heard()
         self._plane.take_reports(now)
         self._finished = self._count()
         sending.over = True

@@ -56,7 +56,7 @@ def evidence_on(leg: Leg, now: int) -> Evidence:
         "strangers": peer.strangers,
         "sending_for": None if since is None else (at - since) / SECOND,
         "refused": sending.refused,
-        "refusing": stream.refuses(at),
+        "refusing": sending.refused > 0 and stream.refuses(at),
         "source_ended": stream.source_ended,
         "ack_missing": leg.answer_repeated
         or (leg.state is SessionState.ANSWERED and at - begun > _ACK_DUE),

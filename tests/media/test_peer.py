@@ -59,18 +59,20 @@ class PeerTests(SynchronousTestCase):
 
     def test_strangers_are_counted_over_all_rules(self) -> None:
         self.peer.early = EarlySource(PEER[0])
-        for forget in (self.peer.forget_early, lambda: self.peer.agree(MOVED, SIP, False)):
-            self.assertFalse(self.hears(STRANGER))
-            self.assertEqual(self.peer.stranger, STRANGER)
-            before = self.peer.strangers
-            forget()
-            self.assertEqual(self.peer.strangers, before)
-            self.peer.agree(PEER, SIP, False)
-        self.assertFalse(self.hears((SIP, 5)))
-        self.peer.redirect(MOVED)
-        self.peer.latch(MOVED, 5)
-        self.assertFalse(self.hears(PEER))
-        self.assertEqual((self.peer.strangers, self.peer.stranger), (4, PEER))
+        for number, (end, stranger) in enumerate(
+            (
+                (lambda: self.peer.agree(PEER, SIP, False), STRANGER),
+                (lambda: self.peer.agree(MOVED, SIP, False), (SIP, 5)),
+                (lambda: self.peer.redirect(PEER), (SIP, 6)),
+                (lambda: self.peer.latch(PEER, 5), (SIP, 7)),
+                (lambda: None, (SIP, 8)),
+            ),
+            1,
+        ):
+            self.assertFalse(self.hears(stranger))
+            for _ in range(2):
+                self.assertEqual((self.peer.strangers, self.peer.stranger), (number, stranger))
+                end()
 
 
 class EarlyTests(SynchronousTestCase):

@@ -6,7 +6,6 @@ what cannot be opened.
 
 from __future__ import annotations
 
-import getopt
 import io
 import json
 import os
@@ -30,7 +29,8 @@ from twisted.python import usage
 from zope.interface import implementer
 
 from sessioncore.daemon.calling import CallPlan
-from sessioncore.daemon.options import AnswerOptions, CallOptions, LogOptions, Quiet
+from sessioncore.daemon.command import Said, WithWords
+from sessioncore.daemon.options import AnswerOptions, CallOptions, LogOptions
 from sessioncore.daemon.remote import DEFAULT, RemoteDashboard, watch
 from sessioncore.daemon.service import DaemonService, Log, UacPlan, UacService, UasService
 from sessioncore.errors import ConfigurationError, UnreadableInput
@@ -63,36 +63,6 @@ __all__ = ["Command", "main"]
 
 _MOST_STEPS = 1_000
 """Steps of a ladder that is printed from a file."""
-
-
-class Said(Quiet):
-    """What all commands print about themselves."""
-
-    synopsis: ClassVar[str]
-
-    def getSynopsis(self) -> str:
-        """The first line of the help."""
-        return f"Usage: {self.synopsis}"
-
-    def opt_version(self) -> None:
-        """Display the version and exit."""
-        print(Settings().user_agent)
-        raise SystemExit(0)
-
-
-class WithWords(Said):
-    """A command that takes words, before or after its options."""
-
-    def parseOptions(self, options: Any = None) -> None:
-        """Parse; options may stand before and after the words."""
-        try:
-            given, words = getopt.gnu_getopt(list(options), self.shortOpt, self.longOpt)
-        except getopt.GetoptError as error:
-            self.failed = True
-            raise usage.UsageError(str(error)) from None
-        flags = {f"--{name}" for name in self.longOpt}  # the others end in "="
-        flat = [name if name in flags else f"{name}={value}" for name, value in given]
-        super().parseOptions([*flat, "--", *words])
 
 
 class CallCommand(WithWords, CallOptions):

@@ -10,7 +10,7 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from sessioncore.errors import ConfigurationError
-from sessioncore.rtp.audio_codec import AudioCodec
+from sessioncore.rtp.audio_codec import PACKET_LENGTHS, AudioCodec
 from sessioncore.rtp.codecs import CODECS
 
 __all__ = ["Settings", "require_seconds"]
@@ -82,6 +82,14 @@ def _port_range(_settings: object, _attribute: object, value: tuple[int, int]) -
         raise ConfigurationError(
             f"rtp_ports: {first}-{last} is not usable: RTP takes an even port and RTCP the next"
             f" one; give for example {first - 1}-{last + 1}"
+        )
+
+
+def _packet_length(_settings: object, _attribute: object, value: object) -> None:
+    if isinstance(value, bool) or value not in PACKET_LENGTHS:
+        raise ConfigurationError(
+            f"ptime: {value!r} is not usable; give {', '.join(map(str, PACKET_LENGTHS[:-1]))} or"
+            f" {PACKET_LENGTHS[-1]} ms"
         )
 
 
@@ -172,7 +180,8 @@ class Settings:
     RFC 3551 names or `AudioCodec` objects, preferred first.  ``nat``: True treats every peer as
     behind a NAT, False none; None (the default) treats a peer as behind a NAT if its SDP
     address differs from its SIP source, or for requests, if the address in its Contact cannot
-    work from outside.  ``max_calls``: calls at the same time.
+    work from outside.  ``ptime``: the packet length in ms that we ask peers for, 20, 40 or 60.
+    ``max_calls``: calls at the same time.
     ``ring_limit``: seconds that a call may ring, in either role.  ``peer_timeout``: seconds
     without RTP and RTCP after which the peer of a call is asked whether it is still there; 0
     is never.  ``trusted_sources``: networks
@@ -194,6 +203,7 @@ class Settings:
         default=(40000, 49999), validator=[_given((tuple, list), _A_PAIR), _port_range]
     )
     codecs: tuple[str | AudioCodec, ...] = field(default=("PCMU", "PCMA"), validator=_usable_codecs)
+    ptime: int = field(default=20, validator=_packet_length)
     max_calls: int = field(default=2000, validator=[_given((int,), "a number"), _positive])
     ring_limit: float = field(default=180.0, validator=_some_seconds)
     peer_timeout: float = field(default=30.0, validator=_seconds_or_never)

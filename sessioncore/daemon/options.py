@@ -180,6 +180,7 @@ class CommonOptions(Quiet):
         ["media-ip", None, None, "IP to write into descriptions instead of the local address."],
         ["advertise", None, None, "IP to write into Contact and Via instead of the local address."],
         ["codecs", None, "PCMU,PCMA", f"Codecs, in order of preference: {', '.join(CODECS)}."],
+        ["ptime", None, "20", "Packet length in ms to ask peers for: 20, 40 or 60."],
         [
             "nat",
             None,
@@ -234,6 +235,7 @@ class CommonOptions(Quiet):
             media_ip=self["media-ip"],
             advertise=self["advertise"],
             codecs=tuple(self["codecs"].split(",")),
+            ptime=whole("ptime", self["ptime"]),
             nat=self._nat(),
             max_calls=whole("max-calls", self["max-calls"]),
             trusted_sources=self._trusted(),

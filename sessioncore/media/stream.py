@@ -30,21 +30,19 @@ from sessioncore.media.statistics import (
     StreamStatistics,
     statistics_of,
 )
-from sessioncore.rtp.audio_codec import AudioCodec
+from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND, PACKET_LENGTHS, AudioCodec
 from sessioncore.rtp.codecs.pcma import PCMA
 from sessioncore.rtp.codecs.pcmu import PCMU
 from sessioncore.vocabulary import COMFORT_NOISE, SECOND, Address, Codec, StreamAgreement, host_port
 
-__all__ = ["RELEARN", "SENDABLE_PTIMES", "Observed", "Stream", "TellReport"]
+__all__ = ["RELEARN", "Observed", "Stream", "TellReport"]
 
 TellReport: TypeAlias = "Callable[[Stream, bytes, Address, Address, bool, int], None]"
 """Called with RTCP: its stream, data, source, destination, whether it leaves, ns; may not raise."""
 
 RELEARN: Final = 2 * SECOND
 """Silence of the latched source after which another may prove itself."""
-_FRAMES: Final = {20: 1, 40: 2, 60: 3}
-SENDABLE_PTIMES: Final = tuple(_FRAMES)
-"""Packet lengths in ms that a row can send: whole frames."""
+_FRAMES: Final = {length: length * FRAMES_PER_SECOND // 1000 for length in PACKET_LENGTHS}
 _REFUSED_PAUSE: Final = 5 * SECOND
 _LONGEST_PAUSE: Final = 320 * SECOND
 _REFUSED_FOR: Final = 1 * SECOND

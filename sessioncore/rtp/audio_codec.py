@@ -15,13 +15,15 @@ import numpy.typing as npt
 
 from sessioncore.vocabulary import Codec
 
-__all__ = ["FRAMES_PER_SECOND", "AudioCodec", "TableCodec"]
+__all__ = ["FRAMES_PER_SECOND", "PACKET_LENGTHS", "AudioCodec", "TableCodec"]
 
 Samples: TypeAlias = npt.NDArray[np.int16]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 FRAMES_PER_SECOND: Final = 50
 """Frames per second: frames last 20 ms, the unit of all playback."""
+PACKET_LENGTHS: Final = (20, 40, 60)
+"""Packet lengths in ms that can be sent: whole frames."""
 
 
 class AudioCodec(Codec):

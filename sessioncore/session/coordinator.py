@@ -16,7 +16,7 @@ from sessioncore.interfaces import Receive, Refused
 from sessioncore.media.plane import MediaPlane
 from sessioncore.media.sinks import require_sink
 from sessioncore.media.sources import require_source
-from sessioncore.media.stream import SENDABLE_PTIMES
+from sessioncore.rtp.audio_codec import PACKET_LENGTHS
 from sessioncore.sdp.negotiation import MediaPolicy
 from sessioncore.session.acks import Acks
 from sessioncore.session.admission import Admission
@@ -89,7 +89,7 @@ class SessionCoordinator:
             server_header=settings.user_agent.encode(),
         )
         self._take = self._taking()
-        policy = MediaPolicy(settings.codec_list, sendable_ptimes=SENDABLE_PTIMES)
+        policy = MediaPolicy(settings.codec_list, settings.ptime, sendable_ptimes=PACKET_LENGTHS)
         self.establishing: Final = Establishing(env, self.announcer, plane, policy, wake)
         # Filled below: what carries out the effects needs the registry itself.
         effects: dict[type, Any] = {}

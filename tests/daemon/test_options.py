@@ -137,6 +137,9 @@ class ClientOptionsTests(SynchronousTestCase):
         self.assertEqual(plan.events, "-")
         self.assertEqual(plan.settings.listen, ("udp:5062:interface=127.0.0.1",))
 
+    def test_packet_length(self) -> None:
+        self.assertEqual([uac().settings.ptime, uac("--ptime=40").settings.ptime], [20, 40])
+
     def test_what_is_expected(self) -> None:
         self.assertIsNone(uac().calls.expect)
         self.assertEqual(uac("--expect=tone:1000").calls.expect, ExpectedTones((1000.0,)))
@@ -245,6 +248,7 @@ class WrongOptionsTests(SynchronousTestCase):
             f"{CALL} --expect=tone:5000": "5000 Hz cannot be recognized at 8000 Hz",
             f"{CALL} --json=/no/such/file": "--json: /no/such/file cannot be written: No such",
             f"{CALL} --junit=/no/such/file": "--junit: /no/such/file cannot be written: No such",
+            f"{CALL} --ptime=30": "--ptime: 30 is not usable; give 20, 40 or 60 ms",
             f"{CALL} --junit=-": "--junit -: only --json can go to standard output; name a file",
             f"{CALL} --json=-": "--json -: twistd writes to standard output, too; name a file",
             f"{CALL} --json=": "--json: the name is empty",

@@ -49,6 +49,15 @@ class LegPairTests(SynchronousTestCase):
             assert call.negotiated_media is not None
             self.assertEqual(call.negotiated_media.audio.codec.name, "PCMA")
 
+    def test_packets_are_as_long_as_both_sides_ask(self) -> None:
+        for length in (20, 40, 60):
+            with LegPair(ptime=length) as pair:
+                call = pair.connect()
+                pair.advance(1.0)
+                assert call.negotiated_media is not None
+                self.assertEqual(call.negotiated_media.audio.ptime, length)
+                self.assertEqual(call.verdict.evidence.ptime, length / 1000)
+
     def test_an_error_tells_the_seed_and_is_not_hidden(self) -> None:
         with self.assertRaises(ZeroDivisionError) as caught, LegPair(seed=42):
             _ = 1 / 0

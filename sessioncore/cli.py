@@ -33,6 +33,7 @@ from sessioncore.daemon.command import Said, WithWords
 from sessioncore.daemon.options import AnswerOptions, CallOptions, LogOptions
 from sessioncore.daemon.remote import DEFAULT, RemoteDashboard, watch
 from sessioncore.daemon.service import DaemonService, Log, UacPlan, UacService, UasService
+from sessioncore.diagnosis.commands import SelftestCommand
 from sessioncore.errors import ConfigurationError, UnreadableInput
 from sessioncore.explaining.calls import SeenCall, calls_in
 from sessioncore.explaining.reading import read_file
@@ -356,6 +357,7 @@ class Command(Said):
         ["top", None, TopCommand, "Show the calls of a running server."],
         ["ladder", None, LadderCommand, "Print the SIP ladder of a call."],
         ["explain", None, ExplainCommand, "Explain a capture, messages or a description."],
+        ["selftest", None, SelftestCommand, "Check calls on this machine."],
         ["machines", None, MachinesCommand, "Draw the state machines."],
     ]
 

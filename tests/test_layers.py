@@ -47,7 +47,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "daemon": DAEMON,
     # Reads files; knows what is in them, and nothing of our own calls.
     "explaining": FOUNDATION | PURE_FOLDERS | {"watching"},
-    "cli": DAEMON | {"explaining"},
+    "diagnosis": DAEMON,
+    "cli": DAEMON | {"explaining", "diagnosis"},
     "__main__": {"cli"},
     # The package's front door re-exports the public names.
     "__init__": DAEMON | {"agents"},
@@ -67,7 +68,7 @@ UNCLEAN_NAMES = {
 # An application's handler may raise: that is logged with its traceback.
 FOR_SESSION = {"twisted.internet.defer", "twisted.logger", "twisted.python.failure"}
 # Where a reactor may be looked up, late, because nobody gave one.
-ENTRANCES = {"cli", "daemon", "service"}
+ENTRANCES = {"cli", "daemon", "diagnosis", "service"}
 THREADS = {"_thread", "threading", "concurrent", "queue"}
 RECORDER = "media.recorder"
 

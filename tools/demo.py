@@ -1,127 +1,64 @@
-"""A call between two ``twistd`` processes on this host, with audio checked in both directions.
+"""A call between two processes on this host, with audio checked in both directions.
 
 The caller plays 440 Hz, the callee 1000 Hz; each records the audio it receives.  The exit status
-is 0 only if each received the other's tone and not its own.
+is 0 only if each received the other's tone and not its own.  It is one call of the self-test
+(``sessioncore selftest``), shown in detail.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import queue
-import shutil
-import signal
-import socket
-import subprocess
 import sys
-import threading
 import time
 from collections import deque
 from heapq import heappop, heappush
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
+from sessioncore.diagnosis.cases import TONES, Case, Hearing, recording, said
+from sessioncore.diagnosis.running import run_until
+from sessioncore.diagnosis.selftest import Result, Selftest, columns
 from sessioncore.media.wave import read_wav
-from sessioncore.testing.tones import ToneReport, tone_report
 
 ROOT = Path(__file__).resolve().parent.parent
-TONES = {"UAC": 440, "UAS": 1000}
 COLOURS = {"UAC": "\x1b[36m", "UAS": "\x1b[33m"}
-PATIENCE = 30.0
-"""Seconds to wait for each expected event, beyond the length of the call."""
-HEARD = 0.9
-"""The share of the call in which a tone has to be present: a busy laptop disturbs a few windows."""
-EDGE = 0.2
-"""Seconds at each end of a recording that are not checked."""
-
-
-class Agent:
-    """One ``twistd`` process; its output lines go to a queue."""
-
-    def __init__(self, role: str, lines: queue.Queue[tuple[str, str | None]], *options: str):
-        self.role = role
-        twistd = ("-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=")
-        self.process = subprocess.Popen(
-            [sys.executable, *twistd, "sessioncore", f"--role={role.lower()}", *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        threading.Thread(target=self._read, args=(self.process.stdout, lines), daemon=True).start()
-
-    def _read(self, out: IO[str], lines: queue.Queue[tuple[str, str | None]]) -> None:
-        for line in out:
-            lines.put((self.role, line.rstrip("\n")))
-        lines.put((self.role, None))
-
-    def stop(self) -> None:
-        """Stop the process with SIGTERM, as an operator would, and wait until it has ended."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
 
 
 class Ladder:
     """Shows the events of both processes in the order in which they happened.
 
-    A process writes its events some ms after they happen, several at once.  So each line is
-    held for a tenth of a second, until all earlier ones must have come.
+    They come a little after they happen.  So each line is held for a tenth of a second, until all
+    earlier ones must have come.
     """
 
     HOLD = 0.1
 
-    def __init__(self, lines: queue.Queue[tuple[str, str | None]], output: Path) -> None:
-        self._lines = lines
+    def __init__(self, output: Path) -> None:
         self._logs = {role: (output / f"{role.lower()}.events.jsonl").open("w") for role in TONES}
         self._held: list[tuple[float, int, str, dict[str, Any]]] = []
         self._arrived: deque[float] = deque()
         self._count = 0
         self._begin: float | None = None
-        self._said: list[str] = []
 
-    def until(self, role: str, what: str | None, patience: float) -> bool:
-        """Show lines until ``role`` prints ``what`` (None: ends); False if it never does."""
-        end = time.monotonic() + patience
-        while time.monotonic() < end:
-            self._show_due()
-            try:
-                who, line = self._lines.get(timeout=self.HOLD / 2)
-            except queue.Empty:
-                continue
-            if line is not None:
-                self._take(who, line)
-            if who == role and (line is None or (what is not None and what in line)):
-                if line is not None or what is None:
-                    self._show_due()
-                    return True
-                break
-        print("\n".join(["", f"{role} did not reach {what or 'its end'}:", *self._said]))
-        return False
-
-    def _take(self, role: str, line: str) -> None:
-        if not line.startswith("{"):
-            self._said.append(f"{role}: {line}")
-            return
-        self._logs[role].write(line + "\n")
+    def take(self, role: str, _case: Case, record: dict[str, Any]) -> None:
+        """Log an event, and show it soon."""
+        record = {name: value for name, value in record.items() if name != "case"}
+        self._logs[role].write(json.dumps(record) + "\n")
         self._logs[role].flush()
-        record = json.loads(line)
-        if record["event"] not in ("CallSummary", "RunEnded"):
-            self._count += 1
-            heappush(self._held, (record["t"], self._count, role, record))
-            self._arrived.append(time.monotonic())
+        self._count += 1
+        heappush(self._held, (record["t"], self._count, role, record))
+        self._arrived.append(time.monotonic())
 
-    def show_all(self) -> None:
-        """Show all lines that are still held."""
-        self._show_due(everything=True)
+    def show_due(self) -> None:
+        """Show what has been held for long enough; call it often."""
+        self.show(time.monotonic() - self.HOLD)
 
-    def _show_due(self, everything: bool = False) -> None:
-        while self._held and (everything or self._arrived[0] < time.monotonic() - self.HOLD):
+    def show(self, until: float = float("inf")) -> None:
+        """Show what arrived before ``until``."""
+        while self._held and self._arrived[0] < until:
             self._arrived.popleft()
             at, _, role, record = heappop(self._held)
             if self._begin is None:
@@ -134,95 +71,18 @@ class Ladder:
             print(f"{at - self._begin:9.4f} s  {indent}{text}", flush=True)
 
 
-def free_port() -> int:
-    """A UDP port of the loopback interface that is free now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def report(result: Result) -> str:
+    """The table of who heard which tone, and what is known about each side."""
+    rows = [["", *(f"{tone:g} Hz, sent by {who}" for who, tone in TONES.items())]]
+    rows += [[f"{each.role} heard", *_cells(each)] for each in result.hearings]
+    verdicts = [f"{role}: {text}" for role, text in result.verdicts.items()]
+    return "\n".join([columns(rows), "", *verdicts, *result.faults])
 
 
-def place_the_call(output: Path, seconds: float) -> bool:
-    """Run both processes; True if the call ended as planned."""
-    lines: queue.Queue[tuple[str, str | None]] = queue.Queue()
-    ladder = Ladder(lines, output)
-    port = free_port()
-    uas = Agent(
-        *("UAS", lines, "--listen", f"udp:{port}:interface=127.0.0.1"),
-        *("--answer", f"tone:{TONES['UAS']}", "--record-dir", str(output / "uas")),
-        *("--events", "-"),
-    )
-    try:
-        if not ladder.until("UAS", "UAS on ", PATIENCE):
-            return False
-        uac = Agent(
-            *("UAC", lines, "--listen", f"udp:{free_port()}:interface=127.0.0.1"),
-            *("--call", f"sip:demo@127.0.0.1:{port}", "--play", f"tone:{TONES['UAC']}"),
-            *("--record", str(output / "uac.wav"), "--duration", str(seconds)),
-            *("--events", "-"),
-        )
-        try:
-            return ladder.until("UAC", None, PATIENCE + seconds)
-        finally:
-            uac.stop()
-    finally:
-        uas.stop()
-        ladder.until("UAS", None, PATIENCE)
-        ladder.show_all()
-
-
-def summary(events: Path) -> dict[str, Any]:
-    """The summary of the one call in an event file."""
-    with events.open() as file:
-        records = [json.loads(line) for line in file]
-    (found,) = [record for record in records if record["event"] == "CallSummary"]
-    return dict(found)
-
-
-def judge(output: Path) -> bool:
-    """Print the table; True if each side received the other's tone and not its own."""
-    good = True
-    rows = [["", *(f"{tone} Hz, sent by {who}" for who, tone in TONES.items())]]
-    for hearer in TONES:
-        audio = read_wav(output / f"{hearer.lower()}.wav")
-        edge = int(EDGE * audio.rate)
-        samples = audio.mono[edge:-edge]
-        cells = []
-        for sender, tone in TONES.items():
-            report = tone_report(samples, audio.rate, float(tone))
-            expected = sender != hearer
-            fits = report.heard(HEARD) if expected else report.fraction_present <= 1 - HEARD
-            good = good and fits
-            cells.append(f"{_cell(report)}{'' if fits else '  WRONG'}")
-        rows.append([f"{hearer} heard", *cells])
-    print("\n" + _table(rows) + "\n")
-    for role in TONES:
-        call = summary(output / f"{role.lower()}.events.jsonl")
-        print(
-            f"{role}: {call['judgement']} in {call['duration']} s: received"
-            f" {call['packets_received']} of {call['packets_due']} packets, sent"
-            f" {call['packets_sent']}, the peer reports {call['packets_confirmed']} as received"
-        )
-        if not call["passed"]:
-            print(f"{role}: too little for a good call: {call['problem'] or call['reason']}")
-            good = False
-    return good
-
-
-def _table(rows: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-
-
-def _cell(report: ToneReport) -> str:
-    if not report.fraction_present:
-        other = report.loudest_hz
-        return "no; silence" if other is None else f"no; {other:.0f} Hz"
-    said = f"yes, {report.level_dbov:.1f} dBov, {report.fraction_present:.1%} of the time"
-    return said if report.fraction_present == 1 else f"{said}, gaps to {report.longest_gap_ms} ms"
+def _cells(hearing: Hearing) -> list[str]:
+    wrong = "" if hearing.good else "  WRONG"
+    tones = {hearing.wanted.frequency: hearing.wanted, hearing.own.frequency: hearing.own}
+    return [f"{said(tones[tone])}{wrong}" for tone in TONES.values()]
 
 
 def draw(output: Path) -> None:
@@ -242,6 +102,25 @@ def draw(output: Path) -> None:
     figure.savefig(output / "spectrogram.png", dpi=100)
 
 
+def place_the_call(output: Path, seconds: float) -> Result:
+    """Make the call between two processes, and show it."""
+    from twisted.internet import reactor
+    from twisted.internet.task import LoopingCall
+
+    ladder = Ladder(output)
+    case = Case("demo", seconds=seconds)
+    selftest = Selftest(reactor, [case], output, ladder.take, tries=1)
+    showing: Any = LoopingCall(ladder.show_due)
+    showing.start(ladder.HOLD / 2)
+    (result,) = run_until(selftest.run, selftest.stop)
+    ladder.show()
+    for role in TONES:
+        heard = recording(output, case, role)
+        if heard.exists():
+            heard.rename(output / f"{role.lower()}.wav")
+    return result
+
+
 def main() -> int:
     """Run the demo; returns the exit status."""
     parser = argparse.ArgumentParser(prog="bin/demo", description=__doc__)
@@ -249,22 +128,16 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "demo-output", help="folder to fill")
     options = parser.parse_args()
     output: Path = options.output.absolute()
-    shutil.rmtree(output / "uas", ignore_errors=True)
-    (output / "uas").mkdir(parents=True)
+    output.mkdir(parents=True, exist_ok=True)
     for name in ("uac.wav", "uas.wav", "uac.events.jsonl", "uas.events.jsonl", "spectrogram.png"):
         (output / name).unlink(missing_ok=True)
-    if not place_the_call(output, options.seconds):
-        return 1
-    recordings = list((output / "uas").glob("*.wav"))
-    if len(recordings) != 1 or not (output / "uac.wav").exists():
-        print("a recording is missing: the call was not answered")
-        return 1
-    recordings[0].rename(output / "uas.wav")
-    good = judge(output)
-    draw(output)
-    print(f"\nRecordings, event logs and a spectrogram are in {output}")
-    print("Both directions were heard." if good else "NOT both directions were heard.")
-    return 0 if good else 1
+    result = place_the_call(output, options.seconds)
+    print(f"\n{report(result)}")
+    if len(result.hearings) == len(TONES):
+        draw(output)
+        print(f"\nRecordings, event logs and a spectrogram are in {output}")
+    print("Both directions were heard." if result.good else "NOT both directions were heard.")
+    return 0 if result.good else 1
 
 
 if __name__ == "__main__":

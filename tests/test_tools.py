@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -12,7 +9,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sessioncore.media.wave import WavWriter
+from sessioncore.diagnosis.cases import Case, hearing_of
+from sessioncore.diagnosis.selftest import Result
+from sessioncore.media.wave import write_wav
 from sessioncore.testing.tones import sine
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,55 +98,43 @@ class CountTests(SynchronousTestCase):
 
 
 class DemoTests(SynchronousTestCase):
-    """What the demo makes of its recordings; `tests.split.test_demo` runs it."""
+    """What the demo makes of its result; `tests.split.test_demo` runs it."""
 
-    def judged(self, disturbed: float, silent: bool = False) -> tuple[bool, str]:
-        """The verdict and what is shown where that share of what the UAC heard is noise."""
+    def shown(self, disturbed: float, silent: bool = False) -> str:
+        """What is shown where that share of what the UAC heard is noise."""
         folder = Path(self.mktemp())
         folder.mkdir(parents=True)
-        for role, hertz in (("uac", 1000.0), ("uas", 440.0)):
+        case = Case("demo", seconds=5.0)
+        hearings = []
+        for role, hertz in (("UAC", 1000.0), ("UAS", 440.0)):
             heard = sine(hertz, 5.0)
-            if role == "uac":
+            if role == "UAC":
                 heard[4000 : 4000 + int(disturbed * 4.6 * 8000)] = 0
                 heard[:] = 0 if silent else heard
-            writer = WavWriter(str(folder / f"{role}.wav"), 8000, 1)
-            writer.write(heard)
-            writer.close()
-            summary = {
-                "event": "CallSummary",
-                "duration": 5.0,
-                "passed": True,
-                "packets_sent": 250,
-                "judgement": "two_way",
-                "packets_confirmed": 250,
-                "packets_received": 250,
-                "packets_due": 250,
-            }
-            (folder / f"{role}.events.jsonl").write_text(json.dumps(summary) + "\n")
-        shown = io.StringIO()
-        with contextlib.redirect_stdout(shown):
-            good = tool("demo").judge(folder)
-        return good, shown.getvalue()
+            write_wav(str(folder / role), heard, 8000)
+            hearings.append(hearing_of(case, role, folder / role))
+        verdicts = {"UAC": "two_way in 5.0 s: x", "UAS": "two_way in 5.0 s: y"}
+        faults = tuple(fault for each in hearings for fault in each.faults)
+        text: str = tool("demo").report(Result(case, tuple(hearings), {}, verdicts, faults))
+        return text
 
     def test_one_disturbed_window_in_twenty_is_tolerated_and_shown(self) -> None:
-        good, shown = self.judged(0.052)
-        self.assertTrue(good)
+        shown = self.shown(0.052)
         self.assertRegex(shown, r"yes, -16\.0 dBov, 9[45]\.\d% of the time, gaps to 2\d0 ms\n")
         self.assertNotIn("WRONG", shown)
+        self.assertIn("\nUAC: two_way in 5.0 s: x\nUAS: two_way in 5.0 s: y", shown)
 
     def test_a_fifth_missing_is_not(self) -> None:
-        good, shown = self.judged(0.2)
-        self.assertFalse(good)
+        shown = self.shown(0.2)
         self.assertRegex(shown, r"80\.\d% of the time, gaps to 920 ms  WRONG\n")
 
     def test_it_says_what_was_heard_instead(self) -> None:
-        good, shown = self.judged(0, silent=True)
-        self.assertFalse(good)
-        self.assertRegex(shown, r"UAC heard  no; silence +no; silence  WRONG\n")
+        shown = self.shown(0, silent=True)
+        self.assertRegex(shown, r"UAC heard  no; silence +WRONG +no; silence  WRONG\n")
 
     def test_the_table_does_not_run_together(self) -> None:
         for disturbed in (0.0, 0.05, 0.2):
-            _, shown = self.judged(disturbed)
+            shown = self.shown(disturbed)
             head, *rows = shown.strip("\n").splitlines()[:3]
             begins = [head.index("440 Hz"), head.index("1000 Hz")]
             for row in rows:

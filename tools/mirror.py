@@ -17,6 +17,8 @@ THROUGH: Final = {
     "explaining/seen": "explaining/test_reading.py",
     "media/formats media/interfaces media/lane media/players": "media/test_lanes.py",
     "media/packet_io net/rtp_epoll net/rtp_udp": "net/test_rtp.py",
+    "diagnosis/running": "split/test_selftest.py",
+    "daemon/command": "test_cli.py",
     "media/limits": "media/test_playout.py",
     "media/reception media/reports media/stream": "media/test_plane.py media/test_plain.py",
     "media/sample_pool media/source_bank": "media/test_sources.py",

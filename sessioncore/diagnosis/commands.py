@@ -97,19 +97,26 @@ class SelftestCommand(Said):
     def _make(self, cases: list[Case], folder: Path, out: IO[str]) -> list[Result]:
         from twisted.internet import reactor
 
-        longest = max(case.seconds + case.rings for case in cases)
-        lasts = _STARTING + max(
-            longest, sum(case.seconds + case.rings + 0.5 for case in cases) / AT_ONCE
-        )
-        print(f"{len(cases)} calls between two processes, about {lasts:.0f} s ...", file=out)
-        out.flush()
         selftest = Selftest(reactor, cases, folder)
-        results = run_until(selftest.run, selftest.stop)
+
+        async def make() -> list[Result]:
+            print(_announced(cases), file=out, flush=True)
+            return await selftest.run()
+
+        results = run_until(make, selftest.stop)
         for line in _lines(results, selftest.stopped):
             print(line, file=out)
         if self["output"] is not None:
             print(f"Recordings are in {folder}", file=out)
         return results
+
+
+def _announced(cases: list[Case]) -> str:
+    """What is said before the calls."""
+    each = [case.seconds + case.rings + 0.5 for case in cases]
+    lasts = _STARTING + max([*each, sum(each) / AT_ONCE])
+    calls = "1 call" if len(cases) == 1 else f"{len(cases)} calls"
+    return f"{calls} between two processes, about {lasts:.0f} s ..."
 
 
 def _lines(results: list[Result], stopped: bool) -> list[str]:
@@ -128,5 +135,6 @@ def _lines(results: list[Result], stopped: bool) -> list[str]:
             " with less load."
         )
     good = sum(result.good for result in results)
-    lines.append(f"{good} of {len(results)} calls were heard in both directions.")
+    calls = "1 call" if len(results) == 1 else f"{len(results)} calls"
+    lines.append(f"{good} of {calls} heard in both directions.")
     return lines

@@ -93,7 +93,7 @@ class SelftestTests(SynchronousTestCase):
         address = {"UAC": "192.0.2.1", "UAS": "192.0.2.2"}[role]
 
         def spoil(record: dict[str, Any]) -> Any:
-            if "verdict" in record and left[0]:
+            if "over" in record and left[0]:
                 verdict = record["verdict"]
                 if verdict["evidence"]["local"][0] == address:
                     left[0] -= 1

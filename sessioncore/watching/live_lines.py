@@ -89,6 +89,8 @@ class _Line:
     since: int | None = None
     """Since when, in ns, an answer is waited for."""
     waits: str = ""
+    looked: int = 0
+    """How long it had been waited (s) when that was last looked at."""
 
     def __str__(self) -> str:
         return f"{self.number:>4}  {printable(self.uri)}  {self.what}{self.waits}"
@@ -159,8 +161,12 @@ class LiveLines:
             if self._terminal:
                 changed = changed or waits != line.waits
                 line.waits = waits
-            elif lasted in _SAID_AFTER and waits != line.waits:
-                line.waits = waits
+                continue
+            # A look may come late and miss a second.
+            reached = [each for each in _SAID_AFTER if line.looked < each <= lasted]
+            line.looked = lasted
+            if reached:
+                line.waits = f"{_WAITING[line.what]} {reached[-1]} s"
                 self._print(str(line))
         if changed and self._few:
             self._redraw(None)

@@ -15,14 +15,14 @@ __all__ = ["redacted"]
 # Before a line there is nothing, or the end of another one.
 _LINE: Final = rb"(?<![^\r\n])"
 _CREDENTIALS: Final = re.compile(
-    _LINE + rb"(?:(?:proxy|www)-)?authenticat(?:e|ion-info)[ \t]*+:(?:[^\r\n]|[\r\n]++[ \t])*+"
-    rb"|" + _LINE + rb"(?:proxy-)?authorization[ \t]*+:(?:[^\r\n]|[\r\n]++[ \t])*+",
+    _LINE + rb"(?:(?:proxy|www)-)?authenticat(?:e|ion-info)[ \t]*+:(?:[^\r\n]|[\r\n]++[ \t])*"
+    rb"|" + _LINE + rb"(?:proxy-)?authorization[ \t]*+:(?:[^\r\n]|[\r\n]++[ \t])*",
     re.IGNORECASE,
 )
 """A header field with its folded lines (RFC 3261 section 7.3.1)."""
-_SCHEME: Final = re.compile(rb"([\w-]++)[ \t]*+:\s*+(?:([\w-]++)\s++(?=\S))?+")
+_SCHEME: Final = re.compile(rb"([\w-]++)[ \t]*+:\s*+(?:([\w-]++)\s++(?=\S))?")
 _PARAMETER: Final = re.compile(
-    rb'(?<![\w-])([\w-]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"?|([^\s,"]*+))', re.DOTALL
+    rb'(?<![\w-])([\w-]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*)"?|([^\s,"]*+))', re.DOTALL
 )
 _SHOWN: Final = frozenset(
     [
@@ -41,7 +41,7 @@ _PASSWORD: Final = re.compile(rb"(?:sips?:|://)[^:]*+:", re.IGNORECASE)
 _INLINE: Final = re.compile(rb"(inline:)([^\s|;,]*+)", re.IGNORECASE)
 _KEYS: Final = re.compile(
     _LINE + rb"(a=crypto:\S++[ \t]++\S++[ \t]++)(?!inline:)([^\r\n]++)"
-    rb"|" + _LINE + rb"(k=(?:clear:|base64:|uri:)?+|a=ice-pwd:|a=key-mgmt:\S++[ \t]++)([^\r\n]++)",
+    rb"|" + _LINE + rb"(k=(?:clear:|base64:|uri:)?|a=ice-pwd:|a=key-mgmt:\S++[ \t]++)([^\r\n]++)",
     re.IGNORECASE,
 )
 """Keys in descriptions: RFC 4568, RFC 4566 section 5.12, RFC 8839 section 5.4, RFC 4567."""

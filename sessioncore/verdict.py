@@ -42,10 +42,8 @@ SHARE: Final = 0.95
 """The share of the packets due that must arrive, in either direction, within what chance allows."""
 QUIET: Final = 2.5
 """Seconds without RTP after which receiving counts as interrupted."""
-FIRST_REPORT: Final = 2.5
-"""Seconds after which the peer's first RTCP report is due at the earliest (RFC 3550 6.2)."""
-SILENCE: Final = -60.0
-"""A level in dBov; audio that never exceeds it is silence."""
+SILENCE: Final = -50.0
+"""A level in dBov; audio whose values never exceed it is silence."""
 SILENT: Final = 5.0
 """Seconds of nothing but silence after which a direction counts as silent."""
 _PAUSE: Final = 0.5
@@ -129,7 +127,7 @@ class Way(Enum):
 
 @frozen(slots=False, kw_only=True)
 class Evidence:
-    """The numbers a verdict is made of.  Packets and times are since the first agreement.
+    """The numbers a verdict is made of.  Packets are those of the whole call.
 
     Times are in seconds, levels in dBov; None is "not known" or "has not happened".
     """
@@ -292,7 +290,7 @@ class Cause:
     """One possible cause of a fault, with the numbers that speak for it and a remedy."""
 
     name: str
-    """As in `CAUSES` and in the fault book of the documentation."""
+    """As in `CAUSES`; the reference describes each."""
     way: Way
     weight: float
     """How much of the fault it explains, above 0, at most 1."""
@@ -406,7 +404,7 @@ def _plain(value: Any) -> Any:
 
 def _receiving(e: Evidence) -> Finding:
     due, came = e.due
-    share = min(1.0, came / due) if due else None
+    share = e.share_received
     if not e.receives:
         return Finding(Proof.NOT_ALLOWED, e.received, share, "the agreement does not allow it")
     if e.received == 0:
@@ -478,13 +476,12 @@ def _judgement(e: Evidence, receiving: Finding, sending: Finding) -> Judgement:
     if rx is Proof.CONTRADICTED and tx is Proof.CONTRADICTED:
         return Judgement.NO_MEDIA
     if rx is Proof.CONTRADICTED:
-        return _receiving_fault(e, receiving)
+        return _receiving_fault(e)
     if tx is Proof.CONTRADICTED:
         arrived = e.confirmed > 0 and not (e.reports_without_us or e.refusing)
         return Judgement.TX_LOSS if arrived else Judgement.NO_TX
     if Proof.NOT_ALLOWED in (rx, tx):
-        none = rx is tx
-        return Judgement.HELD if e.held or none else Judgement.ONE_WAY
+        return Judgement.HELD if e.held or rx is tx else Judgement.ONE_WAY
     if rx is Proof.UNCONFIRMED:
         return Judgement.NOT_YET
     if _is_silent(e):
@@ -507,7 +504,7 @@ def _is_noise(e: Evidence) -> bool:
     return e.comfort_noise > 0 and e.received <= 2 * e.comfort_noise
 
 
-def _receiving_fault(e: Evidence, receiving: Finding) -> Judgement:
+def _receiving_fault(e: Evidence) -> Judgement:
     half = e.missing / 2
     if e.unexpected >= half or e.unplayable >= half:
         return Judgement.RX_WRONG_PAYLOAD_TYPE
@@ -527,7 +524,7 @@ class CauseRule:
     """A row of the table of causes.
 
     ``weigh`` says how much of the fault it explains: 0, not at all, to 1, all of it.  It is only
-    called if the evidence named ``sign`` is there (true or not 0); `Evidence.direction` always is.
+    called if the evidence named ``sign`` is there (true or not 0); `Evidence.ptime` always is.
     ``text`` is a format of the names of `Evidence`; ``numbers`` are those that speak for the cause.
     Of causes with the same weight the earlier row ranks first.
     """
@@ -744,7 +741,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "peer-died",
         Way.BOTH,
-        "direction",
+        "ptime",
         _peer_died,
         "the peer is gone: no RTP and no RTCP any more",
         "Look at the peer and at the network to it; nothing has come from either.",
@@ -833,7 +830,7 @@ CAUSES: Final[tuple[CauseRule, ...]] = (
     CauseRule(
         "direction",
         Way.BOTH,
-        "direction",
+        "ptime",
         _not_sendrecv,
         "the agreed direction is {direction}",
         "One side put the call on hold or offered one direction only; a re-INVITE with sendrecv"

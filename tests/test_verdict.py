@@ -165,6 +165,13 @@ class BookTests(SynchronousTestCase):
         self.assertEqual(found.remedy, found.cause.remedy)
         self.assertIn("rx_wrong_source: receiving contradicted: no packet in 10.0 s", str(found))
 
+    def test_each_direction_that_is_not_both_is_named(self) -> None:
+        for direction in (Direction.INACTIVE, Direction.SENDONLY, Direction.RECVONLY):
+            sends, receives = direction.sends, direction.receives
+            found = verdict(sends=sends, receives=receives, direction=direction, held=True)
+            assert found.cause is not None, direction
+            self.assertEqual(found.cause.text, f"the agreed direction is {direction}")
+
     def test_a_small_counter_is_no_cause(self) -> None:
         """56 packets are missing, and two datagrams were no RTP."""
         found = verdict(received=444, invalid=2, strangers=2, unexpected=2, stranger=("1.2.3.4", 5))

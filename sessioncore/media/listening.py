@@ -8,9 +8,10 @@ from typing import Final
 
 import numpy as np
 
+from sessioncore import verdict
 from sessioncore.media.bank import NEVER, NONE, Bank, Ints, Samples
 from sessioncore.media.lane import FRAMES_PER_RING, Lane
-from sessioncore.vocabulary import MILLISECOND, SECOND
+from sessioncore.vocabulary import SECOND
 
 __all__ = [
     "LISTEN_EVERY",
@@ -25,13 +26,13 @@ __all__ = [
 ]
 
 LISTEN_EVERY: Final = 1 * SECOND
-QUIET: Final = 2_500 * MILLISECOND
+QUIET: Final = round(verdict.QUIET * SECOND)
 """No RTP for so long, although receiving is allowed: `Condition.QUIET`."""
-SILENT: Final = 5 * SECOND
+SILENT: Final = round(verdict.SILENT * SECOND)
 """Nothing louder than silence for so long: `Condition.SILENT`."""
-LOUD: Final = 104
-"""A larger sample than this, -50 dBov, is sound; companding and idle lines stay below."""
 _FULL_SCALE: Final = 32_768
+LOUD: Final = round(_FULL_SCALE * 10 ** (verdict.SILENCE / 20))
+"""A larger sample than this is sound; companding and idle lines stay below."""
 
 
 class Condition(IntFlag):

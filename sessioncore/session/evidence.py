@@ -6,8 +6,10 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from sessioncore.media.formats import audio_codec
-from sessioncore.media.listening import LOUD, level_of
+from sessioncore.media.listening import LOUD, SILENT, level_of
+from sessioncore.media.playout import PHASE_NS
 from sessioncore.media.stream import Observed
+from sessioncore.rtp.audio_codec import FRAMES_PER_SECOND
 from sessioncore.session.session import SessionState
 from sessioncore.verdict import Evidence
 from sessioncore.vocabulary import SECOND, StreamAgreement
@@ -19,10 +21,6 @@ __all__ = ["evidence_on"]
 
 _ACK_DUE: Final = 2 * SECOND
 """So long after our 200 its ACK should have come, after two repeats (RFC 3261 13.3.1.4)."""
-_SILENT: Final = 5 * SECOND
-_PHASES: Final = 200
-"""Phases of the media clock in a second."""
-_FRAMES: Final = 50
 _AS_COUNTED: Final = (
     "late",
     "invalid",
@@ -87,7 +85,7 @@ def _add_counted(
     counted = seen.counted
     received, sent, peak = counted["packets_received"], counted["packets_sent"], counted["peak"]
     rtcp_at, missed = counted["rtcp_at"], seen.missed_phases
-    silent = bool(sent) and seen.sends_silence(max(begun, at - _SILENT))
+    silent = bool(sent) and seen.sends_silence(max(begun, at - SILENT))
     values |= {
         "received": received,
         "expected": seen.expected,
@@ -98,7 +96,7 @@ def _add_counted(
         "source_is_silent": silent,
         "bridged_is_silent": silent and seen.is_fed,
         "rtcp_ago": None if rtcp_at < begun else (at - rtcp_at) / SECOND,
-        "stalled_for": missed / _PHASES,
+        "stalled_for": missed * PHASE_NS / SECOND,
     }
     values.update(zip(_AS_COUNTED, _as_counted(counted), strict=True))
     if received:
@@ -106,7 +104,7 @@ def _add_counted(
         values |= {
             "rtp_ago": (at - counted["heard_at"]) / SECOND,
             "jitter": seen.jitter / seen.clock,
-            "covered": counted["octets_received"] / (_FRAMES * octets),
+            "covered": counted["octets_received"] / (FRAMES_PER_SECOND * octets),
             "level": level_of(peak),
             "sound_ago": (at - counted["sound_at"]) / SECOND if peak > LOUD else None,
             "pauses": counted["noise_level"] >= 0,

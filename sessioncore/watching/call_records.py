@@ -81,7 +81,7 @@ class CallRecord:
     sending: str
     """The same about sending."""
     fault_cause: str | None
-    """The most likely cause of a fault, by its name in the fault book."""
+    """The most likely cause of a fault, by its name in `sessioncore.verdict.CAUSES`."""
     codec: str | None
     """The codec agreed on last, with its RTP clock rate."""
     direction: str | None

@@ -392,9 +392,8 @@ class Stream:
             cells.frames[row] = frames
         self._plane.playout.sources.judge(row, rate)
         cells.playing[row] = True
-        cells.heard_at[row] = now
-        if cells.peak[row] == NONE:
-            cells.sound_at[row] = now
+        # What was not heard or sent before, on hold for instance, was neither due nor silent.
+        cells.heard_at[row] = cells.sound_at[row] = cells.sent_sound_at[row] = now
         receives = agreement.direction.receives
         cells.receiving[row] = receives
         cells.first_receive_pending[row] = receives

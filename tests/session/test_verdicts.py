@@ -116,6 +116,20 @@ class HealthyTests(Between):
         self.run_for(7)
         self.assertEqual(self.both(), (Judgement.TWO_WAY,) * 2, self.ours.verdict)
 
+    def test_silence_is_not_counted_across_a_hold(self) -> None:
+        self.talking()
+        self.run_for(1)
+        self.ours.modify(Direction.INACTIVE)
+        self.run_for(10)
+        for party in (self.us, self.them):
+            party.forget()
+        self.ours.modify(Direction.SENDRECV)
+        for _ in range(8):
+            self.run_for(0.25)
+            for call in (self.ours, self.theirs):
+                silent = (Judgement.RX_SILENCE, Judgement.TX_SILENCE)
+                self.assertNotIn(call.verdict.judgement, silent, call.verdict)
+
 
 class FaultTests(Between):
     def test_our_packets_do_not_arrive(self) -> None:

@@ -51,7 +51,7 @@ _PAUSE: Final = 0.5
 _GONE: Final = 0.5
 """Seconds without RTP after which a closed port of the peer means that the peer is gone."""
 _FEW: Final = 10
-"""So few packets more or less are no evidence of anything."""
+"""So few packets more or less prove nothing."""
 
 
 class Proof(Enum):
@@ -217,7 +217,7 @@ class Evidence:
     reports_without_us: int = 0
     """The last so many in a row should have had a block about our SSRC, and had none."""
     confirmed: int = 0
-    """Packets of ours that the peer must have received or lost, by its last block about us."""
+    """Our packets that the peer must have received or lost, by its last block about us."""
     confirmed_ago: float | None = None
     """How long ago a block first showed the highest number it shows now."""
     remote_lost: int = 0

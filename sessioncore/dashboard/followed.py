@@ -316,7 +316,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def safe_long(text: str) -> str:
-    """As `safe`, for a sentence of ours, in which a peer chose a word or two."""
+    """As `safe`, for one of our sentences, in which a peer chose a word or two."""
     return "".join([each if each.isprintable() else "\ufffd" for each in text[:500]])
 
 

@@ -84,7 +84,7 @@ class Gate:
         return None
 
     def _is_ours(self, host: str) -> bool:
-        """Whether the browser can only have got ``host`` from an address of ours."""
+        """Whether the browser can only have got ``host`` from one of our addresses."""
         try:
             name, _port = parse_host_port(host)
         except ConfigurationError:

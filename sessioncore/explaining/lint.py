@@ -34,7 +34,7 @@ _CHALLENGES: Final = (401, 407)
 _ANSWER_DUE: Final = 32 * SECOND
 _ACK_DUE: Final = 2 * SECOND
 _FEW: Final = 10
-"""So few packets are no evidence of anything."""
+"""So few packets prove nothing."""
 _LATE: Final = 1.0
 _QUIET: Final = 2.5
 _JITTER: Final = 0.03

@@ -73,7 +73,7 @@ class Reports:
     without_us = 0
     """The last so many in a row should have had a block about us, or news in it, and had not."""
     confirmed = 0
-    """Packets of ours that the peer got or missed, by its last block about us."""
+    """Our packets that the peer received or missed, by its last block about us."""
     confirmed_at: int | None = None
     peer_packets: int | None = None
     """Packets that the peer says it sent (SR)."""
@@ -99,7 +99,7 @@ class Reports:
 
     @property
     def spoken(self) -> bool:
-        """Whether RTCP of ours ever left."""
+        """Whether we ever sent RTCP."""
         return self._sent_reports > 0
 
     @property

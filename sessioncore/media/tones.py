@@ -186,7 +186,7 @@ def levels(windows: Floats) -> Floats:
 
 
 def strongest(windows: Floats, rate: int) -> tuple[float, ...]:
-    """The one or two frequencies in Hz of which the audio consists, or none if it is no tone."""
+    """The one or two frequencies in Hz of which the audio consists, or none if it is not a tone."""
     samples = windows.ravel()
     if not len(samples):
         return ()

@@ -88,7 +88,7 @@ class CallRecord:
     """The direction agreed on last, as in SDP and seen from this side."""
     packets_sent: int
     packets_confirmed: int | None
-    """Packets of ours that the peer reports as received."""
+    """Our packets that the peer reports as received."""
     packets_received: int
     packets_due: int
     """Packets that the peer sent, by their sequence numbers or its own count."""

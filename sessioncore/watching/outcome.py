@@ -37,9 +37,10 @@ class CallSummary(Event):
     was expected to hear.  ``duration`` is in seconds of agreed media, ``judgement`` the verdict
     in one word, ``receiving`` and ``sending`` what is known about each direction.
     ``packets_due`` is how many the peer sent, by their sequence numbers or its own count;
-    ``packets_confirmed`` how many of ours it reports as received, or None if it does not report.
-    ``heard`` says what was heard where something was ``expected``.  ``problem`` says why the call
-    failed, or is None; ``cause`` names the most likely cause, and ``remedy`` says what to do.
+    ``packets_confirmed`` how many of our packets it reports as received, or None if it does not
+    report.  ``heard`` says what was heard where something was ``expected``.  ``problem`` says why
+    the call failed, or is None; ``cause`` names the most likely cause, and ``remedy`` says what
+    to do.
     """
 
     remote_uri: str

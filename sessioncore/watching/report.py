@@ -107,8 +107,8 @@ class RunTotals:
     """The sums over the calls of a run.
 
     ``packets`` are counted by what became of them, ``loss`` is the share of those due that did
-    not arrive, ``loss_at_the_peer`` that of ours which the peer reports as lost.  ``causes`` are
-    those of the calls that failed.
+    not arrive, ``loss_at_the_peer`` the share of our packets that the peer reports as lost.
+    ``causes`` are those of the calls that failed.
     """
 
     calls: int

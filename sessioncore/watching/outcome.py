@@ -301,7 +301,7 @@ def _summary(
         call.remote_uri,
         event.__class__ is CallEnded,
         fault is None,
-        evidence.agreed_for or 0.0,
+        round(evidence.agreed_for or 0.0, 3),
         verdict.judgement._value_,
         verdict.receiving.proof._value_,
         verdict.sending.proof._value_,

@@ -46,7 +46,7 @@ class LedgerTests(SynchronousTestCase):
     def test_everything_has_its_place(self) -> None:
         call = self.call()
         self.manager.answered(call)
-        self.manager.clock.advance(2)
+        self.manager.clock.advance(2.00004)
         self.manager.know(call, jitter=0.00123456, remote_lost=6)
         at = self.manager.clockwork.now()
         self.assertEqual(
